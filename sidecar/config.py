@@ -1,0 +1,208 @@
+"""What a service is: tagged structs, decoded strictly, with defaults that work with ``{"type": "vite"}`` alone.
+
+Durations end in ``_ms`` and are milliseconds; on the wire all names are camelCase.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from sidecar.errors import InvalidParamsError, SidecarError
+
+Millis = Annotated[int, Meta(ge=0, le=86_400_000)]
+PositiveMillis = Annotated[int, Meta(ge=1, le=86_400_000)]
+PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000)]
+ServiceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+"""Text that may become an argument, a path or an environment value: the system takes none with a NUL in it."""
+NonEmptyText = Annotated[str, Meta(pattern=r"^[^\x00]+$")]
+EnvName = Annotated[str, Meta(pattern=r"^[^\x00=]+$")]
+
+StopSignal = Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2"]
+
+
+class _Config(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True, omit_defaults=True):
+    """Base: frozen, camelCase on the wire, a misspelt field is an error."""
+
+
+class PortConfig(_Config, frozen=True, kw_only=True):
+    """Which port a service would like, and how it is told."""
+
+    preferred: PortNumber | None = None
+    """Tried first. Vite: 5173; a command without it gets one that the system assigns."""
+    host: NonEmptyText = "127.0.0.1"
+    """The address to listen on. Anything but loopback must be asked for here."""
+    env: EnvName | None = None
+    """A variable that also carries the port to the program."""
+    sticky: bool = True
+    """Try the last good port of this project before a new one, so that the page keeps its origin."""
+
+
+class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
+    """Ready once a GET of ``path`` is answered (with ``status``, or else with any status below 500)."""
+
+    path: Annotated[str, Meta(pattern=r"^/[^\x00-\x20\x7f]*$")] = "/"
+    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+
+
+class TcpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
+    """Ready once the port accepts a connection."""
+
+
+class LogReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="log"):
+    """Ready once a line of output matches the regular expression ``pattern``."""
+
+    pattern: NonEmptyText
+
+
+class DelayReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="delay"):
+    """Ready after ``ms`` milliseconds of running."""
+
+    ms: Millis
+
+
+Ready = HttpReady | TcpReady | LogReady | DelayReady
+
+
+class HealthConfig(_Config, frozen=True, kw_only=True):
+    """How a ready service is watched; ``interval_ms`` 0 turns it off."""
+
+    interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 5_000
+    timeout_ms: PositiveMillis = 5_000
+    failures: PositiveCount = 3
+    """So many misses in a row, and the service is restarted."""
+
+
+class BackoffConfig(_Config, frozen=True, kw_only=True):
+    """Delays between restarts: ``initial_ms`` × ``factor`` ^ n, at most ``max_ms``, ± ``jitter`` as a share."""
+
+    initial_ms: Millis = 250
+    factor: Annotated[float, Meta(ge=1.0, le=10.0)] = 2.0
+    max_ms: Millis = 15_000
+    jitter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.2
+
+
+class RestartConfig(_Config, frozen=True, kw_only=True):
+    """When a service that ended is started again: at most ``limit`` times in ``window_ms``."""
+
+    policy: Literal["onFailure", "always", "never"] = "onFailure"
+    backoff: BackoffConfig = BackoffConfig()
+    limit: Count = 5
+    window_ms: PositiveMillis = 60_000
+    reset_after_ms: PositiveMillis = 30_000
+    """So long ready without a crash, and the backoff and the budget start afresh."""
+
+
+class StopConfig(_Config, frozen=True, kw_only=True):
+    """How a service is asked to end before it is killed."""
+
+    signal: StopSignal = "SIGTERM"
+    timeout_ms: Millis = 5_000
+    app_death_grace_ms: Millis = 0
+    """Grace when the *app* is dead: 0 is SIGKILL at once."""
+
+
+class _Service(_Config, frozen=True, kw_only=True, tag_field="type"):
+    env: dict[EnvName, Text] = field(default_factory=dict)
+    ready_timeout_ms: PositiveMillis = 30_000
+    health: HealthConfig = HealthConfig()
+    restart: RestartConfig = RestartConfig()
+    stop: StopConfig = StopConfig()
+
+
+class ViteService(_Service, frozen=True, kw_only=True, tag="vite"):
+    """A Vite dev server, started from the project's own vite with no shell and no npm between."""
+
+    root: NonEmptyText = "."
+    """The project, absolute or relative to the sidecar's working folder."""
+    args: list[Text] = field(default_factory=list)
+    """More arguments for Vite, after ours."""
+    mode: NonEmptyText | None = None
+    config_file: NonEmptyText | None = None
+    node: NonEmptyText | None = None
+    """The node to run; else the one on PATH."""
+    port: PortConfig = PortConfig()
+
+
+class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
+    """Any program. ``{port}``, ``{host}`` and ``{url}`` are filled in in its words and environment values."""
+
+    command: Annotated[list[Text], Meta(min_length=1)]
+    cwd: NonEmptyText = "."
+    port: PortConfig | None = None
+    ready: Ready | None = None
+    """Absent: ready once it runs."""
+
+
+Service = ViteService | CommandService
+
+
+def parse_service(value: object, path: str) -> Service:
+    """Make one service of plain JSON objects.
+
+    Raises ``InvalidParamsError`` that names the place below ``path`` (such as ``$.params.services.web``).
+    """
+    try:
+        service: Service = msgspec.convert(value, Service)
+    except msgspec.ValidationError as error:
+        raise invalid_at(path, error) from None
+    _check(service, path)
+    return service
+
+
+def invalid_at(path: str, error: msgspec.ValidationError) -> InvalidParamsError:
+    """Turn msgspec's ``… - at `$.port` `` into our error with the whole path."""
+    reason, _, tail = str(error).partition(" - at `$")
+    place = path + tail.rstrip("`")
+    return InvalidParamsError(f"{reason} at {place}. Correct that field and send the request again.", path=place)
+
+
+def _check(service: Service, path: str) -> None:
+    """What a type cannot say: combinations, and regular expressions that must compile."""
+    match service:
+        case ViteService():
+            return
+        case CommandService():
+            if service.command[0] == "":
+                raise _fault(path, "command[0]", "The program's name is empty")
+            uses_port = any(
+                mark in text
+                for text in (*service.command, *service.env.values())
+                for mark in ("{port}", "{host}", "{url}")
+            )
+            if service.port is None and uses_port:
+                raise _fault(path, "port", "{port}, {host} or {url} is used, but the service has no port")
+            if service.port is None and isinstance(service.ready, HttpReady | TcpReady):
+                raise _fault(path, "port", "An http or tcp readiness probe needs a port")
+            if isinstance(service.ready, LogReady):
+                _check_pattern(service.ready.pattern, path)
+
+
+def _check_pattern(pattern: str, path: str) -> None:
+    import re  # noqa: PLC0415  only a log probe needs it: start-up time is a feature
+
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise _fault(path, "ready.pattern", f"The regular expression is not valid ({error})") from None
+
+
+def _fault(path: str, field_name: str, reason: str) -> SidecarError:
+    place = f"{path}.{field_name}"
+    return InvalidParamsError(f"{reason} at {place}. Correct that field and send the request again.", path=place)
+
+
+def fill(text: str, *, host: str, port: int, url: str) -> str:
+    """Fill in ``{port}``, ``{host}`` and ``{url}``; every other brace stays as it is."""
+    return text.replace("{port}", str(port)).replace("{host}", host).replace("{url}", url)
+
+
+def url_of(host: str, port: int) -> str:
+    """The address a browser opens: ``http://host:port/``; a wildcard host is reached on loopback."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
+    return f"http://[{reachable}]:{port}/" if ":" in reachable else f"http://{reachable}:{port}/"

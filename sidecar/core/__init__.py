@@ -1,0 +1,1 @@
+"""The supervisor's mind: one event and the time in, effects out. Pure."""

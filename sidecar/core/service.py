@@ -1,0 +1,510 @@
+"""One service: its state, its timers, and how it answers each thing that happens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from sidecar.config import (
+    CommandService,
+    DelayReady,
+    HttpReady,
+    LogReady,
+    Ready,
+    Service,
+    TcpReady,
+    ViteService,
+    url_of,
+)
+from sidecar.core.lifecycle import Trigger, next_state
+from sidecar.core.logbuffer import LogBuffer
+from sidecar.core.readiness import hopeless, how_it_ended, matches, port_is_taken
+from sidecar.core.restart import RestartBudget
+from sidecar.errors import (
+    PortUnavailableError,
+    ServiceFailedError,
+    SidecarError,
+    SupersededError,
+    TimeoutWaitingForServerError,
+)
+from sidecar.events import (
+    AwaitReady,
+    CheckHealth,
+    Effect,
+    Endpoint,
+    Exited,
+    Kill,
+    Notify,
+    Output,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Refuse,
+    Release,
+    RememberPort,
+    Reply,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Terminate,
+)
+from sidecar.wire.messages import (
+    Id,
+    PortChanged,
+    ServiceExited,
+    ServiceLog,
+    ServiceReady,
+    ServiceRestarting,
+    ServiceResult,
+    ServiceState,
+    ServiceStatus,
+    State,
+)
+from sidecar.wire.session import failure
+
+LINES_IN_ERROR = 20
+"""So many last lines of output go into a failure."""
+
+PORT_TRIES = 5
+"""So often a port that was taken between our choice and the program's bind is chosen anew."""
+
+Timer = Literal["ready", "delay", "kill", "backoff", "health"]
+
+
+class SupervisedService:
+    """The state machine of one service. Each method takes the time and appends to the effects."""
+
+    def __init__(self, name: str, config: Service, random: Callable[[], float], out: Callable[[Effect], None]) -> None:
+        """``random`` gives floats in [0, 1); ``out`` takes each effect, in order."""
+        self.name = name
+        self.config = config
+        self._out = out
+        self.state: State = "stopped"
+        self.desired: Literal["running", "stopped"] = "stopped"
+        self.run = 0
+        self._pid: int | None = None
+        self._endpoint: Endpoint | None = None
+        self._busy = False
+        """A prepare, a spawn or a process of this run is out: its end will come as an event."""
+        self._error: SidecarError | None = None
+        """Why this run has to end, or why the service failed."""
+        self._starts: list[Id] = []
+        self._stops: list[Id] = []
+        self._timers: dict[Timer, float] = {}
+        self._budget = RestartBudget(config.restart, random)
+        self._log = LogBuffer()
+        self._since = 0.0
+        """When the client asked, or the last run was lost: readiness is counted from here."""
+        self._ready_at: float | None = None
+        self._restarts = 0
+        self._misses = 0
+        self._turn = 0
+        self._port_tries = 0
+        self._foreign = ""
+
+    # ── what the client asks ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, call: Id | None, now: float, *, answer: bool) -> None:
+        """Want it running; ``call`` is answered once it is ready or has failed (if ``answer``)."""
+        self.desired = "running"
+        if self.state == "ready":
+            if answer:
+                self._out(Reply(call, ServiceResult(self.name, self.status(now))))
+            return
+        if answer:
+            self._starts.append(call)
+        if self.state in ("stopped", "failed"):
+            self._begin(now)
+
+    def restart(self, call: Id | None, now: float, *, answer: bool) -> None:
+        """Stop and start."""
+        if self.state in ("starting", "ready", "unhealthy"):
+            self._end_run(now, None)
+        self.desired = "running"
+        if answer:
+            self._starts.append(call)
+        if self.state in ("stopped", "failed"):
+            self._begin(now)
+        elif self.state == "backingOff":
+            self._launch(Trigger.RELAUNCH, now)
+
+    def stop(self, call: Id | None, now: float, *, answer: bool, grace_ms: int | None = None) -> None:
+        """Want it stopped; ``call`` is answered once its whole tree is gone. ``grace_ms`` caps its own timeout."""
+        self.desired = "stopped"
+        if answer:
+            self._stops.append(call)
+        waiting, self._starts = self._starts, []
+        for start in waiting:
+            error = SupersededError(f"{self.name} was stopped before it was ready.", service=self.name)
+            self._out(Refuse(start, failure(error)))
+        match self.state:
+            case "starting" | "ready" | "unhealthy":
+                self._end_run(now, None, grace_ms)
+            case "stopping":
+                self._error = None
+                if grace_ms is not None:
+                    self._timers["kill"] = min(self._timers.get("kill", now), now + grace_ms / 1000)
+            case "backingOff" | "failed":
+                self._error = None
+                self._settle(Trigger.STOP, now)
+            case "stopped":
+                self._answer_stops(now)
+
+    def kill(self) -> None:
+        """End the tree now; what is left of the grace is not waited for."""
+        self._timers.pop("kill", None)
+        if self._pid is not None:
+            self._out(Kill(self.name))
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of it is left or on its way."""
+        return not self._busy
+
+    def status(self, now: float) -> ServiceStatus:
+        """As it is now."""
+        endpoint = self._endpoint
+        return ServiceStatus(
+            state=self.state,
+            type="vite" if isinstance(self.config, ViteService) else "command",
+            url=self._url(),
+            host=endpoint.host if endpoint else None,
+            port=endpoint.port if endpoint else None,
+            pid=self._pid,
+            uptime_ms=None if self._ready_at is None else round((now - self._ready_at) * 1000),
+            restarts=self._restarts,
+            error=failure(self._error) if self._error else None,
+        )
+
+    @property
+    def log(self) -> LogBuffer:
+        """Its last output."""
+        return self._log
+
+    # ── what happens to it ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_prepared(self, event: Prepared, now: float) -> None:
+        """Start the program, unless it was stopped meanwhile."""
+        if self.state != "starting":
+            self._run_ended(now)
+            return
+        endpoint = event.endpoint
+        self._endpoint = endpoint
+        self._notify_state()
+        if endpoint is not None and endpoint.wanted is not None:
+            change = PortChanged(self.name, origin=endpoint.wanted, to=endpoint.port, holder=endpoint.holder)
+            self._out(Notify(change))
+        self._out(Spawn(self.name, self.run, event.launch))
+
+    def on_prepare_failed(self, event: PrepareFailed | SpawnFailed, now: float) -> None:
+        """Nothing runs, and trying again would find the same."""
+        if self.state == "starting":
+            self._error = event.error
+            self.desired = "stopped"
+        self._run_ended(now)
+
+    def on_spawned(self, event: Spawned, now: float) -> None:
+        """It runs: look for its readiness."""
+        self._pid = event.pid
+        self._notify_state()
+        self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
+        match self._ready_probe():
+            case None:
+                self._become_ready(now)
+            case DelayReady(ms=ms):
+                self._timers["delay"] = now + ms / 1000
+            case LogReady():
+                pass  # its lines are looked at as they come
+            case probe:
+                if self._endpoint is not None:
+                    self._out(AwaitReady(self.name, self.run, self._endpoint, probe))
+
+    def on_output(self, event: Output, now: float) -> None:
+        """Pass it on, keep it, and look for the line that means ready."""
+        self._log.append(event.stream, event.lines)
+        self._out(Notify(ServiceLog(self.name, event.stream, event.lines)))
+        probe = self._ready_probe()
+        if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, event.lines):
+            self._become_ready(now)
+
+    def on_probed(self, event: Probed, now: float) -> None:
+        """Ready for the first time, or a health check's result."""
+        if event.turn == 0:
+            if self.state == "starting" and event.verdict == "ok":
+                self._become_ready(now)
+            elif event.verdict == "foreign":
+                self._foreign = event.detail
+            return
+        if event.turn != self._turn or self.state not in ("ready", "unhealthy"):
+            return
+        self._timers["health"] = now + self.config.health.interval_ms / 1000
+        match event.verdict:
+            case "ok":
+                self._misses = 0
+                if self.state == "unhealthy":
+                    self._move(Trigger.HEALED)
+                    self._answer_starts(now)
+            case "down" | "foreign":
+                self._misses += 1
+                changed = self.state == "ready"
+                self._move(Trigger.MISSED, notify=changed)
+                if self._misses >= self.config.health.failures:
+                    self._end_run(now, self._fail(f"it failed {self._misses} health checks in a row ({event.detail})"))
+            case "unknown":
+                pass  # the fault was on our side of the wire: it says nothing about the service
+
+    def on_exited(self, event: Exited, now: float) -> None:
+        """The run is over, whole."""
+        how = how_it_ended(event.code, event.signal)
+        reason = "stopped" if self.state == "stopping" else how
+        self._out(Notify(ServiceExited(self.name, reason, event.code, event.signal)))
+        if self.state != "stopping":
+            self._judge(event, how)
+        self._run_ended(now, clean=event.code == 0, port_lost=isinstance(self._error, PortUnavailableError))
+
+    def on_time(self, now: float) -> None:
+        """Do what is due."""
+        for timer in [timer for timer, due in self._timers.items() if due <= now]:
+            del self._timers[timer]
+            match timer:
+                case "ready":
+                    self.desired = "stopped"
+                    self._end_run(now, self._timeout_error())
+                case "delay":
+                    self._become_ready(now)
+                case "kill":
+                    self.kill()
+                case "backoff":
+                    self._launch(Trigger.RELAUNCH, now)
+                case "health":
+                    self._check_health()
+
+    def next_deadline(self) -> float | None:
+        """The earliest of its timers."""
+        return min(self._timers.values(), default=None)
+
+    def shift(self, gap: float, now: float) -> None:
+        """The machine slept for ``gap`` seconds: no timer ran, and a check that was out then proves nothing."""
+        self._timers = {timer: due + gap for timer, due in self._timers.items()}
+        if self.state in ("ready", "unhealthy"):
+            self._misses = 0
+            self._turn += 1
+            self._arm_health(now)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, now: float) -> None:
+        self._budget.reset()
+        self._restarts = 0
+        self._since = now
+        self._launch(Trigger.START, now)
+
+    def _launch(self, trigger: Trigger, now: float) -> None:
+        del now
+        self.run += 1
+        self._busy = True
+        self._error = None
+        self._foreign = ""
+        self._misses = 0
+        self._timers.clear()
+        if trigger is not Trigger.RELAUNCH or self.state != "starting":
+            self._port_tries = 0
+        self._move(trigger)
+        keep = self._endpoint.port if self._endpoint else None
+        self._out(Prepare(self.name, self.run, self.config, keep))
+
+    def _become_ready(self, now: float) -> None:
+        self._timers.clear()
+        self._ready_at = now
+        self._move(Trigger.READY)
+        self._arm_health(now)
+        endpoint, pid = self._endpoint, self._pid or 0
+        elapsed = round((now - self._since) * 1000)
+        self._out(
+            Notify(
+                ServiceReady(
+                    self.name,
+                    self._url(),
+                    endpoint.host if endpoint else None,
+                    endpoint.port if endpoint else None,
+                    pid,
+                    elapsed,
+                )
+            )
+        )
+        self._answer_starts(now)
+        if endpoint is not None:
+            self._out(RememberPort(self.name, self.config, endpoint.port))
+
+    def _end_run(self, now: float, error: SidecarError | None, grace_ms: int | None = None) -> None:
+        """Ask this run to end; ``error`` says why, if nobody asked for it."""
+        self._error = error
+        self._timers.clear()
+        self._move(Trigger.STOP)
+        if self._pid is None:
+            return  # still preparing: its event ends the run
+        stop = self.config.stop
+        timeout_ms = stop.timeout_ms if grace_ms is None else min(stop.timeout_ms, grace_ms)
+        if timeout_ms == 0 or stop.signal == "SIGKILL":
+            self._out(Kill(self.name))
+        else:
+            self._out(Terminate(self.name, stop.signal))
+            self._timers["kill"] = now + timeout_ms / 1000
+
+    def _judge(self, event: Exited, how: str) -> None:
+        """It ended unasked: find out whether, and why, it must not simply be tried again. Sets ``_error``."""
+        lines = [line.text for line in self._log.tail(LINES_IN_ERROR)]
+        endpoint = self._endpoint
+        if self.state == "starting":
+            if endpoint is not None and event.code != 0 and port_is_taken(lines, endpoint.port):
+                self._port_tries += 1
+                self._error = PortUnavailableError(
+                    f"Port {endpoint.port} was taken by another program {self._port_tries} times between our choice "
+                    f"and the start of {self.name}. Choose another port in port.preferred, or end that program.",
+                    port=endpoint.port,
+                    lines=lines,
+                )
+                return
+            advice = hopeless(lines, event.code)
+            if advice is None and event.signal is None and isinstance(self.config, ViteService):
+                advice = "Vite ends so when it cannot start at all: see its last lines."
+            if advice is not None:
+                self.desired = "stopped"
+            self._error = self._fail(f"it ended with {how} before it was ready", advice)
+        elif event.code != 0:
+            advice = hopeless(lines, event.code)
+            if advice is not None and not isinstance(self.config, ViteService):
+                self.desired = "stopped"
+            self._error = self._fail(f"it ended with {how}", advice)
+
+    def _run_ended(self, now: float, *, clean: bool = False, port_lost: bool = False) -> None:
+        """Nothing of this run is left. Where to now?"""
+        self._busy = False
+        self._pid = None
+        was_ready_for = 0.0 if self._ready_at is None else now - self._ready_at
+        self._ready_at = None
+        self._timers.clear()
+        asked = self.state == "stopping" and self._error is None
+        if asked:
+            self._answer_stops(now)
+            if self.desired == "running":
+                self._since = now
+                self._launch(Trigger.RELAUNCH, now)
+            else:
+                self._settle(Trigger.END, now)
+        elif port_lost and self._port_tries < PORT_TRIES:
+            self._launch(Trigger.RELAUNCH, now)
+        elif port_lost or self.desired == "stopped":
+            self._settle(Trigger.FAIL, now)
+        else:
+            self._crashed(now, was_ready_for, clean=clean)
+
+    def _crashed(self, now: float, was_ready_for: float, *, clean: bool) -> None:
+        """It ended by itself while it should run."""
+        policy = self.config.restart.policy
+        if self._error is None and clean and policy != "always":
+            self.desired = "stopped"
+            self._settle(Trigger.END, now)
+            return
+        if policy == "never":
+            self._settle(Trigger.FAIL, now)
+            return
+        if was_ready_for * 1000 >= self.config.restart.reset_after_ms:
+            self._budget.reset()
+        delay = self._budget.take(now)
+        if delay is None:
+            limit, window = self.config.restart.limit, self.config.restart.window_ms // 1000
+            why = self._error.message if self._error else f"{self.name} ended."
+            self._error = ServiceFailedError(
+                f"{self.name} was restarted {limit} times in {window} s and is given up. The last time: {why}",
+                **(self._error.data if self._error else {}),
+            )
+            self._settle(Trigger.FAIL, now)
+            return
+        self._restarts += 1
+        self._since = now
+        reason = self._error.message if self._error else "it ended, and its policy is always"
+        self._move(Trigger.RETRY)
+        self._timers["backoff"] = now + delay / 1000
+        self._out(Notify(ServiceRestarting(self.name, self._budget.attempt, delay, reason)))
+
+    def _settle(self, trigger: Trigger, now: float) -> None:
+        """Come to rest, stopped or failed, and answer whoever waits."""
+        self.desired = "stopped"
+        self._timers.clear()
+        if trigger is not Trigger.FAIL:
+            self._error = None
+        error = self._error
+        self._move(trigger)
+        self._endpoint = None
+        self._out(Release(self.name))
+        waiting, self._starts = self._starts, []
+        for call in waiting:
+            gone = error or SupersededError(f"{self.name} ended before it was ready.", service=self.name)
+            self._out(Refuse(call, failure(gone)))
+        self._answer_stops(now)
+
+    def _answer_starts(self, now: float) -> None:
+        waiting, self._starts = self._starts, []
+        for call in waiting:
+            self._out(Reply(call, ServiceResult(self.name, self.status(now))))
+
+    def _answer_stops(self, now: float) -> None:
+        waiting, self._stops = self._stops, []
+        for call in waiting:
+            self._out(Reply(call, ServiceResult(self.name, self.status(now))))
+
+    def _move(self, trigger: Trigger, *, notify: bool = True) -> None:
+        self.state = next_state(self.state, trigger)
+        if notify:
+            self._notify_state()
+
+    def _notify_state(self) -> None:
+        endpoint = self._endpoint
+        self._out(
+            Notify(
+                ServiceState(
+                    self.name,
+                    self.state,
+                    endpoint.host if endpoint else None,
+                    endpoint.port if endpoint else None,
+                    self._pid,
+                    failure(self._error) if self._error else None,
+                )
+            )
+        )
+
+    def _ready_probe(self) -> Ready | ViteService | None:
+        return self.config.ready if isinstance(self.config, CommandService) else self.config
+
+    def _arm_health(self, now: float) -> None:
+        can_probe = isinstance(self._ready_probe(), ViteService | HttpReady | TcpReady)
+        if can_probe and self.config.health.interval_ms:
+            self._timers["health"] = now + self.config.health.interval_ms / 1000
+
+    def _check_health(self) -> None:
+        self._turn += 1
+        probe = self._ready_probe()
+        if self._endpoint is not None and probe is not None:
+            timeout = self.config.health.timeout_ms
+            self._out(CheckHealth(self.name, self.run, self._turn, self._endpoint, probe, timeout))
+
+    def _url(self) -> str | None:
+        return url_of(self._endpoint.host, self._endpoint.port) if self._endpoint else None
+
+    def _fail(self, what: str, advice: str | None = None) -> ServiceFailedError:
+        lines = [line.text for line in self._log.tail(LINES_IN_ERROR)]
+        advice = advice or "Its last lines are in data.lines."
+        return ServiceFailedError(f"{self.name} failed: {what}. {advice}", service=self.name, lines=lines)
+
+    def _timeout_error(self) -> TimeoutWaitingForServerError:
+        where = f" on {self._url()}" if self._endpoint else ""
+        foreign = f" Somebody else answers there: {self._foreign}." if self._foreign else ""
+        seconds = self.config.ready_timeout_ms / 1000
+        return TimeoutWaitingForServerError(
+            f"{self.name} runs, but was not ready{where} within {seconds:g} s.{foreign} "
+            "If it only needs longer, raise readyTimeoutMs.",
+            service=self.name,
+            lines=[line.text for line in self._log.tail(LINES_IN_ERROR)],
+        )

@@ -1,0 +1,250 @@
+"""The two closed unions between the core and the world: ``Event`` (what happened) and ``Effect`` (what to do).
+
+``run`` counts the launches of a service: an event of an earlier launch that comes late is told apart by it.
+Times are seconds of a monotonic clock; durations in names ending in ``_ms`` are milliseconds.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+from typing import Literal
+
+from sidecar.config import Ready, Service, ViteService
+from sidecar.errors import SidecarError
+from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, Stream
+from sidecar.wire.session import Received
+
+Verdict = Literal["ok", "down", "foreign", "unknown"]
+"""What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our side
+of the connection (no route, no descriptors) and says nothing about the server."""
+
+# ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Tick(Struct, frozen=True):
+    """A deadline may have passed."""
+
+
+class AppGone(Struct, frozen=True):
+    """The app is dead, or a part of ours is: end everything at once. ``cause`` is for people."""
+
+    cause: str
+
+
+class Interrupted(Struct, frozen=True):
+    """We were asked to end by signal ``number``."""
+
+    number: int
+
+
+class Launch(Struct, frozen=True):
+    """A program, ready to be started: words, folder, and the variables to add to ours."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a service listens. ``wanted`` is the preferred port if that could not be had, and ``holder`` who has it."""
+
+    host: str
+    port: int
+    wanted: int | None = None
+    holder: Holder | None = None
+
+
+class Prepared(Struct, frozen=True):
+    """The program is found and its port is chosen."""
+
+    service: str
+    run: int
+    launch: Launch
+    endpoint: Endpoint | None
+
+
+class PrepareFailed(Struct, frozen=True):
+    """There is no such program, or no port."""
+
+    service: str
+    run: int
+    error: SidecarError
+
+
+class Spawned(Struct, frozen=True):
+    """The program runs."""
+
+    service: str
+    run: int
+    pid: int
+
+
+class SpawnFailed(Struct, frozen=True):
+    """The system did not start the program."""
+
+    service: str
+    run: int
+    error: SidecarError
+
+
+class Output(Struct, frozen=True):
+    """The program wrote lines."""
+
+    service: str
+    run: int
+    stream: Stream
+    lines: tuple[str, ...]
+
+
+class Probed(Struct, frozen=True):
+    """A probe's result. ``turn`` is the health check's number, or 0 for the readiness probe."""
+
+    service: str
+    run: int
+    turn: int
+    verdict: Verdict
+    detail: str
+
+
+class Exited(Struct, frozen=True):
+    """The program is dead, all that it left behind is dead, and its output has been read. One of the two is set."""
+
+    service: str
+    run: int
+    code: int | None
+    signal: str | None
+
+
+Event = (
+    Tick
+    | AppGone
+    | Interrupted
+    | Received
+    | Prepared
+    | PrepareFailed
+    | Spawned
+    | SpawnFailed
+    | Output
+    | Probed
+    | Exited
+)
+
+# ── effects ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Reply(Struct, frozen=True):
+    """Answer a request."""
+
+    id: Id
+    result: Result
+
+
+class Refuse(Struct, frozen=True):
+    """Answer a request with an error."""
+
+    id: Id
+    error: Failure
+
+
+class Notify(Struct, frozen=True):
+    """Tell the client."""
+
+    message: AnyNotification
+
+
+class Prepare(Struct, frozen=True):
+    """Find the program and choose a port, ``keep`` first."""
+
+    service: str
+    run: int
+    config: Service
+    keep: int | None
+
+
+class Spawn(Struct, frozen=True):
+    """Start the program."""
+
+    service: str
+    run: int
+    launch: Launch
+
+
+class AwaitReady(Struct, frozen=True):
+    """Probe until the server answers (or the run ends)."""
+
+    service: str
+    run: int
+    endpoint: Endpoint
+    probe: Ready | ViteService
+
+
+class CheckHealth(Struct, frozen=True):
+    """Probe once."""
+
+    service: str
+    run: int
+    turn: int
+    endpoint: Endpoint
+    probe: Ready | ViteService
+    timeout_ms: int
+
+
+class Terminate(Struct, frozen=True):
+    """Ask the service's process group to end, by ``signal``."""
+
+    service: str
+    signal: str
+
+
+class Kill(Struct, frozen=True):
+    """End the service's whole tree now."""
+
+    service: str
+
+
+class Release(Struct, frozen=True):
+    """The service has ended: its port is free for others."""
+
+    service: str
+
+
+class RememberPort(Struct, frozen=True):
+    """This port worked for this service of this project."""
+
+    service: str
+    config: Service
+    port: int
+
+
+class AnnounceGrace(Struct, frozen=True):
+    """Tell the guard how long the services may take to end when the app is dead."""
+
+    ms: int
+
+
+class KillAll(Struct, frozen=True):
+    """End every tree now; wait for nothing else."""
+
+
+class Exit(Struct, frozen=True):
+    """Leave with this exit code."""
+
+    code: int
+
+
+Effect = (
+    Reply
+    | Refuse
+    | Notify
+    | Prepare
+    | Spawn
+    | AwaitReady
+    | CheckHealth
+    | Terminate
+    | Kill
+    | Release
+    | RememberPort
+    | AnnounceGrace
+    | KillAll
+    | Exit
+)

@@ -1,0 +1,28 @@
+"""The system below us. ``make_host`` is the one place that picks a platform."""
+
+from __future__ import annotations
+
+import sys
+
+from sidecar.errors import UnsupportedPlatformError
+from sidecar.host.base import Host
+
+
+def make_host(run_id: str, *, guarded: bool, parent_watched: bool) -> Host:
+    """The host of this platform.
+
+    ``run_id`` marks every process of this run; ``guarded`` and ``parent_watched`` say what the guard set up.
+    Raises ``UnsupportedPlatformError`` where no host is written yet.
+    """
+    if sys.platform == "linux":
+        from sidecar.host.linux import LinuxHost  # noqa: PLC0415  each platform's modules load on that platform only
+
+        return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched)
+    raise unsupported()
+
+
+def unsupported() -> UnsupportedPlatformError:
+    """The error for a platform without a host."""
+    return UnsupportedPlatformError(
+        f"This version of sidecar runs on Linux only; this is {sys.platform}. Windows and macOS are being worked on."
+    )

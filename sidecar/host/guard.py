@@ -1,0 +1,205 @@
+"""The guard: the first process of ours, which does nothing but see to it that the tree never outlives the app.
+
+``split`` forks at once, before any thread and any heavy import. The child goes on as the supervisor. The parent stays
+here: it waits for the death of the app or of the supervisor, ends everything below itself, and leaves with
+the supervisor's exit code. It is the pid that the app knows, so it also passes on signals.
+
+Two pipes join them. *Lifeline* (guard → supervisor): first a byte when the guard is on watch, then the numbers of signals
+that the guard was sent; its end is the guard's death. *Orders* (supervisor → guard): lines with the grace in
+milliseconds that the services want when the app dies.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from sidecar.diagnostics import say
+from sidecar.host.tree import Process, all_processes, below, kill_until_empty
+
+assert sys.platform == "linux"  # noqa: S101  for mypy: this file's names exist on Linux
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ON_WATCH = 0xFF
+"""The first byte of the lifeline; no signal has this number."""
+
+EXIT_APP_GONE = 3
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Lifeline:
+    """The supervisor's ends of the pipes, and what is watched. ``app`` is a pidfd, or ``None`` where there is none."""
+
+    __slots__ = ("app", "guard_pid", "orders", "signals")
+
+    def __init__(self, guard_pid: int, signals: int, orders: int, app: int | None) -> None:
+        """Keep them."""
+        self.guard_pid = guard_pid
+        self.signals = signals
+        self.orders = orders
+        self.app = app
+
+
+def prctl(option: int, argument: int | bytes) -> None:
+    """Call prctl(2). Raises ``OSError``."""
+    import ctypes  # noqa: PLC0415  guard and supervisor load it after the fork, side by side
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def watch_app(parent_pid: int | None) -> int | None:
+    """A pidfd of the app: of ``parent_pid``, or else of the process that launched us.
+
+    ``None`` where it cannot be watched (the parent is outside of our pid namespace, or the kernel is older than 5.3).
+    Raises ``ProcessLookupError`` if it is dead already.
+    """
+    pid = os.getppid() if parent_pid is None else parent_pid
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None  # EINVAL: pid 0 is a parent outside of the namespace; ENOSYS: an old kernel
+    if parent_pid is None and os.getppid() != pid:
+        # it died between the two calls, and the pid may be somebody else's by now
+        os.close(fd)
+        raise ProcessLookupError
+    return fd
+
+
+def split(parent_pid: int | None) -> Lifeline:
+    """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
+
+    Raises ``ProcessLookupError`` if the app is dead already, ``OSError`` if the system has no process to spare.
+    """
+    app = watch_app(parent_pid)
+    lifeline_read, lifeline_write = os.pipe()
+    orders_read, orders_write = os.pipe()
+    guard_pid = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(lifeline_write)
+        os.close(orders_read)
+        return Lifeline(guard_pid, lifeline_read, orders_write, app)
+    os.close(lifeline_read)
+    os.close(orders_write)
+    Guard(child, app, lifeline_write, orders_read).watch()
+
+
+class Guard:
+    """The guard's single-threaded loop."""
+
+    def __init__(self, supervisor: int, app: int | None, lifeline: int, orders: int) -> None:
+        """``app`` is a pidfd; ``lifeline`` and ``orders`` are our ends of the pipes."""
+        self._supervisor = supervisor
+        self._app = app
+        self._lifeline = lifeline
+        self._orders = orders
+        self._status: int | None = None
+        """The supervisor's wait status, once it is dead."""
+        self._grace_s = 0.0
+        self._rest = b""
+
+    def watch(self) -> NoReturn:
+        """Wait for a death, then end everything below and leave."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        os.set_blocking(self._lifeline, False)  # a stopped supervisor must not stop us with a full pipe
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (*FORWARDED, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_NAME, b"sidecar-guard")
+        self._release_standard_streams()
+        self._tell(ON_WATCH)
+
+        poll = select.poll()
+        for fd in (wake_read, self._orders, *(() if self._app is None else (self._app,))):
+            poll.register(fd, select.POLLIN)
+        deadline: float | None = None
+        self._reap()  # it may have died before we had a handler
+        while self._status is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            ready = [fd for fd, _ in poll.poll(left)]
+            if wake_read in ready:
+                self._take_signals(os.read(wake_read, 512))
+            if self._orders in ready and not self._take_orders():
+                poll.unregister(self._orders)
+            if self._app is not None and self._app in ready:
+                poll.unregister(self._app)
+                deadline = time.monotonic() + self._grace_s
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        self._end()
+
+    def _release_standard_streams(self) -> None:
+        """Let go of the app's pipes: they are the supervisor's, and its closing of them must be seen by the app."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.close(null)
+
+    def _tell(self, byte: int) -> None:
+        try:
+            os.write(self._lifeline, bytes([byte]))
+        except OSError:
+            pass  # EPIPE: the supervisor is dying, which SIGCHLD tells; EAGAIN: it has 64 Ki unread signals already
+
+    def _take_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == signal.SIGCHLD:
+                self._reap()
+            else:
+                self._tell(number)
+
+    def _take_orders(self) -> bool:
+        data = os.read(self._orders, 512)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._grace_s = int(line) / 1000
+        return bool(data)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return  # nobody is left to wait for
+            if pid == 0:
+                return
+            if pid == self._supervisor:
+                self._status = status
+
+    def _tree(self) -> list[Process]:
+        self._reap()
+        return below([os.getpid()], all_processes())
+
+    def _end(self) -> NoReturn:
+        # the supervisor first: one that is wedged, or just spawning, must not go on
+        if self._status is None:
+            os.kill(self._supervisor, signal.SIGKILL)
+        for process in kill_until_empty(self._tree):
+            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        if self._status is None or (self._app_is_dead() and os.WIFSIGNALED(self._status)):
+            os._exit(EXIT_APP_GONE)
+        code = os.waitstatus_to_exitcode(self._status)
+        os._exit(code if code >= 0 else 128 - code)
+
+    def _app_is_dead(self) -> bool:
+        if self._app is None:
+            return False
+        poll = select.poll()
+        poll.register(self._app, select.POLLIN)
+        return bool(poll.poll(0))

@@ -1,0 +1,335 @@
+"""Linux: subreaper, parent-death signal, process trees from /proc, socket owners from /proc/net and /proc/<pid>/fd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from sidecar.diagnostics import say
+from sidecar.errors import ProcessSpawnFailedError
+from sidecar.events import Launch
+from sidecar.host.base import Child, Ended
+from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
+from sidecar.host.tree import Process, all_processes, below, kill_until_empty
+from sidecar.wire.messages import Guarantees, Holder
+
+assert sys.platform == "linux"  # noqa: S101  for mypy: this file's names exist on Linux
+
+RUN_ID = "SIDECAR_RUN_ID"
+"""The cookie: every process of a run has it in its environment."""
+
+SERVICE = "SIDECAR_SERVICE"
+
+COMMAND_SHOWN = 200
+"""So much of a holder's command line is named."""
+
+_LISTEN = "0A"
+
+
+class _Tree(Struct):
+    """A service's program. ``status`` is its wait status once it is dead; ``asked`` that it was told to end."""
+
+    popen: subprocess.Popen[bytes]
+    status: int | None = None
+    asked: bool = False
+
+
+class LinuxHost:
+    """The real host; see ``sidecar.host.base.Host``."""
+
+    def __init__(self, run_id: str, *, guarded: bool, parent_watched: bool) -> None:
+        """Become a subreaper, so that what our children leave behind stays below us."""
+        self._run_id = run_id
+        self._guarded = guarded
+        self._parent_watched = parent_watched
+        self._trees: dict[str, _Tree] = {}
+        self._before_exec = _death_with_parent(os.getpid())
+        self._subreaper = _become_subreaper()
+
+    def guarantees(self) -> Guarantees:
+        """See ``Host``."""
+        return Guarantees(
+            platform="linux",
+            guard=self._guarded,
+            subreaper=self._subreaper,
+            parent_death_signal=True,
+            parent_watch="pidfd" if self._parent_watched else "none",
+            control_group=False,
+            job_object=False,
+            run_cookie=True,
+        )
+
+    def spawn(self, service: str, launch: Launch) -> Child:
+        """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
+        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        try:
+            popen = subprocess.Popen(
+                launch.argv,
+                cwd=launch.cwd,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                preexec_fn=self._before_exec,  # noqa: PLW1509  it does three system calls and takes no lock
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ProcessSpawnFailedError(
+                f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
+                "Check the program, its permissions and the limits of this user.",
+                service=service,
+                program=launch.argv[0],
+            ) from None
+        self._trees[service] = _Tree(popen)
+        if popen.stdout is None or popen.stderr is None:
+            raise AssertionError
+        return Child(popen.pid, popen.stdout.fileno(), popen.stderr.fileno())
+
+    def terminate(self, service: str, signal_name: str) -> None:
+        """See ``Host``. SIGCONT follows: a stopped program could not see the signal."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return
+        tree.asked = True
+        if tree.status is None:
+            # the program is not reaped yet, so its pid, and the group of that number, are still its own
+            try:
+                os.killpg(tree.popen.pid, signal.Signals[signal_name])
+                os.killpg(tree.popen.pid, signal.SIGCONT)
+            except (ProcessLookupError, PermissionError):
+                pass  # all of the group are zombies, or have become another user's
+
+    def kill(self, service: str) -> None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is not None:
+            tree.asked = False
+            _report(kill_until_empty(lambda: self._members(service, tree, all_processes())))
+
+    def reap(self) -> list[Ended]:
+        """See ``Host``."""
+        statuses: dict[int, int] = {}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break  # no child is left at all
+            if pid == 0:
+                break
+            statuses[pid] = status
+        for tree in self._trees.values():
+            if tree.status is None and tree.popen.pid in statuses:
+                tree.status = statuses[tree.popen.pid]
+                tree.popen.returncode = os.waitstatus_to_exitcode(tree.status)  # Popen must not wait for it again
+        return [self._ended(service) for service in self._dead_trees()]
+
+    def kill_all(self) -> None:
+        """See ``Host``."""
+
+        def everything() -> list[Process]:
+            self.reap_quietly()
+            return below([os.getpid()], all_processes())
+
+        _report(kill_until_empty(everything))
+
+    def reap_quietly(self) -> None:
+        """Collect the dead and forget them: for the end, when nobody asks any more."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return  # no child is left at all
+            if pid == 0:
+                return
+
+    def owns(self, service: str, address: str, port: int) -> bool:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return False
+        inodes = {inode for at, inode, _ in _exact(_listeners(port), address)}
+        if not inodes:
+            return False
+        members = self._members(service, tree, all_processes())
+        found: set[str] = set()
+        for process in members:
+            found |= inodes & _sockets(process.pid)
+            if found == inodes:
+                return True
+        return False
+
+    def holder(self, port: int) -> Holder | None:
+        """See ``Host``. The user is in the kernel's table; the process can be hidden from us."""
+        listeners = _listeners(port)
+        if not listeners:
+            return None
+        inodes = {inode for _, inode, _ in listeners}
+        user = _user(listeners[0][2])
+        for pid in all_processes():
+            if inodes & _sockets(pid):
+                run_id = _environment(pid).get(RUN_ID.encode())
+                return Holder(pid, _command(pid), user, ours=run_id is not None and run_id != self._run_id.encode())
+        return Holder(user=user)
+
+    def memory(self, service: str) -> int | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return None
+        pages = 0
+        for process in self._members(service, tree, all_processes()):
+            statm = _read(f"/proc/{process.pid}/statm").split()
+            pages += int(statm[1]) if statm else 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _dead_trees(self) -> list[str]:
+        dead: list[str] = []
+        processes: dict[int, Process] | None = None
+        for service, tree in self._trees.items():
+            if tree.status is None:
+                continue
+            processes = all_processes() if processes is None else processes
+            if not any(not process.dead for process in self._members(service, tree, processes)):
+                dead.append(service)
+            elif not tree.asked:
+                # it ended by itself, or was killed: nothing of it may live on. Our next child signal looks again.
+                _report(kill_until_empty(lambda s=service, t=tree: self._members(s, t, all_processes())))  # type: ignore[misc]
+                dead.append(service)
+        return dead
+
+    def _ended(self, service: str) -> Ended:
+        tree = self._trees.pop(service)
+        if tree.popen.stdin is not None:
+            tree.popen.stdin.close()
+        code = tree.popen.returncode
+        return Ended(service, code, None) if code >= 0 else Ended(service, None, signal.Signals(-code).name)
+
+    def _members(self, service: str, tree: _Tree, processes: dict[int, Process]) -> list[Process]:
+        """The program, its descendants, and the orphans that it left to us."""
+        me = os.getpid()
+        root = tree.popen.pid
+        roots = {other.popen.pid for other in self._trees.values() if other.status is None}
+        orphans = [
+            process
+            for process in processes.values()
+            if process.ppid == me and process.pid not in roots and self._left_by(process, service, root)
+        ]
+        own = [processes[root]] if tree.status is None and root in processes else []
+        top = [*own, *orphans]
+        return [*top, *below([process.pid for process in top], processes)]
+
+    def _left_by(self, orphan: Process, service: str, root: int) -> bool:
+        if orphan.sid == root or len(self._trees) == 1:
+            return True
+        environment = _environment(orphan.pid)
+        return environment.get(SERVICE.encode()) == service.encode()
+
+
+def _become_subreaper() -> bool:
+    from sidecar.host.guard import prctl  # noqa: PLC0415
+
+    try:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    except OSError as error:
+        say("warning", f"this process cannot be a subreaper: {error.strerror}")
+        return False
+    return True
+
+
+def _death_with_parent(parent: int) -> Callable[[], None]:
+    """What a child does before exec: ask the kernel for SIGKILL when our main thread dies."""
+    import ctypes  # noqa: PLC0415  loaded before the fork: the child must not import
+
+    libc = ctypes.CDLL(None)
+    number = int(signal.SIGKILL)
+
+    def before_exec() -> None:
+        libc.prctl(1, number, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(127)  # we died before the kernel knew of the wish
+
+    return before_exec
+
+
+def _report(left: list[Process]) -> None:
+    for process in left:
+        say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+
+
+def _listeners(port: int) -> list[tuple[str, str, int]]:
+    """(address, inode, uid) of each listening TCP socket on the port, in this network namespace."""
+    suffix = f":{port:04X}"
+    found = []
+    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
+        for line in _read(table).decode("ascii", "replace").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTEN and fields[1].endswith(suffix):
+                found.append((_address(fields[1].removesuffix(suffix), family), fields[9], int(fields[7])))
+    return found
+
+
+def _address(text: str, family: socket.AddressFamily) -> str:
+    """The kernel prints addresses as 32-bit words in its own byte order."""
+    words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
+    return socket.inet_ntop(family, b"".join(words))
+
+
+def _exact(listeners: Iterable[tuple[str, str, int]], address: str) -> list[tuple[str, str, int]]:
+    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard."""
+    listeners = list(listeners)
+    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
+    return [it for it in listeners if it[0] == address] or [it for it in listeners if it[0] in wildcards]
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of the process's sockets, as far as we may look."""
+    found: set[str] = set()
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return found  # EACCES: another user's; ENOENT: it is gone
+    for name in names:
+        try:
+            target = os.readlink(f"{folder}/{name}")
+        except OSError:
+            continue  # closed since the listing
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def _environment(pid: int) -> dict[bytes, bytes]:
+    pairs = (entry.partition(b"=") for entry in _read(f"/proc/{pid}/environ").split(b"\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def _command(pid: int) -> str | None:
+    words = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
+    return words.decode("utf-8", "replace")[:COMMAND_SHOWN] or None
+
+
+def _user(uid: int) -> str:
+    import pwd  # noqa: PLC0415  only for naming a holder
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _read(path: str) -> bytes:
+    """All of a small file in /proc; empty if it is gone or not ours to read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's

@@ -1,0 +1,131 @@
+"""Does our server answer? One attempt, and the paced loop that waits for the first yes.
+
+Plain sockets: ``http.client`` costs more to import than a whole launch may take, and a status line is all we need.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
+from sidecar.events import Endpoint, Verdict
+from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
+
+PACE_S = 0.004
+"""Between two attempts: readiness is reported within 10 ms of the first answer, and a refused connect costs 50 µs."""
+
+ATTEMPT_S = 5.0
+"""A server that took our connection may be busy with its start: wait for it, then ask anew."""
+
+HEAD_BYTES = 4096
+"""A status line is in the first of these, or it is no HTTP."""
+
+VITE_ACCEPT = "text/x-vite-ping"
+VITE_STATUS = 204
+"""What Vite, and hardly anything else, answers to that Accept header, on any path."""
+
+_SERVER_FAULT = 500
+
+_OUR_FAULT = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+}
+"""The interface is down, or we lack descriptors or memory: nothing that the server could help."""
+
+Ownership = Callable[[str, int], bool]
+"""(literal address, port) → whether our tree listens there."""
+
+
+def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float) -> tuple[Verdict, str]:
+    """Ask once; the verdict and a few words for people."""
+    address = _reachable(endpoint)
+    try:
+        verdict, detail = _ask(probe, address, endpoint, timeout_s)
+    except TimeoutError:
+        return "down", f"no answer within {timeout_s:g} s"
+    except OSError as error:
+        verdict = "unknown" if error.errno in _OUR_FAULT else "down"
+        return verdict, (error.strerror or str(error)).lower()
+    if verdict == "ok" and not owned(address, endpoint.port):
+        return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
+    return verdict, detail
+
+
+def await_ready(  # noqa: PLR0913  a loop and all that it needs
+    probe: Ready | ViteService,
+    endpoint: Endpoint,
+    owned: Ownership,
+    ended: threading.Event,
+    report: Callable[[Verdict, str], None],
+    attempt_s: float = ATTEMPT_S,
+) -> None:
+    """Ask until the answer is ours, and report that; a stranger's answer is reported once. Returns early on ``ended``."""
+    told = False
+    while not ended.is_set():
+        started = time.monotonic()
+        verdict, detail = attempt(probe, endpoint, owned, attempt_s)
+        if verdict == "ok":
+            report(verdict, detail)
+            return
+        if verdict == "foreign" and not told:
+            told = True
+            report(verdict, detail)
+        ended.wait(max(0.0, PACE_S - (time.monotonic() - started)))
+
+
+def _reachable(endpoint: Endpoint) -> str:
+    """A literal address on which the endpoint is reached."""
+    host = {WILDCARD_V4: "127.0.0.1", WILDCARD_V6: "::1"}.get(endpoint.host, endpoint.host)
+    return host if host[0].isdigit() or ":" in host else resolve(host, endpoint.port)[0][1]
+
+
+def _ask(probe: Ready | ViteService, address: str, endpoint: Endpoint, timeout_s: float) -> tuple[Verdict, str]:
+    with socket.create_connection((address, endpoint.port), timeout=timeout_s) as sock:
+        if sock.getsockname() == sock.getpeername():
+            # connecting to a port of the ephemeral range that nobody has can meet itself (TCP simultaneous open)
+            return "down", "nobody listens"
+        match probe:
+            case ViteService():
+                status = _status(sock, endpoint, "/", VITE_ACCEPT, timeout_s)
+                return ("ok" if status == VITE_STATUS else "down"), f"the answer's status is {status}, Vite's is 204"
+            case HttpReady(path=path, status=wanted):
+                status = _status(sock, endpoint, path, "*/*", timeout_s)
+                good = 0 < status < _SERVER_FAULT if wanted is None else status == wanted
+                return ("ok" if good else "down"), f"the answer's status is {status or 'missing'}"
+            case TcpReady() | LogReady() | DelayReady():
+                return "ok", "the port takes connections"
+            case _ as never:
+                assert_never(never)
+
+
+def _status(sock: socket.socket, endpoint: Endpoint, path: str, accept: str, timeout_s: float) -> int:
+    """The status of a GET, or 0 if what comes is no HTTP."""
+    host = url_of(endpoint.host, endpoint.port).removeprefix("http://").rstrip("/")
+    target = path.encode("utf-8", "surrogateescape").decode("latin-1")
+    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    sock.sendall(request.encode("latin-1"))
+    deadline = time.monotonic() + timeout_s
+    head = b""
+    while b"\r\n" not in head and len(head) < HEAD_BYTES:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
+        data = sock.recv(HEAD_BYTES)
+        if not data:
+            break
+        head += data
+    version, _, rest = head.partition(b" ")
+    digits = rest[:3]
+    return int(digits) if version.startswith(b"HTTP/1.") and digits.isdigit() else 0

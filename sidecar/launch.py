@@ -1,0 +1,180 @@
+"""From a service's configuration to a program that can be started: finds node, vite's own entry, commands; fills in ports."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from sidecar.config import CommandService, PortConfig, Service, ViteService, fill, url_of
+from sidecar.errors import (
+    NodeNotFoundError,
+    ProcessSpawnFailedError,
+    ProjectNotFoundError,
+    ViteNotFoundError,
+)
+from sidecar.events import Endpoint, Launch
+
+VITE_PORT = 5173
+VITE_PORT_ENV = "VITE_DEV_PORT"
+
+_PROJECT_FILES = ("package.json", "index.html", "vite.config.ts", "vite.config.js", "vite.config.mjs", "vite.config.mts")
+
+_MORE_PLACES = ("~/.volta/bin", "~/.local/share/mise/shims", "~/.asdf/shims", "/usr/local/bin", "/opt/homebrew/bin")
+"""An app that is started from a desktop has a shorter PATH than a terminal: version managers live here."""
+
+
+class _BinField(msgspec.Struct):
+    """The one field of vite's package.json that we need."""
+
+    bin: dict[str, str] | str = ""
+
+
+def port_config(config: Service) -> PortConfig | None:
+    """The port that the service wants, with Vite's default filled in; ``None`` if it has none."""
+    if isinstance(config, ViteService):
+        return config.port if config.port.preferred else msgspec.structs.replace(config.port, preferred=VITE_PORT)
+    return config.port
+
+
+def keeps_port(config: Service) -> bool:
+    """Whether we may hold its port with a bound socket beside it: node sets SO_REUSEADDR, an unknown program may not."""
+    return isinstance(config, ViteService)
+
+
+def project_key(name: str, config: Service) -> str:
+    """What a remembered port belongs to: this service of this folder."""
+    folder = config.root if isinstance(config, ViteService) else config.cwd
+    return f"{Path(folder).resolve()}::{name}"
+
+
+def plan(name: str, config: Service) -> Launch:
+    """Find the program; ports are not filled in yet (``with_endpoint``).
+
+    Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
+    """
+    if isinstance(config, ViteService):
+        return _plan_vite(name, config)
+    return _plan_command(name, config)
+
+
+def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) -> Launch:
+    """The launch with its port in it."""
+    if endpoint is None:
+        return launch
+    host, port = endpoint.host, endpoint.port
+    url = url_of(host, port)
+    env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
+    wish = port_config(config)
+    if wish is not None and wish.env:
+        env[wish.env] = str(port)
+    if isinstance(config, ViteService):
+        env.setdefault(VITE_PORT_ENV, str(port))
+    argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
+    return Launch(argv, launch.cwd, env)
+
+
+def _plan_vite(name: str, config: ViteService) -> Launch:
+    root = Path(config.root).absolute()
+    if not root.is_dir():
+        raise ProjectNotFoundError(
+            f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
+        )
+    entry = find_vite(root)
+    if entry is None and not any((root / file).exists() for file in _PROJECT_FILES):
+        raise ProjectNotFoundError(
+            f"{name}: {root} is no Vite project: it has no package.json, index.html or vite.config. Correct root.",
+            service=name,
+            root=str(root),
+        )
+    arguments = ["--host", "{host}", "--port", "{port}", "--strictPort"]
+    if config.mode:
+        arguments += ["--mode", config.mode]
+    if config.config_file:
+        arguments += ["--config", config.config_file]
+    arguments += config.args
+    start = (find_node(name, config), str(entry)) if entry else _yarn(name, root)
+    return Launch((*start, *arguments), str(root), dict(config.env))
+
+
+def find_vite(root: Path) -> Path | None:
+    """Vite's own JS entry as ``require.resolve`` would find it from ``root``: the nearest ``node_modules`` upwards.
+
+    A linked project is looked up as it is named first, then where it really is, as node does for a linked file.
+    """
+    for start in dict.fromkeys((root, root.resolve())):
+        for folder in (start, *start.parents):
+            package = folder / "node_modules" / "vite"
+            try:
+                manifest = msgspec.json.decode((package / "package.json").read_bytes(), type=_BinField)
+            except (OSError, msgspec.DecodeError):
+                continue  # no vite here, or a broken one: node would look further up, too
+            path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get("vite", "")
+            entry = package / (path or "bin/vite.js")
+            if entry.is_file():
+                return entry.resolve()
+    return None
+
+
+def _yarn(name: str, root: Path) -> tuple[str, ...]:
+    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
+    for folder in (root, *root.parents):
+        if (folder / ".pnp.cjs").is_file() or (folder / ".pnp.js").is_file():
+            yarn = which("yarn", root)
+            if yarn is None:
+                raise NodeNotFoundError(
+                    f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
+                    service=name,
+                )
+            return (yarn, "run", "vite")
+    raise ViteNotFoundError(
+        f"{name}: no vite in {root / 'node_modules'} or above. Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
+        service=name,
+        root=str(root),
+    )
+
+
+def find_node(name: str, config: ViteService) -> str:
+    """The configured node, the one on PATH, or one where version managers put theirs."""
+    wanted = config.node or "node"
+    found = which(wanted, Path(config.root), config.env.get("PATH"))
+    if found is None and config.node is None:
+        places = (Path(place).expanduser() / "node" for place in _MORE_PLACES)
+        found = next((str(place) for place in places if os.access(place, os.X_OK)), None)
+    if found is None:
+        where = f"{config.node} is not there" if config.node else "there is no node on PATH"
+        raise NodeNotFoundError(
+            f"{name}: {where}. Install Node.js 20.19 or newer, or name it in the service's node field.", service=name
+        )
+    return found
+
+
+def which(program: str, folder: Path, path: str | None = None) -> str | None:
+    """The program's path as a shell in ``folder`` would find it (``shutil`` would import three compressors for this)."""
+    if os.sep in program:
+        candidate = folder / program
+        return str(candidate.absolute()) if candidate.is_file() and os.access(candidate, os.X_OK) else None
+    for place in (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep):
+        candidate = folder / place / program
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate.absolute())
+    return None
+
+
+def _plan_command(name: str, config: CommandService) -> Launch:
+    folder = Path(config.cwd).absolute()
+    if not folder.is_dir():
+        raise ProjectNotFoundError(
+            f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=str(folder)
+        )
+    program, *words = config.command
+    found = which(program, folder, config.env.get("PATH"))
+    if found is None:
+        raise ProcessSpawnFailedError(
+            f"{name}: there is no program {program!r} to run (looked in {folder} and on PATH). "
+            "Install it, or correct command[0].",
+            service=name,
+            program=program,
+        )
+    return Launch((found, *words), str(folder), dict(config.env))

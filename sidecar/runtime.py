@@ -1,0 +1,347 @@
+"""The only loop: takes events from the inbox, steps the core, performs its effects in order."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from msgspec import Struct, field
+from functools import partial
+from typing import NoReturn, Protocol, assert_never
+
+from sidecar import launch as launching
+from sidecar.core.supervisor import Supervisor
+from sidecar.diagnostics import say
+from sidecar.errors import InternalError, SidecarError
+from sidecar.events import (
+    AnnounceGrace,
+    AwaitReady,
+    CheckHealth,
+    Effect,
+    Endpoint,
+    Event,
+    Exit,
+    Exited,
+    Interrupted,
+    Kill,
+    KillAll,
+    Notify,
+    Output,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Refuse,
+    Release,
+    RememberPort,
+    Reply,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Terminate,
+    Tick,
+)
+from sidecar.host import records
+from sidecar.host.base import Ended, Host
+from sidecar.host.ports import PortBook
+from sidecar.host.probe import attempt, await_ready
+from sidecar.pumps import StreamPump, start_thread
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Stream
+
+DRAIN_S = 1.0
+"""When a tree is gone, its pipes end at once, unless a process that left every tree holds them: wait no longer for it."""
+
+EXIT_INTERNAL = 70
+
+
+class Front(Protocol):
+    """Whom the runtime serves: the stdio client, or the standalone view."""
+
+    def reply(self, call: Id, result: Result) -> None:
+        """Answer a request."""
+        ...
+
+    def refuse(self, call: Id, error: Failure) -> None:
+        """Answer a request with an error."""
+        ...
+
+    def notify(self, message: AnyNotification) -> None:
+        """Tell of something."""
+        ...
+
+    def close(self) -> None:
+        """Deliver what waits, within a bound."""
+        ...
+
+
+class ChildSignal(Struct, frozen=True):
+    """SIGCHLD: somebody died."""
+
+
+class StreamEnded(Struct, frozen=True):
+    """An output stream of a run has been read to its end."""
+
+    service: str
+    run: int
+
+
+class Chunk(Struct, frozen=True):
+    """Output, and whom to tell that it was taken."""
+
+    output: Output
+    pump: StreamPump
+
+
+class SignalSeen(Struct, frozen=True):
+    """A signal came, to us directly or to the guard."""
+
+    number: int
+    forwarded: bool
+
+
+class Call(Struct, frozen=True):
+    """Something that a front wants done on the loop; the events that it gives are taken one by one."""
+
+    work: Callable[[], Iterable[Event]]
+
+
+Item = Event | ChildSignal | StreamEnded | Chunk | SignalSeen | Call
+Inbox = queue.SimpleQueue[Item]
+
+
+class _Run(Struct):
+    """A run's process as the loop sees it: what is still to come before its ``Exited``."""
+
+    number: int
+    ended: threading.Event = field(default_factory=threading.Event)
+    open_streams: int = 2
+    end: Ended | None = None
+    drained_by: float | None = None
+
+
+class Runtime:
+    """Joins core, host, and front."""
+
+    def __init__(  # noqa: PLR0913  the parts that it joins
+        self,
+        core: Supervisor,
+        host: Host,
+        front: Front,
+        inbox: Inbox,
+        announce_grace: Callable[[int], None],
+        *,
+        keep_ansi: bool = False,
+    ) -> None:
+        """``announce_grace`` tells the guard; ``keep_ansi`` leaves colours in the output."""
+        self._core = core
+        self._host = host
+        self._front = front
+        self._inbox = inbox
+        self._announce_grace = announce_grace
+        self._keep_ansi = keep_ansi
+        self._book = PortBook(host.holder)
+        self._runs: dict[str, _Run] = {}
+        self._follow_ups: list[Event] = []
+        self._signals: dict[int, dict[bool, int]] = {}
+        self._exit_code: int | None = None
+
+    def run(self) -> int:
+        """Serve until the core says ``Exit``; the exit code. Everything below us is dead then."""
+        try:
+            while self._exit_code is None:
+                self._turn()
+        except Exception as error:  # noqa: BLE001  whatever it is, the trees must not outlive us
+            import traceback  # noqa: PLC0415
+
+            self._host.kill_all()
+            say("error", "".join(traceback.format_exception(error)))
+            self._exit_code = EXIT_INTERNAL
+        self._host.kill_all()
+        self._front.close()
+        return self._exit_code
+
+    def _turn(self) -> None:
+        deadlines = [run.drained_by for run in self._runs.values() if run.drained_by is not None]
+        if (due := self._core.next_deadline()) is not None:
+            deadlines.append(due)
+        try:
+            timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+            item = self._inbox.get(timeout=timeout)
+        except queue.Empty:
+            item = Tick()
+        self._take(item)
+        self._finish_runs()
+        self._follow_up()
+
+    def _follow_up(self) -> None:
+        while self._follow_ups and self._exit_code is None:
+            self._step(self._follow_ups.pop(0))
+
+    def _take(self, item: Item) -> None:
+        match item:
+            case ChildSignal():
+                for ended in self._host.reap():
+                    run = self._runs[ended.service]
+                    run.end = ended
+                    run.ended.set()
+                    run.drained_by = time.monotonic() + DRAIN_S
+            case StreamEnded(service=service, run=number):
+                current = self._runs.get(service)
+                if current is not None and current.number == number:
+                    current.open_streams -= 1
+            case Chunk(output=output, pump=pump):
+                self._step(output)
+                pump.taken()
+            case SignalSeen(number=number, forwarded=forwarded):
+                self._signal(number, forwarded=forwarded)
+            case Call(work=work):
+                for event in work():
+                    self._step(event)
+                    self._follow_up()
+            case _:
+                self._step(item)
+
+    def _signal(self, number: int, *, forwarded: bool) -> None:
+        """A signal to the whole group comes twice, directly and through the guard: it counts once."""
+        counts = self._signals.setdefault(number, {True: 0, False: 0})
+        counts[forwarded] += 1
+        if counts[forwarded] > counts[not forwarded]:
+            self._step(Interrupted(number))
+
+    def _finish_runs(self) -> None:
+        now = time.monotonic()
+        for service, run in list(self._runs.items()):
+            if run.end is not None and (run.open_streams == 0 or (run.drained_by or now) <= now):
+                del self._runs[service]
+                self._follow_ups.append(Exited(service, run.number, run.end.code, run.end.signal))
+
+    def _step(self, event: Event) -> None:
+        if self._exit_code is not None:
+            return  # the end was decided within this turn
+        for effect in self._core.step(event, time.monotonic()):
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912  one match over a closed union
+        match effect:
+            case Reply(id=call, result=result):
+                self._front.reply(call, result)
+            case Refuse(id=call, error=error):
+                self._front.refuse(call, error)
+            case Notify(message=message):
+                self._front.notify(message)
+            case Prepare():
+                start_thread(f"prepare {effect.service}", partial(self._prepare, effect))
+            case Spawn():
+                self._spawn(effect)
+            case AwaitReady():
+                start_thread(f"ready {effect.service}", partial(self._await_ready, effect, self._runs[effect.service]))
+            case CheckHealth():
+                start_thread(f"health {effect.service}", partial(self._check_health, effect))
+            case Terminate(service=service, signal=name):
+                self._host.terminate(service, name)
+            case Kill(service=service):
+                self._host.kill(service)
+                self._inbox.put(ChildSignal())  # a tree without a living child of ours sends no signal
+            case Release(service=service):
+                self._book.release(service)
+            case RememberPort():
+                start_thread(f"remember {effect.service}", partial(_remember, effect))
+            case AnnounceGrace(ms=ms):
+                self._announce_grace(ms)
+            case KillAll():
+                self._host.kill_all()
+            case Exit(code=code):
+                self._exit_code = code
+            case _ as never:
+                assert_never(never)
+
+    def _prepare(self, effect: Prepare) -> None:
+        try:
+            launch = launching.plan(effect.service, effect.config)
+            endpoint = self._choose_port(effect)
+            ready = launching.with_endpoint(launch, effect.config, endpoint)
+            event: Event = Prepared(effect.service, effect.run, ready, endpoint)
+        except SidecarError as error:
+            event = PrepareFailed(effect.service, effect.run, error)
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach whoever waits
+            fault = InternalError(f"{effect.service} could not be prepared: {error!r}. Please report this.")
+            event = PrepareFailed(effect.service, effect.run, fault)
+        self._inbox.put(event)
+
+    def _choose_port(self, effect: Prepare) -> Endpoint | None:
+        wish = launching.port_config(effect.config)
+        if wish is None:
+            return None
+        service, keep = effect.service, launching.keeps_port(effect.config)
+        wishes = [port for port in (effect.keep, wish.preferred) if port is not None]
+        key = launching.project_key(service, effect.config)
+        return self._book.choose(
+            service,
+            wish.host,
+            wishes,
+            (lambda: records.last_port(key)) if wish.sticky else (lambda: None),
+            wish.preferred,
+            keep=keep,
+        )
+
+    def _spawn(self, effect: Spawn) -> None:
+        service, number = effect.service, effect.run
+        try:
+            child = self._host.spawn(service, effect.launch)
+        except SidecarError as error:
+            self._follow_ups.append(SpawnFailed(service, number, error))
+            return
+        self._runs[service] = _Run(number)
+        streams: tuple[tuple[Stream, int], ...] = (("stdout", child.stdout), ("stderr", child.stderr))
+        for stream, fd in streams:
+            pump = StreamPump(
+                fd,
+                partial(self._emit, service, number, stream),
+                partial(self._inbox.put, StreamEnded(service, number)),
+                keep_ansi=self._keep_ansi,
+            )
+            start_thread(f"{service} {stream}", pump.run)
+        self._follow_ups.append(Spawned(service, number, child.pid))
+
+    def _emit(self, service: str, run: int, stream: Stream, lines: tuple[str, ...], pump: StreamPump) -> None:
+        self._inbox.put(Chunk(Output(service, run, stream, lines), pump))
+
+    def _await_ready(self, effect: AwaitReady, run: _Run) -> None:
+        owned = partial(self._host.owns, effect.service)
+
+        def report(verdict: str, detail: str) -> None:
+            self._inbox.put(Probed(effect.service, effect.run, 0, verdict, detail))  # type: ignore[arg-type]
+
+        await_ready(effect.probe, effect.endpoint, owned, run.ended, report)
+
+    def _check_health(self, effect: CheckHealth) -> None:
+        owned = partial(self._host.owns, effect.service)
+        verdict, detail = attempt(effect.probe, effect.endpoint, owned, effect.timeout_ms / 1000)
+        self._inbox.put(Probed(effect.service, effect.run, effect.turn, verdict, detail))
+
+
+def _remember(effect: RememberPort) -> None:
+    wish = launching.port_config(effect.config)
+    if wish is not None and wish.sticky:
+        port = None if effect.port == wish.preferred else effect.port
+        records.remember_port(launching.project_key(effect.service, effect.config), port)
+
+
+def watch_signals(inbox: Inbox) -> None:
+    """Turn signals into events. ``SimpleQueue.put`` is reentrant, so a handler may call it."""
+
+    def seen(number: int, _frame: object) -> None:
+        inbox.put(SignalSeen(number, forwarded=False))
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, seen)
+    signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process without waiting for its threads, which may be blocked in a read or a write."""
+    os._exit(code)

@@ -1,0 +1,117 @@
+"""The supervisor as a Tauri app uses it: JSON-RPC over stdin and stdout, with the guard above."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+from sidecar import __version__
+from sidecar.core.supervisor import Supervisor
+from sidecar.events import AppGone, Event
+from sidecar.host import make_host
+from sidecar.host.guard import Lifeline
+from sidecar.parent import announce_grace, await_guard, jitter, wake_guard, watch_lifeline
+from sidecar.pumps import Outbox, read_some, start_thread
+from sidecar.runtime import Call, Inbox, Runtime, watch_signals
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server, ServiceLog
+from sidecar.wire.session import Session, notification
+
+REQUESTS_IN_FLIGHT = 8
+"""So many reads of the client may wait for the loop."""
+
+FLUSH_S = 1.0
+"""At the end, so long may a client take to read what waits. Everything is dead by then, so nothing else waits."""
+
+
+class StdioFront:
+    """The client at the other end of the pipes."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Write through ``outbox``."""
+        self._outbox = outbox
+        self._session = Session()
+
+    def reply(self, call: Id, result: Result) -> None:
+        """See ``runtime.Front``."""
+        self._outbox.put(self._session.succeed(call, result))
+
+    def refuse(self, call: Id, error: Failure) -> None:
+        """See ``runtime.Front``."""
+        self._outbox.put(self._session.fail(call, error))
+
+    def notify(self, message: AnyNotification) -> None:
+        """See ``runtime.Front``."""
+        if isinstance(message, ServiceLog):
+            self._outbox.put_log(message)
+        else:
+            self._outbox.put(notification(message))
+
+    def close(self) -> None:
+        """See ``runtime.Front``."""
+        self._outbox.flush(FLUSH_S)
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Bytes of the client (empty at their end) → events; what is no request is refused, in its turn."""
+        for message in self._session.receive(data) if data else self._session.finish():
+            if isinstance(message, bytes):
+                self._outbox.put(message)
+            else:
+                yield message
+
+
+def serve(lifeline: Lifeline) -> int:
+    """Be the supervisor until the client, the app, or a signal ends it; the exit code."""
+    requests, answers = take_standard_streams()
+    inbox = Inbox()
+    watch_signals(inbox)
+    await_guard(lifeline)
+    host = make_host(os.urandom(16).hex(), guarded=True, parent_watched=lifeline.app is not None)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), host.guarantees(), jitter)
+    outbox = Outbox(answers)
+    front = StdioFront(outbox)
+    start_thread("answers", outbox.run)
+    start_thread("requests", partial(_read_requests, requests, front, outbox, inbox))
+    start_thread("lifeline", partial(watch_lifeline, lifeline, inbox))
+    code = Runtime(core, host, front, inbox, partial(announce_grace, lifeline)).run()
+    wake_guard(lifeline)
+    return code
+
+
+def _read_requests(fd: int, front: StdioFront, outbox: Outbox, inbox: Inbox) -> None:
+    """The reader thread's body: requests in, then the end of stdin, which is the app's death."""
+    room = threading.Semaphore(REQUESTS_IN_FLIGHT)
+
+    def take(data: bytes) -> Iterator[Event]:
+        yield from front.receive(data)
+        room.release()
+
+    while outbox.wait_for_room(partial(_hung_up, fd)):
+        data = read_some(fd)
+        room.acquire()
+        inbox.put(Call(partial(take, data)))
+        if not data:
+            break
+    inbox.put(AppGone("stdin has ended"))
+
+
+def _hung_up(fd: int) -> bool:
+    """Whether the writer of this pipe has gone, though it may have left something unread in it."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
+
+
+def take_standard_streams() -> tuple[int, int]:
+    """Keep stdin and stdout for the protocol, under other numbers: nothing else may read or write them.
+
+    From here on descriptor 0 is empty and descriptor 1 is stderr, for a stray print of any library and for every child.
+    """
+    requests, answers = os.dup(0), os.dup(1)  # dup makes them non-inheritable
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return requests, answers

@@ -1,0 +1,112 @@
+"""Bytes ↔ lines with a bound, so that no client can make us hold more than one line of it.
+
+Also the splitting of a child's output into lines, which has other needs: nothing may be lost there, so a line over the
+bound is cut into pieces instead of being refused.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+MAX_LINE_BYTES = 1 << 20
+"""1 MiB: far above any request we know, far below what would hurt."""
+
+MAX_OUTPUT_LINE_BYTES = 64 << 10
+"""A child's line is cut here: a progress bar that never ends a line must not grow without end."""
+
+
+class Line(Struct, frozen=True):
+    """One whole line, without its end."""
+
+    data: bytes
+
+
+class Overlong(Struct, frozen=True):
+    """A line over the bound was skipped; ``size`` is its length in bytes."""
+
+    size: int
+
+
+class LineReader:
+    """Bytes in, whole lines out. A line over ``limit`` is dropped as it comes and reported once, when it ends."""
+
+    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+        """Start empty."""
+        self._limit = limit
+        self._buffer = bytearray()
+        self._skipped = 0
+
+    def receive(self, data: bytes) -> list[Line | Overlong]:
+        """Take what was read; give the lines that it ended."""
+        first, *rest = data.split(b"\n")
+        self._take(first)
+        lines: list[Line | Overlong] = []
+        for piece in rest:
+            self._end(lines)
+            self._take(piece)
+        return lines
+
+    def finish(self) -> list[Line | Overlong]:
+        """The stream has ended: a last line without its line feed still counts."""
+        lines: list[Line | Overlong] = []
+        self._end(lines)
+        return lines
+
+    def _take(self, piece: bytes) -> None:
+        if self._skipped:
+            self._skipped += len(piece)
+        elif len(self._buffer) + len(piece) > self._limit:
+            self._skipped = len(self._buffer) + len(piece)
+            self._buffer.clear()
+        else:
+            self._buffer += piece
+
+    def _end(self, lines: list[Line | Overlong]) -> None:
+        if self._skipped:
+            lines.append(Overlong(self._skipped))
+        elif self._buffer.strip():  # a blank line means nothing, by the protocol
+            lines.append(Line(bytes(self._buffer)))
+        self._buffer.clear()
+        self._skipped = 0
+
+
+class OutputSplitter:
+    """A child's bytes in, lines of text out; broken UTF-8 becomes U+FFFD, a line over ``limit`` comes in pieces."""
+
+    def __init__(self, limit: int = MAX_OUTPUT_LINE_BYTES) -> None:
+        """Start empty."""
+        self._limit = limit
+        self._rest = b""
+
+    def receive(self, data: bytes) -> tuple[str, ...]:
+        """Take what was read; give the lines that it ended, and the pieces that are over the bound."""
+        whole, feed, rest = data.rpartition(b"\n")
+        if feed:
+            whole = self._rest + whole
+            self._rest = rest
+            lines = whole.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r").split("\n")
+            if len(whole) > self._limit:
+                lines = [piece for line in lines for piece in self._cut(line)]
+        else:
+            self._rest += rest
+            lines = []
+        while len(self._rest) > self._limit:
+            piece, self._rest = _cut_at(self._rest, self._limit)
+            lines.append(piece.decode("utf-8", "replace"))
+        return tuple(lines)
+
+    def finish(self) -> tuple[str, ...]:
+        """The stream has ended: what is left is a line too."""
+        rest, self._rest = self._rest, b""
+        return (rest.decode("utf-8", "replace").removesuffix("\r"),) if rest else ()
+
+    def _cut(self, line: str) -> list[str]:
+        return [line[at : at + self._limit] for at in range(0, len(line), self._limit)] or [line]
+
+
+def _cut_at(data: bytes, size: int) -> tuple[bytes, bytes]:
+    """Cut before ``size``, but not inside a UTF-8 sequence (at most 3 continuation bytes follow a lead byte)."""
+    for back in range(4):
+        if data[size - back] & 0xC0 != 0x80:  # noqa: PLR2004  10xxxxxx is a continuation byte
+            return data[: size - back], data[size - back :]
+    return data[:size], data[size:]

@@ -1,0 +1,28 @@
+import type { Plugin } from "vite";
+
+import { INFO_PATH, type ServerInfo } from "./src/info.ts";
+
+/** Lets the page ask the dev server who it is and who started it. No part of a build. */
+export function sidecarInfo(): Plugin {
+  return {
+    name: "sidecar-info",
+    apply: "serve",
+    configureServer(server) {
+      const service = process.env["SIDECAR_SERVICE"] ?? null;
+      const runId = process.env["SIDECAR_RUN_ID"] ?? null;
+      const info: ServerInfo = {
+        supervised: runId !== null,
+        service,
+        runId,
+        pid: process.pid,
+        ppid: process.ppid,
+        startedAt: new Date().toISOString(),
+      };
+      server.middlewares.use(INFO_PATH, (_request, response) => {
+        response.setHeader("Content-Type", "application/json");
+        response.setHeader("Cache-Control", "no-store");
+        response.end(JSON.stringify(info));
+      });
+    },
+  };
+}

@@ -1,0 +1,125 @@
+"""``python -m tests.bench [--only NAME] [--rounds N] [--json PATH]``: measure, print a table, keep the numbers."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+
+from tests.bench import death, idle, launch, relay, start
+from tests.bench.contenders import BUN, CONCURRENTLY, EXAMPLE, Tools, find_tools, script
+from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
+from tests.bench.report import Report, keep, load, machine, show
+
+ROUNDS = {"start": 15, "launch": 9, "death": 7, "logs": 3, "idle": 1}
+"""The benches in the order in which they run, and how many rounds each takes unless told: some five minutes in all."""
+NARROW = 120
+"""Columns of a table that goes into a file or a pipe."""
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=list(ROUNDS), metavar="NAME", help=f"one of {', '.join(ROUNDS)}; repeatable"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each bench (default: {ROUNDS})")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where the numbers go (default: the user's cache)")
+    parser.add_argument("--project", type=Path, default=EXAMPLE, metavar="DIR", help="the Vite project to launch")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a bar is missed")
+    return parser.parse_args(argv)
+
+
+def default_json() -> Path:
+    """A file of its own for every run, in the user's cache folder."""
+    name = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H-%M-%SZ}.json"
+    return platformdirs.user_cache_path("tauri-sidecar") / "bench" / name
+
+
+@contextmanager
+def pen() -> Iterator[Pen]:
+    """A place to start processes in; on leaving, and should we be killed, all of them are ended."""
+    mark = new_mark()
+    janitor = subprocess.Popen(
+        script("janitor.py", mark), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="sidecar-bench-", ignore_cleanup_errors=True) as folder:
+            place = Pen(mark, Path(folder), dict(os.environ))
+            try:
+                yield place
+            finally:
+                place.empty()
+    finally:
+        assert janitor.stdin is not None
+        janitor.stdin.close()
+        janitor.wait()
+
+
+def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespace, console: Console) -> None:
+    """Run the benches that were asked for. One that cannot be taken is named, and the next one runs."""
+    project: Path = options.project.resolve()
+    benches: dict[str, Callable[[int], None]] = {
+        "start": lambda rounds: start.run(report, place, rounds),
+        "launch": lambda rounds: launch.run(report, place, tools, project, rounds),
+        "death": lambda rounds: death.run(report, place, tools, rounds),
+        "logs": lambda rounds: relay.run(report, place, tools, rounds),
+        "idle": lambda rounds: idle.run(report, place, project, rounds),
+    }
+    for name, bench in benches.items():
+        if options.only and name not in options.only:
+            continue
+        rounds = options.rounds or ROUNDS[name]
+        console.print(f"{name}: {rounds} rounds …", style="dim", highlight=False)
+        try:
+            bench(rounds)
+        except BenchError as error:
+            report.skipped[name] = str(error)
+
+
+def _ended(number: int, frame: object) -> None:
+    """SIGTERM and SIGHUP end us like an exception does, so that everything is cleaned up."""
+    sys.exit(128 + number)
+
+
+def main() -> int:
+    """Measure and report; 1 when a measure could not be taken, or, if asked for, when a bar is missed."""
+    if sys.platform != "linux":
+        print(ONLY_LINUX, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _ended)
+    signal.signal(signal.SIGHUP, _ended)
+    options = arguments()
+    terminal = Console(stderr=True)
+    try:
+        tools = find_tools()
+    except BenchError as error:
+        terminal.print(str(error), style="red", highlight=False)
+        return 2
+    versions = {"node": [tools.node, "--version"], "npm": [tools.npm, "--version"]}
+    versions |= {name: [tools.programs[name], "--version"] for name in (CONCURRENTLY, BUN) if name in tools.programs}
+    report = Report(skipped=dict(tools.skipped), machine=machine(versions))
+    missing = len(report.skipped)
+    with pen() as place:
+        measure(report, place, tools, options, terminal)
+    report.machine["load after"] = load()
+    show(report, Console() if sys.stdout.isatty() else Console(width=NARROW))
+    path = options.json or default_json()
+    keep(report, path)
+    print(f"kept in {path}")
+    failed = len(report.skipped) > missing
+    return 1 if failed or (options.strict and report.missed()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Who is measured, and the command line that each is launched with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.processes import BenchError
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+PEERS = HERE / "peers"
+EXAMPLE = REPOSITORY / "tauri-integration" / "examples" / "vite-app"
+HOST = "127.0.0.1"
+INSTALL_SECONDS = 300.0
+"""Bun alone is a download of 100 MB."""
+
+SIDECAR = "sidecar"
+NPM = "npm run"
+NODE = "node vite.js"
+CONCURRENTLY = "concurrently"
+BUN = "bun --no-orphans"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The programs of the peers that are here, by contender; and why the others are not."""
+
+    node: str
+    npm: str
+    programs: Mapping[str, str]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def sidecar_argv() -> list[str]:
+    """Our sidecar, from source, by the Python that runs the bench."""
+    return [sys.executable, "-m", "sidecar", "stdio"]
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    """One of the scripts of this folder, by the Python that runs the bench, without site: it starts faster."""
+    return [sys.executable, "-I", "-S", str(HERE / name), *arguments]
+
+
+def initialize(services: Mapping[str, object]) -> str:
+    """The first request, as a line without its end."""
+    params = {"protocolVersion": 1, "client": {"name": "bench", "version": "1"}, "services": services}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+
+
+def start(service: str) -> str:
+    """The request that starts ``service``, as a line without its end."""
+    return json.dumps({"jsonrpc": "2.0", "id": 2, "method": "start", "params": {"service": service}})
+
+
+def _install(npm: str) -> None:
+    """``npm ci`` in the peers' folder, unless what its lock names is there already."""
+    stamp = PEERS / "node_modules" / ".bench-lock"
+    lock = hashlib.sha256((PEERS / "package-lock.json").read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="ascii") == lock:
+        return
+    try:
+        argv = [npm, "ci", "--no-audit", "--no-fund"]
+        subprocess.run(argv, cwd=PEERS, check=True, timeout=INSTALL_SECONDS, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        said = [line for line in str(error.stderr).splitlines() if "error" in line] or ["it did not say why"]
+        raise BenchError(f"npm ci failed: {said[0]}") from None
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"npm ci took longer than {INSTALL_SECONDS:g} s") from None
+    stamp.write_text(lock, encoding="ascii")
+
+
+def _runs(program: Path) -> str | None:
+    """Why ``program --version`` does not work, or None when it does."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else f"exit {done.returncode}: {done.stderr.strip()[-200:]}"
+
+
+def find_tools() -> Tools:
+    """Install the peers and find what runs; node and npm are needed, the others may be missing."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise BenchError("node and npm are needed on PATH: `python3 build/dev.py bench` sees to that")
+    programs: dict[str, str] = {NPM: npm}
+    skipped: dict[str, str] = {}
+    try:
+        _install(npm)
+    except BenchError as error:
+        return Tools(node, npm, programs, {CONCURRENTLY: str(error), BUN: str(error)})
+    candidates: dict[str, Sequence[Path]] = {
+        CONCURRENTLY: [PEERS / "node_modules" / ".bin" / "concurrently"],
+        # bun's install script moves the binary into place; where such scripts may not run it stays in its own package.
+        BUN: [PEERS / "node_modules" / ".bin" / "bun", *sorted(PEERS.glob("node_modules/@oven/bun-*/bin/bun"))],
+    }
+    for name, paths in candidates.items():
+        faults = {path: _runs(path) for path in paths}
+        working = [path for path, fault in faults.items() if fault is None]
+        if working:
+            programs[name] = str(working[0])
+        else:
+            skipped[name] = "; ".join(f"{path}: {fault}" for path, fault in faults.items())
+    return Tools(node, npm, programs, skipped)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A contender's command line, where it runs, and what it is told over stdin."""
+
+    argv: Sequence[str]
+    cwd: Path
+    send: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def _own_state(folder: Path) -> dict[str, str]:
+    """Variables that keep the sidecar's records of a run out of the user's folders."""
+    names = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+    return {name: str(folder / name.lower()) for name in names}
+
+
+def ours(folder: Path, services: Mapping[str, object], *, start_service: str | None) -> Launch:
+    """Our sidecar with ``services``; both requests are written at once, as an app that does not wait would."""
+    send = [initialize(services)] + ([start(start_service)] if start_service else [])
+    return Launch(sidecar_argv(), REPOSITORY, send, _own_state(folder))
+
+
+def vite(tools: Tools, folder: Path, project: Path, port: int) -> dict[str, Launch]:
+    """The contenders for "launch → ready" on ``port``."""
+    flags = ["--host", HOST, "--port", str(port), "--strictPort"]
+    service = {"type": "vite", "root": str(project), "port": {"preferred": port, "host": HOST, "sticky": False}}
+    # npm would look for an update of itself now and then: that is not what we want to measure.
+    quiet = {"npm_config_update_notifier": "false"}
+    return {
+        SIDECAR: ours(folder, {"web": service}, start_service="web"),
+        NPM: Launch([tools.npm, "run", "dev", "--", *flags], project, env=quiet),
+        NODE: Launch([tools.node, str(Path("node_modules", "vite", "bin", "vite.js")), *flags], project),
+    }
+
+
+def wrap(tools: Tools, folder: Path, command: Sequence[str]) -> dict[str, Launch]:
+    """The contenders that run ``command`` as a child: ours, and the peers that are here.
+
+    ``folder`` becomes an npm project whose script ``child`` is the command.
+    """
+    line = shlex.join(command)
+    (folder / "package.json").write_text(json.dumps({"name": "child", "scripts": {"child": line}}), encoding="utf-8")
+    service = {"type": "command", "command": list(command), "cwd": str(folder), "restart": {"policy": "never"}}
+    found = {SIDECAR: ours(folder, {"child": service}, start_service="child")}
+    commands = {
+        NPM: ["run", "child"],
+        CONCURRENTLY: [line],
+        BUN: ["run", "--no-orphans", "child"],
+    }
+    for name, arguments in commands.items():
+        if name in tools.programs:
+            found[name] = Launch([tools.programs[name], *arguments], folder)
+    return found

@@ -1,0 +1,151 @@
+"""The app is SIGKILLed: how long until the last process of the tree is dead, and how many survive."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.bench import contenders
+from tests.bench.client import tail
+from tests.bench.contenders import BUN, SIDECAR, Launch, Tools
+from tests.bench.processes import BenchError, Pen, open_pidfd
+from tests.bench.report import Check, Report, Row
+from tests.bench.rollcall import RollCall, peer_pid
+from tests.bench.trees import STORM, WIDE
+
+BENCH = "death"
+GROW_SECONDS = 30.0
+"""The slowest contender has its tree up in two or three; a busy machine gets ten times that."""
+SURVIVE_SECONDS = 2.0
+"""Who is alive so long after the app's death is a survivor: the slowest that kills at all needs a tenth of it."""
+LIFE_SECONDS = 60
+"""Every process of a tree, and the stand-in, ends itself after so long."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A shape of tree: killed once ``size`` processes are there."""
+
+    kind: str
+    size: int
+    bar_ms: float | None
+    better_ms: float | None
+
+
+TREES = (
+    Tree("plain", 3, 20.0, None),
+    Tree("wide", WIDE + 1, None, 12.0),
+    # The storm replaces a part of itself all the time and is seldom quite complete.
+    Tree("storm", STORM * 95 // 100, None, 120.0),
+)
+
+
+@dataclass
+class Deaths:
+    """What was seen of one contender and one tree, a value a round."""
+
+    tree_ms: list[float] = field(default_factory=list)
+    """App's SIGKILL → last death in the tree; only rounds in which all died."""
+    all_ms: list[float] = field(default_factory=list)
+    """The same with the contender's own processes."""
+    survivors: list[float] = field(default_factory=list)
+    own_survivors: list[float] = field(default_factory=list)
+
+
+def _await(roll: RollCall, size: int, app: subprocess.Popen[bytes], errors: Path) -> None:
+    """Wait until ``size`` processes of the tree are connected."""
+    deadline = time.perf_counter() + GROW_SECONDS
+    while roll.live < size:
+        if app.poll() is not None:
+            raise BenchError(f"the stand-in app ended early: {tail(errors)}")
+        if time.perf_counter() > deadline:
+            raise BenchError(f"only {roll.live} of {size} processes came within {GROW_SECONDS:g} s: {tail(errors)}")
+        roll.turn(0.1)
+
+
+def _grow(roll: RollCall, tree: Tree, app: subprocess.Popen[bytes], errors: Path) -> None:
+    """Let the tree grow to its size; hold the app and the contender's own processes by pidfd."""
+    _await(roll, 1, app, errors)
+    assert roll.first is not None
+    root = peer_pid(roll.first)
+    # The root waits for our word before it forks: whatever else is below the app now is the contender's own.
+    own = [child.pid for child in psutil.Process(app.pid).children(recursive=True) if child.pid != root]
+    for pidfd in map(open_pidfd, [app.pid, *own]):
+        if pidfd is not None:
+            roll.watch(pidfd)
+    roll.first.send(b"g")
+    _await(roll, tree.size, app, errors)
+
+
+def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
+    """Grow the tree below a stand-in app, kill the app, and see who dies."""
+    errors = pen.folder / "standin.stderr"
+    order = {"argv": list(how.argv), "cwd": str(how.cwd), "send": list(how.send), "seconds": LIFE_SECONDS}
+    with RollCall() as roll, errors.open("wb") as sink:
+        env = {"BENCH_SOCKET": roll.name, "BENCH_DEADLINE": str(time.monotonic() + LIFE_SECONDS), **how.env}
+        app = pen.spawn(contenders.script("standin.py", json.dumps(order)), cwd=pen.folder, stderr=sink, env=env)
+        try:
+            _grow(roll, tree, app, errors)
+            killed = time.perf_counter()
+            app.kill()  # by identity: we have not reaped it, so the pid is its own still
+            while (roll.live or roll.watched) and time.perf_counter() - killed < SURVIVE_SECONDS:
+                roll.turn(killed + SURVIVE_SECONDS - time.perf_counter())
+            found.survivors.append(roll.live)
+            found.own_survivors.append(roll.watched)
+            if not roll.live:
+                found.tree_ms.append((roll.tree_death - killed) * 1e3)
+                if not roll.watched:
+                    found.all_ms.append((max(roll.tree_death, roll.watched_death) - killed) * 1e3)
+        finally:
+            pen.empty(app)
+
+
+def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
+    """Put the rows and the checks of one tree into the report."""
+    for name, found in taken.items():
+        survivors, own = int(max(found.survivors)), int(max(found.own_survivors))
+        rounds = len(found.survivors)
+        note = f"survivors {survivors} of {tree.size}, own {own}" if survivors or own else "no survivor"
+        if found.tree_ms and survivors:
+            note += f" (in {rounds - len(found.tree_ms)} of {rounds} rounds)"
+        report.rows.append(Row(BENCH, f"{tree.kind}: last death in the tree", name, "ms", tuple(found.tree_ms), note))
+    for name, found in taken.items():
+        report.rows.append(Row(BENCH, f"{tree.kind}: last death, its own too", name, "ms", tuple(found.all_ms)))
+    mine = taken[SIDECAR]
+    median = statistics.median(mine.tree_ms) if mine.tree_ms else None
+    report.checks.append(Check(BENCH, f"{tree.kind}: survivors of the tree", "", max(mine.survivors), 0))
+    report.checks.append(Check(BENCH, f"{tree.kind}: survivors of our own", "", max(mine.own_survivors), 0))
+    what = f"{tree.kind}: last death"
+    if tree.bar_ms is not None:
+        report.checks.append(Check(BENCH, what, "ms", median, tree.bar_ms))
+    if tree.better_ms is not None:
+        report.checks.append(Check(BENCH, what, "ms", median, tree.better_ms, "better"))
+    value, note = None, "the ratio of the medians"
+    if BUN not in taken:
+        note = report.skipped.get(BUN, "not measured")
+    elif median is None or not taken[BUN].tree_ms:
+        note = "one of the two left survivors in every round"
+    else:
+        value = median / statistics.median(taken[BUN].tree_ms)
+    report.checks.append(Check(BENCH, f"{what}, against {BUN}", "×", value, 1.0, "better", note=note))
+
+
+def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
+    """Take ``rounds`` rounds a tree, each contender once a round, after one that only warms the caches."""
+    for tree in TREES:
+        folder = pen.folder / tree.kind
+        folder.mkdir(exist_ok=True)
+        launches = contenders.wrap(tools, folder, contenders.script("trees.py", tree.kind))
+        taken = {name: Deaths() for name in launches}
+        for turn in range(rounds + 1):
+            names = list(launches)
+            shift = turn % len(names)
+            for name in names[shift:] + names[:shift]:
+                _once(pen, launches[name], tree, taken[name] if turn else Deaths())
+        _add(report, tree, taken)

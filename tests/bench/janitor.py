@@ -1,0 +1,29 @@
+"""A script beside a run: when the bench is gone, however it went, end all that it left.
+
+Takes the run's mark as its argument; its stdin is a pipe from the bench. It does not carry the mark itself.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.processes import sweep
+
+RUN_SECONDS = 3600.0
+"""No run takes longer. After it everything is ended, whether the bench lives or not."""
+
+
+def main() -> None:
+    """Wait for the end of stdin, then sweep."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    select.select([sys.stdin], [], [], RUN_SECONDS)
+    sweep(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()
