@@ -1,3 +1,3 @@
-"""A supervisor that a Tauri app ships as its sidecar: dev servers that are ready when we say so and gone when the app is."""
+"""A supervisor that a Tauri app ships as its sidecar: servers that are ready when we say so, gone when the app is."""
 
 __version__ = "0.1.0"

@@ -8,9 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
+
+if TYPE_CHECKING:
+    from sidecar.host.lifeline import Lifeline
+
+EXIT_UNSUPPORTED = 69
 
 EXIT_CODES = """\
 exit codes:
@@ -30,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
     # what follows -- is a program's command line, and none of argparse's business
-    own, words_of_program = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    own, words_of_program = (
+        (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    )
     options = parser.parse_args(own)
     options.program = words_of_program
     if "--" in words and (options.command != "dev" or not words_of_program):
@@ -111,46 +119,43 @@ def _port(text: str) -> int:
 
 
 def _stdio(options: argparse.Namespace) -> int:
-    if sys.platform != "linux":
-        return _unsupported()
-    from sidecar.host import guard  # noqa: PLC0415
+    lifeline = _split(options)
+    if isinstance(lifeline, int):
+        return lifeline
+    from sidecar import stdio
+    from sidecar.runtime import leave
 
-    try:
-        lifeline = guard.split(options.parent_pid)
-    except ProcessLookupError:
-        say("error", "the app is dead already (no process with the pid to watch); there is nothing to do")
-        return guard.EXIT_APP_GONE
-    from sidecar import stdio  # noqa: PLC0415
-    from sidecar.runtime import leave  # noqa: PLC0415
-
-    leave(stdio.serve(lifeline))
+    return leave(stdio.serve(lifeline))
 
 
 def _dev(options: argparse.Namespace) -> int:
+    lifeline = _split(options)
+    if isinstance(lifeline, int):
+        return lifeline
+    from sidecar import console
+    from sidecar.runtime import leave
+
+    return leave(console.serve(lifeline, options))
+
+
+def _split(options: argparse.Namespace) -> Lifeline | int:
+    """Fork the guard; in the supervisor its lifeline, or an exit code where there is nothing to supervise for."""
     if sys.platform != "linux":
-        return _unsupported()
-    from sidecar.host import guard  # noqa: PLC0415
+        from sidecar.host import unsupported
+
+        say("error", unsupported().message)
+        return EXIT_UNSUPPORTED
+    from sidecar.host import guard
 
     try:
-        lifeline = guard.split(options.parent_pid)
+        return guard.split(options.parent_pid)
     except ProcessLookupError:
-        say("error", "the process to watch is dead already; there is nothing to do")
+        say("error", "the process to watch (the app) is dead already; there is nothing to do")
         return guard.EXIT_APP_GONE
-    from sidecar import console  # noqa: PLC0415
-    from sidecar.runtime import leave  # noqa: PLC0415
-
-    leave(console.serve(lifeline, options))
-
-
-def _unsupported() -> int:
-    from sidecar.host import unsupported  # noqa: PLC0415
-
-    say("error", unsupported().message)
-    return 69
 
 
 def _schema() -> int:
-    from sidecar.schema import protocol_schema  # noqa: PLC0415
+    from sidecar.schema import protocol_schema
 
     sys.stdout.write(protocol_schema())
     return 0
@@ -158,7 +163,7 @@ def _schema() -> int:
 
 def _completions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     try:
-        import shtab  # noqa: PLC0415
+        import shtab
     except ImportError:
         say("error", "completions need the package shtab: pip install 'tauri-sidecar[terminal]'")
         return 2

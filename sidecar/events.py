@@ -6,8 +6,9 @@ Times are seconds of a monotonic clock; durations in names ending in ``_ms`` are
 
 from __future__ import annotations
 
-from msgspec import Struct, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from sidecar.config import Ready, Service, ViteService
 from sidecar.errors import SidecarError
@@ -15,8 +16,8 @@ from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, 
 from sidecar.wire.session import Received
 
 Verdict = Literal["ok", "down", "foreign", "unknown"]
-"""What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our side
-of the connection (no route, no descriptors) and says nothing about the server."""
+"""What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our
+side of the connection (no route, no descriptors) and says nothing about the server."""
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

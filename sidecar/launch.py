@@ -1,4 +1,4 @@
-"""From a service's configuration to a program that can be started: finds node, vite's own entry, commands; fills in ports."""
+"""From a service's configuration to a program that can be started: finds node, vite, commands; fills in ports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from sidecar.events import Endpoint, Launch
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
 
-_PROJECT_FILES = ("package.json", "index.html", "vite.config.ts", "vite.config.js", "vite.config.mjs", "vite.config.mts")
+_PROJECT_FILES = (
+    "package.json",
+    "index.html",
+    "vite.config.ts",
+    "vite.config.js",
+    "vite.config.mjs",
+    "vite.config.mts",
+)
 
 _MORE_PLACES = ("~/.volta/bin", "~/.local/share/mise/shims", "~/.asdf/shims", "/usr/local/bin", "/opt/homebrew/bin")
 """An app that is started from a desktop has a shorter PATH than a terminal: version managers live here."""
@@ -39,7 +46,7 @@ def port_config(config: Service) -> PortConfig | None:
 
 
 def keeps_port(config: Service) -> bool:
-    """Whether we may hold its port with a bound socket beside it: node sets SO_REUSEADDR, an unknown program may not."""
+    """Whether we may hold its port by a bound socket: node sets SO_REUSEADDR, an unknown program may not."""
     return isinstance(config, ViteService)
 
 
@@ -129,7 +136,8 @@ def _yarn(name: str, root: Path) -> tuple[str, ...]:
                 )
             return (yarn, "run", "vite")
     raise ViteNotFoundError(
-        f"{name}: no vite in {root / 'node_modules'} or above. Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
+        f"{name}: no vite in {root / 'node_modules'} or above. "
+        "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
         service=name,
         root=str(root),
     )
@@ -151,7 +159,7 @@ def find_node(name: str, config: ViteService) -> str:
 
 
 def which(program: str, folder: Path, path: str | None = None) -> str | None:
-    """The program's path as a shell in ``folder`` would find it (``shutil`` would import three compressors for this)."""
+    """The program's path as a shell in ``folder`` finds it (``shutil`` would import three compressors for this)."""
     if os.sep in program:
         candidate = folder / program
         return str(candidate.absolute()) if candidate.is_file() and os.access(candidate, os.X_OK) else None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.events import AppGone
-from sidecar.host.guard import ON_WATCH, Lifeline
+from sidecar.host.lifeline import ON_WATCH, Lifeline
 from sidecar.runtime import Inbox, SignalSeen
 
 

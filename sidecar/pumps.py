@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar.core.readiness import plain
+from sidecar.host.fds import wait_readable, wait_writable
 from sidecar.wire.framing import OutputSplitter
 from sidecar.wire.messages import ServiceLog
 from sidecar.wire.session import notification
@@ -19,7 +19,7 @@ READ_BYTES = 1 << 16
 """A pipe's whole buffer on Linux."""
 
 CHUNKS_IN_FLIGHT = 8
-"""So many chunks of one stream may wait for the loop: a child that writes faster waits in its pipe, not in our memory."""
+"""So many chunks of a stream may wait for the loop: a child that writes faster waits in its pipe, not in our memory."""
 
 LOG_BYTES_WAITING = 4 << 20
 """So much output may wait for a slow client before the oldest is dropped (and counted)."""
@@ -33,13 +33,6 @@ def start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread
-
-
-def wait_readable(fd: int) -> None:
-    """Block until a read of ``fd`` gives something (data or its end)."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.poll()
 
 
 def read_some(fd: int) -> bytes:
@@ -57,7 +50,12 @@ class StreamPump:
     """Reads one output stream of one child: lines to ``emit``, and ``ended`` at its end."""
 
     def __init__(
-        self, fd: int, emit: Callable[[tuple[str, ...], StreamPump], None], ended: Callable[[], None], *, keep_ansi: bool
+        self,
+        fd: int,
+        emit: Callable[[tuple[str, ...], StreamPump], None],
+        ended: Callable[[], None],
+        *,
+        keep_ansi: bool,
     ) -> None:
         """Own ``fd``. Whoever takes lines calls ``taken`` once for each ``emit``."""
         self._fd = fd
@@ -195,9 +193,7 @@ class Outbox:
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._fd, select.POLLOUT)
-                poll.poll()  # the other end's owner made the pipe non-blocking
+                wait_writable(self._fd)  # the other end's owner made the pipe non-blocking
             except OSError:
                 return False  # EPIPE: the reader is gone; EBADF: stdout was closed when we were started
         return True

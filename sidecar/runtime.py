@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from msgspec import Struct, field
 from functools import partial
 from typing import NoReturn, Protocol, assert_never
+
+from msgspec import Struct, field
 
 from sidecar import launch as launching
 from sidecar.core.supervisor import Supervisor
@@ -52,7 +54,7 @@ from sidecar.pumps import StreamPump, start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Stream
 
 DRAIN_S = 1.0
-"""When a tree is gone, its pipes end at once, unless a process that left every tree holds them: wait no longer for it."""
+"""A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
 
 EXIT_INTERNAL = 70
 
@@ -125,7 +127,7 @@ class _Run(Struct):
 class Runtime:
     """Joins core, host, and front."""
 
-    def __init__(  # noqa: PLR0913  the parts that it joins
+    def __init__(
         self,
         core: Supervisor,
         host: Host,
@@ -154,7 +156,7 @@ class Runtime:
             while self._exit_code is None:
                 self._turn()
         except Exception as error:  # noqa: BLE001  whatever it is, the trees must not outlive us
-            import traceback  # noqa: PLC0415
+            import traceback
 
             self._host.kill_all()
             say("error", "".join(traceback.format_exception(error)))
@@ -224,7 +226,7 @@ class Runtime:
         for effect in self._core.step(event, time.monotonic()):
             self._perform(effect)
 
-    def _perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912  one match over a closed union
+    def _perform(self, effect: Effect) -> None:
         match effect:
             case Reply(id=call, result=result):
                 self._front.reply(call, result)
@@ -336,10 +338,12 @@ def watch_signals(inbox: Inbox) -> None:
     def seen(number: int, _frame: object) -> None:
         inbox.put(SignalSeen(number, forwarded=False))
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, seen)
-    signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, seen)
+        signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def leave(code: int) -> NoReturn:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import select
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar import __version__
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event
 from sidecar.host import make_host
-from sidecar.host.guard import Lifeline
+from sidecar.host.fds import hung_up
+from sidecar.host.lifeline import Lifeline
 from sidecar.parent import announce_grace, await_guard, jitter, wake_guard, watch_lifeline
 from sidecar.pumps import Outbox, read_some, start_thread
 from sidecar.runtime import Call, Inbox, Runtime, watch_signals
@@ -88,20 +91,13 @@ def _read_requests(fd: int, front: StdioFront, outbox: Outbox, inbox: Inbox) -> 
         yield from front.receive(data)
         room.release()
 
-    while outbox.wait_for_room(partial(_hung_up, fd)):
+    while outbox.wait_for_room(partial(hung_up, fd)):
         data = read_some(fd)
         room.acquire()
         inbox.put(Call(partial(take, data)))
         if not data:
             break
     inbox.put(AppGone("stdin has ended"))
-
-
-def _hung_up(fd: int) -> bool:
-    """Whether the writer of this pipe has gone, though it may have left something unread in it."""
-    poll = select.poll()
-    poll.register(fd, 0)
-    return bool(poll.poll(0))
 
 
 def take_standard_streams() -> tuple[int, int]:

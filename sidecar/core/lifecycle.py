@@ -1,9 +1,9 @@
 """A service's whole life in one table: (state, trigger) → next state. What is not in it cannot happen, and raises.
 
 A service that the client wants running goes stopped → starting → ready, and may fall to unhealthy and heal. Its end is
-one of: asked for (stopping → stopped), to be tried again (→ backingOff → starting), or given up (→ failed). ``stopping``
-is left only when the whole tree is gone, and where to depends on what is desired then: a restart is a stop with
-``running`` desired.
+one of: asked for (stopping → stopped), to be tried again (→ backingOff → starting), or given up (→ failed).
+``stopping`` is left only when the whole tree is gone, and where to depends on what is desired then: a restart is a stop
+with ``running`` desired.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-_IN_USE = re.compile(r"EADDRINUSE|address already in use|port \d+ is (?:already )?in use|only one usage of each socket", re.I)
+_IN_USE = re.compile(
+    r"EADDRINUSE|address already in use|port \d+ is (?:already )?in use|only one usage of each socket", re.IGNORECASE
+)
 _NUMBER = re.compile(r"(?<![\d.])\d{2,5}(?![\d.])")
 _HOPELESS = (
     (
@@ -21,12 +23,15 @@ _HOPELESS = (
         "A module is missing. Install the project's packages (npm install) and start again.",
     ),
     (
-        re.compile(r"CACError|[Uu]nknown option|bad option|unrecognized arguments|invalid option|is not allowed in NODE_OPTIONS"),
+        re.compile(
+            r"CACError|[Uu]nknown option|bad option|unrecognized arguments|invalid option|"
+            r"is not allowed in NODE_OPTIONS"
+        ),
         "The program does not know one of its arguments. Correct the service's args and start again.",
     ),
     (re.compile(r"\bSyntaxError\b"), "The program has a syntax error. Correct it and start again."),
     (
-        re.compile(r"requires? Node\.?js (?:version )?[\d^>=v]|Unsupported engine", re.I),
+        re.compile(r"requires? Node\.?js (?:version )?[\d^>=v]|Unsupported engine", re.IGNORECASE),
         "This node is too old for the program. Install the version that it names and start again.",
     ),
 )

@@ -379,7 +379,7 @@ class SupervisedService:
             self._error = self._fail(f"it ended with {how}", advice)
 
     def _run_ended(self, now: float, *, clean: bool = False, port_lost: bool = False) -> None:
-        """Nothing of this run is left. Where to now?"""
+        """Nothing of this run is left: find out where to go on."""
         self._busy = False
         self._pid = None
         was_ready_for = 0.0 if self._ready_at is None else now - self._ready_at

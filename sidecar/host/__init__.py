@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from sidecar.errors import UnsupportedPlatformError
-from sidecar.host.base import Host
+
+if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is loaded
+    from sidecar.host.base import Host
 
 
 def make_host(run_id: str, *, guarded: bool, parent_watched: bool) -> Host:
@@ -15,7 +18,7 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool) -> Host:
     Raises ``UnsupportedPlatformError`` where no host is written yet.
     """
     if sys.platform == "linux":
-        from sidecar.host.linux import LinuxHost  # noqa: PLC0415  each platform's modules load on that platform only
+        from sidecar.host.linux import LinuxHost
 
         return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched)
     raise unsupported()

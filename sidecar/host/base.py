@@ -6,8 +6,9 @@ call from their own threads. A *tree* is a service's program with all that it st
 
 from __future__ import annotations
 
-from msgspec import Struct
 from typing import Protocol
+
+from msgspec import Struct
 
 from sidecar.events import Launch
 from sidecar.wire.messages import Guarantees, Holder

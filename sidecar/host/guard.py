@@ -3,10 +3,6 @@
 ``split`` forks at once, before any thread and any heavy import. The child goes on as the supervisor. The parent stays
 here: it waits for the death of the app or of the supervisor, ends everything below itself, and leaves with
 the supervisor's exit code. It is the pid that the app knows, so it also passes on signals.
-
-Two pipes join them. *Lifeline* (guard → supervisor): first a byte when the guard is on watch, then the numbers of signals
-that the guard was sent; its end is the guard's death. *Orders* (supervisor → guard): lines with the grace in
-milliseconds that the services want when the app dies.
 """
 
 from __future__ import annotations
@@ -18,15 +14,13 @@ import sys
 import time
 from typing import NoReturn
 
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
 from sidecar.diagnostics import say
+from sidecar.host.lifeline import ON_WATCH, Lifeline
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty
 
-assert sys.platform == "linux"  # noqa: S101  for mypy: this file's names exist on Linux
-
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-ON_WATCH = 0xFF
-"""The first byte of the lifeline; no signal has this number."""
-
 EXIT_APP_GONE = 3
 
 PR_SET_PDEATHSIG = 1
@@ -34,22 +28,12 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
 
-class Lifeline:
-    """The supervisor's ends of the pipes, and what is watched. ``app`` is a pidfd, or ``None`` where there is none."""
-
-    __slots__ = ("app", "guard_pid", "orders", "signals")
-
-    def __init__(self, guard_pid: int, signals: int, orders: int, app: int | None) -> None:
-        """Keep them."""
-        self.guard_pid = guard_pid
-        self.signals = signals
-        self.orders = orders
-        self.app = app
-
-
 def prctl(option: int, argument: int | bytes) -> None:
-    """Call prctl(2). Raises ``OSError``."""
-    import ctypes  # noqa: PLC0415  guard and supervisor load it after the fork, side by side
+    """Set an attribute of this process.
+
+    Raises ``OSError``. Source: prctl(2).
+    """
+    import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, argument, 0, 0, 0) != 0:
@@ -93,7 +77,7 @@ def split(parent_pid: int | None) -> Lifeline:
         return Lifeline(guard_pid, lifeline_read, orders_write, app)
     os.close(lifeline_read)
     os.close(orders_write)
-    Guard(child, app, lifeline_write, orders_read).watch()
+    return Guard(child, app, lifeline_write, orders_read).watch()
 
 
 class Guard:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
 from msgspec import Struct
 
 from sidecar.diagnostics import say
@@ -18,8 +20,6 @@ from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty
 from sidecar.wire.messages import Guarantees, Holder
-
-assert sys.platform == "linux"  # noqa: S101  for mypy: this file's names exist on Linux
 
 RUN_ID = "SIDECAR_RUN_ID"
 """The cookie: every process of a run has it in its environment."""
@@ -234,7 +234,7 @@ class LinuxHost:
 
 
 def _become_subreaper() -> bool:
-    from sidecar.host.guard import prctl  # noqa: PLC0415
+    from sidecar.host.guard import prctl
 
     try:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -246,7 +246,7 @@ def _become_subreaper() -> bool:
 
 def _death_with_parent(parent: int) -> Callable[[], None]:
     """What a child does before exec: ask the kernel for SIGKILL when our main thread dies."""
-    import ctypes  # noqa: PLC0415  loaded before the fork: the child must not import
+    import ctypes
 
     libc = ctypes.CDLL(None)
     number = int(signal.SIGKILL)
@@ -318,7 +318,7 @@ def _command(pid: int) -> str | None:
 
 
 def _user(uid: int) -> str:
-    import pwd  # noqa: PLC0415  only for naming a holder
+    import pwd
 
     try:
         return pwd.getpwuid(uid).pw_name

@@ -1,8 +1,8 @@
 """Choosing a port that is free everywhere, keeping it, and naming who has it otherwise.
 
-No reservation closes the race with another program for good. What we do: look at both address families and the wildcards,
-hold a bound but not listening socket (so that the kernel gives the port to nobody as an ephemeral one), and start the program
-so that it fails rather than moves when the port is gone; then we choose again.
+No reservation closes the race with another program for good. What we do: look at both address families and the
+wildcards, hold a bound but not listening socket (so that the kernel gives the port to nobody as an ephemeral one), and
+start the program so that it fails rather than moves when the port is gone; then we choose again.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
 def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     """A bound socket that does not listen. Raises ``OSError``.
 
-    SO_REUSEADDR lets us pass over connections in TIME_WAIT, and lets a program that sets it too (node, by libuv) listen on
-    the port while we hold it. Linux still refuses where somebody listens.
+    SO_REUSEADDR lets us pass over connections in TIME_WAIT, and lets a program that sets it too (node, by libuv) listen
+    on the port while we hold it. Linux still refuses where somebody listens.
     """
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -86,7 +86,7 @@ class PortBook:
         self._taken: dict[str, int] = {}
         self._kept: dict[str, socket.socket] = {}
 
-    def choose(  # noqa: PLR0913  a wish has this many sides
+    def choose(
         self,
         service: str,
         host: str,
@@ -96,9 +96,10 @@ class PortBook:
         *,
         keep: bool,
     ) -> Endpoint:
-        """The first of ``wishes`` that is free everywhere, else the ``last`` good one, else one that the system assigns.
+        """The first of ``wishes`` that is free everywhere, else the ``last`` good one, else one that the system gives.
 
-        ``last`` is asked only when needed: it reads a file. ``keep`` holds the port with a bound socket until ``release``.
+        ``last`` is asked only when needed: it reads a file. ``keep`` holds the port with a bound socket until
+        ``release``.
         Raises ``PortUnavailableError``.
         """
         self.release(service)
@@ -141,7 +142,7 @@ class PortBook:
             return OSError(errno.EADDRINUSE, "one of our own services has it")
         return refusal(port, addresses)
 
-    def _take(  # noqa: PLR0913  one place that makes an endpoint
+    def _take(
         self,
         service: str,
         host: str,

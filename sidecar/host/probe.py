@@ -62,7 +62,7 @@ def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, ti
     return verdict, detail
 
 
-def await_ready(  # noqa: PLR0913  a loop and all that it needs
+def await_ready(
     probe: Ready | ViteService,
     endpoint: Endpoint,
     owned: Ownership,
@@ -70,7 +70,7 @@ def await_ready(  # noqa: PLR0913  a loop and all that it needs
     report: Callable[[Verdict, str], None],
     attempt_s: float = ATTEMPT_S,
 ) -> None:
-    """Ask until the answer is ours, and report that; a stranger's answer is reported once. Returns early on ``ended``."""
+    """Ask until the answer is ours, and report that; a stranger's answer is reported once. ``ended`` ends it."""
     told = False
     while not ended.is_set():
         started = time.monotonic()

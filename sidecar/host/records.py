@@ -24,7 +24,7 @@ def state_folder() -> Path:
     if chosen:
         folder = Path(chosen)
     else:
-        import platformdirs  # noqa: PLC0415  only those whose preferred port is taken get here
+        import platformdirs
 
         folder = platformdirs.user_state_path("tauri-sidecar")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-assert sys.platform == "linux"  # noqa: S101  for mypy: this file's names exist on Linux
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 KILL_BOUND_S = 10.0
-"""A tree that is not gone by then holds processes in uninterruptible sleep, or that we may not kill: the rest is named."""
+"""A tree that is not gone by then holds processes in uninterruptible sleep, or that we may not kill: they are named."""
 
 RESCAN_S = 0.0005
 """Between two looks at a tree whose processes were all sent SIGKILL: about what a death takes."""

@@ -1,7 +1,7 @@
 """Every message of the protocol as a frozen struct; the JSON Schema and the golden files are made from these.
 
-Shapes are JSON objects in camelCase. ``Request`` subclasses are tagged by their method, ``Notification`` subclasses carry
-the method that they are sent with.
+Shapes are JSON objects in camelCase. ``Request`` subclasses are tagged by their method, ``Notification`` subclasses
+carry the method that they are sent with.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Session:
             return refusal(
                 None,
                 ParseError(
-                    f"The line is {line.size} bytes long; the bound is 1 MiB. It was skipped; split it into smaller requests.",
+                    f"The line is {line.size} bytes long; the bound is 1 MiB. It was skipped; send smaller requests.",
                     size=line.size,
                 ),
             )

@@ -1,0 +1,24 @@
+"""What joins guard and supervisor, as the supervisor sees it."""
+
+from __future__ import annotations
+
+ON_WATCH = 0xFF
+"""The first byte that the guard sends; no signal has this number."""
+
+
+class Lifeline:
+    """The supervisor's ends of two pipes, and what is watched.
+
+    ``signals`` (guard → supervisor): the byte ``ON_WATCH``, then the numbers of signals that the guard was sent; its
+    end is the guard's death. ``orders`` (supervisor → guard): lines with the grace in milliseconds that the services want
+    when the app dies. ``app`` is a pidfd of the app, or ``None`` where it cannot be watched.
+    """
+
+    __slots__ = ("app", "guard_pid", "orders", "signals")
+
+    def __init__(self, guard_pid: int, signals: int, orders: int, app: int | None) -> None:
+        """Keep them."""
+        self.guard_pid = guard_pid
+        self.signals = signals
+        self.orders = orders
+        self.app = app
