@@ -257,7 +257,8 @@ class SupervisedService:
     def on_exited(self, event: Exited, now: float) -> None:
         """The run is over, whole."""
         how = how_it_ended(event.code, event.signal)
-        reason = "stopped" if self.state == "stopping" else how
+        asked = self._error.message if self._error else "stopped"
+        reason = asked if self.state == "stopping" else how
         self._out(Notify(ServiceExited(self.name, reason, event.code, event.signal)))
         if self.state != "stopping":
             self._judge(event, how)
@@ -436,8 +437,8 @@ class SupervisedService:
         if trigger is not Trigger.FAIL:
             self._error = None
         error = self._error
-        self._move(trigger)
         self._endpoint = None
+        self._move(trigger)
         self._out(Release(self.name))
         waiting, self._starts = self._starts, []
         for call in waiting:

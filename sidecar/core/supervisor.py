@@ -92,6 +92,7 @@ class Supervisor:
         self._deadline: float | None = None
         """When the whole shutdown turns into a kill."""
         self._exited = False
+        self._app_is_gone = False
 
     def next_deadline(self) -> float | None:
         """The earliest timer of all, in seconds of the caller's clock."""
@@ -273,7 +274,10 @@ class Supervisor:
         self._put(Exit(self._exit_code or EXIT_CLEAN))
 
     def _app_gone(self, now: float) -> None:
-        """SIGKILL at once, but for the services that asked for a grace."""
+        """SIGKILL at once, but for the services that asked for a grace. Each way of noticing tells; the first counts."""
+        if self._app_is_gone or self._exited:
+            return
+        self._app_is_gone = True
         running = [service for service in self.services.values() if not service.gone]
         graces = [service.config.stop.app_death_grace_ms for service in running]
         self._exit_code = EXIT_APP_GONE if self._exit_code is None else self._exit_code

@@ -175,8 +175,8 @@ class LinuxHost:
         user = _user(listeners[0][2])
         for pid in all_processes():
             if inodes & _sockets(pid):
-                run_id = _environment(pid).get(RUN_ID.encode())
-                return Holder(pid, _command(pid), user, ours=run_id is not None and run_id != self._run_id.encode())
+                run_id = _environment(pid).get(RUN_ID)
+                return Holder(pid, _command(pid), user, ours=run_id is not None and run_id != self._run_id)
         return Holder(user=user)
 
     def memory(self, service: str) -> int | None:
@@ -184,11 +184,15 @@ class LinuxHost:
         tree = self._trees.get(service)
         if tree is None:
             return None
-        pages = 0
+        import psutil
+
+        total = 0
         for process in self._members(service, tree, all_processes()):
-            statm = _read(f"/proc/{process.pid}/statm").split()
-            pages += int(statm[1]) if statm else 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+            try:
+                total += psutil.Process(process.pid).memory_info().rss
+            except psutil.Error:
+                continue  # it went since the scan
+        return total
 
     def _dead_trees(self) -> list[str]:
         dead: list[str] = []
@@ -210,13 +214,14 @@ class LinuxHost:
         if tree.popen.stdin is not None:
             tree.popen.stdin.close()
         code = tree.popen.returncode
-        return Ended(service, code, None) if code >= 0 else Ended(service, None, signal.Signals(-code).name)
+        return Ended(service, code, None) if code >= 0 else Ended(service, None, _signal_name(-code))
 
     def _members(self, service: str, tree: _Tree, processes: dict[int, Process]) -> list[Process]:
         """The program, its descendants, and the orphans that it left to us."""
         me = os.getpid()
         root = tree.popen.pid
-        roots = {other.popen.pid for other in self._trees.values() if other.status is None}
+        # a copy: probes call this from their threads while the main thread starts and ends services
+        roots = {other.popen.pid for other in list(self._trees.values()) if other.status is None}
         orphans = [
             process
             for process in processes.values()
@@ -230,7 +235,7 @@ class LinuxHost:
         if orphan.sid == root or len(self._trees) == 1:
             return True
         environment = _environment(orphan.pid)
-        return environment.get(SERVICE.encode()) == service.encode()
+        return environment.get(SERVICE) == service
 
 
 def _become_subreaper() -> bool:
@@ -257,6 +262,13 @@ def _death_with_parent(parent: int) -> Callable[[], None]:
             os._exit(127)  # we died before the kernel knew of the wish
 
     return before_exec
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRT{number}"  # a real-time signal has no name in Python
 
 
 def _report(left: list[Process]) -> None:
@@ -307,14 +319,23 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _environment(pid: int) -> dict[bytes, bytes]:
-    pairs = (entry.partition(b"=") for entry in _read(f"/proc/{pid}/environ").split(b"\0"))
-    return {name: value for name, _, value in pairs}
+def _environment(pid: int) -> dict[str, str]:
+    """Its variables as they were at its start; empty if it is gone or another user's."""
+    import psutil  # it is loaded only where processes are looked at closely: that is off the way to ready
+
+    try:
+        return psutil.Process(pid).environ()
+    except psutil.Error:
+        return {}
 
 
 def _command(pid: int) -> str | None:
-    words = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
-    return words.decode("utf-8", "replace")[:COMMAND_SHOWN] or None
+    import psutil
+
+    try:
+        return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
+    except psutil.Error:
+        return None  # it is gone, or hidden from us
 
 
 def _user(uid: int) -> str:

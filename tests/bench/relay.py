@@ -6,27 +6,32 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from tests.bench import contenders
-from tests.bench.client import READ_BYTES, Sidecar, tail
+from tests.bench.client import READ_BYTES, tail
 from tests.bench.contenders import CONCURRENTLY, SIDECAR, Launch, Tools
 from tests.bench.flood import LINE_BYTES
 from tests.bench.processes import BenchError, Pen
 from tests.bench.report import Check, Report, Row, ratios
+from tests.bench.rollcall import RollCall
 
 BENCH = "logs"
 TOTAL_BYTES = 64_000_000
 LINES = TOTAL_BYTES // LINE_BYTES
-RELAY_SECONDS = 120.0
-"""Half a megabyte a second would still get through in that time."""
+RELAY_SECONDS = 60.0
+"""One megabyte a second would still get through in that time."""
+QUIET_SECONDS = 3.0
+"""A relay that brings nothing for so long while all is written, and has not brought the last line, will not."""
 NUMBER = slice(0, 8)
 """Where each line has its number."""
-MARK = b"x" * (LINE_BYTES - 10)
+FILLER = b"x" * (LINE_BYTES - 10)
 """What every line ends with."""
+LAST = b"%08d x" % (LINES - 1)
+"""How the last line begins. A relay that drops drops the oldest, so this one always comes."""
+RAW = f"{CONCURRENTLY} --raw"
 
 
 class _Params(msgspec.Struct):
@@ -58,48 +63,49 @@ class Relayed:
         """Payload delivered, in MB/s (10⁶ bytes)."""
         return self.lines * LINE_BYTES / 1e6 / self.seconds
 
+    @property
+    def lost(self) -> int:
+        """Lines that neither came nor were counted as dropped (or were counted and came all the same)."""
+        return abs(self.gaps - self.dropped)
+
 
 Reads = list[tuple[float, bytes]]
 """Each read with its time (``time.perf_counter``, seconds)."""
 
 
-def _span(reads: Reads) -> float:
-    """Seconds between the first and the last read that carry payload."""
-    times = [when for when, data in reads if MARK[:40] in data]
-    if len(times) < 2:
-        raise BenchError("the output came in one read or not at all")
-    return times[-1] - times[0]
+def _collect(stdout: int, reads: Reads, *, until: bytes | None) -> None:
+    """Read from ``stdout`` until ``until`` came, or its end, or nothing for ``QUIET_SECONDS`` after something did."""
+    deadline = time.perf_counter() + RELAY_SECONDS
+    end = b""
+    while until is None or until not in end:
+        left = deadline - time.perf_counter()
+        if not select.select([stdout], [], [], min(left, QUIET_SECONDS) if reads else left)[0]:
+            return
+        data = os.read(stdout, READ_BYTES)
+        if not data:
+            return
+        reads.append((time.perf_counter(), data))
+        end = end[-64:] + data
 
 
 def _relayed(reads: Reads, numbers: list[int], dropped: int) -> Relayed:
+    times = [when for when, data in reads if FILLER[: LINE_BYTES // 2] in data]
+    if len(times) < 2:
+        raise BenchError("the output came in one read or not at all")
     if sorted(numbers) != numbers:
         raise BenchError("lines came in another order than they were written in")
-    return Relayed(_span(reads), len(numbers), dropped, LINES - len(set(numbers)))
+    return Relayed(times[-1] - times[0], len(numbers), dropped, LINES - len(set(numbers)))
 
 
-def _numbers(lines: Iterable[str]) -> list[int]:
-    """The number of each line, which must also be whole."""
-    found = []
-    for line in lines:
-        if len(line) != LINE_BYTES - 1:
-            raise BenchError(f"a line came mangled: {line!r}")
-        found.append(int(line[NUMBER]))
-    return found
+def _number(line: str) -> int:
+    """The number of a line, which must be whole."""
+    if len(line) != LINE_BYTES - 1:
+        raise BenchError(f"a line came mangled: {line!r}")
+    return int(line[NUMBER])
 
 
-def _ours(pen: Pen, how: Launch) -> Relayed:
-    """Read the notifications as fast as they come; look into them only afterwards."""
-    sidecar = Sidecar.launch(pen, how)
-    reads: Reads = []
-    deadline = time.perf_counter() + RELAY_SECONDS
-    end = b""
-    try:
-        while b'"service/exited"' not in end:
-            data = sidecar.read(deadline)
-            reads.append((time.perf_counter(), data))
-            end = end[-64:] + data
-    finally:
-        pen.empty(sidecar.process)
+def _from_json(reads: Reads) -> Relayed:
+    """Read our notifications."""
     decoder = msgspec.json.Decoder(_Message)
     numbers: list[int] = []
     dropped = 0
@@ -111,57 +117,90 @@ def _ours(pen: Pen, how: Launch) -> Relayed:
         if params is not msgspec.UNSET:
             dropped += params.dropped
             if params.stream == "stdout":
-                numbers += _numbers(params.lines)
+                numbers += [_number(text) for text in params.lines]
     return _relayed(reads, numbers, dropped)
 
 
-def _peer(pen: Pen, how: Launch) -> Relayed:
-    """The same for a peer that prefixes each line on its stdout."""
+def _from_text(reads: Reads) -> Relayed:
+    """Read plain lines, with or without a prefix."""
+    filler = FILLER.decode()
+    texts = b"".join(data for _, data in reads).decode().split("\n")
+    return _relayed(reads, [_number(text[1 - LINE_BYTES :]) for text in texts if text.endswith(filler)], 0)
+
+
+def _once(pen: Pen, name: str, how: Launch, *, stay: bool) -> Relayed:
+    """Read as fast as it comes, and look into it only afterwards."""
     errors = pen.folder / "relay.stderr"
-    with errors.open("wb") as sink:
-        process = pen.spawn(how.argv, cwd=how.cwd, env=how.env, stdout=subprocess.PIPE, stderr=sink)
     reads: Reads = []
-    deadline = time.perf_counter() + RELAY_SECONDS
-    assert process.stdout is not None
+    with RollCall() as bench, errors.open("wb") as sink:
+        env = {**how.env, "BENCH_SOCKET": bench.name}
+        process = pen.spawn(how.argv, cwd=how.cwd, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write("".join(f"{line}\n" for line in how.send).encode())
+            exited = b'"service/exited"' if name == SIDECAR else None
+            _collect(process.stdout.fileno(), reads, until=LAST if stay else exited)
+            # What is left of the line that was waited for; it is there or on its way.
+            _collect_line(process.stdout.fileno(), reads)
+        finally:
+            pen.empty(process)
     try:
-        while select.select([process.stdout], [], [], max(0.0, deadline - time.perf_counter()))[0]:
-            data = os.read(process.stdout.fileno(), READ_BYTES)
-            if not data:
-                break
-            reads.append((time.perf_counter(), data))
-        else:
-            raise BenchError(f"no end of the output within {RELAY_SECONDS:g} s: {tail(errors)}")
-    finally:
-        pen.empty(process)
-    whole = b"".join(data for _, data in reads).decode()
-    mark = MARK.decode()
-    texts = (line[-(LINE_BYTES - 1) :] for line in whole.split("\n") if line.endswith(mark))
-    return _relayed(reads, _numbers(texts), 0)
+        return _from_json(reads) if name == SIDECAR else _from_text(reads)
+    except BenchError as error:
+        raise BenchError(f"{name}: {error}: {tail(errors)}") from None
+
+
+def _collect_line(stdout: int, reads: Reads) -> None:
+    while reads and not reads[-1][1].endswith(b"\n") and select.select([stdout], [], [], QUIET_SECONDS)[0]:
+        data = os.read(stdout, READ_BYTES)
+        if not data:
+            return
+        reads.append((time.perf_counter(), data))
+
+
+def _launches(pen: Pen, tools: Tools, last: str) -> dict[str, Launch]:
+    """The relays around a flood that stays or leaves; concurrently also without its prefixes."""
+    folder = pen.folder / f"relay-{last}"
+    folder.mkdir(exist_ok=True)
+    all_of_them = contenders.wrap(tools, folder, contenders.script("flood.py", str(TOTAL_BYTES), last))
+    found = {SIDECAR: all_of_them[SIDECAR]}
+    if CONCURRENTLY in all_of_them:
+        plain = all_of_them[CONCURRENTLY]
+        found[CONCURRENTLY] = plain
+        found[RAW] = replace(plain, argv=[plain.argv[0], "--raw", *plain.argv[1:]])
+    return found
+
+
+def _take(pen: Pen, launches: dict[str, Launch], rounds: int, *, stay: bool) -> dict[str, list[Relayed]]:
+    taken: dict[str, list[Relayed]] = {name: [] for name in launches}
+    for turn in range(rounds):
+        names = list(taken)
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            taken[name].append(_once(pen, name, launches[name], stay=stay))
+    return taken
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
-    """Take ``rounds`` rounds, each contender once a round."""
-    folder = pen.folder / "relay"
-    folder.mkdir(exist_ok=True)
-    launches = contenders.wrap(tools, folder, contenders.script("flood.py", str(TOTAL_BYTES)))
-    taken: dict[str, list[Relayed]] = {name: [] for name in (SIDECAR, CONCURRENTLY) if name in launches}
-    for turn in range(rounds):
-        names = list(taken)
-        for name in names if turn % 2 else reversed(names):
-            taken[name].append((_ours if name == SIDECAR else _peer)(pen, launches[name]))
-    for name, passes in taken.items():
-        worst = max(passes, key=lambda one: one.dropped)
-        note = f"{worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped, {worst.gaps} missing"
+    """Take ``rounds`` rounds of each, each contender once a round."""
+    stayed = _take(pen, _launches(pen, tools, "stay"), rounds, stay=True)
+    left = _take(pen, _launches(pen, tools, "leave"), rounds, stay=False)
+    for name, passes in stayed.items():
+        worst = max(passes, key=lambda one: one.gaps)
+        note = f"{worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped"
         report.rows.append(Row(BENCH, "payload", name, "MB/s", tuple(one.rate for one in passes), note))
-    mine = taken[SIDECAR]
-    lost = [float(abs(one.gaps - one.dropped)) for one in mine]
-    report.rows.append(Row(BENCH, "lines dropped", SIDECAR, "", tuple(float(one.dropped) for one in mine)))
-    report.checks.append(Check(BENCH, "lines neither delivered nor counted", "", max(lost), 0))
-    value = None
-    if CONCURRENTLY in taken:
-        quotient = ratios([one.rate for one in mine], [one.rate for one in taken[CONCURRENTLY]])
+    for name, passes in stayed.items():
+        report.rows.append(Row(BENCH, "lines dropped", name, "lines", tuple(float(one.gaps) for one in passes)))
+    for name, passes in left.items():
+        row = Row(BENCH, "lines missing after an exit at once", name, "lines", tuple(float(one.gaps) for one in passes))
+        report.rows.append(row)
+    lost = max(one.lost for one in (*stayed[SIDECAR], *left[SIDECAR]))
+    report.checks.append(Check(BENCH, "lines neither delivered nor counted", "", float(lost), 0))
+    value, note = None, report.skipped.get(CONCURRENTLY, "")
+    if CONCURRENTLY in stayed:
+        quotient = ratios([one.rate for one in stayed[SIDECAR]], [one.rate for one in stayed[CONCURRENTLY]])
         row = Row(BENCH, f"sidecar / {CONCURRENTLY}", SIDECAR, "×", quotient, "round by round")
         report.rows.append(row)
         value = row.median
-    note = report.skipped.get(CONCURRENTLY, "")
     report.checks.append(Check(BENCH, f"payload, against {CONCURRENTLY}", "×", value, 2.0, at_least=True, note=note))
