@@ -243,6 +243,8 @@ def ready(packages: Sequence[Path] = (), *, ip: bool = False) -> dict[str, str]:
     """Make what a job needs and return the environment to run it in; packages are folders with a package-lock.json."""
     with only_one_of_us():
         ensure_venv()
+        # Where PYTHONDONTWRITEBYTECODE is set every start would compile our modules anew, and be measured so.
+        must([PYTHON, "-m", "compileall", "-q", ROOT / "sidecar"], "our own modules do not compile; see above")
         env = environment()
         if ip and sys.platform == "linux" and not which("ip", env) and not install_debian("iproute2", "ip"):
             say(f"The tests of lost networks need ip and will be skipped; it comes with: {debian_command('iproute2')}")

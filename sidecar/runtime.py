@@ -48,7 +48,7 @@ from sidecar.events import (
 )
 from sidecar.host import records
 from sidecar.host.base import Ended, Host
-from sidecar.host.ports import PortBook
+from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import attempt, await_ready
 from sidecar.pumps import StreamPump, start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Stream
@@ -277,16 +277,16 @@ class Runtime:
         wish = launching.port_config(effect.config)
         if wish is None:
             return None
-        service, keep = effect.service, launching.keeps_port(effect.config)
-        wishes = [port for port in (effect.keep, wish.preferred) if port is not None]
-        key = launching.project_key(service, effect.config)
+        key = launching.project_key(effect.service, effect.config)
         return self._book.choose(
-            service,
-            wish.host,
-            wishes,
-            (lambda: records.last_port(key)) if wish.sticky else (lambda: None),
-            wish.preferred,
-            keep=keep,
+            effect.service,
+            Wish(
+                host=wish.host,
+                preferred=wish.preferred,
+                current=effect.keep,
+                last=partial(records.last_port, key) if wish.sticky else lambda: None,
+                keep=launching.keeps_port(effect.config),
+            ),
         )
 
     def _spawn(self, effect: Spawn) -> None:

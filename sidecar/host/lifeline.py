@@ -10,8 +10,8 @@ class Lifeline:
     """The supervisor's ends of two pipes, and what is watched.
 
     ``signals`` (guard → supervisor): the byte ``ON_WATCH``, then the numbers of signals that the guard was sent; its
-    end is the guard's death. ``orders`` (supervisor → guard): lines with the grace in milliseconds that the services want
-    when the app dies. ``app`` is a pidfd of the app, or ``None`` where it cannot be watched.
+    end is the guard's death. ``orders`` (supervisor → guard): lines with the grace in milliseconds that the services
+    want when the app dies. ``app`` is a pidfd of the app, or ``None`` where it cannot be watched.
     """
 
     __slots__ = ("app", "guard_pid", "orders", "signals")

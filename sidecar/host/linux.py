@@ -36,6 +36,8 @@ class _Tree(Struct):
     """A service's program. ``status`` is its wait status once it is dead; ``asked`` that it was told to end."""
 
     popen: subprocess.Popen[bytes]
+    stdin: int
+    """Our end of its stdin, which is never written to: it ends with us."""
     status: int | None = None
     asked: bool = False
 
@@ -68,19 +70,27 @@ class LinuxHost:
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
         env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        ours: list[int] = []
+        theirs: list[int] = []
         try:
+            # pipes of our own: Popen's would be closed with it, under the feet of the thread that reads them
+            for readable in (False, True, True):
+                reader, writer = os.pipe()
+                ours.append(reader if readable else writer)
+                theirs.append(writer if readable else reader)
             popen = subprocess.Popen(
                 launch.argv,
                 cwd=launch.cwd,
                 env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
+                stdin=theirs[0],
+                stdout=theirs[1],
+                stderr=theirs[2],
                 start_new_session=True,
                 preexec_fn=self._before_exec,  # noqa: PLW1509  it does three system calls and takes no lock
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
+            for fd in ours:
+                os.close(fd)
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ProcessSpawnFailedError(
                 f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
@@ -88,10 +98,11 @@ class LinuxHost:
                 service=service,
                 program=launch.argv[0],
             ) from None
-        self._trees[service] = _Tree(popen)
-        if popen.stdout is None or popen.stderr is None:
-            raise AssertionError
-        return Child(popen.pid, popen.stdout.fileno(), popen.stderr.fileno())
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._trees[service] = _Tree(popen, ours[0])
+        return Child(popen.pid, ours[1], ours[2])
 
     def terminate(self, service: str, signal_name: str) -> None:
         """See ``Host``. SIGCONT follows: a stopped program could not see the signal."""
@@ -112,6 +123,7 @@ class LinuxHost:
         tree = self._trees.get(service)
         if tree is not None:
             tree.asked = False
+            _kill_group(tree)
             _report(kill_until_empty(lambda: self._members(service, tree, all_processes())))
 
     def reap(self) -> list[Ended]:
@@ -133,6 +145,11 @@ class LinuxHost:
 
     def kill_all(self) -> None:
         """See ``Host``."""
+        trees, self._trees = self._trees, {}  # reaped below, their pids are no longer ours to signal
+        for tree in trees.values():
+            _kill_group(tree)
+            tree.popen.returncode = -signal.SIGKILL  # Popen must not wait for it
+            os.close(tree.stdin)
 
         def everything() -> list[Process]:
             self.reap_quietly()
@@ -211,8 +228,7 @@ class LinuxHost:
 
     def _ended(self, service: str) -> Ended:
         tree = self._trees.pop(service)
-        if tree.popen.stdin is not None:
-            tree.popen.stdin.close()
+        os.close(tree.stdin)
         code = tree.popen.returncode
         return Ended(service, code, None) if code >= 0 else Ended(service, None, _signal_name(-code))
 
@@ -262,6 +278,15 @@ def _death_with_parent(parent: int) -> Callable[[], None]:
             os._exit(127)  # we died before the kernel knew of the wish
 
     return before_exec
+
+
+def _kill_group(tree: _Tree) -> None:
+    """Most of a tree, by one system call, before the scan that finds the rest."""
+    if tree.status is None:  # else the group's number may be somebody else's by now
+        try:
+            os.killpg(tree.popen.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # all of the group are zombies, or have become another user's
 
 
 def _signal_name(number: int) -> str:

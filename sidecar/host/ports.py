@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct
 
 from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint
@@ -70,11 +73,26 @@ def refusal(port: int, addresses: Iterable[tuple[socket.AddressFamily, str]]) ->
     return None
 
 
-def _with_last(wishes: list[int], last: Callable[[], int | None]) -> Iterator[int]:
-    yield from wishes
-    port = last()
-    if port is not None:
-        yield port
+class Wish(Struct, frozen=True):
+    """Which port a service would like."""
+
+    host: str
+    preferred: int | None
+    """What the user asked for; the endpoint names its holder if it cannot be had."""
+    current: int | None
+    """The port of the run before, which a restart keeps."""
+    last: Callable[[], int | None]
+    """The last good port of an earlier sidecar; asked only when needed, as it reads a file."""
+    keep: bool
+    """Whether to hold the port with a bound socket until ``release``."""
+
+    def in_order(self) -> Iterator[int]:
+        """What to try before the system is asked for any port."""
+        for port in (self.current, self.preferred):
+            if port is not None:
+                yield port
+        if (port := self.last()) is not None:
+            yield port
 
 
 class PortBook:
@@ -85,50 +103,37 @@ class PortBook:
         self._holder = holder
         self._taken: dict[str, int] = {}
         self._kept: dict[str, socket.socket] = {}
+        self._choosing = threading.Lock()
+        """Two services that choose at once must not choose the same; ``release`` never waits for it."""
 
-    def choose(
-        self,
-        service: str,
-        host: str,
-        wishes: list[int],
-        last: Callable[[], int | None],
-        preferred: int | None,
-        *,
-        keep: bool,
-    ) -> Endpoint:
-        """The first of ``wishes`` that is free everywhere, else the ``last`` good one, else one that the system gives.
+    def choose(self, service: str, wish: Wish) -> Endpoint:
+        """The first wished port that is free everywhere, else one that the system assigns.
 
-        ``last`` is asked only when needed: it reads a file. ``keep`` holds the port with a bound socket until
-        ``release``.
         Raises ``PortUnavailableError``.
         """
-        self.release(service)
-        addresses = resolve(host, 0)
-        wanted = dict.fromkeys(
-            [*addresses, *((socket.AF_INET6 if ":" in at else socket.AF_INET, at) for at in _EVERYWHERE)]
-        )
-        denied: OSError | None = None
-        for port in _with_last(wishes, last):
-            error = self._refusal(port, wanted)
-            if error is None:
-                return self._take(service, host, port, addresses[0], preferred, keep=keep, denied=denied)
-            denied = denied or error
-        for _ in range(ASSIGN_TRIES):
-            try:
-                with bind(*addresses[0], 0) as sock:
-                    port = int(sock.getsockname()[1])
-            except OSError as error:
-                raise PortUnavailableError(
-                    f"The system gives no port on {host} ({error.strerror}). Check port.host, or free some ports.",
-                    host=host,
-                ) from None
-            if self._refusal(port, wanted) is None:
-                return self._take(service, host, port, addresses[0], preferred, keep=keep, denied=denied)
-        raise PortUnavailableError(
-            f"No port is free on all of {', '.join(at for _, at in wanted)} after {ASSIGN_TRIES} tries. "
-            "End some of the programs that listen on this machine.",
-            host=host,
-        )
+        with self._choosing:
+            self.release(service)
+            addresses = resolve(wish.host, 0)
+            everywhere = dict.fromkeys(
+                [*addresses, *((socket.AF_INET6 if ":" in at else socket.AF_INET, at) for at in _EVERYWHERE)]
+            )
+            denied: OSError | None = None
+            for port in wish.in_order():
+                error = self._refusal(port, everywhere)
+                if error is None:
+                    break
+                denied = denied or error
+            else:
+                port = self._assigned(wish.host, addresses[0], everywhere)
+            self._taken[service] = port
+            if wish.keep:
+                try:
+                    self._kept[service] = bind(*addresses[0], port)
+                except OSError:
+                    pass  # taken in this instant: the program's own bind will fail and we choose again
+            if wish.preferred is None or port == wish.preferred:
+                return Endpoint(wish.host, port)
+            return Endpoint(wish.host, port, wanted=wish.preferred, holder=self._who(wish.preferred, denied))
 
     def release(self, service: str) -> None:
         """The service has ended; others may have its port."""
@@ -137,34 +142,36 @@ class PortBook:
         if kept is not None:
             kept.close()
 
+    def _assigned(
+        self,
+        host: str,
+        address: tuple[socket.AddressFamily, str],
+        everywhere: Iterable[tuple[socket.AddressFamily, str]],
+    ) -> int:
+        for _ in range(ASSIGN_TRIES):
+            try:
+                with bind(*address, 0) as sock:
+                    port = int(sock.getsockname()[1])
+            except OSError as error:
+                raise PortUnavailableError(
+                    f"The system gives no port on {host} ({error.strerror}). Check port.host, or free some ports.",
+                    host=host,
+                ) from None
+            if self._refusal(port, everywhere) is None:
+                return port
+        raise PortUnavailableError(
+            f"No port is free on {host}, the loopbacks and the wildcards after {ASSIGN_TRIES} tries. "
+            "End some of the programs that listen on this machine.",
+            host=host,
+        )
+
     def _refusal(self, port: int, addresses: Iterable[tuple[socket.AddressFamily, str]]) -> OSError | None:
-        if port in self._taken.values():
+        if port in list(self._taken.values()):
             return OSError(errno.EADDRINUSE, "one of our own services has it")
         return refusal(port, addresses)
 
-    def _take(
-        self,
-        service: str,
-        host: str,
-        port: int,
-        address: tuple[socket.AddressFamily, str],
-        preferred: int | None,
-        *,
-        keep: bool,
-        denied: OSError | None = None,
-    ) -> Endpoint:
-        self._taken[service] = port
-        if keep:
-            try:
-                self._kept[service] = bind(*address, port)
-            except OSError:
-                pass  # taken in this instant: the program's own bind will fail and we choose again
-        if preferred is None or port == preferred:
-            return Endpoint(host, port)
-        return Endpoint(host, port, wanted=preferred, holder=self._who(preferred, denied))
-
     def _who(self, port: int, denied: OSError | None) -> Holder | None:
-        for service, taken in self._taken.items():
+        for service, taken in list(self._taken.items()):
             if taken == port:
                 return Holder(command=f"the service {service} of this sidecar", ours=True)
         holder = self._holder(port)

@@ -1,0 +1,101 @@
+"""The terminal as a device: its modes, whether it is ours just now, and the keys pressed.
+
+Modes: echo and line editing are off while we run, signals stay on, so Ctrl-C, Ctrl-Z and Ctrl-S keep their meaning even
+when nothing of ours listens. The saved modes come back at every end of the supervisor; when it is SIGKILLed, the guard
+brings them back; when both are, ``stty sane`` does. The cursor is never hidden, no scroll region and no
+second screen is used: whatever kills us, the terminal is usable.
+
+Light on purpose: the guard loads this before it forks.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+assert sys.platform != "win32"  # noqa: S101  for mypy: what follows exists on POSIX only
+
+import termios  # noqa: E402  as above
+
+KEY_BYTES = 64
+"""A key is one byte, or an escape sequence; more at once is a paste."""
+
+BACKGROUND_S = 1.0
+"""While another program reads the terminal's keys, so often we look whether it is ours again: no notice tells."""
+
+_LFLAG, _CC = 3, 6
+
+
+class Terminal:
+    """The terminal that keys come from, and the modes that it had before us."""
+
+    __slots__ = ("_saved", "fd")
+
+    def __init__(self, fd: int) -> None:
+        """Keep the modes of ``fd``. Raises ``termios.error`` if it is none."""
+        self.fd = fd
+        self._saved = termios.tcgetattr(fd)
+
+    def take(self) -> None:
+        """Keys come one by one, unseen, if the terminal is ours now."""
+        modes = [*self._saved[:_CC], [*self._saved[_CC]]]
+        modes[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
+        modes[_CC][termios.VMIN] = 1
+        modes[_CC][termios.VTIME] = 0
+        self._set(modes)
+
+    def give_back(self) -> None:
+        """The modes from before us, if the terminal is ours now (else the shell has its own in force)."""
+        self._set(self._saved)
+
+    def _set(self, modes: termios._AttrReturn) -> None:
+        if not in_foreground(self.fd):
+            return
+        # Between that look and the change the shell may have taken over, and SIGTTOU would stop us for it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        try:
+            termios.tcsetattr(self.fd, termios.TCSANOW, modes)  # not TCSADRAIN: Ctrl-S would hold it for ever
+        except termios.error:
+            pass  # EIO: the terminal is gone, and its modes with it
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def find_terminal() -> Terminal | None:
+    """The terminal on stdin, if it is one."""
+    return Terminal(os.dup(0)) if os.isatty(0) else None
+
+
+def in_foreground(fd: int) -> bool:
+    """Whether the terminal ``fd`` is our process group's now."""
+    try:
+        return os.tcgetpgrp(fd) in (os.getpgrp(), 0)  # 0: the group is outside of our pid namespace
+    except OSError:
+        return True  # ENOTTY: not our controlling terminal, so no job control; EIO: gone, which a write will tell
+
+
+def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable[[], None]) -> None:
+    """A thread's body: keys to ``pressed``, and ``gone`` once if the terminal goes away."""
+    # a read from the background then gives EIO instead of stopping the whole process
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
+    poll = select.poll()
+    poll.register(terminal.fd, select.POLLIN)
+    while True:
+        events = poll.poll()[0][1]
+        if not in_foreground(terminal.fd):
+            time.sleep(BACKGROUND_S)
+            continue
+        try:
+            data = os.read(terminal.fd, KEY_BYTES)
+        except OSError:
+            data = b""  # EIO: gone, or the shell took it in this instant; EAGAIN: somebody else read the key
+        if not data and events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            gone()
+            return
+        if not data.startswith(b"\x1b"):  # arrows and function keys mean nothing here
+            for key in data.decode("ascii", "ignore"):
+                pressed(key)
