@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -18,6 +17,7 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
+from sidecar.host.sockets import listeners, reached_at, sockets_of
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty
 from sidecar.wire.messages import Guarantees, Holder
 
@@ -28,8 +28,6 @@ SERVICE = "SIDECAR_SERVICE"
 
 COMMAND_SHOWN = 200
 """So much of a holder's command line is named."""
-
-_LISTEN = "0A"
 
 
 class _Tree(Struct):
@@ -172,26 +170,26 @@ class LinuxHost:
         tree = self._trees.get(service)
         if tree is None:
             return False
-        inodes = {inode for at, inode, _ in _exact(_listeners(port), address)}
+        inodes = {inode for at, inode, _ in reached_at(listeners(port), address)}
         if not inodes:
             return False
         members = self._members(service, tree, all_processes())
         found: set[str] = set()
         for process in members:
-            found |= inodes & _sockets(process.pid)
+            found |= inodes & sockets_of(process.pid)
             if found == inodes:
                 return True
         return False
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``. The user is in the kernel's table; the process can be hidden from us."""
-        listeners = _listeners(port)
-        if not listeners:
+        found = listeners(port)
+        if not found:
             return None
-        inodes = {inode for _, inode, _ in listeners}
-        user = _user(listeners[0][2])
+        inodes = {inode for _, inode, _ in found}
+        user = _user(found[0][2])
         for pid in all_processes():
-            if inodes & _sockets(pid):
+            if inodes & sockets_of(pid):
                 run_id = _environment(pid).get(RUN_ID)
                 return Holder(pid, _command(pid), user, ours=run_id is not None and run_id != self._run_id)
         return Holder(user=user)
@@ -301,49 +299,6 @@ def _report(left: list[Process]) -> None:
         say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
 
 
-def _listeners(port: int) -> list[tuple[str, str, int]]:
-    """(address, inode, uid) of each listening TCP socket on the port, in this network namespace."""
-    suffix = f":{port:04X}"
-    found = []
-    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
-        for line in _read(table).decode("ascii", "replace").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == _LISTEN and fields[1].endswith(suffix):
-                found.append((_address(fields[1].removesuffix(suffix), family), fields[9], int(fields[7])))
-    return found
-
-
-def _address(text: str, family: socket.AddressFamily) -> str:
-    """The kernel prints addresses as 32-bit words in its own byte order."""
-    words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
-    return socket.inet_ntop(family, b"".join(words))
-
-
-def _exact(listeners: Iterable[tuple[str, str, int]], address: str) -> list[tuple[str, str, int]]:
-    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard."""
-    listeners = list(listeners)
-    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
-    return [it for it in listeners if it[0] == address] or [it for it in listeners if it[0] in wildcards]
-
-
-def _sockets(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look."""
-    found: set[str] = set()
-    folder = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return found  # EACCES: another user's; ENOENT: it is gone
-    for name in names:
-        try:
-            target = os.readlink(f"{folder}/{name}")
-        except OSError:
-            continue  # closed since the listing
-        if target.startswith("socket:["):
-            found.add(target[8:-1])
-    return found
-
-
 def _environment(pid: int) -> dict[str, str]:
     """Its variables as they were at its start; empty if it is gone or another user's."""
     import psutil  # it is loaded only where processes are looked at closely: that is off the way to ready
@@ -370,12 +325,3 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _read(path: str) -> bytes:
-    """All of a small file in /proc; empty if it is gone or not ours to read."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except OSError:
-        return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's

@@ -1,0 +1,62 @@
+"""Who listens where, on Linux: the kernel's socket tables and the descriptors of processes (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable
+
+_LISTEN = "0A"
+
+
+def listeners(port: int) -> list[tuple[str, str, int]]:
+    """(address, inode, uid) of each listening TCP socket on the port, in this network namespace."""
+    suffix = f":{port:04X}"
+    found = []
+    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
+        for line in _read(table).decode("ascii", "replace").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTEN and fields[1].endswith(suffix):
+                found.append((_address(fields[1].removesuffix(suffix), family), fields[9], int(fields[7])))
+    return found
+
+
+def _address(text: str, family: socket.AddressFamily) -> str:
+    """The kernel prints addresses as 32-bit words in its own byte order."""
+    words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
+    return socket.inet_ntop(family, b"".join(words))
+
+
+def reached_at(table: Iterable[tuple[str, str, int]], address: str) -> list[tuple[str, str, int]]:
+    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard."""
+    found = list(table)
+    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
+    return [it for it in found if it[0] == address] or [it for it in found if it[0] in wildcards]
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of the process's sockets, as far as we may look."""
+    found: set[str] = set()
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return found  # EACCES: another user's; ENOENT: it is gone
+    for name in names:
+        try:
+            target = os.readlink(f"{folder}/{name}")
+        except OSError:
+            continue  # closed since the listing
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def _read(path: str) -> bytes:
+    """All of a small file in /proc; empty if it is gone or not ours to read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's
