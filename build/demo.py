@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -46,7 +46,13 @@ DEATH_S = 10.0
 PAGE_BYTES = 8 << 20
 """Far more than any page or module of the example."""
 
+STOPPING = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    STOPPING.append(signal.SIGHUP)
+
 RUN_ID = "SIDECAR_RUN_ID"
+INITIALIZE, START = 1, 2
+"""The ids of the two requests that the stand-in app sends."""
 AS_APP = "--as-the-app"
 AS_STRANGER = "--as-a-stranger"
 Message = dict[str, Any]
@@ -79,12 +85,12 @@ def main(argv: Sequence[str]) -> int:
     if sys.platform != "linux":
         show.failed("the sidecar runs on Linux only, so far; there is nothing to show on this system yet")
         return 69
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, stop)
     try:
         with ExitStack() as stack:
             demonstrate(show, stack, options.project.resolve(), options.port)
-    except DemoError as problem:
+    except (DemoError, OSError) as problem:
         show.failed(str(problem))
         return 1
     except StoppedError as stopped:
@@ -95,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
 
 def stop(number: int, _frame: object) -> None:
     """Leave by way of every clean-up; these are bounded, so a second signal can wait for them."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in STOPPING:
         signal.signal(each, signal.SIG_IGN)
     raise StoppedError(number)
 
@@ -122,7 +128,7 @@ def demonstrate(show: Show, stack: ExitStack, project: Path, port: int) -> None:
     watch = Watch()
     state = stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-demo-"))
     app = App(stack, project, port, state)
-    hello = app.hear(lambda message: message.get("id") == 1)["result"]
+    hello = app.hear(lambda message: message.get("id") == INITIALIZE)["result"]
     active = [name for name, value in hello["guarantees"].items() if value is True or value == "pidfd"]
     show.done(
         watch.ms(), f"a stand-in app (pid {app.pid}) launches the sidecar (pid {app.sidecar}): {', '.join(active)}"
@@ -141,7 +147,7 @@ def demonstrate(show: Show, stack: ExitStack, project: Path, port: int) -> None:
     ready = app.hear(lambda message: message.get("method") == "service/ready")["params"]
     url = ready["url"]
     show.done(app.ms(), f"Vite (pid {ready['pid']}) is ready at {url}, counted from the launch of the sidecar")
-    app.hear(lambda message: message.get("id") == 2)
+    app.hear(lambda message: message.get("id") == START)
 
     watch = Watch()
     status, page = fetch(url)
@@ -192,7 +198,7 @@ class App:
         first = self._next(time.monotonic() + STEP_S)
         self._launched: float = first["launched"]
         self.sidecar: int = first["pid"]
-        self._at = self._launched
+        self._at: float = self._launched
         self._log: list[str] = []
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
@@ -227,7 +233,7 @@ class App:
 
     def ms(self) -> float:
         """From the launch of the sidecar to the message that was heard last."""
-        return (self._at - self._launched) * 1000
+        return 1000 * (self._at - self._launched)
 
 
 class Tree:
@@ -261,23 +267,18 @@ class Tree:
 
     def deaths(self) -> list[float]:
         """Wait for the deaths, at most ``DEATH_S``; when each of them came (``time.monotonic``)."""
-        poll = select.poll()
-        for fd in self._fds.values():
-            poll.register(fd, select.POLLIN)
+        alive = set(self._fds.values())
         deaths: list[float] = []
         deadline = time.monotonic() + DEATH_S
-        while len(deaths) < self.size and (left := deadline - time.monotonic()) > 0:
-            for fd, _ in poll.poll(left * 1000):
-                deaths.append(time.monotonic())
-                poll.unregister(fd)
+        while alive and (left := deadline - time.monotonic()) > 0:
+            dead = dead_of(alive, left)
+            deaths.extend([time.monotonic()] * len(dead))
+            alive -= dead
         return deaths or [deadline]
 
     def survivors(self) -> list[int]:
         """The pids of those who live, of all that was pinned or carries the run's id by now."""
-        poll = select.poll()
-        for fd in self._fds.values():
-            poll.register(fd, select.POLLIN)
-        dead = {fd for fd, _ in poll.poll(0)}
+        dead = dead_of(self._fds.values(), 0)
         alive = {pid for pid, fd in self._fds.items() if fd not in dead}
         return sorted(alive | {process.pid for process in self._carriers()})
 
@@ -298,6 +299,16 @@ def open_pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         return None  # it died between being seen and being opened
+
+
+def dead_of(fds: Iterable[int], timeout_s: float) -> set[int]:
+    """Those of the pidfds whose process is dead; waits for the first one, at most so long."""
+    if sys.platform != "linux":
+        raise DemoError("pidfds are Linux's")
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(timeout_s * 1000)}
 
 
 def send_pidfd(fd: int) -> None:
@@ -338,6 +349,7 @@ class HotUpdates:
             raise DemoError(f"{url}@vite/client has no websocket token: it is not a Vite that we know")
         self._socket = socket.create_connection((parts.hostname, parts.port), timeout=STEP_S)
         self._bytes = b""
+        self._deadline = time.monotonic() + STEP_S
         self._socket.sendall(
             f"GET /?token={token[1]} HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: http://{parts.netloc}\r\n"
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -346,7 +358,6 @@ class HotUpdates:
         head = self._until(lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else None)
         if not head.startswith(b"HTTP/1.1 101 "):
             raise DemoError(f"Vite refused the websocket: {head[:200]!r}")
-        self._deadline = time.monotonic() + STEP_S
 
     def __enter__(self) -> Self:
         """Connected; wait for Vite's greeting, after which no update is missed."""
@@ -376,8 +387,8 @@ class HotUpdates:
     def _until(self, end: Callable[[bytes], int | None]) -> bytes:
         """Read until ``end`` finds where the first piece ends; that piece."""
         while (at := end(self._bytes)) is None:
-            self._socket.settimeout(max(0.001, getattr(self, "_deadline", time.monotonic() + STEP_S) - time.monotonic()))
             try:
+                self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
                 data = self._socket.recv(1 << 16)
             except TimeoutError:
                 raise DemoError(f"Vite's websocket said nothing of it within {STEP_S:g} s") from None
@@ -468,7 +479,7 @@ def be_the_app(order: str) -> int:
     wish = json.loads(order)
     service = {"type": "vite", "root": wish["project"], "port": {"preferred": wish["port"]}}
     hello = {"protocolVersion": 1, "client": {"name": "demo"}, "services": {SERVICE: service}}
-    requests = (("initialize", hello), ("start", {"service": SERVICE}))
+    requests = ((INITIALIZE, "initialize", hello), (START, "start", {"service": SERVICE}))
     launched = time.monotonic()
     sidecar = subprocess.Popen(
         [sys.executable, "-m", "sidecar", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -477,7 +488,7 @@ def be_the_app(order: str) -> int:
     threading.Thread(target=leave_with_stdin, daemon=True).start()
     if sidecar.stdin is None or sidecar.stdout is None:
         return 1
-    for number, (method, params) in enumerate(requests, start=1):
+    for number, method, params in requests:
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         sidecar.stdin.write(json.dumps(request).encode() + b"\n")
     for line in sidecar.stdout:

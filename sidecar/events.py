@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from sidecar.config import Ready, Service, ViteService
 from sidecar.errors import SidecarError
-from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, Stream
+from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, Stream, SupervisorSwept
 from sidecar.wire.session import Received
 
 Verdict = Literal["ok", "down", "foreign", "unknown"]
@@ -30,6 +30,12 @@ class AppGone(Struct, frozen=True):
     """The app is dead, or a part of ours is: end everything at once. ``cause`` is for people."""
 
     cause: str
+
+
+class Swept(Struct, frozen=True):
+    """What dead runs had left has been ended."""
+
+    report: SupervisorSwept
 
 
 class Interrupted(Struct, frozen=True):
@@ -119,6 +125,7 @@ class Exited(Struct, frozen=True):
 Event = (
     Tick
     | AppGone
+    | Swept
     | Interrupted
     | Received
     | Prepared

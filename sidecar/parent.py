@@ -1,4 +1,4 @@
-"""The supervisor's side of the guard and the app: what it watches, and what it tells the guard."""
+"""A run's beginning and end, and the supervisor's side of the guard and the app: what it watches, what it tells."""
 
 from __future__ import annotations
 
@@ -6,20 +6,104 @@ import os
 import select
 import signal
 import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.events import AppGone
-from sidecar.host.lifeline import ON_WATCH, Lifeline
-from sidecar.runtime import Inbox, SignalSeen
+from sidecar.diagnostics import say
+from sidecar.events import AppGone, Swept
+from sidecar.host import cgroup, make_host, records
+from sidecar.host.base import Host
+from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.sweep import boot_id, sweep
+from sidecar.host.tree import read_process
+from sidecar.pumps import start_thread
+from sidecar.runtime import Inbox, SignalSeen, watch_signals
+from sidecar.wire.messages import SupervisorSwept
+
+SETTLE_BOUND_S = 15.0
+"""A sweep is bounded by what it has to kill; nothing waits for it longer than this."""
 
 
-def await_guard(lifeline: Lifeline) -> None:
-    """Wait until the guard is on watch: no child may start before, or it could outlive us both.
+class Run:
+    """This supervisor's run: its host, and whether what earlier runs left has been dealt with."""
 
-    Its end instead is not lost: ``watch_lifeline`` will read it again.
+    def __init__(self, lifeline: Lifeline, inbox: Inbox) -> None:
+        """Take signals, wait for the guard, and begin to sweep and to watch."""
+        watch_signals(inbox)
+        self._lifeline = lifeline
+        self._inbox = inbox
+        self._record: Path | None = None
+        self._settled = threading.Event()
+        contained = await_guard(lifeline)
+        self._group = cgroup.own_folder() if contained else None
+        self._run_id = os.urandom(16).hex()
+        self.host: Host = make_host(
+            self._run_id, guarded=True, parent_watched=lifeline.app is not None, contained=contained
+        )
+        start_thread("sweep", self._settle)
+        start_thread("lifeline", partial(watch_lifeline, lifeline, inbox))
+
+    def wait_settled(self) -> None:
+        """Before the first spawn: dead runs' processes are gone (with their ports), and this run has its record."""
+        self._settled.wait(SETTLE_BOUND_S)
+
+    def announce_grace(self, ms: int) -> None:
+        """Tell the guard how long to wait for us when the app dies."""
+        _order(self._lifeline, b"grace %d" % ms)
+
+    def end(self) -> None:
+        """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""
+        self.wait_settled()
+        if self._record is not None:
+            self._record.unlink(missing_ok=True)
+        if os.getppid() == self._lifeline.guard_pid:
+            # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
+            os.kill(self._lifeline.guard_pid, signal.SIGCONT)
+        elif self._group is not None:
+            cgroup.leave(self._group)
+
+    def _settle(self) -> None:
+        try:
+            report = sweep()
+            try:
+                self._write_record()
+            except OSError as error:
+                problem = (
+                    f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
+                )
+                say("warning", problem)
+                report = report or SupervisorSwept((), 0, 0, ())
+                report = msgspec.structs.replace(report, problems=(*report.problems, problem))
+            if report is not None:
+                self._inbox.put(Swept(report))
+        finally:
+            self._settled.set()
+
+    def _write_record(self) -> None:
+        owners = [read_process(self._lifeline.guard_pid), read_process(os.getpid())]
+        record = records.RunRecord(
+            run_id=self._run_id,
+            boot_id=boot_id(),
+            owners=tuple(records.Identity(it.pid, it.start) for it in owners if it is not None),
+        )
+        self._record = records.run_path(self._run_id)
+        # told before it is written: the guard may have to end us in between
+        _order(self._lifeline, b"record " + os.fsencode(self._record))
+        records.write_run(self._record, record)
+
+
+def await_guard(lifeline: Lifeline) -> bool:
+    """Wait until the guard is on watch; whether it has put us into a control group.
+
+    No child may start before, or it could outlive us both. The guard's end instead is not lost: ``watch_lifeline`` will
+    read it again.
     """
-    os.read(lifeline.signals, 1)
+    return os.read(lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
 
 
 def watch_lifeline(lifeline: Lifeline, inbox: Inbox) -> None:
@@ -39,22 +123,14 @@ def watch_lifeline(lifeline: Lifeline, inbox: Inbox) -> None:
                 inbox.put(AppGone("the guard has ended"))
                 return
             for number in numbers:
-                if number != ON_WATCH:
-                    inbox.put(SignalSeen(number, forwarded=True))
+                inbox.put(SignalSeen(number, forwarded=True))
 
 
-def announce_grace(lifeline: Lifeline, ms: int) -> None:
-    """Tell the guard how long to wait for us when the app dies."""
+def _order(lifeline: Lifeline, order: bytes) -> None:
     try:
-        os.write(lifeline.orders, b"%d\n" % ms)
+        os.write(lifeline.orders, order + b"\n")
     except BrokenPipeError:
         pass  # the guard is dead, which the lifeline's end tells
-
-
-def wake_guard(lifeline: Lifeline) -> None:
-    """A guard that was stopped (SIGSTOP) would stay for ever: let it see our end."""
-    if os.getppid() == lifeline.guard_pid:  # while it is our parent, the pid is its own
-        os.kill(lifeline.guard_pid, signal.SIGCONT)
 
 
 def jitter() -> float:

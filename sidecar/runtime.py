@@ -79,6 +79,20 @@ class Front(Protocol):
         ...
 
 
+class Surroundings(Protocol):
+    """What a run finds around it: the system, and the guard."""
+
+    host: Host
+
+    def wait_settled(self) -> None:
+        """Block until what earlier runs left is gone. Called from a preparation's thread."""
+        ...
+
+    def announce_grace(self, ms: int) -> None:
+        """Tell the guard how long the services may take when the app dies."""
+        ...
+
+
 class ChildSignal(Struct, frozen=True):
     """SIGCHLD: somebody died."""
 
@@ -130,21 +144,20 @@ class Runtime:
     def __init__(
         self,
         core: Supervisor,
-        host: Host,
+        surroundings: Surroundings,
         front: Front,
         inbox: Inbox,
-        announce_grace: Callable[[int], None],
         *,
         keep_ansi: bool = False,
     ) -> None:
-        """``announce_grace`` tells the guard; ``keep_ansi`` leaves colours in the output."""
+        """``keep_ansi`` leaves colours in the output."""
         self._core = core
-        self._host = host
+        self._surroundings = surroundings
+        self._host = surroundings.host
         self._front = front
         self._inbox = inbox
-        self._announce_grace = announce_grace
         self._keep_ansi = keep_ansi
-        self._book = PortBook(host.holder)
+        self._book = PortBook(self._host.holder)
         self._runs: dict[str, _Run] = {}
         self._follow_ups: list[Event] = []
         self._signals: dict[int, dict[bool, int]] = {}
@@ -252,7 +265,7 @@ class Runtime:
             case RememberPort():
                 start_thread(f"remember {effect.service}", partial(_remember, effect))
             case AnnounceGrace(ms=ms):
-                self._announce_grace(ms)
+                self._surroundings.announce_grace(ms)
             case KillAll():
                 self._host.kill_all()
             case Exit(code=code):
@@ -262,6 +275,7 @@ class Runtime:
 
     def _prepare(self, effect: Prepare) -> None:
         try:
+            self._surroundings.wait_settled()
             launch = launching.plan(effect.service, effect.config)
             endpoint = self._choose_port(effect)
             ready = launching.with_endpoint(launch, effect.config, endpoint)

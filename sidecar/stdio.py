@@ -13,12 +13,11 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar import __version__
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event
-from sidecar.host import make_host
 from sidecar.host.fds import hung_up
 from sidecar.host.lifeline import Lifeline
-from sidecar.parent import announce_grace, await_guard, jitter, wake_guard, watch_lifeline
+from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox, read_some, start_thread
-from sidecar.runtime import Call, Inbox, Runtime, watch_signals
+from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server, ServiceLog
 from sidecar.wire.session import Session, notification
 
@@ -69,17 +68,14 @@ def serve(lifeline: Lifeline) -> int:
     """Be the supervisor until the client, the app, or a signal ends it; the exit code."""
     requests, answers = take_standard_streams()
     inbox = Inbox()
-    watch_signals(inbox)
-    await_guard(lifeline)
-    host = make_host(os.urandom(16).hex(), guarded=True, parent_watched=lifeline.app is not None)
-    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), host.guarantees(), jitter)
+    run = Run(lifeline, inbox)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
     outbox = Outbox(answers)
     front = StdioFront(outbox)
     start_thread("answers", outbox.run)
     start_thread("requests", partial(_read_requests, requests, front, outbox, inbox))
-    start_thread("lifeline", partial(watch_lifeline, lifeline, inbox))
-    code = Runtime(core, host, front, inbox, partial(announce_grace, lifeline)).run()
-    wake_guard(lifeline)
+    code = Runtime(core, run, front, inbox).run()
+    run.end()
     return code
 
 

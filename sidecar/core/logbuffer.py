@@ -35,12 +35,6 @@ class LogBuffer:
             self._lines -= len(old)
             self._size -= freed
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._chunks.clear()
-        self._lines = 0
-        self._size = 0
-
     def tail(self, count: int) -> tuple[LogLine, ...]:
         """The last ``count`` lines (at most ``LINES_KEPT``), oldest first."""
         found: list[LogLine] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, assert_never
 
 from sidecar.config import (
     CommandService,
@@ -70,6 +70,7 @@ PORT_TRIES = 5
 """So often a port that was taken between our choice and the program's bind is chosen anew."""
 
 Timer = Literal["ready", "delay", "kill", "backoff", "health"]
+"""Each state needs at most one."""
 
 
 class SupervisedService:
@@ -94,6 +95,8 @@ class SupervisedService:
         self._timers: dict[Timer, float] = {}
         self._budget = RestartBudget(config.restart, random)
         self._log = LogBuffer()
+        self._printed = 0
+        """Lines of this run: what an earlier one printed says nothing about it."""
         self._since = 0.0
         """When the client asked, or the last run was lost: readiness is counted from here."""
         self._ready_at: float | None = None
@@ -107,27 +110,22 @@ class SupervisedService:
 
     def start(self, call: Id | None, now: float, *, answer: bool) -> None:
         """Want it running; ``call`` is answered once it is ready or has failed (if ``answer``)."""
-        self.desired = "running"
         if self.state == "ready":
             if answer:
                 self._out(Reply(call, ServiceResult(self.name, self.status(now))))
             return
         if answer:
             self._starts.append(call)
-        if self.state in ("stopped", "failed"):
-            self._begin(now)
+        if self.desired == "stopped":
+            self._want_afresh(now)
 
     def restart(self, call: Id | None, now: float, *, answer: bool) -> None:
         """Stop and start."""
         if self.state in ("starting", "ready", "unhealthy"):
             self._end_run(now, None)
-        self.desired = "running"
         if answer:
             self._starts.append(call)
-        if self.state in ("stopped", "failed"):
-            self._begin(now)
-        elif self.state == "backingOff":
-            self._launch(Trigger.RELAUNCH, now)
+        self._want_afresh(now)
 
     def stop(self, call: Id | None, now: float, *, answer: bool, grace_ms: int | None = None) -> None:
         """Want it stopped; ``call`` is answered once its whole tree is gone. ``grace_ms`` caps its own timeout."""
@@ -150,6 +148,8 @@ class SupervisedService:
                 self._settle(Trigger.STOP, now)
             case "stopped":
                 self._answer_stops(now)
+            case _ as never:
+                assert_never(never)
 
     def kill(self) -> None:
         """End the tree now; what is left of the grace is not waited for."""
@@ -161,6 +161,11 @@ class SupervisedService:
     def gone(self) -> bool:
         """Whether nothing of it is left or on its way."""
         return not self._busy
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a program runs (or what it left behind)."""
+        return self._pid is not None
 
     def status(self, now: float) -> ServiceStatus:
         """As it is now."""
@@ -205,15 +210,18 @@ class SupervisedService:
         self._run_ended(now)
 
     def on_spawned(self, event: Spawned, now: float) -> None:
-        """It runs: look for its readiness."""
+        """It runs: look for its readiness, unless it was stopped meanwhile."""
         self._pid = event.pid
         self._notify_state()
+        if self.state != "starting":
+            self.kill()  # it has done nothing yet that would need a graceful end
+            return
         self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
         match self._ready_probe():
             case None:
                 self._become_ready(now)
             case DelayReady(ms=ms):
-                self._timers["delay"] = now + ms / 1000
+                self._timers = {"delay": now + ms / 1000}  # it cannot be late
             case LogReady():
                 pass  # its lines are looked at as they come
             case probe:
@@ -223,6 +231,7 @@ class SupervisedService:
     def on_output(self, event: Output, now: float) -> None:
         """Pass it on, keep it, and look for the line that means ready."""
         self._log.append(event.stream, event.lines)
+        self._printed += len(event.lines)
         self._out(Notify(ServiceLog(self.name, event.stream, event.lines)))
         probe = self._ready_probe()
         if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, event.lines):
@@ -253,6 +262,8 @@ class SupervisedService:
                     self._end_run(now, self._fail(f"it failed {self._misses} health checks in a row ({event.detail})"))
             case "unknown":
                 pass  # the fault was on our side of the wire: it says nothing about the service
+            case _ as never:
+                assert_never(never)
 
     def on_exited(self, event: Exited, now: float) -> None:
         """The run is over, whole."""
@@ -277,9 +288,11 @@ class SupervisedService:
                 case "kill":
                     self.kill()
                 case "backoff":
-                    self._launch(Trigger.RELAUNCH, now)
+                    self._launch(Trigger.RELAUNCH)
                 case "health":
                     self._check_health()
+                case _ as never:
+                    assert_never(never)
 
     def next_deadline(self) -> float | None:
         """The earliest of its timers."""
@@ -295,19 +308,28 @@ class SupervisedService:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, now: float) -> None:
+    def _want_afresh(self, now: float) -> None:
+        """The client wants a new run: at once, or as soon as the present one is gone, whatever that one ended of."""
+        self.desired = "running"
         self._budget.reset()
         self._restarts = 0
         self._since = now
-        self._launch(Trigger.START, now)
+        self._error = None
+        match self.state:
+            case "stopped" | "failed":
+                self._launch(Trigger.START)
+            case "backingOff":
+                self._launch(Trigger.RELAUNCH)
+            case _:
+                pass  # stopping: _run_ended goes on from here
 
-    def _launch(self, trigger: Trigger, now: float) -> None:
-        del now
+    def _launch(self, trigger: Trigger) -> None:
         self.run += 1
         self._busy = True
         self._error = None
         self._foreign = ""
         self._misses = 0
+        self._printed = 0
         self._timers.clear()
         if trigger is not Trigger.RELAUNCH or self.state != "starting":
             self._port_tries = 0
@@ -355,7 +377,7 @@ class SupervisedService:
 
     def _judge(self, event: Exited, how: str) -> None:
         """It ended unasked: find out whether, and why, it must not simply be tried again. Sets ``_error``."""
-        lines = [line.text for line in self._log.tail(LINES_IN_ERROR)]
+        lines = self._last_lines()
         endpoint = self._endpoint
         if self.state == "starting":
             if endpoint is not None and event.code != 0 and port_is_taken(lines, endpoint.port):
@@ -388,14 +410,13 @@ class SupervisedService:
         self._timers.clear()
         asked = self.state == "stopping" and self._error is None
         if asked:
-            self._answer_stops(now)
             if self.desired == "running":
-                self._since = now
-                self._launch(Trigger.RELAUNCH, now)
+                self._answer_stops(now)
+                self._launch(Trigger.RELAUNCH)
             else:
                 self._settle(Trigger.END, now)
         elif port_lost and self._port_tries < PORT_TRIES:
-            self._launch(Trigger.RELAUNCH, now)
+            self._launch(Trigger.RELAUNCH)
         elif port_lost or self.desired == "stopped":
             self._settle(Trigger.FAIL, now)
         else:
@@ -415,10 +436,10 @@ class SupervisedService:
             self._budget.reset()
         delay = self._budget.take(now)
         if delay is None:
-            limit, window = self.config.restart.limit, self.config.restart.window_ms // 1000
+            limit, window = self.config.restart.limit, self.config.restart.window_ms / 1000
             why = self._error.message if self._error else f"{self.name} ended."
             self._error = ServiceFailedError(
-                f"{self.name} was restarted {limit} times in {window} s and is given up. The last time: {why}",
+                f"{self.name} was restarted {limit} times in {window:g} s and is given up. The last time: {why}",
                 **(self._error.data if self._error else {}),
             )
             self._settle(Trigger.FAIL, now)
@@ -480,22 +501,25 @@ class SupervisedService:
         return self.config.ready if isinstance(self.config, CommandService) else self.config
 
     def _arm_health(self, now: float) -> None:
-        can_probe = isinstance(self._ready_probe(), ViteService | HttpReady | TcpReady)
-        if can_probe and self.config.health.interval_ms:
+        if self.config.health.interval_ms:
             self._timers["health"] = now + self.config.health.interval_ms / 1000
 
     def _check_health(self) -> None:
-        self._turn += 1
         probe = self._ready_probe()
-        if self._endpoint is not None and probe is not None:
-            timeout = self.config.health.timeout_ms
-            self._out(CheckHealth(self.name, self.run, self._turn, self._endpoint, probe, timeout))
+        if self._endpoint is None or not isinstance(probe, ViteService | HttpReady | TcpReady):
+            return  # there is nothing to ask: it is as well as it runs
+        self._turn += 1
+        timeout = self.config.health.timeout_ms
+        self._out(CheckHealth(self.name, self.run, self._turn, self._endpoint, probe, timeout))
 
     def _url(self) -> str | None:
         return url_of(self._endpoint.host, self._endpoint.port) if self._endpoint else None
 
+    def _last_lines(self) -> list[str]:
+        return [line.text for line in self._log.tail(min(self._printed, LINES_IN_ERROR))]
+
     def _fail(self, what: str, advice: str | None = None) -> ServiceFailedError:
-        lines = [line.text for line in self._log.tail(LINES_IN_ERROR)]
+        lines = self._last_lines()
         advice = advice or "Its last lines are in data.lines."
         return ServiceFailedError(f"{self.name} failed: {what}. {advice}", service=self.name, lines=lines)
 
@@ -507,5 +531,5 @@ class SupervisedService:
             f"{self.name} runs, but was not ready{where} within {seconds:g} s.{foreign} "
             "If it only needs longer, raise readyTimeoutMs.",
             service=self.name,
-            lines=[line.text for line in self._log.tail(LINES_IN_ERROR)],
+            lines=self._last_lines(),
         )

@@ -35,6 +35,7 @@ from sidecar.events import (
     Reply,
     Spawned,
     SpawnFailed,
+    Swept,
     Tick,
 )
 from sidecar.wire.messages import (
@@ -55,6 +56,7 @@ from sidecar.wire.messages import (
     StatusResult,
     Stop,
     SupervisorFault,
+    SupervisorSwept,
 )
 from sidecar.wire.session import Received, failure
 
@@ -93,6 +95,7 @@ class Supervisor:
         """When the whole shutdown turns into a kill."""
         self._exited = False
         self._app_is_gone = False
+        self._swept: SupervisorSwept | None = None
 
     def next_deadline(self) -> float | None:
         """The earliest timer of all, in seconds of the caller's clock."""
@@ -104,11 +107,13 @@ class Supervisor:
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; give the effects, to be performed in order."""
         self._effects = []
+        if self._exited:
+            return []
         self._notice_suspend(now)
         self._dispatch(event, now)
         for service in self.services.values():
             service.on_time(now)
-        if self._exit_code is not None:
+        if self._exit_code is not None and not self._exited:
             self._go_on_ending(now)
         return self._effects
 
@@ -122,13 +127,12 @@ class Supervisor:
 
     def _notice_suspend(self, now: float) -> None:
         deadline = self.next_deadline()
-        if deadline is not None:
-            gap = now - max(deadline, self._last)
-            if gap > SUSPEND_S:
-                for service in self.services.values():
-                    service.shift(gap, now)
-                if self._deadline is not None:
-                    self._deadline += gap
+        if deadline is not None and now - deadline > SUSPEND_S:
+            gap = now - self._last  # how much of it we slept is unknown: each timer gets all that it had left
+            for service in self.services.values():
+                service.shift(gap, now)
+            if self._deadline is not None:
+                self._deadline += gap
         self._last = now
 
     def _dispatch(self, event: Event, now: float) -> None:
@@ -137,6 +141,9 @@ class Supervisor:
                 pass
             case Received(id=call, request=request):
                 self._receive(None if call is UNSET else call, request, now, answer=call is not UNSET)
+            case Swept(report=report):
+                self._swept = report
+                self._tell_swept()
             case AppGone():
                 self._app_gone(now)
             case Interrupted(number=number):
@@ -149,6 +156,12 @@ class Supervisor:
                     service.log.append(event.stream, event.lines)
             case _ as never:
                 assert_never(never)
+
+    def _tell_swept(self) -> None:
+        """The report waits for the client's initialize: before its answer nothing is sent unasked."""
+        if self._swept is not None and self._initialized:
+            self._put(Notify(self._swept))
+            self._swept = None
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,6 +184,7 @@ class Supervisor:
                 result = self._initialize(request, now)
                 if answer:
                     self._put(Reply(call, result))
+                self._tell_swept()
             case Start(service=name):
                 self._service(name).start(call, now, answer=answer)
             case Stop(service=name):
@@ -245,8 +259,10 @@ class Supervisor:
             self._exit_code = code
             self._ending = list(self.services.values())
         if grace_ms is not None:
-            deadline = now + grace_ms / 1000
-            self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
+            self._tighten(now + grace_ms / 1000)
+
+    def _tighten(self, deadline: float) -> None:
+        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def _go_on_ending(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:
@@ -255,31 +271,30 @@ class Supervisor:
                 service.stop(None, now, answer=False, grace_ms=0)
                 service.kill()
             self._ending = []
-        while self._ending and self._ending[-1].gone and self._ending[-1].state in ("stopped", "failed"):
+        for service in self.services.values():
+            if service.desired == "running" and not service.has_process:
+                service.stop(None, now, answer=False)  # nothing new begins any more
+        while self._ending and self._ending[-1].gone:
             self._ending.pop()
         if self._ending:
             service = self._ending[-1]
             if service.desired == "running":
                 service.stop(None, now, answer=False)
-                self._go_on_ending(now)  # one that was waiting for its backoff is gone already
         elif all(service.gone for service in self.services.values()):
             self._leave()
 
     def _leave(self) -> None:
-        if self._exited:
-            return
         self._exited = True
         for call in self._shutdowns:
             self._put(Reply(call, ShutdownResult(tuple(self.services))))
         self._put(Exit(self._exit_code or EXIT_CLEAN))
 
     def _app_gone(self, now: float) -> None:
-        """SIGKILL at once, but for the services that asked for a grace. Each way of noticing tells; the first counts."""
-        if self._app_is_gone or self._exited:
+        """SIGKILL at once, but for the services that asked for a grace. Of all that notice, the first counts."""
+        if self._app_is_gone:
             return
         self._app_is_gone = True
-        running = [service for service in self.services.values() if not service.gone]
-        graces = [service.config.stop.app_death_grace_ms for service in running]
+        graces = [service.config.stop.app_death_grace_ms for service in self.services.values() if not service.gone]
         self._exit_code = EXIT_APP_GONE if self._exit_code is None else self._exit_code
         if not any(graces):
             self._put(KillAll())
@@ -287,15 +302,15 @@ class Supervisor:
             self._put(Exit(self._exit_code))
             return
         self._ending = []
-        for service, grace in zip(running, graces, strict=True):
-            service.stop(None, now, answer=False, grace_ms=grace)
-        self._deadline = now + max(graces) / 1000
+        for service in self.services.values():
+            service.stop(None, now, answer=False, grace_ms=service.config.stop.app_death_grace_ms)
+        self._tighten(now + max(graces) / 1000)
 
     def _interrupted(self, number: int, now: float) -> None:
         """The first signal asks, the second insists."""
         if self._exit_code is None:
             self._end_all(EXIT_SIGNAL_BASE + number, now, None)
-        elif not self._exited:
+        else:
             self._exited = True
             self._put(KillAll())
             self._put(Exit(EXIT_SIGNAL_BASE + number))

@@ -11,16 +11,16 @@ if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is lo
     from sidecar.host.base import Host
 
 
-def make_host(run_id: str, *, guarded: bool, parent_watched: bool) -> Host:
+def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> Host:
     """The host of this platform.
 
-    ``run_id`` marks every process of this run; ``guarded`` and ``parent_watched`` say what the guard set up.
-    Raises ``UnsupportedPlatformError`` where no host is written yet.
+    ``run_id`` marks every process of this run; ``guarded``, ``parent_watched`` and ``contained`` (in a control group)
+    say what the guard set up. Raises ``UnsupportedPlatformError`` where no host is written yet.
     """
     if sys.platform == "linux":
         from sidecar.host.linux import LinuxHost
 
-        return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched)
+        return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched, contained=contained)
     raise unsupported()
 
 

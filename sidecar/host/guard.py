@@ -17,7 +17,8 @@ from typing import NoReturn
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host.lifeline import ON_WATCH, Lifeline
+from sidecar.host import cgroup
+from sidecar.host.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -93,6 +94,10 @@ class Guard:
         """The supervisor's wait status, once it is dead."""
         self._grace_s = 0.0
         self._rest = b""
+        self._group: str | None = None
+        """The control group's folder."""
+        self._record = ""
+        """The file of this run's record."""
 
     def watch(self) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
@@ -107,7 +112,8 @@ class Guard:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_NAME, b"sidecar-guard")
         self._release_standard_streams()
-        self._tell(ON_WATCH)
+        self._group = cgroup.make(os.getpid(), self._supervisor)
+        self._tell(ON_WATCH if self._group is None else ON_WATCH_WITH_GROUP)
 
         poll = select.poll()
         for fd in (wake_read, self._orders, *(() if self._app is None else (self._app,))):
@@ -152,7 +158,11 @@ class Guard:
         data = os.read(self._orders, 512)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._grace_s = int(line) / 1000
+            order, _, value = line.partition(b" ")
+            if order == b"grace":
+                self._grace_s = int(value) / 1000
+            elif order == b"record":
+                self._record = os.fsdecode(value)
         return bool(data)
 
     def _reap(self) -> None:
@@ -172,14 +182,29 @@ class Guard:
 
     def _end(self) -> NoReturn:
         # the supervisor first: one that is wedged, or just spawning, must not go on
+        if self._group is not None:
+            cgroup.kill(self._group)
         if self._status is None:
             os.kill(self._supervisor, signal.SIGKILL)
         for process in kill_until_empty(self._tree):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        self._tidy_up()
         if self._status is None or (self._app_is_dead() and os.WIFSIGNALED(self._status)):
             os._exit(EXIT_APP_GONE)
         code = os.waitstatus_to_exitcode(self._status)
         os._exit(code if code >= 0 else 128 - code)
+
+    def _tidy_up(self) -> None:
+        """Nothing is left that the next start would have to sweep."""
+        if self._group is not None and not cgroup.remove(self._group):
+            say("warning", f"the control group {self._group} is not empty; the next start removes it")
+        if self._record:
+            try:
+                os.unlink(self._record)
+            except FileNotFoundError:
+                pass  # the supervisor removed it
+            except OSError as error:
+                say("warning", f"the record {self._record} could not be removed: {error.strerror}")
 
     def _app_is_dead(self) -> bool:
         if self._app is None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 ON_WATCH = 0xFF
 """The first byte that the guard sends; no signal has this number."""
 
+ON_WATCH_WITH_GROUP = 0xFE
+"""The same, where the supervisor was put into a control group of its own."""
+
 
 class Lifeline:
     """The supervisor's ends of two pipes, and what is watched.
 
-    ``signals`` (guard → supervisor): the byte ``ON_WATCH``, then the numbers of signals that the guard was sent; its
-    end is the guard's death. ``orders`` (supervisor → guard): lines with the grace in milliseconds that the services
-    want when the app dies. ``app`` is a pidfd of the app, or ``None`` where it cannot be watched.
+    ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its end
+    is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services want
+    when the app dies, ``record PATH`` the file that the guard removes at the end. ``app`` is a pidfd of the app, or
+    ``None`` where it cannot be watched.
     """
 
     __slots__ = ("app", "guard_pid", "orders", "signals")

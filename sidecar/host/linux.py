@@ -17,7 +17,7 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
-from sidecar.host.sockets import listeners, reached_at, sockets_of
+from sidecar.host.sockets import command_of, listeners, reached_at, sockets_of
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty
 from sidecar.wire.messages import Guarantees, Holder
 
@@ -25,9 +25,6 @@ RUN_ID = "SIDECAR_RUN_ID"
 """The cookie: every process of a run has it in its environment."""
 
 SERVICE = "SIDECAR_SERVICE"
-
-COMMAND_SHOWN = 200
-"""So much of a holder's command line is named."""
 
 
 class _Tree(Struct):
@@ -43,11 +40,12 @@ class _Tree(Struct):
 class LinuxHost:
     """The real host; see ``sidecar.host.base.Host``."""
 
-    def __init__(self, run_id: str, *, guarded: bool, parent_watched: bool) -> None:
+    def __init__(self, run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> None:
         """Become a subreaper, so that what our children leave behind stays below us."""
         self._run_id = run_id
         self._guarded = guarded
         self._parent_watched = parent_watched
+        self._contained = contained
         self._trees: dict[str, _Tree] = {}
         self._before_exec = _death_with_parent(os.getpid())
         self._subreaper = _become_subreaper()
@@ -60,7 +58,7 @@ class LinuxHost:
             subreaper=self._subreaper,
             parent_death_signal=True,
             parent_watch="pidfd" if self._parent_watched else "none",
-            control_group=False,
+            control_group=self._contained,
             job_object=False,
             run_cookie=True,
         )
@@ -191,7 +189,7 @@ class LinuxHost:
         for pid in all_processes():
             if inodes & sockets_of(pid):
                 run_id = _environment(pid).get(RUN_ID)
-                return Holder(pid, _command(pid), user, ours=run_id is not None and run_id != self._run_id)
+                return Holder(pid, command_of(pid), user, ours=run_id is not None and run_id != self._run_id)
         return Holder(user=user)
 
     def memory(self, service: str) -> int | None:
@@ -307,15 +305,6 @@ def _environment(pid: int) -> dict[str, str]:
         return psutil.Process(pid).environ()
     except psutil.Error:
         return {}
-
-
-def _command(pid: int) -> str | None:
-    import psutil
-
-    try:
-        return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
-    except psutil.Error:
-        return None  # it is gone, or hidden from us
 
 
 def _user(uid: int) -> str:

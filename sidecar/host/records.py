@@ -1,11 +1,13 @@
-"""What is kept between runs, in the user's state folder: the last good port of each project's services."""
+"""What is kept between runs, in the user's state folder: remembered ports, and a record of each run for a sweep."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from sidecar.diagnostics import say
 
@@ -15,19 +17,49 @@ STATE_DIR = "SIDECAR_STATE_DIR"
 PORTS_KEPT = 500
 """The oldest are forgotten beyond this."""
 
+RECORD_VERSION = 1
+
 _Ports = dict[str, int]
 
 
-def state_folder() -> Path:
-    """The folder, made on first use, for this user only. Raises ``OSError``."""
+class Identity(Struct, frozen=True):
+    """A process, told apart from any other that had or will have its pid: ``start`` is in clock ticks since boot."""
+
+    pid: int
+    start: int
+
+
+class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
+    """Written before a run's first spawn, removed at its end: one that is found later tells of a run killed whole."""
+
+    version: int = RECORD_VERSION
+    run_id: str
+    boot_id: str
+    owners: tuple[Identity, ...]
+    """Guard and supervisor: while one of them lives, the run is its own business."""
+
+
+def state_folder(name: str = "") -> Path:
+    """The state folder, or the folder ``name`` in it; made on first use, for this user only.
+
+    Raises ``OSError``, also when somebody else could have put something there.
+    """
     chosen = os.environ.get(STATE_DIR)
     if chosen:
-        folder = Path(chosen)
+        folder = Path(chosen).absolute()
     else:
-        import platformdirs
+        import platformdirs  # costs more than all the rest of this module
 
         folder = platformdirs.user_state_path("tauri-sidecar")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if name:
+        folder /= name
+        folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} is a link, or belongs to another user: move it away, or set {STATE_DIR}")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
     return folder
 
 
@@ -46,12 +78,46 @@ def remember_port(key: str, port: int | None) -> None:
         ports[key] = port
     kept = dict(list(ports.items())[-PORTS_KEPT:])
     try:
-        path = state_folder() / "ports.json"
-        fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_bytes(msgspec.json.encode(kept))
-        fresh.replace(path)  # atomic: a reader sees the old file or the new one
+        write_atomically(state_folder() / "ports.json", msgspec.json.encode(kept))
     except OSError as error:
         say("warning", f"the port could not be remembered: {error}")
+
+
+def run_path(run_id: str) -> Path:
+    """Where the run's record belongs. Raises ``OSError``."""
+    return state_folder("runs") / f"{run_id}.json"
+
+
+def write_run(path: Path, record: RunRecord) -> None:
+    """Write the record. Raises ``OSError``."""
+    write_atomically(path, msgspec.json.encode(record))
+
+
+def read_runs() -> list[tuple[Path, RunRecord | None]]:
+    """Every record; ``None`` where it is unreadable or of a version that we do not know. Raises ``OSError``."""
+    found: list[tuple[Path, RunRecord | None]] = []
+    for path in sorted(state_folder("runs").glob("*.json")):
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        except FileNotFoundError:
+            continue  # its run has just ended
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            found.append((path, None))
+        else:
+            found.append((path, record if record.version == RECORD_VERSION else None))
+    return found
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 so that a reader sees the old one or the new one. Raises ``OSError``."""
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    fresh.unlink(missing_ok=True)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    fresh.replace(path)
 
 
 def _load() -> _Ports:
@@ -59,6 +125,6 @@ def _load() -> _Ports:
         return msgspec.json.decode((state_folder() / "ports.json").read_bytes(), type=_Ports)
     except FileNotFoundError:
         return {}  # the first time
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         say("warning", f"the remembered ports are unreadable and start afresh: {error}")
         return {}

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 _LISTEN = "0A"
 
+COMMAND_SHOWN = 200
+"""So much of a holder's command line is named."""
+
 
 def listeners(port: int) -> list[tuple[str, str, int]]:
     """(address, inode, uid) of each listening TCP socket on the port, in this network namespace."""
@@ -60,3 +63,13 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's
+
+
+def command_of(pid: int) -> str | None:
+    """Its command line, shortened; ``None`` if it is gone, or hidden from us."""
+    import psutil  # loaded only where processes are looked at closely: off the way to ready
+
+    try:
+        return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
+    except psutil.Error:
+        return None  # it is gone, or hidden from us

@@ -277,8 +277,34 @@ class SupervisorFault(Notification, frozen=True):
     error: Failure
 
 
+class SweptProcess(Wire, frozen=True):
+    """A process that an earlier run left behind."""
+
+    pid: int
+    command: str | None = None
+
+
+class SupervisorSwept(Notification, frozen=True, omit_defaults=False):
+    """What was left by runs that were killed whole, and has been ended before anything of this run was started."""
+
+    method: ClassVar[str] = "supervisor/swept"
+    processes: tuple[SweptProcess, ...]
+    groups: int
+    """Control groups removed."""
+    records: int
+    """Dead runs that had a record."""
+    problems: tuple[str, ...]
+
+
 AnyNotification = (
-    ServiceState | ServiceReady | ServiceLog | ServiceExited | ServiceRestarting | PortChanged | SupervisorFault
+    ServiceState
+    | ServiceReady
+    | ServiceLog
+    | ServiceExited
+    | ServiceRestarting
+    | PortChanged
+    | SupervisorFault
+    | SupervisorSwept
 )
 
 NOTIFICATIONS: tuple[type[Notification], ...] = (
@@ -289,6 +315,7 @@ NOTIFICATIONS: tuple[type[Notification], ...] = (
     ServiceRestarting,
     PortChanged,
     SupervisorFault,
+    SupervisorSwept,
 )
 
 # ── envelopes ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,126 @@
+"""A control group (v2) for the supervisor and all that it starts: a container that no fork, session or daemon leaves.
+
+The guard makes the group beside its own, puts the supervisor in before that may start anything, and stays outside: one
+write to ``cgroup.kill`` then ends all of it (cgroups(7)). The group's name says whose it is, so that the next start can
+tell a dead guard's leftovers from a living one's tree.
+
+Moving a process waits for a grace period of the kernel (about 8 ms), which is why the supervisor is moved once, while
+it still loads, and not each child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sidecar.host.tree import read_process
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+PREFIX = "tauri-sidecar-"
+
+
+def own_folder() -> str | None:
+    """The folder of the group that this process is in, or ``None`` where version 2 is not mounted or not shown."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            group = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            # fields up to the separator: id parent device root mount-point options…; after it the type (proc(5))
+            mounts = [line.split(" ") for line in file if " - cgroup2 " in line]
+    except OSError:
+        return None  # /proc is hidden
+    if group is None:
+        return None
+    for fields in mounts:
+        root, point = (field.replace("\\040", " ") for field in fields[3:5])
+        if root == "/":
+            return os.path.normpath(point + group)
+        if group == root or group.startswith(root + "/"):
+            return os.path.normpath(point + group[len(root) :])
+    return None
+
+
+def make(guard: int, member: int) -> str | None:
+    """A new group beside that of ``guard`` (our own pid), with ``member`` in it; ``None`` where we may not."""
+    parent = own_folder()
+    process = read_process(guard)
+    if parent is None or process is None:
+        return None
+    folder = f"{parent}/{PREFIX}{guard}-{process.start}"
+    try:
+        os.mkdir(folder)
+    except OSError:
+        return None  # EACCES, EROFS: not ours to divide (an SSH session, a container); ENOSPC: a limit on groups
+    try:
+        _write(f"{folder}/cgroup.procs", str(member))
+    except OSError:
+        remove(folder)  # EACCES: the parent's own cgroup.procs is not ours; ESRCH: it is dead already
+        return None
+    return folder
+
+
+def kill(folder: str) -> None:
+    """SIGKILL everything in the group, forks under way included."""
+    try:
+        _write(f"{folder}/cgroup.kill", "1")
+    except OSError:
+        pass  # ENOENT: a kernel before 5.14, where the guard's loop does it, or the group is gone already
+
+
+def members(folder: str) -> list[int]:
+    """The pids in the group."""
+    try:
+        with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+            return [int(line) for line in file]
+    except OSError:
+        return []  # ENOENT: the group is gone; ENODEV: it is being removed
+
+
+def remove(folder: str) -> bool:
+    """Remove the empty group; whether it is gone."""
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # EBUSY: a process is still being buried
+    return True
+
+
+def leave(folder: str) -> None:
+    """Move ourselves out and remove it: the supervisor's last act when there is no guard left to do it."""
+    try:
+        _write(f"{os.path.dirname(folder)}/cgroup.procs", "0")
+    except OSError:
+        return  # no longer ours to move; the next start removes it
+    remove(folder)
+
+
+def orphaned() -> list[str]:
+    """Groups beside ours whose guard is dead."""
+    parent = own_folder()
+    if parent is not None and os.path.basename(parent).startswith(PREFIX):
+        parent = os.path.dirname(parent)  # the supervisor asks from inside its own group
+    try:
+        names = os.listdir(parent) if parent is not None else []
+    except OSError:
+        return []  # not ours to read
+    found = []
+    for name in names:
+        pid, _, start = name.removeprefix(PREFIX).partition("-")
+        if name.startswith(PREFIX) and pid.isdigit() and start.isdigit():
+            process = read_process(pid)
+            # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
+            if process is None or process.start != int(start) or process.dead:
+                found.append(f"{parent}/{name}")
+    return found
+
+
+def _write(path: str, text: str) -> None:
+    """One write(2), as the kernel's interface wants it. Raises ``OSError``."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
