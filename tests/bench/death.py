@@ -116,7 +116,9 @@ def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
             note += f" (in {rounds - len(found.tree_ms)} of {rounds} rounds)"
         report.rows.append(Row(BENCH, f"{tree.kind}: last death in the tree", name, "ms", tuple(found.tree_ms), note))
     for name, found in taken.items():
-        report.rows.append(Row(BENCH, f"{tree.kind}: last death, its own too", name, "ms", tuple(found.all_ms)))
+        if found.all_ms:
+            row = Row(BENCH, f"{tree.kind}: last death, its own too", name, "ms", tuple(found.all_ms))
+            report.rows.append(row)
     mine = taken[SIDECAR]
     median = statistics.median(mine.tree_ms) if mine.tree_ms else None
     report.checks.append(Check(BENCH, f"{tree.kind}: survivors of the tree", "", max(mine.survivors), 0))

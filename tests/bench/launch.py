@@ -115,20 +115,12 @@ def run(report: Report, pen: Pen, tools: Tools, project: Path, rounds: int) -> N
                 taken[name].append(value)
     for name in (SIDECAR, NPM, NODE):
         report.rows.append(Row(BENCH, ANSWER, name, "ms", tuple(taken[name])))
-    report.rows.append(
-        Row(BENCH, NOTICE, SIDECAR, "ms", tuple(lags), "negative: our notice came before the outside poller's answer")
-    )
-    for peer, limit, goal in ((NPM, 0.9, "bar"), (NODE, 1.1, "better")):
-        quotient = Row(BENCH, f"sidecar / {peer}", SIDECAR, "×", ratios(taken[SIDECAR], taken[peer]), "round by round")
-        report.rows.append(quotient)
-        report.checks.append(
-            Check(
-                BENCH,
-                f"launch → 204, against {peer}",
-                "×",
-                quotient.median,
-                limit,
-                "bar" if goal == "bar" else "better",
-            )
-        )
-    report.checks.append(Check(BENCH, NOTICE, "ms", report.rows[-3].median, 10.0))
+    notice = Row(BENCH, NOTICE, SIDECAR, "ms", tuple(lags), "negative: our notice came before the outside poller's 204")
+    to_npm = Row(BENCH, f"sidecar / {NPM}", SIDECAR, "×", ratios(taken[SIDECAR], taken[NPM]), "round by round")
+    to_node = Row(BENCH, f"sidecar / {NODE}", SIDECAR, "×", ratios(taken[SIDECAR], taken[NODE]), "round by round")
+    report.rows += [notice, to_npm, to_node]
+    report.checks += [
+        Check(BENCH, f"launch → 204, against {NPM}", "×", to_npm.median, 0.9),
+        Check(BENCH, f"launch → 204, against {NODE}", "×", to_node.median, 1.1, "better"),
+        Check(BENCH, NOTICE, "ms", notice.median, 10.0, note="the bar of the issue"),
+    ]

@@ -1,0 +1,57 @@
+"""The last lines of a service."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core import logbuffer
+from sidecar.core.logbuffer import BYTES_KEPT, LINES_KEPT, LogBuffer
+from sidecar.wire.messages import LogLine
+
+
+def _texts(buffer: LogBuffer, count: int = LINES_KEPT) -> list[str]:
+    return [line.text for line in buffer.tail(count)]
+
+
+def test_the_tail_is_oldest_first_and_knows_each_lines_stream() -> None:
+    buffer = LogBuffer()
+    buffer.append("stdout", ("a", "b"))
+    buffer.append("stderr", ("c",))
+    assert buffer.tail(2) == (LogLine("stdout", "b"), LogLine("stderr", "c"))
+
+
+def test_a_tail_of_nothing_is_empty_and_one_longer_than_all_is_all() -> None:
+    buffer = LogBuffer()
+    assert buffer.tail(5) == ()
+    buffer.append("stdout", ("a", "b"))
+    assert buffer.tail(0) == ()
+    assert _texts(buffer, 10_000) == ["a", "b"]
+
+
+def test_no_more_than_the_kept_lines_are_given() -> None:
+    buffer = LogBuffer()
+    buffer.append("stdout", tuple(map(str, range(LINES_KEPT + 7))))
+    assert _texts(buffer, 10_000) == [str(number) for number in range(7, LINES_KEPT + 7)]
+
+
+def test_long_lines_push_old_ones_out_but_never_the_newest_chunk() -> None:
+    buffer = LogBuffer()
+    buffer.append("stdout", ("old",))
+    buffer.append("stdout", ("x" * (BYTES_KEPT + 1),))
+    assert [len(text) for text in _texts(buffer)] == [BYTES_KEPT + 1]
+
+
+@given(st.lists(st.lists(st.text(max_size=3), max_size=9).map(tuple), max_size=60), st.integers(0, 40))
+def test_whatever_is_written_the_tail_is_the_end_of_it(chunks: list[tuple[str, ...]], count: int) -> None:
+    limits = logbuffer.LINES_KEPT, logbuffer.BYTES_KEPT
+    logbuffer.LINES_KEPT, logbuffer.BYTES_KEPT = 10, 1_000_000
+    try:
+        buffer = LogBuffer()
+        for chunk in chunks:
+            buffer.append("stdout", chunk)
+        every = [line for chunk in chunks for line in chunk]
+        wanted = min(count, 10)
+        assert _texts(buffer, count) == (every[-wanted:] if wanted else [])
+    finally:
+        logbuffer.LINES_KEPT, logbuffer.BYTES_KEPT = limits

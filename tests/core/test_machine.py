@@ -1,0 +1,272 @@
+"""The core against a hostile world: hypothesis looks for an order of events that loses, doubles or wedges something.
+
+What must always hold is asserted by the world itself, after each step; what must hold at the end, in ``teardown``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from sidecar.core.lifecycle import TABLE
+from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
+from sidecar.events import Exited, Output, Prepared, PrepareFailed, Probed, Spawned, SpawnFailed, Tick, Verdict
+from sidecar.wire.messages import AnyRequest, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
+from tests.core.world import World
+
+NAMES = ("a", "b", "c")
+LINES = (
+    "hello",
+    "listening",
+    "Error: Port 5173 is already in use",
+    "OSError: [Errno 98] Address already in use",
+    "Error: Cannot find module 'x'",
+)
+EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "600"))
+"""Orders of events that are tried; raise it for a longer search."""
+
+STEPS_TO_THE_END = 500
+"""Far more than any shutdown takes here."""
+
+_stop = st.fixed_dictionaries(
+    {},
+    optional={
+        "signal": st.sampled_from(["SIGTERM", "SIGKILL"]),
+        "timeoutMs": st.sampled_from([0, 1, 5_000]),
+        "appDeathGraceMs": st.sampled_from([0, 700, 9_000]),
+    },
+)
+_restart = st.fixed_dictionaries(
+    {},
+    optional={
+        "policy": st.sampled_from(["always", "never", "onFailure"]),
+        "limit": st.integers(0, 3),
+        "backoff": st.fixed_dictionaries({"initialMs": st.sampled_from([0, 250])}),
+        "resetAfterMs": st.sampled_from([1, 30_000]),
+    },
+)
+_health = st.fixed_dictionaries({}, optional={"failures": st.integers(1, 2), "intervalMs": st.sampled_from([0, 5_000])})
+_common = {"stop": _stop, "restart": _restart, "health": _health, "readyTimeoutMs": st.sampled_from([1_000, 30_000])}
+_ready = st.sampled_from(
+    [
+        {"type": "http"},
+        {"type": "tcp"},
+        {"type": "log", "pattern": "listening"},
+        {"type": "delay", "ms": 1_000},
+        {"type": "delay", "ms": 0},
+    ]
+)
+_services = st.one_of(
+    st.fixed_dictionaries({"type": st.just("vite")}, optional=_common),
+    st.fixed_dictionaries({"type": st.just("command"), "command": st.just(["serve"])}, optional=_common),
+    st.fixed_dictionaries(
+        {"type": st.just("command"), "command": st.just(["serve"]), "port": st.just({}), "ready": _ready},
+        optional=_common,
+    ),
+)
+_names = st.sampled_from(NAMES)
+_requests: st.SearchStrategy[AnyRequest] = st.one_of(
+    st.builds(Start, _names),
+    st.builds(Start, _names),
+    st.builds(Stop, _names),
+    st.builds(Restart, _names),
+    st.builds(Restart, st.just("nobody")),
+    st.builds(Status, st.none() | _names),
+    st.builds(Logs, _names, st.integers(0, 10)),
+    st.just(Initialize(protocol_version=1)),
+)
+_ends = st.sampled_from([(0, None), (1, None), (127, None), (None, "SIGSEGV"), (None, "SIGTERM")])
+
+
+def _chosen(among: dict[str, object], pick: int) -> str:
+    names = sorted(among)
+    return names[pick % len(names)]
+
+
+class Machine(RuleBasedStateMachine):
+    """Requests and mishaps in any order."""
+
+    seen: ClassVar[set[str]] = set()
+    """States that some run has been in: proof that the search is not idle."""
+
+    @initialize(
+        services=st.fixed_dictionaries(dict.fromkeys(NAMES, _services)),
+        chance=st.sampled_from([0.0, 0.5, 0.999]),
+    )
+    def begin(self, services: dict[str, dict[str, object]], chance: float) -> None:
+        self.world = World(services, lambda: chance)
+
+    def over(self) -> bool:
+        return self.world.exit_code is not None
+
+    @rule(request=_requests)
+    def a_request_with_an_id(self, request: AnyRequest) -> None:
+        if not self.over():
+            self.world.call(request)
+
+    @rule(request=_requests)
+    def a_request_without_an_id(self, request: AnyRequest) -> None:
+        if not self.over():
+            self.world.ask(request)
+
+    @rule(name=_names, checked=st.booleans(), verdict=st.sampled_from(["ok", "down", "foreign", "unknown"]))
+    def a_service_comes_up(self, name: str, checked: bool, verdict: Verdict) -> None:
+        world = self.world
+        if self.over() or world.state(name) not in ("stopped", "failed"):
+            return
+        world.ask(Start(name))
+        if name not in world.preparing:
+            return  # a shutdown is under way
+        world.runs(name)
+        if name in world.awaiting:
+            world.probe(service=name)
+        if checked and (due := world.core.next_deadline()) is not None:
+            world.wait(due - world.now)
+            if name in world.checks:
+                world.check(verdict, name)
+
+    @rule(grace_ms=st.sampled_from([None, 0, 500, 20_000]), rare=st.integers(0, 9))
+    def a_shutdown(self, grace_ms: int | None, rare: int) -> None:
+        if not self.over() and rare == 7:
+            self.world.shutdown(grace_ms)
+
+    @rule(pick=st.integers(0, 2), port=st.integers(5_173, 5_175), moved=st.booleans())
+    @precondition(lambda self: self.world.preparing)
+    def a_preparation_is_done(self, pick: int, port: int, moved: bool) -> None:
+        if not self.over():
+            self.world.prepared(_chosen({**self.world.preparing}, pick), port, wanted=80 if moved else None)
+
+    @rule(pick=st.integers(0, 2), port=st.booleans())
+    @precondition(lambda self: self.world.preparing)
+    def a_preparation_fails(self, pick: int, port: bool) -> None:
+        if not self.over():
+            error = PortUnavailableError("no port") if port else NodeNotFoundError("no node")
+            self.world.prepare_fails(error, _chosen({**self.world.preparing}, pick))
+
+    @rule(pick=st.integers(0, 2), rare=st.integers(0, 5))
+    @precondition(lambda self: self.world.spawning)
+    def a_program_starts_or_the_system_refuses(self, pick: int, rare: int) -> None:
+        if self.over():
+            return
+        name = _chosen({**self.world.spawning}, pick)
+        if rare != 5:
+            self.world.spawned(name)
+        else:
+            self.world.spawn_fails(ProcessSpawnFailedError("no memory"), name)
+
+    @rule(pick=st.integers(0, 2), end=_ends)
+    @precondition(lambda self: self.world.processes)
+    def a_program_ends(self, pick: int, end: tuple[int | None, str | None]) -> None:
+        if not self.over():
+            self.world.dies(_chosen({**self.world.processes}, pick), *end)
+
+    @rule(pick=st.integers(0, 2), lines=st.lists(st.sampled_from(LINES), min_size=1, max_size=3))
+    @precondition(lambda self: self.world.processes)
+    def a_program_writes(self, pick: int, lines: list[str]) -> None:
+        if not self.over():
+            self.world.prints(*lines, service=_chosen({**self.world.processes}, pick))
+
+    @rule(pick=st.integers(0, 2), ours=st.booleans())
+    @precondition(lambda self: self.world.awaiting)
+    def the_readiness_probe_finds_something(self, pick: int, ours: bool) -> None:
+        if not self.over():
+            self.world.probe("ok" if ours else "foreign", _chosen({**self.world.awaiting}, pick))
+
+    @rule(pick=st.integers(0, 2), verdict=st.sampled_from(["ok", "down", "down", "foreign", "unknown"]))
+    @precondition(lambda self: self.world.checks)
+    def a_health_check_finds_something(self, pick: int, verdict: Verdict) -> None:
+        if not self.over():
+            self.world.check(verdict, _chosen({**self.world.checks}, pick))
+
+    @rule(name=_names, kind=st.integers(0, 6), age=st.integers(1, 3))
+    def an_event_of_an_earlier_run_comes_late(self, name: str, kind: int, age: int) -> None:
+        if self.over():
+            return
+        run = self.world.core.services[name].run - age
+        error = NodeNotFoundError("late")
+        late = (
+            Spawned(name, run, 1),
+            SpawnFailed(name, run, error),
+            PrepareFailed(name, run, error),
+            Prepared(name, run, None, None),  # type: ignore[arg-type]
+            Output(name, run, "stdout", ("listening",)),
+            Probed(name, run, age % 2, "ok", ""),
+            Exited(name, run, 0, None),
+        )[kind]
+        before = self.world.state(name)
+        assert not [effect for effect in self.world.step(late) if name in str(effect)]
+        assert self.world.state(name) == before
+
+    @rule(seconds=st.sampled_from([0.001, 0.3, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        if not self.over():
+            self.world.wait(seconds)
+
+    @rule(late=st.sampled_from([0.0, 0.0, 0.4, 3.0, 40_000.0]))
+    @precondition(lambda self: self.world.core.next_deadline() is not None)
+    def the_next_deadline_comes(self, late: float) -> None:
+        if not self.over():
+            self.world.tick(late)
+
+    @rule()
+    def a_tick_comes_for_nothing(self) -> None:
+        if not self.over():
+            self.world.step(Tick())
+
+    @rule(rare=st.integers(0, 19), number=st.sampled_from([1, 2, 15]))
+    def a_signal_comes(self, rare: int, number: int) -> None:
+        if not self.over() and rare == 7:
+            self.world.interrupt(number)
+
+    @rule(rare=st.integers(0, 19))
+    def the_app_dies(self, rare: int) -> None:
+        if not self.over() and rare == 7:
+            self.world.app_dies()
+
+    def teardown(self) -> None:
+        """Ask for the end: it comes, once, and everybody has been answered."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        type(self).seen.update(state for name in NAMES for state in world.states(name))
+        if world.exit_code is None:
+            world.ask(Shutdown(), "the end")
+        for _ in range(STEPS_TO_THE_END):
+            if world.exit_code is not None:
+                break
+            self._let_the_world_follow()
+        assert world.exit_code is not None, "the shutdown does not end"
+        assert world.killed_all or not world.unanswered
+        assert world.core.step(Tick(), world.now) == []
+
+    def _let_the_world_follow(self) -> None:
+        world = self.world
+        killed = [name for name, process in world.processes.items() if "KILL" in process.signals]
+        if world.preparing:
+            world.prepared(next(iter(world.preparing)))
+        elif world.spawning:
+            world.spawned(next(iter(world.spawning)))
+        elif killed:
+            world.dies(killed[0])
+        else:
+            world.tick()  # the others are stubborn: only time brings them nearer to their kill
+
+
+def test_no_order_of_events_loses_doubles_or_wedges_anything() -> None:
+    Machine.seen.clear()
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+            database=None,
+        ),
+    )
+    assert Machine.seen == {state for state, _ in TABLE}, "the search has been everywhere"

@@ -1,0 +1,95 @@
+"""Judgements on text."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.core.readiness import hopeless, how_it_ended, matches, plain, port_is_taken
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[32mready\x1b[0m",
+        "\x1b]8;;http://localhost\x07ready\x1b]8;;\x1b\\",
+        "\x1b[2K\x1b[1Gready",
+        "\x1bMready",
+        "ready",
+    ],
+)
+def test_escape_sequences_are_no_text(text: str) -> None:
+    assert plain(text) == "ready"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Error: Port 5173 is already in use",
+        "Error: listen EADDRINUSE: address already in use 127.0.0.1:5173",
+        "Error: listen EADDRINUSE: address already in use :::5173",
+        "OSError: [Errno 98] Address already in use",
+        "\x1b[31merror: address already in use\x1b[39m",
+        "Only one usage of each socket address (protocol/network address/port) is normally permitted. 5173",
+        "port 5173 is in use",
+    ],
+)
+def test_a_program_that_says_its_port_is_in_use_is_understood(line: str) -> None:
+    assert port_is_taken(["starting", line, "bye"], 5173)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WebSocket server error: Port 24678 is already in use",
+        "listening on 5173",
+        "",
+        "Error: listen EADDRINUSE: address already in use 127.0.0.1:15173",
+    ],
+)
+def test_a_line_about_another_port_or_another_thing_is_not_about_ours(line: str) -> None:
+    assert not port_is_taken([line], 5173)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("failed to load config from /p/vite.config.ts", "could not read its configuration"),
+        ("error when starting dev server:", "could not read its configuration"),
+        ("Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'vite'", "module is missing"),
+        ("ModuleNotFoundError: No module named 'flask'", "module is missing"),
+        ("CACError: Unknown option `--prot`", "does not know one of its arguments"),
+        ("node: bad option: --nope", "does not know one of its arguments"),
+        ("server.py: error: unrecognized arguments: --nope", "does not know one of its arguments"),
+        ("node: --nope is not allowed in NODE_OPTIONS", "does not know one of its arguments"),
+        ("\x1b[31mSyntaxError\x1b[0m: Unexpected token", "syntax error"),
+        ("Vite requires Node.js version 20.19+ or 22.12+.", "too old"),
+        ("Unsupported engine", "too old"),
+    ],
+)
+def test_an_exit_that_cannot_get_better_is_told_with_advice(line: str, advice: str) -> None:
+    found = hopeless(["starting", line], 1)
+    assert found is not None
+    assert advice in found
+
+
+def test_a_shell_that_may_not_run_or_does_not_find_the_program_is_hopeless() -> None:
+    assert "permissions" in (hopeless([], 126) or "")
+    assert "no such program" in (hopeless([], 127) or "")
+
+
+def test_any_other_exit_may_get_better() -> None:
+    assert hopeless(["boom"], 1) is None
+
+
+def test_a_death_by_signal_says_nothing_about_the_program() -> None:
+    assert hopeless(["SyntaxError"], None) is None
+
+
+def test_a_pattern_is_looked_for_in_each_line_without_its_colours() -> None:
+    assert matches(r"listening on \d+$", ["hello", "\x1b[1mlistening on \x1b[32m8000\x1b[0m"])
+    assert not matches("hello world", ["hello", "world"])
+
+
+def test_an_end_is_named_by_its_code_or_its_signal() -> None:
+    assert how_it_ended(3, None) == "exit code 3"
+    assert how_it_ended(None, "SIGSEGV") == "SIGSEGV"

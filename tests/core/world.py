@@ -1,0 +1,354 @@
+"""A world in memory for the core: performs effects by writing them down, and lets a test decide what happens next.
+
+It checks by itself what must hold whatever happens; a test that breaks it fails in ``perform``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from sidecar.core.supervisor import Supervisor
+from sidecar.errors import SidecarError
+from sidecar.events import (
+    AnnounceGrace,
+    AppGone,
+    AwaitReady,
+    CheckHealth,
+    Effect,
+    Endpoint,
+    Event,
+    Exit,
+    Exited,
+    Interrupted,
+    Kill,
+    KillAll,
+    Launch,
+    Notify,
+    Output,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Refuse,
+    Release,
+    RememberPort,
+    Reply,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Terminate,
+    Tick,
+    Verdict,
+)
+from sidecar.wire.messages import (
+    AnyNotification,
+    AnyRequest,
+    Guarantees,
+    Id,
+    Initialize,
+    Logs,
+    Restart,
+    Server,
+    ServiceState,
+    Shutdown,
+    Start,
+    Status,
+    Stop,
+    Stream,
+)
+from sidecar.wire.session import Received
+
+OUR_PID = 4242
+GUARANTEES = Guarantees(
+    platform="linux",
+    guard=True,
+    subreaper=True,
+    parent_death_signal=True,
+    parent_watch="pidfd",
+    control_group=False,
+    job_object=False,
+    run_cookie=True,
+)
+VITE: dict[str, object] = {"type": "vite"}
+COMMAND: dict[str, object] = {"type": "command", "command": ["serve"]}
+"""No port, no probe: ready once it runs."""
+
+
+class Process(Struct):
+    """One living tree."""
+
+    run: int
+    pid: int
+    signals: list[str] = []
+    """What was sent to it; ``KILL`` for the end of the whole tree."""
+
+
+class World:
+    """One supervisor, and all that it believes to be real."""
+
+    def __init__(
+        self,
+        services: dict[str, dict[str, object]] | None = None,
+        random: Callable[[], float] = lambda: 0.5,
+        *,
+        silent: bool = False,
+    ) -> None:
+        """Declare ``services`` with an ``initialize`` (but not if ``silent``); ``random`` 0.5 is no jitter at all."""
+        self.now = 1_000.0
+        self.core = Supervisor(Server("tauri-sidecar", "0.1.0"), OUR_PID, GUARANTEES, random)
+        self.effects: list[Effect] = []
+        self.told: list[AnyNotification] = []
+        self.preparing: dict[str, Prepare] = {}
+        self.spawning: dict[str, Spawn] = {}
+        self.processes: dict[str, Process] = {}
+        self.awaiting: dict[str, AwaitReady] = {}
+        self.checks: dict[str, CheckHealth] = {}
+        self.ports: dict[str, int] = {}
+        self.unanswered: list[Id] = []
+        self.answers: dict[Id, Reply | Refuse] = {}
+        self.listener: Callable[[Effect], None] = lambda effect: None
+        self.grace: int | None = None
+        self.app_gone = False
+        self.killed_all = False
+        self.exit_code: int | None = None
+        self._next_pid = 100
+        self._next_id = 1
+        if not silent:
+            self.ask(Initialize(protocol_version=1, services={**(services or {})}), "initialize")
+
+    # ── the client ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, request: AnyRequest, call: Id | UnsetType = UNSET) -> list[Effect]:
+        """Send a request (with an id, if one is given)."""
+        if call is not UNSET:
+            self.unanswered.append(call)
+        return self.step(Received(call, request))
+
+    def call(self, request: AnyRequest) -> Id:
+        """Send a request with a fresh id, which is given back."""
+        call = self._next_id
+        self._next_id += 1
+        self.ask(request, call)
+        return call
+
+    def start(self, service: str = "web") -> Id:
+        """See ``call``."""
+        return self.call(Start(service))
+
+    def stop(self, service: str = "web") -> Id:
+        """See ``call``."""
+        return self.call(Stop(service))
+
+    def restart(self, service: str = "web") -> Id:
+        """See ``call``."""
+        return self.call(Restart(service))
+
+    def shutdown(self, grace_ms: int | None = None) -> Id:
+        """See ``call``."""
+        return self.call(Shutdown(grace_ms))
+
+    def status(self, service: str = "web") -> Any:
+        """The service's status, through the front door."""
+        return self.result(self.call(Status(service))).services[service]
+
+    def logs(self, service: str = "web", tail: int = 100) -> list[str]:
+        """The last lines, through the front door."""
+        return [line.text for line in self.result(self.call(Logs(service, tail))).lines]
+
+    def result(self, call: Id) -> Any:
+        """What the request was answered with."""
+        answer = self.answers[call]
+        assert isinstance(answer, Reply), answer
+        return answer.result
+
+    def error(self, call: Id) -> Any:
+        """The error that the request was answered with."""
+        answer = self.answers[call]
+        assert isinstance(answer, Refuse), answer
+        return answer.error
+
+    # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prepared(self, service: str = "web", port: int | None = 5173, **endpoint: Any) -> None:
+        """The program is found; its port is ``port`` (``None``: it needs none)."""
+        effect = self.preparing.pop(service)
+        if port is not None:
+            self.ports[service] = port
+        where = None if port is None else Endpoint(endpoint.pop("host", "127.0.0.1"), port, **endpoint)
+        self.step(Prepared(service, effect.run, Launch(("serve",), "/project"), where))
+
+    def prepare_fails(self, error: SidecarError, service: str = "web") -> None:
+        """There is no such program."""
+        self.step(PrepareFailed(service, self.preparing.pop(service).run, error))
+
+    def spawned(self, service: str = "web") -> None:
+        """The program runs."""
+        effect = self.spawning.pop(service)
+        self._next_pid += 1
+        self.processes[service] = Process(effect.run, self._next_pid, [])
+        self.step(Spawned(service, effect.run, self._next_pid))
+
+    def spawn_fails(self, error: SidecarError, service: str = "web") -> None:
+        """The system refuses."""
+        self.step(SpawnFailed(service, self.spawning.pop(service).run, error))
+
+    def probe(self, verdict: Verdict = "ok", service: str = "web", detail: str = "") -> None:
+        """The readiness probe finds this."""
+        effect = self.awaiting[service]
+        if verdict == "ok":
+            del self.awaiting[service]
+        self.step(Probed(service, effect.run, 0, verdict, detail))
+
+    def check(self, verdict: Verdict, service: str = "web", detail: str = "no answer") -> None:
+        """The health check that is out finds this."""
+        effect = self.checks.pop(service)
+        self.step(Probed(service, effect.run, effect.turn, verdict, detail))
+
+    def prints(self, *lines: str, service: str = "web", stream: Stream = "stdout") -> None:
+        """The program writes."""
+        self.step(Output(service, self.processes[service].run, stream, lines))
+
+    def dies(self, service: str = "web", code: int | None = None, signal: str | None = None) -> None:
+        """The tree is gone; by SIGKILL, if nothing else is said."""
+        process = self.processes.pop(service)
+        self.awaiting.pop(service, None)
+        if code is None and signal is None:
+            signal = "SIGKILL"
+        self.step(Exited(service, process.run, code, signal))
+
+    def runs(self, service: str = "web", port: int | None = 5173) -> None:
+        """From the request on, bring it to where the program runs and is not ready."""
+        self.prepared(service, port)
+        self.spawned(service)
+
+    def up(self, service: str = "web", port: int | None = 5173) -> Id:
+        """Start it and make it ready."""
+        call = self.start(service)
+        self.runs(service, port)
+        if service in self.awaiting:
+            self.probe(service=service)
+        assert self.state(service) == "ready"
+        return call
+
+    def interrupt(self, number: int = 15) -> None:
+        """A signal comes."""
+        self.step(Interrupted(number))
+
+    def app_dies(self) -> None:
+        """The app is gone."""
+        self.app_gone = True
+        self.step(AppGone("stdin has ended"))
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, late: float = 0.0) -> None:
+        """Sleep until the next deadline (and ``late`` seconds more)."""
+        due = self.core.next_deadline()
+        assert due is not None
+        self.now = max(self.now, due) + late
+        self.step(Tick())
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time pass, with each deadline met in time."""
+        until = self.now + seconds
+        while (due := self.core.next_deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.step(Tick())
+        self.now = until
+        self.step(Tick())
+
+    # ── what is to be seen ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def state(self, service: str = "web") -> str:
+        """The state inside, without a request."""
+        return self.core.services[service].state
+
+    def states(self, service: str = "web") -> list[str]:
+        """The states that the client was told, without repetitions in a row."""
+        told = [each.state for each in self.told if isinstance(each, ServiceState) and each.service == service]
+        return [state for at, state in enumerate(told) if at == 0 or told[at - 1] != state]
+
+    def last(self, kind: type[AnyNotification]) -> Any:
+        """The last notification of a kind."""
+        return [each for each in self.told if isinstance(each, kind)][-1]
+
+    def step(self, event: Event) -> list[Effect]:
+        """Give the core an event, and perform what it wants."""
+        effects = self.core.step(event, self.now)
+        for effect in effects:
+            self.perform(effect)
+        self.check_timers()
+        return effects
+
+    def perform(self, effect: Effect) -> None:
+        """Write it down; fail where it must never be."""
+        assert self.exit_code is None, f"{effect} after Exit"
+        self.effects.append(effect)
+        self.listener(effect)
+        match effect:
+            case Reply(id=call) | Refuse(id=call):
+                assert call in self.unanswered, f"{effect} answers nobody"
+                self.unanswered.remove(call)
+                self.answers[call] = effect
+            case Notify(message=message):
+                self.told.append(message)
+            case Prepare(service=service):
+                assert not self.app_gone, "a new run while the app is gone"
+                self._assert_nothing_of(service)
+                self.preparing[service] = effect
+            case Spawn(service=service):
+                assert not self.app_gone, "a spawn while the app is gone"
+                self._assert_nothing_of(service)
+                self.spawning[service] = effect
+            case AwaitReady(service=service):
+                self.awaiting[service] = effect
+            case CheckHealth(service=service):
+                self.checks[service] = effect
+            case Terminate(service=service, signal=name):
+                self.processes[service].signals.append(name)
+            case Kill(service=service):
+                self.processes[service].signals.append("KILL")
+            case Release(service=service):
+                self._assert_nothing_of(service)
+                self.ports.pop(service, None)
+            case RememberPort(service=service, port=port):
+                assert self.ports[service] == port
+            case AnnounceGrace(ms=ms):
+                self.grace = ms
+            case KillAll():
+                self.killed_all = True
+                self.processes.clear()
+            case Exit(code=code):
+                assert self.killed_all or not (self.preparing or self.spawning or self.processes)
+                assert self.killed_all or not self.ports, "a port was kept"
+                self.exit_code = code
+
+    def _assert_nothing_of(self, service: str) -> None:
+        assert service not in self.preparing
+        assert service not in self.spawning
+        assert service not in self.processes
+
+    def check_timers(self) -> None:
+        """Whatever waits for time to pass has a timer."""
+        if self.exit_code is not None:
+            return
+        timed = self.core.next_deadline() is not None
+        for name, service in self.core.services.items():
+            process = self.processes.get(name)
+            match service.state:
+                case "starting":
+                    assert process is None or timed, "nothing bounds the start"
+                    assert process or name in self.preparing or name in self.spawning
+                case "stopping":
+                    assert process is None or "KILL" in process.signals or timed, "nothing ends a stubborn program"
+                    assert process or name in self.preparing or name in self.spawning
+                case "backingOff":
+                    assert timed, "nothing ends the backoff"
+                    self._assert_nothing_of(name)
+                case "ready" | "unhealthy":
+                    assert process
+                case "stopped" | "failed":
+                    self._assert_nothing_of(name)

@@ -1,0 +1,50 @@
+"""Fixtures of the end-to-end tests, and the reasons for leaving them out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import EXAMPLE, Message, Sidecar, copy_example
+
+Launch = Callable[..., Sidecar]
+
+
+def missing() -> str | None:
+    """Why Vite cannot be run here; ``None`` if it can."""
+    if sys.platform != "linux":
+        return "the sidecar runs on Linux only, so far"
+    if shutil.which("node") is None:
+        return "there is no node on PATH"
+    if not (EXAMPLE / "node_modules" / "vite").is_dir():
+        return "the example's npm packages are not installed (npm ci)"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = missing()
+    for item in items:
+        if reason is not None and item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Launch sidecars that are ended with the test; nothing of them may be left then."""
+    with ExitStack() as stack:
+
+        def launch(services: Message, *, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Sidecar:
+            return stack.enter_context(Sidecar(tmp_path / "app", services, prefix=prefix, env=env))
+
+        yield launch
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the example."""
+    return copy_example(tmp_path / "project")

@@ -1,0 +1,362 @@
+"""What the end-to-end tests are made of: an app's end of a real sidecar, Vite projects, and other people's servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
+SERVER = Path(__file__).parent / "children" / "server.py"
+WAIT_S = 40.0
+"""For what must happen: far more than it takes on two busy cores."""
+
+Message = dict[str, Any]
+
+
+class Refused(Exception):  # noqa: N818  it is what the sidecar said, not a fault of the test
+    """The sidecar answered with this error."""
+
+    def __init__(self, error: Message) -> None:
+        super().__init__(error["message"])
+        self.code: int = error["code"]
+        self.message: str = error["message"]
+        self.data: Message = error.get("data", {})
+
+    @property
+    def kind(self) -> str:
+        return str(self.data["kind"])
+
+    @property
+    def lines(self) -> str:
+        return "\n".join(self.data["lines"])
+
+
+class Sidecar:
+    """A sidecar that runs for one test, and all that it said."""
+
+    def __init__(
+        self, folder: Path, services: Message, *, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
+    ) -> None:
+        """Launch it over pipes, as Tauri does, and say hello. ``prefix`` is put before its command line."""
+        folder.mkdir(exist_ok=True)
+        self._seen: list[Message] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._calls = 0
+        self._errors = folder / f"stderr-{time.monotonic_ns()}"
+        with self._errors.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "sidecar", "stdio"],
+                cwd=ROOT,
+                env={**os.environ, "SIDECAR_STATE_DIR": str(folder / "state"), **(env or {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                bufsize=0,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            hello = {"protocolVersion": 1, "client": {"name": "e2e"}, "services": services}
+            self.pid = int(self.call("initialize", **hello)["pid"])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go as a dead app does; whoever is left then is a fault, and is ended."""
+        tree = descendants(self.process.pid)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(WAIT_S)
+        finally:
+            left = alive(tree)
+            for process in left:
+                with suppress(psutil.NoSuchProcess):  # it went since the look
+                    process.kill()  # psutil compares the start time first
+            self.process.kill()
+            self.process.wait()
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._ended, WAIT_S)
+        self.process.stdout.close()
+        assert not left
+        assert "Traceback" not in self._errors.read_text()
+
+    def _listen(self) -> None:
+        for line in self.process.stdout or ():
+            with self._changed:
+                self._seen.append(json.loads(line))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, method: str, **params: object) -> int:
+        """Send a request; its id."""
+        self._calls += 1
+        request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        return self._calls
+
+    def answer(self, call: int) -> Message:
+        """The answer to a request. Raises ``Refused``."""
+        message = self._await(lambda it: it.get("id") == call, 0)
+        if "error" in message:
+            raise Refused(message["error"])
+        result: Message = message["result"]
+        return result
+
+    def call(self, method: str, **params: object) -> Message:
+        """Send a request and await its answer. Raises ``Refused``."""
+        return self.answer(self.send(method, **params))
+
+    def start(self, service: str = "web") -> Message:
+        """Start the service; what ``service/ready`` said."""
+        mark = self.mark()
+        self.call("start", service=service)
+        return self.note("service/ready", since=mark, service=service)
+
+    def status(self, service: str = "web") -> Message:
+        """The service's status now."""
+        status: Message = self.call("status", service=service)["services"][service]
+        return status
+
+    # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def mark(self) -> int:
+        """A place in what it said: now."""
+        with self._changed:
+            return len(self._seen)
+
+    def note(self, method: str, *, since: int = 0, **wanted: object) -> Message:
+        """The params of the first notification since then whose fields are as ``wanted``; waits for it."""
+
+        def fits(message: Message) -> bool:
+            params = message.get("params", {})
+            return message.get("method") == method and all(params.get(name) == it for name, it in wanted.items())
+
+        params: Message = self._await(fits, since)["params"]
+        return params
+
+    def notes(self, method: str, *, since: int = 0) -> list[Message]:
+        """The params of all such notifications that came since then."""
+        with self._changed:
+            return [it["params"] for it in self._seen[since:] if it.get("method") == method]
+
+    def states(self, service: str = "web", *, since: int = 0) -> list[str]:
+        """The states that were told of, in order."""
+        return [note["state"] for note in self.notes("service/state", since=since) if note["service"] == service]
+
+    def chosen_port(self, *, since: int = 0) -> Message:
+        """The ``service/state`` that first names port and pid: the program runs."""
+        found: Message = self._await(
+            lambda it: it.get("method") == "service/state" and bool(it["params"].get("pid")), since
+        )["params"]
+        return found
+
+    def printed(self, text: str, *, since: int = 0) -> None:
+        """Wait for a line of a service's output with ``text`` in it."""
+        self._await(
+            lambda it: it.get("method") == "service/log" and any(text in line for line in it["params"]["lines"]), since
+        )
+
+    def _await(self, wanted: Callable[[Message], bool], since: int) -> Message:
+        deadline = time.monotonic() + WAIT_S
+        at = since
+        with self._changed:
+            while True:
+                for message in self._seen[at:]:
+                    if wanted(message):
+                        return message
+                at = max(at, len(self._seen))
+                left = deadline - time.monotonic()
+                if left <= 0 or (self._ended and at == len(self._seen)):
+                    said = "\n".join(json.dumps(it)[:300] for it in self._seen[-30:])
+                    errors = self._errors.read_text(errors="replace")
+                    raise AssertionError(f"it was awaited in vain. Said last:\n{said}\nstderr:\n{errors}")
+                self._changed.wait(left)
+
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The process and all below it."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []  # it has ended by itself
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that live: same pid, same start time, no zombie."""
+    left = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it went since the look
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+    return left
+
+
+def hit(pid: int, number: int, of: Sidecar) -> None:
+    """Signal a process of the sidecar's tree, by identity."""
+    process = psutil.Process(pid)
+    assert of.pid in {parent.pid for parent in process.parents()}
+    process.send_signal(number)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what must come true and tells nobody."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: awaited in vain"
+        time.sleep(0.005)
+
+
+@contextmanager
+def foreign_server(host: str, port: int = 0, status: int = 200) -> Iterator[tuple[psutil.Process, int]]:
+    """Another program's HTTP server, in a process of its own; its port."""
+    command = [sys.executable, str(SERVER), host, str(port), str(status)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout is not None
+        yield psutil.Process(process.pid), int(process.stdout.readline().split()[-1])
+        assert process.poll() is None  # it lived through all of it
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class Thief:
+    """A listener in the test's own process that takes a port behind the sidecar's back, and answers 204 as Vite does."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        self._socket.listen(64)
+        self.answered = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(WAIT_S)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except OSError:  # EINVAL: shut down by __exit__
+                return
+            with peer, suppress(OSError):  # the prober hung up first
+                peer.settimeout(WAIT_S)
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                self.answered += 1
+
+
+def free_port() -> int:
+    """A port that nobody has, on either family, and that the system will not soon give to others."""
+    while True:
+        with socket.socket() as sock, socket.socket(socket.AF_INET6) as other:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+            with suppress(OSError):  # another program has it on the other family: try the next one
+                other.bind(("::1", port))
+                return port
+
+
+def listens(port: int) -> bool:
+    """Whether anybody takes connections there."""
+    with socket.socket() as sock:
+        sock.settimeout(WAIT_S)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def fd_count(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """The living processes below ``pid``."""
+    return alive(psutil.Process(pid).children(recursive=True))
+
+
+# ── projects ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def copy_example(folder: Path, config: str | None = None) -> Path:
+    """The example in a folder of its own, with its packages linked; ``config`` replaces its vite.config."""
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "dist", ".*"))
+    (folder / "node_modules").symlink_to(EXAMPLE / "node_modules")
+    if config is not None:
+        (folder / "vite.config.ts").unlink()
+        (folder / "vite.config.mjs").write_text(config)
+    return folder
+
+
+def plugin(body: str, head: str = "") -> str:
+    """A Vite config whose one plugin does ``body`` in ``configureServer(server)``, before the server listens."""
+    return f"""
+import {{ existsSync, writeFileSync }} from "node:fs";
+{head}
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+export default {{
+  clearScreen: false,
+  plugins: [{{ name: "test", async configureServer(server) {{ {body} }} }}],
+}};
+"""
+
+
+GATED = plugin('writeFileSync("reached", ""); while (!existsSync("go")) await wait(5);')
+"""Vite writes ``reached`` before it would listen, and waits for ``go``."""
+
+
+def open_gate(project: Path) -> None:
+    """Let Vite listen."""
+    (project / "go").touch()
+
+
+def await_gate(project: Path) -> None:
+    """Wait until Vite stands before its bind."""
+    until((project / "reached").exists, "Vite reaching its bind")
+
+
+def vite(root: Path, **more: object) -> Message:
+    """A Vite service of this project that wants a port which is free now (never the 5173 of other tests)."""
+    return {"type": "vite", "root": str(root), "port": {"preferred": free_port()}, **more}
+
+
+QUICK_RESTART: Message = {"backoff": {"initialMs": 10, "maxMs": 50, "jitter": 0.0}}
+KILL, STOP, CONT = (int(getattr(signal, name, 0)) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
