@@ -16,17 +16,14 @@ from sidecar.config import (
     ViteService,
     url_of,
 )
+from sidecar.core import judgement
+from sidecar.core.judgement import LINES_JUDGED
 from sidecar.core.lifecycle import Trigger, next_state
 from sidecar.core.logbuffer import LogBuffer
-from sidecar.core.readiness import hopeless, how_it_ended, matches, port_is_taken
+from sidecar.core.readiness import how_it_ended, matches, port_is_taken
 from sidecar.core.restart import RestartBudget
-from sidecar.errors import (
-    PortUnavailableError,
-    ServiceFailedError,
-    SidecarError,
-    SupersededError,
-    TimeoutWaitingForServerError,
-)
+from sidecar.core.waiting import Waiting
+from sidecar.errors import PortUnavailableError, SidecarError, SupersededError
 from sidecar.events import (
     AwaitReady,
     CheckHealth,
@@ -40,7 +37,6 @@ from sidecar.events import (
     Prepared,
     PrepareFailed,
     Probed,
-    Refuse,
     Release,
     RememberPort,
     Reply,
@@ -62,9 +58,6 @@ from sidecar.wire.messages import (
     State,
 )
 from sidecar.wire.session import failure
-
-LINES_IN_ERROR = 20
-"""So many last lines of output go into a failure."""
 
 PORT_TRIES = 5
 """So often a port that was taken between our choice and the program's bind is chosen anew."""
@@ -90,8 +83,7 @@ class SupervisedService:
         """A prepare, a spawn or a process of this run is out: its end will come as an event."""
         self._error: SidecarError | None = None
         """Why this run has to end, or why the service failed."""
-        self._starts: list[Id] = []
-        self._stops: list[Id] = []
+        self._waiting = Waiting(out)
         self._timers: dict[Timer, float] = {}
         self._budget = RestartBudget(config.restart, random)
         self._log = LogBuffer()
@@ -112,10 +104,10 @@ class SupervisedService:
         """Want it running; ``call`` is answered once it is ready or has failed (if ``answer``)."""
         if self.state == "ready":
             if answer:
-                self._out(Reply(call, ServiceResult(self.name, self.status(now))))
+                self._out(Reply(call, self._result(now)))
             return
         if answer:
-            self._starts.append(call)
+            self._waiting.for_start(call)
         if self.desired == "stopped":
             self._want_afresh(now)
 
@@ -124,18 +116,15 @@ class SupervisedService:
         if self.state in ("starting", "ready", "unhealthy"):
             self._end_run(now, None)
         if answer:
-            self._starts.append(call)
+            self._waiting.for_start(call)
         self._want_afresh(now)
 
     def stop(self, call: Id | None, now: float, *, answer: bool, grace_ms: int | None = None) -> None:
         """Want it stopped; ``call`` is answered once its whole tree is gone. ``grace_ms`` caps its own timeout."""
         self.desired = "stopped"
         if answer:
-            self._stops.append(call)
-        waiting, self._starts = self._starts, []
-        for start in waiting:
-            error = SupersededError(f"{self.name} was stopped before it was ready.", service=self.name)
-            self._out(Refuse(start, failure(error)))
+            self._waiting.for_stop(call)
+        self._waiting.not_started(SupersededError(f"{self.name} was stopped before it was ready.", service=self.name))
         match self.state:
             case "starting" | "ready" | "unhealthy":
                 self._end_run(now, None, grace_ms)
@@ -147,7 +136,7 @@ class SupervisedService:
                 self._error = None
                 self._settle(Trigger.STOP, now)
             case "stopped":
-                self._answer_stops(now)
+                self._waiting.stopped(self._result(now))
             case _ as never:
                 assert_never(never)
 
@@ -253,13 +242,14 @@ class SupervisedService:
                 self._misses = 0
                 if self.state == "unhealthy":
                     self._move(Trigger.HEALED)
-                    self._answer_starts(now)
+                    self._waiting.started(self._result(now))
             case "down" | "foreign":
                 self._misses += 1
                 changed = self.state == "ready"
                 self._move(Trigger.MISSED, notify=changed)
                 if self._misses >= self.config.health.failures:
-                    self._end_run(now, self._fail(f"it failed {self._misses} health checks in a row ({event.detail})"))
+                    what = f"it failed {self._misses} health checks in a row ({event.detail})"
+                    self._end_run(now, judgement.failed(self.name, what, self._last_lines()))
             case "unknown":
                 pass  # the fault was on our side of the wire: it says nothing about the service
             case _ as never:
@@ -282,7 +272,7 @@ class SupervisedService:
             match timer:
                 case "ready":
                     self.desired = "stopped"
-                    self._end_run(now, self._timeout_error())
+                    self._end_run(now, self._timed_out())
                 case "delay":
                     self._become_ready(now)
                 case "kill":
@@ -356,7 +346,7 @@ class SupervisedService:
                 )
             )
         )
-        self._answer_starts(now)
+        self._waiting.started(self._result(now))
         if endpoint is not None:
             self._out(RememberPort(self.name, self.config, endpoint.port))
 
@@ -376,30 +366,21 @@ class SupervisedService:
             self._timers["kill"] = now + timeout_ms / 1000
 
     def _judge(self, event: Exited, how: str) -> None:
-        """It ended unasked: find out whether, and why, it must not simply be tried again. Sets ``_error``."""
+        """It ended unasked: find out why, and whether it can be tried again. Sets ``_error``."""
         lines = self._last_lines()
         endpoint = self._endpoint
-        if self.state == "starting":
-            if endpoint is not None and event.code != 0 and port_is_taken(lines, endpoint.port):
-                self._port_tries += 1
-                self._error = PortUnavailableError(
-                    f"Port {endpoint.port} was taken by another program {self._port_tries} times between our choice "
-                    f"and the start of {self.name}. Choose another port in port.preferred, or end that program.",
-                    port=endpoint.port,
-                    lines=lines,
-                )
-                return
-            advice = hopeless(lines, event.code)
-            if advice is None and event.signal is None and isinstance(self.config, ViteService):
-                advice = "Vite ends so when it cannot start at all: see its last lines."
-            if advice is not None:
-                self.desired = "stopped"
-            self._error = self._fail(f"it ended with {how} before it was ready", advice)
-        elif event.code != 0:
-            advice = hopeless(lines, event.code)
-            if advice is not None and not isinstance(self.config, ViteService):
-                self.desired = "stopped"
-            self._error = self._fail(f"it ended with {how}", advice)
+        vite = isinstance(self.config, ViteService)
+        if self.state != "starting" and event.code == 0:
+            return
+        if self.state != "starting":
+            self._error, again = judgement.ended_while_ready(self.name, how, lines, code=event.code, vite=vite)
+        elif endpoint is not None and event.code != 0 and port_is_taken(lines, endpoint.port):
+            self._port_tries += 1
+            self._error, again = judgement.port_lost(self.name, endpoint.port, self._port_tries, lines), True
+        else:
+            self._error, again = judgement.ended_before_ready(self.name, how, lines, code=event.code, vite=vite)
+        if not again:
+            self.desired = "stopped"
 
     def _run_ended(self, now: float, *, clean: bool = False, port_lost: bool = False) -> None:
         """Nothing of this run is left: find out where to go on."""
@@ -411,7 +392,7 @@ class SupervisedService:
         asked = self.state == "stopping" and self._error is None
         if asked:
             if self.desired == "running":
-                self._answer_stops(now)
+                self._waiting.stopped(self._result(now))
                 self._launch(Trigger.RELAUNCH)
             else:
                 self._settle(Trigger.END, now)
@@ -436,12 +417,7 @@ class SupervisedService:
             self._budget.reset()
         delay = self._budget.take(now)
         if delay is None:
-            limit, window = self.config.restart.limit, self.config.restart.window_ms / 1000
-            why = self._error.message if self._error else f"{self.name} ended."
-            self._error = ServiceFailedError(
-                f"{self.name} was restarted {limit} times in {window:g} s and is given up. The last time: {why}",
-                **(self._error.data if self._error else {}),
-            )
+            self._error = judgement.given_up(self.name, self.config.restart, self._error)
             self._settle(Trigger.FAIL, now)
             return
         self._restarts += 1
@@ -461,21 +437,12 @@ class SupervisedService:
         self._endpoint = None
         self._move(trigger)
         self._out(Release(self.name))
-        waiting, self._starts = self._starts, []
-        for call in waiting:
-            gone = error or SupersededError(f"{self.name} ended before it was ready.", service=self.name)
-            self._out(Refuse(call, failure(gone)))
-        self._answer_stops(now)
+        gone = error or SupersededError(f"{self.name} ended before it was ready.", service=self.name)
+        self._waiting.not_started(gone)
+        self._waiting.stopped(self._result(now))
 
-    def _answer_starts(self, now: float) -> None:
-        waiting, self._starts = self._starts, []
-        for call in waiting:
-            self._out(Reply(call, ServiceResult(self.name, self.status(now))))
-
-    def _answer_stops(self, now: float) -> None:
-        waiting, self._stops = self._stops, []
-        for call in waiting:
-            self._out(Reply(call, ServiceResult(self.name, self.status(now))))
+    def _result(self, now: float) -> ServiceResult:
+        return ServiceResult(self.name, self.status(now))
 
     def _move(self, trigger: Trigger, *, notify: bool = True) -> None:
         self.state = next_state(self.state, trigger)
@@ -516,20 +483,8 @@ class SupervisedService:
         return url_of(self._endpoint.host, self._endpoint.port) if self._endpoint else None
 
     def _last_lines(self) -> list[str]:
-        return [line.text for line in self._log.tail(min(self._printed, LINES_IN_ERROR))]
+        return [line.text for line in self._log.tail(min(self._printed, LINES_JUDGED))]
 
-    def _fail(self, what: str, advice: str | None = None) -> ServiceFailedError:
-        lines = self._last_lines()
-        advice = advice or "Its last lines are in data.lines."
-        return ServiceFailedError(f"{self.name} failed: {what}. {advice}", service=self.name, lines=lines)
-
-    def _timeout_error(self) -> TimeoutWaitingForServerError:
-        where = f" on {self._url()}" if self._endpoint else ""
-        foreign = f" Somebody else answers there: {self._foreign}." if self._foreign else ""
-        seconds = self.config.ready_timeout_ms / 1000
-        return TimeoutWaitingForServerError(
-            f"{self.name} runs, but was not ready{where} within {seconds:g} s.{foreign} "
-            "If it only needs longer, raise readyTimeoutMs.",
-            service=self.name,
-            lines=self._last_lines(),
-        )
+    def _timed_out(self) -> SidecarError:
+        timeout_ms = self.config.ready_timeout_ms
+        return judgement.timed_out(self.name, timeout_ms, self._url(), self._foreign, self._last_lines())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.config import CommandService, PortConfig, TcpReady, ViteService
-from sidecar.core.service import LINES_IN_ERROR, PORT_TRIES
+from sidecar.core.judgement import LINES_IN_ERROR
+from sidecar.core.service import PORT_TRIES
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
 from sidecar.events import (
     AwaitReady,

@@ -1,0 +1,81 @@
+"""What the end of a run means, in words for people: the error, and whether another try could help. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sidecar.config import RestartConfig
+from sidecar.core.readiness import hopeless
+from sidecar.errors import (
+    PortUnavailableError,
+    ServiceFailedError,
+    SidecarError,
+    TimeoutWaitingForServerError,
+)
+
+LINES_JUDGED = 200
+"""Of so many last lines the cause is read: a stack trace may follow it."""
+
+LINES_IN_ERROR = 40
+"""So many last lines of output go into a failure: Vite's longest report of a broken configuration has thirty."""
+
+
+def failed(name: str, what: str, lines: Sequence[str], advice: str | None = None) -> ServiceFailedError:
+    """It failed, by ``what``; ``advice`` is what to do now, if more can be said than to read the lines."""
+    advice = advice or "Its last lines are in data.lines."
+    return ServiceFailedError(f"{name} failed: {what}. {advice}", service=name, lines=lines[-LINES_IN_ERROR:])
+
+
+def ended_before_ready(
+    name: str, how: str, lines: Sequence[str], *, code: int | None, vite: bool
+) -> tuple[ServiceFailedError, bool]:
+    """The error for a run that ended before it was ready, and whether another one could end better.
+
+    ``code`` is the exit code, ``None`` for a signal. Vite never exits by itself before it serves, unless it cannot.
+    """
+    advice = hopeless(lines, code)
+    if advice is None and vite and code is not None:
+        advice = "Vite ends so when it cannot start at all: see its last lines."
+    return failed(name, f"it ended with {how} before it was ready", lines, advice), advice is None
+
+
+def ended_while_ready(
+    name: str, how: str, lines: Sequence[str], *, code: int | None, vite: bool
+) -> tuple[ServiceFailedError, bool]:
+    """The same for a run that had been ready. A Vite that was ready could start, whatever it printed since."""
+    advice = hopeless(lines, code)
+    return failed(name, f"it ended with {how}", lines, advice), advice is None or vite
+
+
+def port_lost(name: str, port: int, tries: int, lines: Sequence[str]) -> PortUnavailableError:
+    """The port was taken between our choice and the program's bind, for the ``tries``-th time."""
+    return PortUnavailableError(
+        f"Port {port} was taken by another program {tries} times between our choice and the start of {name}. "
+        "Choose another port in port.preferred, or end that program.",
+        port=port,
+        lines=lines[-LINES_IN_ERROR:],
+    )
+
+
+def timed_out(
+    name: str, timeout_ms: int, url: str | None, foreign: str, lines: Sequence[str]
+) -> TimeoutWaitingForServerError:
+    """It runs and was not ready in time; ``foreign`` says who else answered at ``url``, if somebody did."""
+    where = f" on {url}" if url else ""
+    stranger = f" Somebody else answers there: {foreign}." if foreign else ""
+    return TimeoutWaitingForServerError(
+        f"{name} runs, but was not ready{where} within {timeout_ms / 1000:g} s.{stranger} "
+        "If it only needs longer, raise readyTimeoutMs.",
+        service=name,
+        lines=lines[-LINES_IN_ERROR:],
+    )
+
+
+def given_up(name: str, restart: RestartConfig, last: SidecarError | None) -> ServiceFailedError:
+    """The restart budget is spent; ``last`` is why the last run ended."""
+    why = last.message if last else f"{name} ended."
+    return ServiceFailedError(
+        f"{name} was restarted {restart.limit} times in {restart.window_ms / 1000:g} s and is given up. "
+        f"The last time: {why}",
+        **(last.data if last else {}),
+    )
