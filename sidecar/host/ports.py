@@ -37,11 +37,34 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise PortUnavailableError(
-            f"The host {host!r} is no address of this machine ({error}). Use 127.0.0.1, or another one of its own.",
-            host=host,
-        ) from None
+        raise _no_address(host, error) from None
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def own_addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Those literal addresses of ``host`` that this machine has now.
+
+    Raises ``PortUnavailableError`` if there is none: the program itself would only fail, and not say why.
+    """
+    own = []
+    denied: OSError | None = None
+    for family, address in resolve(host, 0):
+        try:
+            bind(family, address, 0).close()
+        except OSError as error:
+            denied = error  # EADDRNOTAVAIL: another machine's; EAFNOSUPPORT: a family that is switched off here
+        else:
+            own.append((family, address))
+    if not own:
+        raise _no_address(host, denied)
+    return own
+
+
+def _no_address(host: str, error: Exception | None) -> PortUnavailableError:
+    return PortUnavailableError(
+        f"The host {host!r} is no address of this machine ({error}). Use 127.0.0.1, or another one of its own.",
+        host=host,
+    )
 
 
 def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
@@ -113,7 +136,7 @@ class PortBook:
         """
         with self._choosing:
             self.release(service)
-            addresses = resolve(wish.host, 0)
+            addresses = own_addresses(wish.host)
             everywhere = dict.fromkeys(
                 [*addresses, *((socket.AF_INET6 if ":" in at else socket.AF_INET, at) for at in _EVERYWHERE)]
             )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
+from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint, Verdict
 from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 
@@ -21,6 +22,9 @@ PACE_S = 0.004
 
 ATTEMPT_S = 5.0
 """A server that took our connection may be busy with its start: wait for it, then ask anew."""
+
+CONTROL_S = 1.0
+"""The same on a listener of our own: the kernel answers it by itself, in microseconds."""
 
 HEAD_BYTES = 4096
 """A status line is in the first of these, or it is no HTTP."""
@@ -49,10 +53,15 @@ Ownership = Callable[[str, int], bool]
 
 def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float) -> tuple[Verdict, str]:
     """Ask once; the verdict and a few words for people."""
-    address = _reachable(endpoint)
+    try:
+        address = _reachable(endpoint)
+    except PortUnavailableError as error:
+        return "unknown", error.message  # the name had an address when the port was chosen: the resolver is at fault
     try:
         verdict, detail = _ask(probe, address, endpoint, timeout_s)
     except TimeoutError:
+        if not _reaches_itself(address):
+            return "unknown", f"this machine does not reach its own {address}: a network interface is down"
         return "down", f"no answer within {timeout_s:g} s"
     except OSError as error:
         verdict = "unknown" if error.errno in _OUR_FAULT else "down"
@@ -82,6 +91,22 @@ def await_ready(
             told = True
             report(verdict, detail)
         ended.wait(max(0.0, PACE_S - (time.monotonic() - started)))
+
+
+def _reaches_itself(address: str) -> bool:
+    """Whether a listener of our own can be reached there: if not, no silence of a server proves anything.
+
+    While an interface is down the kernel drops the packets to its addresses, loopback's too, or has no route for them.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.bind((address, 0))
+            listener.listen(1)
+            socket.create_connection(listener.getsockname()[:2], timeout=CONTROL_S).close()
+    except OSError:
+        return False  # EADDRNOTAVAIL, ENETUNREACH or the timeout: the address is gone; EMFILE: we are at fault, too
+    return True
 
 
 def _reachable(endpoint: Endpoint) -> str:

@@ -253,7 +253,7 @@ def foreign_server(host: str, port: int = 0, status: int = 200) -> Iterator[tupl
 
 
 class Thief:
-    """A listener in the test's own process that takes a port behind the sidecar's back, and answers 204 as Vite does."""
+    """A listener of the test itself that takes a port behind the sidecar's back, and answers 204 as Vite does."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.socket()

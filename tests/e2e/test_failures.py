@@ -39,9 +39,7 @@ def refusal(sidecar: Sidecar) -> Refused:
     return refused.value
 
 
-def test_a_syntax_error_in_the_config_is_one_clear_error_with_Vites_last_lines(
-    launch: Launch, tmp_path: Path
-) -> None:
+def test_a_syntax_error_in_the_config_is_one_clear_error_with_Vites_last_lines(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project")
     (project / "vite.config.ts").write_text("export default {\n  plugins: [[,\n")
     error = refusal(launch({"web": vite(project)}))
@@ -65,9 +63,9 @@ def test_a_package_that_the_config_needs_and_is_missing_is_named(launch: Launch,
 
 
 def test_a_flag_that_Vite_does_not_know_is_not_tried_again(launch: Launch, project: Path) -> None:
-    error = refusal(launch({"web": vite(project, args=["--no-such-flag"])}))
+    error = refusal(launch({"web": vite(project, args=["--bogus-flag"])}))
     assert "argument" in error.message
-    assert "no-such-flag" in error.lines.replace("noSuchFlag", "no-such-flag")
+    assert "Unknown option `--bogusFlag`" in error.lines
 
 
 def test_a_NODE_OPTIONS_that_node_does_not_take_is_not_tried_again(launch: Launch, project: Path) -> None:
@@ -222,5 +220,3 @@ def test_health_checks_leave_no_descriptors_behind(launch: Launch, tmp_path: Pat
     sidecar.printed("ping 60")
     assert fd_count(sidecar.pid) <= before + 2  # a check that is under way has a connection
     assert set(sidecar.states()[-1:]) == {"ready"}
-
-
