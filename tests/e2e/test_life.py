@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from build.demo import fetch
+from tests.e2e.conftest import Launch
+from tests.e2e.support import KILL, WAIT_S, children_of, descendants, foreign_server, listens, until, vite
+
+pytestmark = pytest.mark.vite
+
+CYCLES = 20
+
+
+def test_twenty_quick_stops_and_starts_leave_one_Vite_on_the_same_port(launch: Launch, project: Path) -> None:
+    sidecar = launch({"web": vite(project)})
+    port = sidecar.start()["port"]
+    calls = []
+    for _cycle in range(CYCLES):
+        calls += [sidecar.send("stop", service="web"), sidecar.send("start", service="web")]
+    for call in calls[:-1:2]:
+        sidecar.answer(call)
+    status = sidecar.answer(calls[-1])["status"]
+    assert (status["state"], status["port"]) == ("ready", port)
+    assert [child.pid for child in children_of(sidecar.pid)] == [status["pid"]]
+    assert sidecar.notes("service/restarting") == []
+    assert fetch(status["url"])[0] == 200
+
+
+def test_twenty_whole_cycles_come_back_on_the_same_port_each_time(launch: Launch, project: Path) -> None:
+    sidecar = launch({"web": vite(project)})
+    pids = set()
+    ports = set()
+    for _cycle in range(CYCLES):
+        ready = sidecar.start()
+        pids.add(ready["pid"])
+        ports.add(ready["port"])
+        sidecar.call("stop", service="web")
+        assert children_of(sidecar.pid) == []
+        assert not listens(ready["port"])
+    assert len(pids) == CYCLES
+    assert len(ports) == 1
+
+
+def test_several_services_run_side_by_side_and_fall_alone(launch: Launch, project: Path) -> None:
+    api = {
+        "type": "command",
+        "command": ["node", "-e", SERVER, "{port}"],
+        "cwd": str(project),
+        "port": {},
+        "ready": {"type": "http", "path": "/health", "status": 200},
+    }
+    worker = {"type": "command", "command": ["node", "-e", "setInterval(() => {}, 60000); console.log('at work')"]}
+    worker["ready"] = {"type": "log", "pattern": "^at (work|play)$"}
+    sidecar = launch({"web": vite(project), "api": api, "worker": worker})
+    calls = {name: sidecar.send("start", service=name) for name in ("web", "api", "worker")}
+    status = {name: sidecar.answer(call)["status"] for name, call in calls.items()}
+    assert fetch(status["web"]["url"])[0] == 200
+    assert fetch(f"{status['api']['url']}health")[0] == 200
+    assert "port" not in status["worker"]
+    sidecar.call("stop", service="api")
+    services = sidecar.call("status")["services"]
+    assert {name: it["state"] for name, it in services.items()} == {"web": "ready", "api": "stopped", "worker": "ready"}
+    assert {it.pid for it in children_of(sidecar.pid)} == {status["web"]["pid"], status["worker"]["pid"]}
+    assert sidecar.call("shutdown")["stopped"] == ["web", "api", "worker"]
+
+
+SERVER = """
+require("http").createServer((request, response) => {
+    response.statusCode = request.url.startsWith("/health") ? 200 : 404;
+    response.end(`${request.method} ${request.url}`);
+}).listen(+process.argv[1], "127.0.0.1");
+"""
+
+
+def test_a_killed_app_takes_Vite_with_it_and_the_port_is_free_for_the_next(launch: Launch, project: Path) -> None:
+    sidecar = launch({"web": vite(project)})
+    port = sidecar.start()["port"]
+    tree = [os.pidfd_open(it.pid) for it in descendants(sidecar.process.pid)]
+    try:
+        psutil.Process(sidecar.process.pid).send_signal(KILL)  # the guard: what a user's killall reaches
+        for fd in tree:
+            assert select.select([fd], [], [], WAIT_S)[0], "a process lives on"
+    finally:
+        for fd in tree:
+            os.close(fd)
+    with foreign_server("127.0.0.1", port) as (_, taken):
+        assert taken == port
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """A network namespace of its own with a loopback interface that is up."""
+    ip = shutil.which("ip")
+    if ip is None:
+        pytest.skip("there is no ip command (Debian package iproute2)")
+    name = f"sidecar-{os.getpid()}"
+    made = subprocess.run([ip, "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
+    try:
+        subprocess.run([ip, "-n", name, "link", "set", "lo", "up"], check=True)
+        yield name
+    finally:
+        subprocess.run([ip, "netns", "del", name], check=True)
+
+
+def connects(pid: int) -> int:
+    """How often anybody in the process's network namespace tried to connect."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/snmp").read_text().splitlines()]
+    names, values = (line for line in lines if line[0] == "Tcp:")
+    return int(values[names.index("ActiveOpens")])
+
+
+@pytest.mark.netns
+def test_an_interface_that_goes_down_and_comes_back_costs_no_restart(
+    namespace: str, launch: Launch, project: Path
+) -> None:
+    health = {"intervalMs": 20, "timeoutMs": 200, "failures": 2}
+    sidecar = launch({"web": vite(project, health=health)}, prefix=("ip", "netns", "exec", namespace))
+    ready = sidecar.start()
+    mark = sidecar.mark()
+    for _time in range(2):
+        subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "down"], check=True)
+        before = connects(sidecar.pid)
+        until(lambda: connects(sidecar.pid) >= before + 8, "four failed health checks, each with its control")  # noqa: B023
+        assert sidecar.status()["state"] == "ready"
+        subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "up"], check=True)
+        in_namespace = ["ip", "netns", "exec", namespace, "node", "-e", FETCH, ready["url"]]
+        assert subprocess.run(in_namespace, check=True, capture_output=True, text=True).stdout == "200"
+    assert sidecar.states(since=mark) == []
+    assert (sidecar.status()["pid"], sidecar.status().get("restarts", 0)) == (ready["pid"], 0)
+
+
+FETCH = "fetch(process.argv[1]).then((answer) => process.stdout.write(String(answer.status)))"
