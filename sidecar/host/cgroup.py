@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import sys
 
-from sidecar.host.tree import read_process
-
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host.tree import read_process
 
 PREFIX = "tauri-sidecar-"
 
@@ -119,7 +119,7 @@ def orphaned() -> list[str]:
 
 def _write(path: str, text: str) -> None:
     """One write(2), as the kernel's interface wants it. Raises ``OSError``."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_WRONLY)
     try:
         os.write(fd, text.encode())
     finally:

@@ -12,10 +12,10 @@ ON_WATCH_WITH_GROUP = 0xFE
 class Lifeline:
     """The supervisor's ends of two pipes, and what is watched.
 
-    ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its end
-    is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services want
-    when the app dies, ``record PATH`` the file that the guard removes at the end. ``app`` is a pidfd of the app, or
-    ``None`` where it cannot be watched.
+    ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its
+    end is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services
+    want when the app dies, ``record PATH`` the file that the guard removes at the end. ``app`` is a pidfd of the app,
+    or ``None`` where it cannot be watched.
     """
 
     __slots__ = ("app", "guard_pid", "orders", "signals")

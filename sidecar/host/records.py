@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import msgspec
@@ -56,7 +57,8 @@ def state_folder(name: str = "") -> Path:
         folder /= name
         folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    foreign = sys.platform != "win32" and found.st_uid != os.geteuid()  # there the profile's access list guards it
+    if not stat.S_ISDIR(found.st_mode) or foreign:
         raise PermissionError(f"{folder} is a link, or belongs to another user: move it away, or set {STATE_DIR}")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
@@ -112,7 +114,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 so that a reader sees the old one or the new one. Raises ``OSError``."""
     fresh = path.with_suffix(f".{os.getpid()}.tmp")
     fresh.unlink(missing_ok=True)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(fd, data)
     finally:

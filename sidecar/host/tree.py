@@ -41,7 +41,7 @@ class Process:
 def read_process(pid: int | str) -> Process | None:
     """The process, or ``None`` if there is none (any more)."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
         return None  # ENOENT: it went between listing and opening; EMFILE is met by the next pass
     try:

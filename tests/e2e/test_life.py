@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +58,11 @@ def test_several_services_run_side_by_side_and_fall_alone(launch: Launch, projec
         "port": {},
         "ready": {"type": "http", "path": "/health", "status": 200},
     }
-    worker = {"type": "command", "command": ["node", "-e", "setInterval(() => {}, 60000); console.log('at work')"]}
-    worker["ready"] = {"type": "log", "pattern": "^at (work|play)$"}
+    worker = {
+        "type": "command",
+        "command": ["node", "-e", "setInterval(() => {}, 60000); console.log('at work')"],
+        "ready": {"type": "log", "pattern": "^at (work|play)$"},
+    }
     sidecar = launch({"web": vite(project), "api": api, "worker": worker})
     calls = {name: sidecar.send("start", service=name) for name in ("web", "api", "worker")}
     status = {name: sidecar.answer(call)["status"] for name, call in calls.items()}
@@ -81,6 +85,7 @@ require("http").createServer((request, response) => {
 
 
 def test_a_killed_app_takes_Vite_with_it_and_the_port_is_free_for_the_next(launch: Launch, project: Path) -> None:
+    assert sys.platform == "linux"  # for mypy: pidfds exist on Linux
     sidecar = launch({"web": vite(project)})
     port = sidecar.start()["port"]
     tree = [os.pidfd_open(it.pid) for it in descendants(sidecar.process.pid)]
