@@ -5,23 +5,29 @@ Durations end in ``_ms`` and are milliseconds; on the wire all names are camelCa
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from types import GenericAlias
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from sidecar.errors import InvalidParamsError, SidecarError
+from sidecar.errors import InvalidParamsError
 
 Millis = Annotated[int, Meta(ge=0, le=86_400_000)]
 PositiveMillis = Annotated[int, Meta(ge=1, le=86_400_000)]
 PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000)]
-ServiceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 """Text that may become an argument, a path or an environment value: the system takes none with a NUL in it."""
 NonEmptyText = Annotated[str, Meta(pattern=r"^[^\x00]+$")]
 EnvName = Annotated[str, Meta(pattern=r"^[^\x00=]+$")]
+
+REASON_SHOWN = 200
+"""So much of a reason is sent back: it quotes the client, who may have sent a whole line of it."""
+
+NAME_SHOWN = 64
+"""As ``REASON_SHOWN``, for the name of a variable."""
 
 StopSignal = Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2"]
 
@@ -46,7 +52,8 @@ class PortConfig(_Config, frozen=True, kw_only=True):
 class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
     """Ready once a GET of ``path`` is answered (with ``status``, or else with any status below 500)."""
 
-    path: Annotated[str, Meta(pattern=r"^/[^\x00-\x20\x7f]*$")] = "/"
+    # Python's $ also matches before a last line feed; the look-ahead says the same to Python and to JSON Schema
+    path: Annotated[str, Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)")] = "/"
     status: Annotated[int, Meta(ge=100, le=599)] | None = None
 
 
@@ -147,19 +154,41 @@ def parse_service(value: object, path: str) -> Service:
 
     Raises ``InvalidParamsError`` that names the place below ``path`` (such as ``$.params.services.web``).
     """
-    try:
-        service: Service = msgspec.convert(value, Service)
-    except msgspec.ValidationError as error:
-        raise invalid_at(path, error) from None
+    _check_env(value, path)
+    service: Service = convert_at(value, Service, path)
     _check(service, path)
     return service
 
 
-def invalid_at(path: str, error: msgspec.ValidationError) -> InvalidParamsError:
-    """Turn msgspec's ``… - at `$.port` `` into our error with the whole path."""
-    reason, _, tail = str(error).partition(" - at `$")
-    place = path + tail.rstrip("`")
-    return InvalidParamsError(f"{reason} at {place}. Correct that field and send the request again.", path=place)
+def convert_at(value: object, shape: object, path: str) -> Any:
+    """``value`` as ``shape``.
+
+    Raises ``InvalidParamsError`` with msgspec's reason and the whole path, of which it knows only the end.
+    """
+    try:
+        # in a box every reason ends with a place, so that none is ever read out of text that the client chose
+        return msgspec.convert((value,), GenericAlias(tuple, (shape,)))[0]
+    except msgspec.ValidationError as error:
+        reason, place = place_of(error)
+        raise _fault(path + place.removeprefix("[0]"), reason) from None
+
+
+def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Take msgspec's ``reason - at `$.a[0]` `` (or ``reason - at `key` in `$.a` ``) apart: the reason and ``.a[0]``."""
+    reason, at, place = str(error).rpartition(" - at `")
+    if not at:
+        reason, place = place, ""
+    if len(reason) > REASON_SHOWN:
+        reason = f"{reason[:REASON_SHOWN]}…"
+    return reason, place.partition("$")[2].rstrip("`")
+
+
+def _check_env(value: object, path: str) -> None:
+    """Name the variable: of a mapping's members msgspec does not say which one is wrong."""
+    env = value.get("env") if isinstance(value, dict) else None
+    for name, text in env.items() if isinstance(env, dict) else ():
+        convert_at(name, EnvName, f"{path}.env.{name[:NAME_SHOWN]}")
+        convert_at(text, Text, f"{path}.env.{name[:NAME_SHOWN]}")
 
 
 def _check(service: Service, path: str) -> None:
@@ -169,16 +198,16 @@ def _check(service: Service, path: str) -> None:
             return
         case CommandService():
             if service.command[0] == "":
-                raise _fault(path, "command[0]", "The program's name is empty")
+                raise _fault(f"{path}.command[0]", "The program's name is empty")
             uses_port = any(
                 mark in text
                 for text in (*service.command, *service.env.values())
                 for mark in ("{port}", "{host}", "{url}")
             )
             if service.port is None and uses_port:
-                raise _fault(path, "port", "{port}, {host} or {url} is used, but the service has no port")
+                raise _fault(f"{path}.port", "{port}, {host} or {url} is used, but the service has no port")
             if service.port is None and isinstance(service.ready, HttpReady | TcpReady):
-                raise _fault(path, "port", "An http or tcp readiness probe needs a port")
+                raise _fault(f"{path}.port", "An http or tcp readiness probe needs a port")
             if isinstance(service.ready, LogReady):
                 _check_pattern(service.ready.pattern, path)
 
@@ -188,12 +217,17 @@ def _check_pattern(pattern: str, path: str) -> None:
 
     try:
         re.compile(pattern)
-    except re.error as error:
-        raise _fault(path, "ready.pattern", f"The regular expression is not valid ({error})") from None
+    except (
+        re.error,
+        OverflowError,
+        RecursionError,
+    ) as error:  # the last two: counts and nesting beyond re's own bounds
+        raise _fault(
+            f"{path}.ready.pattern", f"The regular expression is not valid ({str(error)[:REASON_SHOWN]})"
+        ) from None
 
 
-def _fault(path: str, field_name: str, reason: str) -> SidecarError:
-    place = f"{path}.{field_name}"
+def _fault(place: str, reason: str) -> InvalidParamsError:
     return InvalidParamsError(f"{reason} at {place}. Correct that field and send the request again.", path=place)
 
 

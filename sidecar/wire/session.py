@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from sidecar.config import invalid_at
+from sidecar.config import convert_at, place_of
 from sidecar.errors import (
     InvalidRequestError,
     MethodNotFoundError,
@@ -29,11 +30,11 @@ from sidecar.wire.messages import (
     SupervisorFault,
 )
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder().decode
 
-RAW_BYTES_SHOWN = 80
-"""So much of a bad line is quoted in its error."""
+SHOWN = 80
+"""So much of a bad line, method or id is quoted in its error."""
 
 
 class Received(Struct, frozen=True):
@@ -84,8 +85,9 @@ class Session:
     def _request(self, envelope: RequestEnvelope) -> Received | bytes:
         call_id = envelope.id
         if call_id is not UNSET and call_id is not None and call_id in self._open:
+            shown = repr(call_id)[:SHOWN]
             error = InvalidRequestError(
-                f"The id {call_id!r} belongs to a request that is not answered yet. Use another id.", path="$.id"
+                f"The id {shown} belongs to a request that is not answered yet. Use another id.", path="$.id"
             )
             return refusal(call_id, error)
         try:
@@ -101,12 +103,12 @@ class Session:
     def succeed(self, call_id: Id, result: Result) -> bytes:
         """Bytes of the answer; the id is free again."""
         self._open.discard(call_id)
-        return _encode(ResultEnvelope(id=call_id, result=result)) + b"\n"
+        return _line_of(ResultEnvelope(id=call_id, result=result))
 
     def fail(self, call_id: Id, error: Failure) -> bytes:
         """Bytes of the error answer; the id is free again."""
         self._open.discard(call_id)
-        return _encode(ErrorEnvelope(id=call_id, error=error)) + b"\n"
+        return _line_of(ErrorEnvelope(id=call_id, error=error))
 
 
 def failure(error: SidecarError) -> Failure:
@@ -116,12 +118,32 @@ def failure(error: SidecarError) -> Failure:
 
 def refusal(call_id: Id, error: SidecarError) -> bytes:
     """Bytes of an error for a line that never became a request."""
-    return _encode(ErrorEnvelope(id=call_id, error=failure(error))) + b"\n"
+    return _line_of(ErrorEnvelope(id=call_id, error=failure(error)))
 
 
 def notification(message: AnyNotification) -> bytes:
     """Bytes of a notification."""
-    return _encode(NotificationEnvelope(method=message.method, params=message)) + b"\n"
+    return _line_of(NotificationEnvelope(method=message.method, params=message))
+
+
+def _line_of(envelope: ResultEnvelope | ErrorEnvelope | NotificationEnvelope) -> bytes:
+    try:
+        return _encoder.encode(envelope) + b"\n"
+    except UnicodeEncodeError:  # a path or another program's command line, whose bytes are no UTF-8
+        return _encoder.encode(_encodable(msgspec.to_builtins(envelope))) + b"\n"
+
+
+def _encodable(value: Any) -> Any:
+    """The same with U+FFFD where Python carries a byte that it could not decode."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_encodable(key): _encodable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_encodable(each) for each in value]
+        case _:
+            return value
 
 
 def _parse(data: bytes) -> object:
@@ -135,16 +157,15 @@ def _parse(data: bytes) -> object:
     except RecursionError:
         raise ParseError("The JSON is nested too deeply. Send a flat request.") from None
     except msgspec.DecodeError as error:
-        shown = data[:RAW_BYTES_SHOWN].decode("utf-8", "replace")
+        shown = data[:SHOWN].decode("utf-8", "replace")
         raise ParseError(f"The line is not JSON ({error}): {shown!r}. Send one JSON object a line.") from None
 
 
 def _invalid_request(value: object, error: msgspec.ValidationError) -> InvalidRequestError:
     if isinstance(value, list):
         return InvalidRequestError("Batches are not supported. Send one JSON-RPC 2.0 object a line.", path="$")
-    reason, _, tail = str(error).partition(" - at `$")
-    place = "$" + tail.rstrip("`")
-    return InvalidRequestError(f"{reason} at {place}. Send one JSON-RPC 2.0 object a line.", path=place)
+    reason, place = place_of(error)
+    return InvalidRequestError(f"{reason} at ${place}. Send one JSON-RPC 2.0 object a line.", path=f"${place}")
 
 
 def _salvage_id(value: object) -> Id:
@@ -157,8 +178,7 @@ def _params(envelope: RequestEnvelope) -> AnyRequest:
     shape = METHODS.get(envelope.method)
     if shape is None:
         known = ", ".join(METHODS)
-        raise MethodNotFoundError(f"There is no method {envelope.method!r}. The methods are {known}.", path="$.method")
-    try:
-        return msgspec.convert({} if envelope.params is UNSET else envelope.params, shape)
-    except msgspec.ValidationError as error:
-        raise invalid_at("$.params", error) from None
+        shown = envelope.method[:SHOWN]
+        raise MethodNotFoundError(f"There is no method {shown!r}. The methods are {known}.", path="$.method")
+    request: AnyRequest = convert_at({} if envelope.params is UNSET else envelope.params, shape, "$.params")
+    return request
