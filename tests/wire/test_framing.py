@@ -15,7 +15,9 @@ from sidecar.wire.framing import (
 )
 
 _NOISY = st.lists(
-    st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"bc", "ä€😀".encode(), b"\xff", b"\xe2\x82", b"x" * 9, b"\x00", b" "]),
+    st.sampled_from(
+        [b"\n", b"\r", b"\r\n", b"a", b"bc", "ä€😀".encode(), b"\xff", b"\xe2\x82", b"x" * 9, b"\x00", b" "]
+    ),
     max_size=40,
 ).map(b"".join)
 
