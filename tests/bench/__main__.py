@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,20 +51,18 @@ def default_json() -> Path:
 def pen() -> Iterator[Pen]:
     """A place to start processes in; on leaving, and should we be killed, all of them are ended."""
     mark = new_mark()
-    janitor = subprocess.Popen(
-        script("janitor.py", mark), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="sidecar-bench-", ignore_cleanup_errors=True) as folder:
-            place = Pen(mark, Path(folder), dict(os.environ))
-            try:
-                yield place
-            finally:
-                place.empty()
-    finally:
-        assert janitor.stdin is not None
-        janitor.stdin.close()
-        janitor.wait()
+    with tempfile.TemporaryDirectory(prefix="sidecar-bench-", ignore_cleanup_errors=True) as folder:
+        janitor = subprocess.Popen(
+            script("janitor.py", mark, folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        place = Pen(mark, Path(folder), dict(os.environ))
+        try:
+            yield place
+        finally:
+            place.empty()
+            assert janitor.stdin is not None
+            janitor.stdin.close()
+            janitor.wait()
 
 
 def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespace, console: Console) -> None:
@@ -80,11 +79,13 @@ def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespac
         if options.only and name not in options.only:
             continue
         rounds = options.rounds or ROUNDS[name]
-        console.print(f"{name}: {rounds} rounds …", style="dim", highlight=False)
+        console.print(f"{name}: rounds: {rounds} …", style="dim", highlight=False)
+        began = time.perf_counter()
         try:
             bench(rounds)
         except BenchError as error:
             report.skipped[name] = str(error)
+        console.print(f"{name}: took {time.perf_counter() - began:.0f} s", style="dim", highlight=False)
 
 
 def _ended(number: int, frame: object) -> None:
@@ -108,17 +109,21 @@ def main() -> int:
         return 2
     versions = {"node": [tools.node, "--version"], "npm": [tools.npm, "--version"]}
     versions |= {name: [tools.programs[name], "--version"] for name in (CONCURRENTLY, BUN) if name in tools.programs}
-    report = Report(skipped=dict(tools.skipped), machine=machine(versions))
+    report = Report(machine(versions), skipped=dict(tools.skipped))
     missing = len(report.skipped)
-    with pen() as place:
-        measure(report, place, tools, options, terminal)
+    try:
+        with pen() as place:
+            measure(report, place, tools, options, terminal)
+    except KeyboardInterrupt:
+        terminal.print("interrupted; all that was started is ended, and no numbers are kept", style="yellow")
+        return 130
     report.machine["load after"] = load()
     show(report, Console() if sys.stdout.isatty() else Console(width=NARROW))
     path = options.json or default_json()
     keep(report, path)
     print(f"kept in {path}")
     failed = len(report.skipped) > missing
-    return 1 if failed or (options.strict and report.missed()) else 0
+    return 1 if failed or (options.strict and report.missed_a_bar()) else 0
 
 
 if __name__ == "__main__":

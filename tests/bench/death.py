@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass, field
+from operator import add
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from tests.bench import contenders
 from tests.bench.client import tail
 from tests.bench.contenders import BUN, SIDECAR, Launch, Tools
 from tests.bench.processes import BenchError, Pen, open_pidfd
-from tests.bench.report import Check, Report, Row
+from tests.bench.report import Goal, Report, Row, ratios
 from tests.bench.rollcall import RollCall, peer_pid
 from tests.bench.trees import STORM, WIDE
 
@@ -34,15 +35,14 @@ class Tree:
 
     kind: str
     size: int
-    bar_ms: float | None
-    better_ms: float | None
+    goals: tuple[Goal, ...]
 
 
 TREES = (
-    Tree("plain", 3, 20.0, None),
-    Tree("wide", WIDE + 1, None, 12.0),
+    Tree("plain", 3, (Goal(20.0),)),
+    Tree("wide", WIDE + 1, (Goal(12.0, better=True),)),
     # The storm replaces a part of itself all the time and is seldom quite complete.
-    Tree("storm", STORM * 95 // 100, None, 120.0),
+    Tree("storm", STORM * 95 // 100, (Goal(120.0, better=True),)),
 )
 
 
@@ -102,40 +102,33 @@ def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
                 found.tree_ms.append((roll.tree_death - killed) * 1e3)
                 if not roll.watched:
                     found.all_ms.append((max(roll.tree_death, roll.watched_death) - killed) * 1e3)
-        finally:
-            pen.empty(app)
+        except BaseException:  # we are interrupted, or it did not grow: the contender may still end its own
+            app.kill()
+            pen.let_go(app)
+            raise
+        pen.empty(app)
 
 
 def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
-    """Put the rows and the checks of one tree into the report."""
+    """Put the rows of one tree into the report."""
+    later = f"still alive after {SURVIVE_SECONDS:g} s"
     for name, found in taken.items():
-        survivors, own = int(max(found.survivors)), int(max(found.own_survivors))
-        rounds = len(found.survivors)
-        note = f"survivors {survivors} of {tree.size}, own {own}" if survivors or own else "no survivor"
-        if found.tree_ms and survivors:
-            note += f" (in {rounds - len(found.tree_ms)} of {rounds} rounds)"
-        report.rows.append(Row(BENCH, f"{tree.kind}: last death in the tree", name, "ms", tuple(found.tree_ms), note))
-    for name, found in taken.items():
-        if found.all_ms:
-            row = Row(BENCH, f"{tree.kind}: last death, its own too", name, "ms", tuple(found.all_ms))
-            report.rows.append(row)
-    mine = taken[SIDECAR]
-    median = statistics.median(mine.tree_ms) if mine.tree_ms else None
-    report.checks.append(Check(BENCH, f"{tree.kind}: survivors of the tree", "", max(mine.survivors), 0))
-    report.checks.append(Check(BENCH, f"{tree.kind}: survivors of our own", "", max(mine.own_survivors), 0))
-    what = f"{tree.kind}: last death"
-    if tree.bar_ms is not None:
-        report.checks.append(Check(BENCH, what, "ms", median, tree.bar_ms))
-    if tree.better_ms is not None:
-        report.checks.append(Check(BENCH, what, "ms", median, tree.better_ms, "better"))
-    value, note = None, "the ratio of the medians"
-    if BUN not in taken:
-        note = report.skipped.get(BUN, "not measured")
-    elif median is None or not taken[BUN].tree_ms:
-        note = "one of the two left survivors in every round"
-    else:
-        value = median / statistics.median(taken[BUN].tree_ms)
-    report.checks.append(Check(BENCH, f"{what}, against {BUN}", "×", value, 1.0, "better", note=note))
+        note = f"{later}; and up to {max(found.own_survivors):g} of its own" if any(found.own_survivors) else later
+        both = tuple(map(add, found.survivors, found.own_survivors))
+        goals = (Goal(0),) if name == SIDECAR else ()
+        report.rows.append(Row(BENCH, f"{tree.kind}: survivors", name, "", both, note, goals, worst=True))
+    killers = {name: found for name, found in taken.items() if found.tree_ms}
+    for name, found in killers.items():
+        wanted = tree.goals if name == SIDECAR else ()
+        what = f"{tree.kind}: SIGKILL of the app → last death"
+        report.rows.append(Row(BENCH, what, name, "ms", tuple(found.tree_ms), "in the tree", wanted))
+    for name, found in killers.items():
+        what = f"{tree.kind}: the same, the contender's own processes included"
+        report.rows.append(Row(BENCH, what, name, "ms", tuple(found.all_ms)))
+    medians = [statistics.median(killers[name].tree_ms) for name in (SIDECAR, BUN) if name in killers]
+    ratio = tuple(ratios(medians[:1], medians[1:])) if len(medians) == 2 else ()
+    note = "of the medians" if ratio else report.skipped.get(BUN, "one of the two left survivors in every round")
+    report.rows.append(Row(BENCH, f"{tree.kind}: sidecar / {BUN}", SIDECAR, "×", ratio, note, (Goal(1, better=True),)))
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
@@ -146,8 +139,6 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
         launches = contenders.wrap(tools, folder, contenders.script("trees.py", tree.kind))
         taken = {name: Deaths() for name in launches}
         for turn in range(rounds + 1):
-            names = list(launches)
-            shift = turn % len(names)
-            for name in names[shift:] + names[:shift]:
+            for name in contenders.in_turn(launches, turn):
                 _once(pen, launches[name], tree, taken[name] if turn else Deaths())
         _add(report, tree, taken)

@@ -1,11 +1,13 @@
 """A script beside a run: when the bench is gone, however it went, end all that it left.
 
-Takes the run's mark as its argument; its stdin is a pipe from the bench. It does not carry the mark itself.
+Takes the run's mark and its temporary folder as arguments; its stdin is a pipe from the bench. It does not carry the
+mark itself.
 """
 
 from __future__ import annotations
 
 import select
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -19,10 +21,12 @@ RUN_SECONDS = 3600.0
 
 
 def main() -> None:
-    """Wait for the end of stdin, then sweep."""
+    """Wait for the end of stdin, then sweep; after a bench that ended well nothing is left to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     select.select([sys.stdin], [], [], RUN_SECONDS)
-    sweep(sys.argv[1])
+    mark, folder = sys.argv[1:]
+    sweep(mark)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ MARK = "SIDECAR_BENCH_RUN"
 ONLY_LINUX = "the benchmarks read /proc and need pidfds: they run on Linux only"
 SWEEP_SECONDS = 20.0
 """A sweep converges in two or three passes; one that has not by now is reported, not repeated for ever."""
+LEAVE_SECONDS = 10.0
+"""Our sidecar ends its tree, itself, its control group and its record in some 20 ms."""
+LOOK_SECONDS = 0.01
+"""Between two looks for processes that are ending themselves; nothing is measured then."""
 CPU_SECONDS = 120
 """No process of a run may burn more CPU than this: the kernel ends it, even when all of ours is gone."""
 PIPE_OR_NULL = int | IO[bytes] | None
@@ -148,52 +152,24 @@ class Pen:
         """End whatever runs in the pen and reap ``processes``; how many were still alive."""
         killed = sweep(self.mark)
         for process in processes:
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            _close_pipes(process)
             process.wait(timeout=SWEEP_SECONDS)
         return killed
 
+    def let_go(self, process: subprocess.Popen[bytes]) -> None:
+        """Close the pipes of ``process``, as an app's death does, and let our sidecar tidy up; then ``empty``.
 
-@dataclass(frozen=True)
-class Usage:
-    """What some processes have used since they started."""
-
-    cpu_seconds: float
-    switches: int
-    """Context switches, voluntary or not, of all threads that live; the kernel forgets those of ended ones."""
-
-
-def _fields(path: str) -> dict[str, str]:
-    text = Path(path).read_text(encoding="ascii", errors="replace")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+        Ended by SIGKILL, guard and all, it would leave its control group and its record for the next start to sweep,
+        and what is measured next would be a start that no user sees.
+        """
+        _close_pipes(process)
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while marked(self.mark) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        self.empty(process)
 
 
-def usage(pids: Sequence[int]) -> Usage:
-    """CPU seconds and context switches of ``pids`` so far, together.
-
-    The CPU is read from each process's own clock, in nanoseconds, and counts the threads that have ended, too.
-    """
-    if sys.platform == "win32":
-        raise BenchError(ONLY_LINUX)
-    cpu = 0.0
-    switches = 0
-    for pid in pids:
-        cpu += time.clock_gettime(_cpu_clock(pid))
-        for task in os.scandir(f"/proc/{pid}/task"):
-            try:
-                status = _fields(f"{task.path}/status")
-            except FileNotFoundError:  # the thread ended between the listing and the reading
-                continue
-            switches += int(status["voluntary_ctxt_switches"]) + int(status["nonvoluntary_ctxt_switches"])
-    return Usage(cpu, switches)
-
-
-def _cpu_clock(pid: int) -> int:
-    """The CPU clock of a process: what clock_getcpuclockid(3) gives (CPUCLOCK_SCHED is 2)."""
-    return (~pid << 3) | 2
-
-
-def pss_bytes(pid: int) -> int:
-    """The proportional set size of ``pid`` in bytes: its own pages whole, shared ones by their share."""
-    return int(_fields(f"/proc/{pid}/smaps_rollup")["Pss"].removesuffix("kB")) * 1024
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -15,7 +15,7 @@ from tests.bench.client import READ_BYTES, tail
 from tests.bench.contenders import CONCURRENTLY, SIDECAR, Launch, Tools
 from tests.bench.flood import LINE_BYTES
 from tests.bench.processes import BenchError, Pen
-from tests.bench.report import Check, Report, Row, ratios
+from tests.bench.report import Goal, Report, Row, ratios
 from tests.bench.rollcall import RollCall
 
 BENCH = "logs"
@@ -144,7 +144,7 @@ def _once(pen: Pen, name: str, how: Launch, *, stay: bool) -> Relayed:
             # What is left of the line that was waited for; it is there or on its way.
             _collect_line(process.stdout.fileno(), reads)
         finally:
-            pen.empty(process)
+            pen.let_go(process) if name == SIDECAR else pen.empty(process)
     try:
         return _from_json(reads) if name == SIDECAR else _from_text(reads)
     except BenchError as error:
@@ -175,9 +175,7 @@ def _launches(pen: Pen, tools: Tools, last: str) -> dict[str, Launch]:
 def _take(pen: Pen, launches: dict[str, Launch], rounds: int, *, stay: bool) -> dict[str, list[Relayed]]:
     taken: dict[str, list[Relayed]] = {name: [] for name in launches}
     for turn in range(rounds):
-        names = list(taken)
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in contenders.in_turn(launches, turn):
             taken[name].append(_once(pen, name, launches[name], stay=stay))
     return taken
 
@@ -188,20 +186,16 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
     left = _take(pen, _launches(pen, tools, "leave"), rounds, stay=False)
     for name, passes in stayed.items():
         worst = max(passes, key=lambda one: one.gaps)
-        note = f"{worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped"
+        note = f"at worst {worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped"
         report.rows.append(Row(BENCH, "payload", name, "MB/s", tuple(one.rate for one in passes), note))
-    for name, passes in stayed.items():
-        row = Row(BENCH, "lines missing", name, "lines", tuple(float(one.gaps) for one in passes))
-        report.rows.append(row)
-    for name, passes in left.items():
-        row = Row(BENCH, "lines missing after an exit at once", name, "lines", tuple(float(one.gaps) for one in passes))
-        report.rows.append(row)
-    lost = max(one.lost for one in (*stayed[SIDECAR], *left[SIDECAR]))
-    report.checks.append(Check(BENCH, "lines neither delivered nor counted", "", float(lost), 0))
-    value, note = None, report.skipped.get(CONCURRENTLY, "")
+    note = report.skipped.get(CONCURRENTLY, "round by round")
+    quotient: tuple[float, ...] = ()
     if CONCURRENTLY in stayed:
-        quotient = ratios([one.rate for one in stayed[SIDECAR]], [one.rate for one in stayed[CONCURRENTLY]])
-        row = Row(BENCH, f"sidecar / {CONCURRENTLY}", SIDECAR, "×", quotient, "round by round")
-        report.rows.append(row)
-        value = row.median
-    report.checks.append(Check(BENCH, f"payload, against {CONCURRENTLY}", "×", value, 2.0, at_least=True, note=note))
+        quotient = ratios(*([one.rate for one in stayed[name]] for name in (SIDECAR, CONCURRENTLY)))
+    goals = (Goal(2.0, at_least=True),)
+    report.rows.append(Row(BENCH, f"sidecar / {CONCURRENTLY}", SIDECAR, "×", quotient, note, goals))
+    for what, taken in (("lines missing", stayed), ("lines missing after an exit at once", left)):
+        for name, passes in taken.items():
+            report.rows.append(Row(BENCH, what, name, "", tuple(float(one.gaps) for one in passes)))
+    lost = tuple(float(one.lost) for one in (*stayed[SIDECAR], *left[SIDECAR]))
+    report.rows.append(Row(BENCH, "lines neither delivered nor counted", SIDECAR, "", lost, "", (Goal(0),), worst=True))

@@ -1,4 +1,4 @@
-"""Numbers, what they are held against, and how both are shown: one table, and the same as JSON."""
+"""Numbers, what they are held against, and how both are shown: a table for each bench, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import psutil
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Goal = Literal["bar", "better"]
-Verdict = Literal["pass", "miss", "not taken"]
+
+@dataclass(frozen=True)
+class Goal:
+    """One of the design's numbers: a bar, which must hold, or what we would like (``better``)."""
+
+    limit: float
+    better: bool = False
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether ``value`` is on the right side."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'better' if self.better else 'bar'} {'≥' if self.at_least else '≤'} {_number(self.limit)}"
 
 
 @dataclass(frozen=True)
@@ -32,74 +46,44 @@ class Row:
     unit: str
     values: tuple[float, ...]
     note: str = ""
+    goals: tuple[Goal, ...] = ()
+    worst: bool = False
+    """Whether the goals must hold in every round, as for survivors; else they are about the median."""
 
     @property
     def median(self) -> float | None:
         """The middle of the rounds, or None when there was none."""
         return statistics.median(self.values) if self.values else None
 
-
-@dataclass(frozen=True)
-class Check:
-    """One of the design's numbers: ``value`` in ``unit`` held against ``limit``, from above or from below.
-
-    ``bar`` must hold; ``better`` is what we would like. A value of None was not to be had, as ``note`` tells.
-    """
-
-    bench: str
-    what: str
-    unit: str
-    value: float | None
-    limit: float
-    goal: Goal = "bar"
-    at_least: bool = False
-    note: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """How it went."""
-        if self.value is None:
-            return "not taken"
-        return "pass" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "miss"
-
-    @property
-    def target(self) -> str:
-        """The limit as the design writes it."""
-        sign = "≥" if self.at_least else "≤"
-        return f"{sign} {_number(self.limit)} {self.unit}".rstrip()
+    def verdicts(self) -> list[tuple[Goal, str]]:
+        """Each goal with how it went: met, missed, or not taken."""
+        value = max(self.values, default=None) if self.worst else self.median
+        if value is None:
+            return [(goal, "not taken") for goal in self.goals]
+        return [(goal, "met" if goal.met(value) else "missed") for goal in self.goals]
 
 
 @dataclass
 class Report:
     """All that a run found."""
 
+    machine: dict[str, object]
     rows: list[Row] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """What was left out, and why."""
-    machine: dict[str, object] = field(default_factory=dict)
 
-    def row(self, bench: str, what: str, contender: str) -> Row | None:
-        """The row of one quantity of one contender, where it was taken."""
-        found = (row for row in self.rows if (row.bench, row.what, row.contender) == (bench, what, contender))
-        return next(found, None)
-
-    def missed(self) -> list[Check]:
-        """The bars that do not hold."""
-        return [check for check in self.checks if check.goal == "bar" and check.verdict == "miss"]
+    def missed_a_bar(self) -> bool:
+        """Whether something that must hold does not."""
+        return any((goal.better, how) == (False, "missed") for row in self.rows for goal, how in row.verdicts())
 
     def as_json(self) -> str:
         """Everything, with the medians and the verdicts."""
-        return json.dumps(
-            {
-                "machine": self.machine,
-                "rows": [{**asdict(row), "median": row.median} for row in self.rows],
-                "checks": [{**asdict(check), "verdict": check.verdict} for check in self.checks],
-                "skipped": self.skipped,
-            },
-            indent=1,
-            ensure_ascii=False,
-        )
+        rows = [
+            {**asdict(row), "median": row.median, "verdicts": [f"{goal}: {how}" for goal, how in row.verdicts()]}
+            for row in self.rows
+        ]
+        report = {"machine": self.machine, "rows": rows, "skipped": self.skipped}
+        return json.dumps(report, indent=1, ensure_ascii=False)
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
@@ -132,62 +116,47 @@ def _first_line(argv: Sequence[str]) -> str:
     return next(iter((done.stdout + done.stderr).splitlines()), "unknown")
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    if value == int(value):
-        return str(int(value))
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-_STYLES: dict[Verdict, str] = {"pass": "bold green", "miss": "bold red", "not taken": "dim"}
+def _number(value: float) -> str:
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
 
 
 def show(report: Report, console: Console) -> None:
-    """Print what was measured, then how it stands against the design."""
-    told = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    console.print(Text(told, style="dim"))
-    numbers = Table(title="Measured", title_justify="left")
-    numbers.add_column("bench")
-    numbers.add_column("what")
-    numbers.add_column("contender")
-    for name in ("median", "min", "max", "rounds"):
-        numbers.add_column(name, justify="right", no_wrap=True)
-    numbers.add_column("unit")
-    numbers.add_column("note")
-    before: tuple[str, str] | None = None
-    for row in report.rows:
-        same = before == (row.bench, row.what)
-        if before is not None and not same:
-            numbers.add_section()
-        before = (row.bench, row.what)
-        numbers.add_row(
-            "" if same else row.bench,
-            "" if same else row.what,
-            Text(row.contender, style="bold" if row.contender == "sidecar" else ""),
-            _number(row.median),
-            _number(min(row.values, default=None)),
-            _number(max(row.values, default=None)),
-            str(len(row.values)),
-            row.unit,
-            row.note,
-        )
-    console.print(numbers)
-    verdicts = Table(title="Against the design's numbers", title_justify="left")
-    for name in ("bench", "what"):
-        verdicts.add_column(name)
-    verdicts.add_column("value", justify="right", no_wrap=True)
-    verdicts.add_column("wanted", no_wrap=True)
-    verdicts.add_column("goal")
-    verdicts.add_column("verdict", no_wrap=True)
-    verdicts.add_column("note")
-    for check in report.checks:
-        value = f"{_number(check.value)} {check.unit}".rstrip()
-        verdict = Text(check.verdict, style=_STYLES[check.verdict])
-        verdicts.add_row(check.bench, check.what, value, check.target, check.goal, verdict, check.note)
-    console.print(verdicts)
+    """Print a table for each bench, then what was left out."""
+    console.print(Text(", ".join(f"{name} {value}" for name, value in report.machine.items()), style="dim"))
+    for bench, rows in groupby(report.rows, key=lambda row: row.bench):
+        console.print(_table(bench, list(rows)))
     for name, reason in report.skipped.items():
         console.print(Text(f"skipped: {name}: {reason}", style="yellow"))
+
+
+def _table(bench: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=bench, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("what")
+    table.add_column("contender", no_wrap=True)
+    for name in ("median", "min – max", "rounds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("wanted", no_wrap=True)
+    table.add_column("note")
+    before = ""
+    for row in rows:
+        wanted = Text()
+        for goal, how in row.verdicts():
+            style = {"met": "green", "missed": "yellow" if goal.better else "bold red"}.get(how, "dim")
+            wanted.append(f"{goal}: {how}\n", style)
+        wanted.rstrip()
+        table.add_row(
+            "" if row.what == before else row.what,
+            Text(row.contender, style="bold" if row.contender == "sidecar" else ""),
+            "–" if row.median is None else f"{_number(row.median)} {row.unit}",
+            f"{_number(min(row.values))} – {_number(max(row.values))}" if row.values else "–",
+            str(len(row.values)),
+            wanted,
+            row.note,
+        )
+        before = row.what
+    return table
 
 
 def keep(report: Report, path: Path) -> None:

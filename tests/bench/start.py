@@ -24,7 +24,7 @@ def _ours(pen: Pen) -> float:
         answered, _ = sidecar.await_message(answer(1), time.perf_counter() + ANSWER_SECONDS)
         return (answered - sidecar.launched) * 1e3
     finally:
-        pen.empty(sidecar.process)
+        pen.let_go(sidecar.process)
 
 
 def _python(pen: Pen) -> float:
@@ -42,16 +42,16 @@ def _python(pen: Pen) -> float:
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
     """Take ``rounds`` rounds of both, after one that only warms the caches."""
-    ours: list[float] = []
-    python: list[float] = []
+    measures = {SIDECAR: _ours, PYTHON: _python}
+    taken: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(rounds + 1):
-        pair = _ours(pen), _python(pen)
-        if turn:
-            ours.append(pair[0])
-            python.append(pair[1])
+        for name in contenders.in_turn(measures, turn):
+            value = measures[name](pen)
+            if turn:
+                taken[name].append(value)
     what = "launch → answer to initialize"
     report.rows += [
-        Row(BENCH, what, SIDECAR, "ms", tuple(ours), "from source; the design's bar is for the frozen sidecar"),
-        Row(BENCH, what, PYTHON, "ms", tuple(python), "to its first line"),
-        Row(BENCH, f"sidecar / {PYTHON}", SIDECAR, "×", ratios(ours, python), "round by round"),
+        Row(BENCH, what, SIDECAR, "ms", tuple(taken[SIDECAR]), "from source; the design's bar is for the frozen one"),
+        Row(BENCH, what, PYTHON, "ms", tuple(taken[PYTHON]), "to its first line"),
+        Row(BENCH, f"sidecar / {PYTHON}", SIDECAR, "×", ratios(taken[SIDECAR], taken[PYTHON]), "round by round"),
     ]
