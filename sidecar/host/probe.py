@@ -32,7 +32,9 @@ HEAD_BYTES = 4096
 VITE_ACCEPT = "text/x-vite-ping"
 VITE_STATUS = 204
 """What Vite, and hardly anything else, answers to that Accept header, on any path."""
+VITE_CLIENT = "/@vite/client"
 
+_FOUND = 200
 _SERVER_FAULT = 500
 
 _OUR_FAULT = {
@@ -116,41 +118,57 @@ def _reachable(endpoint: Endpoint) -> str:
 
 
 def _ask(probe: Ready | ViteService, address: str, endpoint: Endpoint, timeout_s: float) -> tuple[Verdict, str]:
-    with socket.create_connection((address, endpoint.port), timeout=timeout_s) as sock:
-        if sock.getsockname() == sock.getpeername():
-            # connecting to a port of the ephemeral range that nobody has can meet itself (TCP simultaneous open)
-            return "down", "nobody listens"
-        match probe:
-            case ViteService():
-                status = _status(sock, endpoint, "/", VITE_ACCEPT, timeout_s)
-                return ("ok" if status == VITE_STATUS else "down"), f"the answer's status is {status}, Vite's is 204"
-            case HttpReady(path=path, status=wanted):
-                status = _status(sock, endpoint, path, "*/*", timeout_s)
-                good = 0 < status < _SERVER_FAULT if wanted is None else status == wanted
-                return ("ok" if good else "down"), f"the answer's status is {status or 'missing'}"
-            case TcpReady() | LogReady() | DelayReady():
-                return "ok", "the port takes connections"
-            case _ as never:
-                assert_never(never)
+    deadline = time.monotonic() + timeout_s
+    match probe:
+        case ViteService():
+            status = _status(address, endpoint, "/", VITE_ACCEPT, deadline)
+            if 0 < status < _SERVER_FAULT and status != VITE_STATUS:
+                # an old Vite knows no ping, and a plugin's middleware may answer in its stead: ask for its client
+                status = _status(address, endpoint, VITE_CLIENT, "*/*", deadline)
+                return ("ok" if status == _FOUND else "down"), f"{VITE_CLIENT} is answered with {status or 'no HTTP'}"
+            return ("ok" if status == VITE_STATUS else "down"), f"the answer's status is {status or 'missing'}"
+        case HttpReady(path=path, status=wanted):
+            status = _status(address, endpoint, path, "*/*", deadline)
+            good = 0 < status < _SERVER_FAULT if wanted is None else status == wanted
+            return ("ok" if good else "down"), f"the answer's status is {status or 'missing'}"
+        case TcpReady() | LogReady() | DelayReady():
+            _connect(address, endpoint, deadline).close()
+            return "ok", "the port takes connections"
+        case _ as never:
+            assert_never(never)
 
 
-def _status(sock: socket.socket, endpoint: Endpoint, path: str, accept: str, timeout_s: float) -> int:
-    """The status of a GET, or 0 if what comes is no HTTP."""
+def _connect(address: str, endpoint: Endpoint, deadline: float) -> socket.socket:
+    """A connection. Raises ``OSError``."""
+    sock = socket.create_connection((address, endpoint.port), timeout=_left(deadline))
+    if sock.getsockname() == sock.getpeername():
+        # connecting to a port of the ephemeral range that nobody has can meet itself (TCP simultaneous open)
+        sock.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
+    return sock
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _status(address: str, endpoint: Endpoint, path: str, accept: str, deadline: float) -> int:
+    """The status of a GET, or 0 if what comes is no HTTP. Raises ``OSError``."""
     host = url_of(endpoint.host, endpoint.port).removeprefix("http://").rstrip("/")
     target = path.encode("utf-8", "surrogateescape").decode("latin-1")
     request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-    sock.sendall(request.encode("latin-1"))
-    deadline = time.monotonic() + timeout_s
     head = b""
-    while b"\r\n" not in head and len(head) < HEAD_BYTES:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        sock.settimeout(left)
-        data = sock.recv(HEAD_BYTES)
-        if not data:
-            break
-        head += data
+    with _connect(address, endpoint, deadline) as sock:
+        sock.sendall(request.encode("latin-1"))
+        while b"\r\n" not in head and len(head) < HEAD_BYTES:
+            sock.settimeout(_left(deadline))
+            data = sock.recv(HEAD_BYTES)
+            if not data:
+                break
+            head += data
     version, _, rest = head.partition(b" ")
     digits = rest[:3]
     return int(digits) if version.startswith(b"HTTP/1.") and digits.isdigit() else 0

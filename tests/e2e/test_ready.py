@@ -94,6 +94,17 @@ def test_another_programs_204_on_the_port_is_never_ready(launch: Launch, tmp_pat
     assert sidecar.notes("service/ready") == []
 
 
+def test_a_Vite_that_does_not_answer_the_ping_is_known_by_its_client(launch: Launch, tmp_path: Path) -> None:
+    deaf = """server.middlewares.use((request, response, next) => {
+        if (request.headers.accept !== "text/x-vite-ping") return next();
+        response.statusCode = 404;
+        response.end();
+    });"""
+    project = copy_example(tmp_path / "project", plugin(deaf))
+    ready = launch({"web": vite(project)}).start()
+    assert fetch(ready["url"])[0] == 200
+
+
 def test_a_slow_start_is_still_ready(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project", plugin("await wait(2000);"))
     ready = launch({"web": vite(project)}).start()
