@@ -13,7 +13,18 @@ from msgspec import UNSET
 
 from sidecar.errors import SupersededError
 from sidecar.wire.framing import MAX_LINE_BYTES
-from sidecar.wire.messages import METHODS, Initialize, Logs, ServiceLog, Shutdown, ShutdownResult, Start, Status
+from sidecar.wire.messages import (
+    METHODS,
+    Holder,
+    Initialize,
+    Logs,
+    PortChanged,
+    ServiceLog,
+    Shutdown,
+    ShutdownResult,
+    Start,
+    Status,
+)
 from sidecar.wire.session import Received, Session, failure, notification
 from tests.wire.lines import GOOD, everything, fault_of, line_of, only
 
@@ -117,6 +128,36 @@ def test_a_request_that_was_refused_leaves_its_id_free() -> None:
     assert isinstance(good, Received)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "one"),
+    [
+        ("1", "1.0", True),
+        ("0", "-0.0", True),
+        ("100", "1e2", True),
+        ("1", '"1"', False),
+        ("1", "1.5", False),
+        ("1", "2", False),
+    ],
+)
+def test_ids_that_are_one_number_are_one_id(first: str, second: str, one: bool) -> None:
+    session = Session()
+    raw = '{{"jsonrpc":"2.0","method":"status","id":{}}}\n'
+    found = everything(session, (raw.format(first) + raw.format(second)).encode())
+    assert isinstance(found[1], bytes) is one
+
+
+@pytest.mark.parametrize("call", ["-0.0", "1e308", "5e-324", "9" * 400, "9" * 4_300, "-" + "9" * 4_299])
+def test_a_number_at_the_edge_is_an_id_like_any_other(call: str) -> None:
+    session = Session()
+    raw = f'{{"jsonrpc":"2.0","method":"status","id":{call}}}\n'.encode()
+    first, second = session.receive(raw * 2)
+    assert isinstance(first, Received)
+    assert isinstance(second, bytes)
+    assert f'"id":{call},'.encode() in second
+    assert f'"id":{call},'.encode() in session.succeed(first.id, ShutdownResult(()))  # type: ignore[arg-type]
+    assert isinstance(next(session.receive(raw)), Received), "it is free again"
+
+
 # ── bad lines ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -158,6 +199,44 @@ NOT_JSON = {
 @pytest.mark.parametrize("name", NOT_JSON)
 def test_what_is_no_json_is_a_parse_error_without_an_id(name: str) -> None:
     assert fault_of(NOT_JSON[name]) == (None, -32700, None)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"services": {"SURROGATE": {"type": "vite"}}},
+        {"services": {"web": {"type": "vite", "root": "SURROGATE"}}},
+        {"services": {"web": {"type": "vite", "env": {"A": "SURROGATE"}}}},
+        {"services": {"web": {"type": "vite", "env": {"SURROGATE": "a"}}}},
+        {"services": {"web": {"type": "command", "command": ["SURROGATE"]}}},
+        {"service": "SURROGATE"},
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("surrogate", [r"\ud800", r"\udfff", r"\udc80", r"\ud800x", r"\ud800\ud800"])
+def test_half_a_character_gets_no_further_than_the_parser(params: dict[str, Any], surrogate: str) -> None:
+    text = line_of("initialize", id=1, params={"protocolVersion": 1, **params}).strip().decode()
+    assert fault_of(text.replace("SURROGATE", surrogate).encode()) == (None, -32700, None)
+
+
+@pytest.mark.parametrize("depth", range(850, 1_050, 10))
+def test_at_the_edge_of_what_can_be_nested_a_line_is_taken_or_refused(depth: int) -> None:
+    for text in (
+        b"[" * depth + b"]" * depth,
+        b'{"jsonrpc":"2.0","id":1,"method":"status","params":' + b"[" * depth + b"]" * depth + b"}",
+        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1,"services":{"web":'
+        + b'{"type":' * depth + b"1" + b"}" * depth + b"}}}",
+    ):  # fmt: skip
+        found = only(text + b"\n")
+        assert isinstance(found, Received) or found["error"]["code"] in (-32700, -32600, -32602)
+
+
+@pytest.mark.parametrize("name", [name for name, text in NOT_JSON.items() if len(text) < 200])
+def test_byte_by_byte_a_bad_line_gives_the_same(name: str) -> None:
+    data = NOT_JSON[name] + b"\n" + GOOD
+    session = Session()
+    found = [each for byte in data for each in session.receive(bytes([byte]))]
+    assert found == everything(Session(), data)
 
 
 NO_REQUESTS: dict[bytes, tuple[Any, str]] = {
@@ -250,8 +329,25 @@ def test_the_size_of_an_overlong_line_and_the_place_of_a_broken_byte_are_told() 
     assert "byte 0xff at offset 2" in error["message"]
 
 
-def test_only_the_beginning_of_a_bad_line_is_quoted() -> None:
-    assert len(only(b"{" + b"x" * 100_000 + b"\n")["error"]["message"]) < 400
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{" + b"x" * 100_000 + b"\n",
+        line_of("x" * 100_000, id=1),
+        line_of("\0" * 100_000, id=1),
+        line_of("start", id=1, params={"service": "web", "x" * 100_000: 1}),
+        line_of(id=1, jsonrpc="x" * 100_000),
+    ],
+    ids=["no json", "a method", "a method to be escaped", "a field", "a version"],
+)
+def test_only_the_beginning_of_what_is_wrong_is_quoted(line: bytes) -> None:
+    assert len(only(line)["error"]["message"]) < 500
+
+
+@pytest.mark.parametrize("name", ["x - at `$.service`", "x` - at `$.service", "`key` in `$.service`"])
+def test_a_place_is_never_read_out_of_what_the_client_wrote(name: str) -> None:
+    assert fault_of(line_of("start", id=1, params={"service": "web", name: 1}).strip()) == (1, -32602, "$.params")
+    assert fault_of(line_of(id=1, jsonrpc=name).strip()) == (1, -32600, "$.jsonrpc")
 
 
 # ── what we send ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -283,3 +379,20 @@ def test_a_failure_carries_its_stable_name_beside_its_data() -> None:
         "message": "was stopped",
         "data": {"kind": "Superseded", "service": "web"},
     }
+
+
+def test_what_other_programs_call_themselves_cannot_break_a_line() -> None:
+    """A command line, a user's name or a path is bytes; Python carries what is no UTF-8 in them as half characters."""
+    holder = Holder(1, b"caf\xe9 \xff".decode("utf-8", "surrogateescape"), "ada")
+    told = json.loads(notification(PortChanged("web", origin=5173, to=5174, holder=holder)))
+    assert told["params"] == {
+        "service": "web",
+        "from": 5173,
+        "to": 5174,
+        "holder": {"pid": 1, "command": "caf\ufffd \ufffd", "user": "ada"},
+    }
+    error = SupersededError("in /tmp/\udcff", lines=["\udcff", {"\udcff": [1, None]}])
+    answer = json.loads(Session().fail("\U0001f600", failure(error)))
+    assert answer["id"] == "\U0001f600"
+    assert answer["error"]["message"] == "in /tmp/\ufffd"
+    assert answer["error"]["data"]["lines"] == ["\ufffd", {"\ufffd": [1, None]}]
