@@ -14,6 +14,8 @@ from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.host.lifeline import Lifeline
 
 EXIT_UNSUPPORTED = 69
@@ -43,6 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     options.program = words_of_program
     if "--" in words and (options.command != "dev" or not words_of_program):
         parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
+    if options.command == "dev" and words_of_program and (options.port or options.host):
+        from sidecar.console.program import uses_port
+
+        if not uses_port(words_of_program):
+            parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
     command = options.command or ("help" if sys.stdin.isatty() else "stdio")
     if command == "stdio":
@@ -76,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     _common(dev)
     dev.add_argument("root", nargs="?", default=None, metavar="ROOT", help="the Vite project (default: this folder)")
     dev.add_argument("--port", type=_port, default=None, help="the preferred port")
-    dev.add_argument("--host", default=None, help="the address to listen on (default: 127.0.0.1)")
+    dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
 
@@ -118,6 +125,12 @@ def _port(text: str) -> int:
     return port
 
 
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text is no address")
+    return text
+
+
 def _stdio(options: argparse.Namespace) -> int:
     lifeline = _split(options)
     if isinstance(lifeline, int):
@@ -129,29 +142,43 @@ def _stdio(options: argparse.Namespace) -> int:
 
 
 def _dev(options: argparse.Namespace) -> int:
-    lifeline = _split(options)
+    if sys.platform != "linux":
+        return _unsupported()
+    from sidecar.console.opener import fork_opener
+    from sidecar.console.terminal import find_terminal, ignore_quit
+
+    terminal = None if options.json else find_terminal()
+    opener = fork_opener() if terminal is not None or options.open else None
+    ignore_quit()
+    if terminal is not None:
+        terminal.postpone_suspend()
+    lifeline = _split(options, None if terminal is None else terminal.give_back)
     if isinstance(lifeline, int):
         return lifeline
-    from sidecar import console
+    from sidecar.console.dev import serve
     from sidecar.runtime import leave
 
-    return leave(console.serve(lifeline, options))
+    return leave(serve(lifeline, options, terminal, opener))
 
 
-def _split(options: argparse.Namespace) -> Lifeline | int:
+def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:
     """Fork the guard; in the supervisor its lifeline, or an exit code where there is nothing to supervise for."""
     if sys.platform != "linux":
-        from sidecar.host import unsupported
-
-        say("error", unsupported().message)
-        return EXIT_UNSUPPORTED
+        return _unsupported()
     from sidecar.host import guard
 
     try:
-        return guard.split(options.parent_pid)
+        return guard.split(options.parent_pid, at_end)
     except ProcessLookupError:
         say("error", "the process to watch (the app) is dead already; there is nothing to do")
         return guard.EXIT_APP_GONE
+
+
+def _unsupported() -> int:
+    from sidecar.host import unsupported
+
+    say("error", unsupported().message)
+    return EXIT_UNSUPPORTED
 
 
 def _schema() -> int:

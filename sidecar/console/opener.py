@@ -7,10 +7,11 @@ adopts orphans. It waits on a pipe for URLs; the pipe's end, which is the death 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
-assert sys.platform != "win32"  # noqa: S101  for mypy: what follows exists on POSIX only
+assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
 
 class Opener:
@@ -52,14 +53,28 @@ def fork_opener() -> Opener:
 
 
 def _serve(fd: int) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a launcher
+    os.environ.pop("TERM", None)  # without it webbrowser does not offer browsers that need a terminal
     rest = b""
     while data := os.read(fd, 4096):
         *urls, rest = (rest + data).split(b"\n")
         for url in urls:
-            import webbrowser  # noqa: PLC0415  slow to import, and seldom needed
-
-            try:
-                webbrowser.open(url.decode())
-            except Exception:  # noqa: BLE001, S110  whatever a browser's launcher does, the next URL may work
-                pass
+            _launch(url.decode())
     os._exit(0)
+
+
+def _launch(url: str) -> None:
+    """In a process of its own: some browsers' launchers return only when the page is closed."""
+    try:
+        child = os.fork()
+    except OSError:
+        return  # EAGAIN: no process to spare; the next key press may have one
+    if child:
+        return
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        import webbrowser  # slow to import, and seldom needed
+
+        webbrowser.open(url)
+    finally:
+        os._exit(0)  # whatever a launcher did, this copy of us must not go on

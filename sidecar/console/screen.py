@@ -1,4 +1,4 @@
-"""The one writer of the terminal (or pipe): output above, a status line below; bounded, so that it never blocks the loop.
+"""The one writer of the terminal (or pipe): output above, a status line below. It is bounded and never blocks the loop.
 
 The status line is always the last line, and the cursor always stands at its begin: whatever a resize made of it is
 below the cursor, and erasing from there takes exactly that away.
@@ -10,7 +10,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
+from sidecar.console.look import Look
+from sidecar.console.words import WARN, Line
 from sidecar.host.fds import wait_writable
 from sidecar.wire.messages import ServiceLog
 
@@ -20,74 +24,72 @@ LOG_BYTES_WAITING = 1 << 20
 BATCH_BYTES = 1 << 16
 """So much is written at once: the status line comes back in between."""
 
-IDLE_S = 1.0
-"""Between two looks at the status line when nothing happens."""
-
-BUSY_S = 0.1
-"""The same while something turns: only at the start and at the end of a run."""
-
 ERASE = "\r\x1b[J"
 CLEAR = "\r\x1b[H\x1b[2J"
 
 
-class Bar:
-    """What the screen needs for a status line."""
+Item = Line | str
+"""A line of ours, or text that is written as it is."""
 
-    def text(self) -> str:
+
+class Bar(Protocol):
+    """What the screen needs for a status line. Called in the writer's thread."""
+
+    def text(self, look: Look) -> str:
         """The line as it is now, shorter than the terminal is wide; empty for none."""
-        return ""
+        ...
 
-    def turns(self) -> bool:
-        """Whether it has to be drawn often."""
-        return False
+    def pace(self) -> float:
+        """In how many seconds it has to be drawn again, if nothing happens."""
+        ...
 
     def allowed(self) -> bool:
         """Whether the terminal is ours to draw on."""
-        return True
+        ...
 
 
 class Screen:
-    """Takes text from any thread; ``run`` writes it."""
+    """Takes lines from any thread; ``run`` writes them."""
 
-    def __init__(self, fd: int, format_log: Callable[[ServiceLog], str], bar: Bar | None, encoding: str) -> None:
-        """Write to ``fd``. ``format_log`` is called in the writer's thread; without ``bar`` there is no status line."""
+    def __init__(self, fd: int, load: Callable[[], Look], bar: Bar | None, encoding: str) -> None:
+        """Write to ``fd``. ``load`` is called once, in the writer's thread; only a rich look draws the ``bar``."""
         self._fd = fd
-        self._format_log = format_log
+        self._load = load
         self._bar = bar
         self._encoding = encoding
         self._changed = threading.Condition()
-        self._queue: deque[str | list[ServiceLog]] = deque()
-        """A log is in a list of its own, which is emptied when it is dropped."""
-        self._logs: deque[tuple[list[ServiceLog], int]] = deque()
+        self._count = 0
+        """Of all that was put: the two queues are written as one, in this order."""
+        self._lines: deque[tuple[int, Item]] = deque()
+        self._logs: deque[tuple[int, ServiceLog]] = deque()
         self._log_bytes = 0
         self._dropped = 0
         self._stale = bar is not None
         self._hidden = False
-        self._writing = False
+        self._writing = True
+        """Also before the first look at the queue: what is put until then is on its way."""
         self._drawn = ""
         self._broken = False
 
-    def put(self, text: str) -> None:
-        """Add text of ours, whole lines; it is never dropped."""
+    def put(self, *items: Item) -> None:
+        """Add lines of ours (or text that is written as it is); they are never dropped."""
         with self._changed:
             if not self._broken:
-                self._queue.append(text)
+                for item in items:
+                    self._count += 1
+                    self._lines.append((self._count, item))
                 self._changed.notify_all()
 
     def put_log(self, message: ServiceLog) -> None:
         """Add output; drop the oldest if too much waits."""
-        size = sum(map(len, message.lines)) + len(message.lines)
         with self._changed:
             if self._broken:
                 return
-            cell = [message]
-            self._queue.append(cell)
-            self._logs.append((cell, size))
-            self._log_bytes += size
+            self._count += 1
+            self._logs.append((self._count, message))
+            self._log_bytes += _size(message)
             while self._log_bytes > LOG_BYTES_WAITING and len(self._logs) > 1:
-                old, freed = self._logs.popleft()
-                self._log_bytes -= freed
-                self._dropped += len(old.pop().lines)
+                self._dropped += len(self._take_log().lines)
             self._changed.notify_all()
 
     def refresh(self) -> None:
@@ -102,7 +104,7 @@ class Screen:
             self._hidden = True
             self._stale = self._bar is not None
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._broken or not (self._queue or self._stale or self._writing), timeout_s)
+            self._changed.wait_for(lambda: self._broken or not (self._waits() or self._writing), timeout_s)
 
     def show(self) -> None:
         """The end of ``hide``."""
@@ -112,52 +114,61 @@ class Screen:
 
     def run(self) -> None:
         """The writer thread's body; it ends when nobody reads any more."""
+        look = self._load()
+        if not look.rich:
+            with self._changed:
+                self._bar = None
+                self._stale = False
         while True:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._queue or self._stale, self._pace())
+                self._changed.wait_for(self._waits, self._pace())
                 self._stale = False
                 batch = self._take_batch()
                 self._writing = True
-            if not self._write(self._compose(batch).encode(self._encoding, "replace")):
+            if not self._write(self._compose(look, batch).encode(self._encoding, "replace")):
                 break
         with self._changed:
             self._broken = True
             self._writing = False
-            self._queue.clear()
+            self._lines.clear()
             self._logs.clear()
             self._changed.notify_all()
 
-    def _pace(self) -> float | None:
-        if self._bar is None or self._hidden:
-            return None
-        return BUSY_S if self._bar.turns() and self._bar.allowed() else IDLE_S
+    def _waits(self) -> bool:
+        return bool(self._lines or self._logs or self._stale)
 
-    def _take_batch(self) -> list[str | ServiceLog]:
-        batch: list[str | ServiceLog] = []
+    def _pace(self) -> float | None:
+        return None if self._bar is None or self._hidden else self._bar.pace()
+
+    def _take_batch(self) -> list[Item | ServiceLog]:
+        batch: list[Item | ServiceLog] = []
         if self._dropped:
-            batch.append(f"… {self._dropped} lines were dropped here: they came faster than they could be shown\n")
+            told = f"{self._dropped} lines were dropped here: they came faster than they could be shown"
+            batch.append(((told, WARN),))
             self._dropped = 0
-        size = 0
-        while self._queue and size < BATCH_BYTES:
-            item = self._queue.popleft()
-            if isinstance(item, str):
-                batch.append(item)
-                size += len(item)
-            elif item:
-                _, freed = self._logs.popleft()
-                self._log_bytes -= freed
-                batch.append(item[0])
-                size += freed
+        taken = 0
+        while (self._lines or self._logs) and taken < BATCH_BYTES:
+            if self._logs and (not self._lines or self._logs[0][0] < self._lines[0][0]):
+                log = self._take_log()
+                taken += _size(log)
+                batch.append(log)
+            else:
+                batch.append(self._lines.popleft()[1])
         return batch
 
-    def _compose(self, batch: list[str | ServiceLog]) -> str:
-        text = "".join(item if isinstance(item, str) else self._format_log(item) for item in batch)
+    def _take_log(self) -> ServiceLog:
+        _, log = self._logs.popleft()
+        self._log_bytes -= _size(log)
+        return log
+
+    def _compose(self, look: Look, batch: list[Item | ServiceLog]) -> str:
+        text = "".join(map(partial(_format, look), batch))
         if self._bar is None:
             return text
         ours = self._bar.allowed()
-        line = self._bar.text() if ours and not self._hidden else ""
+        line = self._bar.text(look) if ours and not self._hidden else ""
         erase = ERASE if self._drawn and ours else ""  # in the background the shell's prompt stands there by now
         self._drawn = line
         if text or not line:
@@ -174,3 +185,13 @@ class Screen:
             except OSError:
                 return False  # EIO: the terminal is gone; EPIPE: the reader is; EBADF: stdout was never there
         return True
+
+
+def _format(look: Look, item: Item | ServiceLog) -> str:
+    if isinstance(item, str):
+        return item
+    return look.log(item) if isinstance(item, ServiceLog) else look.ours(item)
+
+
+def _size(log: ServiceLog) -> int:
+    return sum(map(len, log.lines)) + len(log.lines)

@@ -17,12 +17,19 @@ import sys
 import time
 from collections.abc import Callable
 
-assert sys.platform != "win32"  # noqa: S101  for mypy: what follows exists on POSIX only
+assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
-import termios  # noqa: E402  as above
+import termios  # as above
 
 KEY_BYTES = 64
-"""A key is one byte, or an escape sequence; more at once is a paste."""
+"""A key is one byte, or an escape sequence."""
+
+PASTE_BYTES = 8
+"""More than this at once was not typed."""
+
+HANGUP_S = 1.0
+"""When the terminal goes away, the kernel's SIGHUP says so too, unless it is not our controlling terminal. It gets this
+start, so that the one event does not look like two."""
 
 BACKGROUND_S = 1.0
 """While another program reads the terminal's keys, so often we look whether it is ours again: no notice tells."""
@@ -33,12 +40,14 @@ _LFLAG, _CC = 3, 6
 class Terminal:
     """The terminal that keys come from, and the modes that it had before us."""
 
-    __slots__ = ("_saved", "fd")
+    __slots__ = ("_saved", "fd", "suspends")
 
     def __init__(self, fd: int) -> None:
         """Keep the modes of ``fd``. Raises ``termios.error`` if it is none."""
         self.fd = fd
         self._saved = termios.tcgetattr(fd)
+        self.suspends = False
+        """Whether Ctrl-Z is left to the supervisor."""
 
     def take(self) -> None:
         """Keys come one by one, unseen, if the terminal is ours now."""
@@ -51,6 +60,16 @@ class Terminal:
     def give_back(self) -> None:
         """The modes from before us, if the terminal is ours now (else the shell has its own in force)."""
         self._set(self._saved)
+
+    def postpone_suspend(self) -> None:
+        """Ignore Ctrl-Z, in this process and those it forks.
+
+        The supervisor then takes it, and stops all of us once the terminal is in order. If the guard, which is the
+        shell's child, stopped first, the shell would have the terminal with our modes.
+        """
+        if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:  # else nobody here does job control
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+            self.suspends = True
 
     def _set(self, modes: termios._AttrReturn) -> None:
         if not in_foreground(self.fd):
@@ -66,8 +85,17 @@ class Terminal:
 
 
 def find_terminal() -> Terminal | None:
-    """The terminal on stdin, if it is one."""
-    return Terminal(os.dup(0)) if os.isatty(0) else None
+    """The terminal on stdin, if there is one on stdout, too."""
+    return Terminal(os.dup(0)) if os.isatty(0) and os.isatty(1) else None
+
+
+def ignore_quit() -> None:
+    r"""Ignore Ctrl-\, in this process and those it forks.
+
+    It goes to the guard and the supervisor in the same instant, and nobody would be left to end the tree. The
+    supervisor takes it instead.
+    """
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 
 
 def in_foreground(fd: int) -> bool:
@@ -78,6 +106,32 @@ def in_foreground(fd: int) -> bool:
         return True  # ENOTTY: not our controlling terminal, so no job control; EIO: gone, which a write will tell
 
 
+def stop_job() -> None:
+    """Stop the whole process group, as Ctrl-Z does; returns when it is continued.
+
+    Does nothing where no shell would ever continue it: then the group is what POSIX calls orphaned.
+    """
+    if sys.platform == "linux" and _has_shell():
+        os.killpg(os.getpgrp(), signal.SIGSTOP)
+
+
+if sys.platform == "linux":
+    from sidecar.host.tree import read_process
+
+    def _has_shell() -> bool:
+        """Whether the first process above us that is not of our group is of our session."""
+        group, pid = os.getpgrp(), os.getpid()
+        try:
+            while os.getpgid(pid) == group:
+                process = read_process(pid)
+                if process is None or process.ppid == 0:
+                    return False  # the top of a pid namespace
+                pid = process.ppid
+            return os.getsid(pid) == os.getsid(0)
+        except ProcessLookupError:
+            return False  # it went since the look: an orphaned group
+
+
 def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable[[], None]) -> None:
     """A thread's body: keys to ``pressed``, and ``gone`` once if the terminal goes away."""
     # a read from the background then gives EIO instead of stopping the whole process
@@ -86,16 +140,18 @@ def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable
     poll.register(terminal.fd, select.POLLIN)
     while True:
         events = poll.poll()[0][1]
-        if not in_foreground(terminal.fd):
+        hung_up = events & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
+        if not hung_up and not in_foreground(terminal.fd):
             time.sleep(BACKGROUND_S)
             continue
         try:
             data = os.read(terminal.fd, KEY_BYTES)
         except OSError:
             data = b""  # EIO: gone, or the shell took it in this instant; EAGAIN: somebody else read the key
-        if not data and events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+        if not data and hung_up:
+            time.sleep(HANGUP_S)
             gone()
             return
-        if not data.startswith(b"\x1b"):  # arrows and function keys mean nothing here
+        if len(data) <= PASTE_BYTES and not data.startswith(b"\x1b"):  # arrows and function keys mean nothing here
             for key in data.decode("ascii", "ignore"):
                 pressed(key)

@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
@@ -62,9 +63,10 @@ def watch_app(parent_pid: int | None) -> int | None:
     return fd
 
 
-def split(parent_pid: int | None) -> Lifeline:
+def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
+    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more.
     Raises ``ProcessLookupError`` if the app is dead already, ``OSError`` if the system has no process to spare.
     """
     app = watch_app(parent_pid)
@@ -78,18 +80,26 @@ def split(parent_pid: int | None) -> Lifeline:
         return Lifeline(guard_pid, lifeline_read, orders_write, app)
     os.close(lifeline_read)
     os.close(orders_write)
-    return Guard(child, app, lifeline_write, orders_read).watch()
+    return Guard(child, app, lifeline_write, orders_read, at_end).watch()
 
 
 class Guard:
     """The guard's single-threaded loop."""
 
-    def __init__(self, supervisor: int, app: int | None, lifeline: int, orders: int) -> None:
-        """``app`` is a pidfd; ``lifeline`` and ``orders`` are our ends of the pipes."""
+    def __init__(
+        self,
+        supervisor: int,
+        app: int | None,
+        lifeline: int,
+        orders: int,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
+        """``app`` is a pidfd; ``lifeline`` and ``orders`` are our ends of the pipes; ``at_end`` see ``split``."""
         self._supervisor = supervisor
         self._app = app
         self._lifeline = lifeline
         self._orders = orders
+        self._at_end = at_end
         self._status: int | None = None
         """The supervisor's wait status, once it is dead."""
         self._grace_s = 0.0
@@ -181,14 +191,18 @@ class Guard:
         return below([os.getpid()], all_processes())
 
     def _end(self) -> NoReturn:
-        # the supervisor first: one that is wedged, or just spawning, must not go on
         if self._group is not None:
             cgroup.kill(self._group)
+        # The supervisor last: it has seen the app's death, too, and ends the same tree. Whichever of us two is killed
+        # in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses in the end.
+        kill_until_empty(lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None])
         if self._status is None:
             os.kill(self._supervisor, signal.SIGKILL)
         for process in kill_until_empty(self._tree):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
         self._tidy_up()
+        if self._at_end is not None:
+            self._at_end()
         if self._status is None or (self._app_is_dead() and os.WIFSIGNALED(self._status)):
             os._exit(EXIT_APP_GONE)
         code = os.waitstatus_to_exitcode(self._status)

@@ -1,0 +1,156 @@
+"""``sidecar dev``: one service, supervised in this terminal (or for a pipe)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar import __version__
+from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
+from sidecar.console.front import DevFront, JsonOutput
+from sidecar.console.look import load_look
+from sidecar.console.opener import Opener
+from sidecar.console.program import uses_port
+from sidecar.console.screen import Screen
+from sidecar.console.status import StatusLine
+from sidecar.console.terminal import Terminal, read_keys
+from sidecar.console.view import Keys, PlainOutput, TerminalOutput
+from sidecar.console.words import NAME
+from sidecar.core.supervisor import Supervisor
+from sidecar.events import Event, Interrupted
+from sidecar.host.lifeline import Lifeline
+from sidecar.parent import Run, jitter
+from sidecar.pumps import Outbox, start_thread
+from sidecar.runtime import Call, Inbox, Runtime
+from sidecar.stdio import take_standard_streams
+from sidecar.wire.messages import Server
+
+EXIT_FAILED = 1
+
+KEYS_IN_FLIGHT = 16
+"""So many keys may wait for the loop; further ones are lost, as a person expects who leans on the keyboard."""
+
+NAME_LENGTH = 32
+"""A service is named after its program, which may be called anything; each line begins with the name."""
+
+
+def serve(lifeline: Lifeline, options: argparse.Namespace, terminal: Terminal | None, opener: Opener | None) -> int:
+    """Be the supervisor until the service or the person ends it; the exit code."""
+    inbox = Inbox()
+    run = Run(lifeline, inbox)
+    colour = not options.json and shows_colour()
+    service, config = choose_service(options.root, options.program, options.host, options.port, colour=colour)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
+    _on_signal(signal.SIGQUIT, inbox, _end_at_once)
+    open_page = opener.open if options.open and opener is not None else None
+    if options.json:
+        _, fd = take_standard_streams()
+        outbox = Outbox(fd)
+        start_thread("output", outbox.run)
+        front = DevFront(service, inbox, JsonOutput(outbox), open_page)
+    else:
+        front = _open_view(service, run, inbox, terminal, opener, open_page, colour=colour)
+    front.begin(config)
+    code = Runtime(core, run, front, inbox, keep_ansi=colour).run()
+    run.end()
+    return EXIT_FAILED if front.failed and code == 0 else code
+
+
+def choose_service(
+    root: str | None, program: list[str], host: str | None, port: int | None, *, colour: bool
+) -> tuple[str, Service]:
+    """The service that the command line asks for, and its name."""
+    folder = root or "."
+    env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
+    wish = PortConfig(preferred=port, host=host or "127.0.0.1")
+    if not program:
+        return "vite", ViteService(root=folder, env=env, port=wish)
+    name = Path(program[0]).name[:NAME_LENGTH]
+    listens = uses_port(program)
+    config = CommandService(
+        command=program,
+        cwd=folder,
+        env=env,
+        port=wish if listens else None,
+        ready=TcpReady() if listens else None,
+    )
+    return (name if name.isprintable() and name else "program"), config
+
+
+def shows_colour() -> bool:
+    """Whether stdout is a terminal on which colours are wanted."""
+    return shows_controls() and not os.environ.get("NO_COLOR")
+
+
+def shows_controls() -> bool:
+    """Whether stdout is a terminal that can take a line away again."""
+    return os.isatty(1) and os.environ.get("TERM") != "dumb"
+
+
+def _open_view(
+    service: str,
+    run: Run,
+    inbox: Inbox,
+    terminal: Terminal | None,
+    opener: Opener | None,
+    open_page: Callable[[str], None] | None,
+    *,
+    colour: bool,
+) -> DevFront:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no sys.stdout if it was closed at the start
+    controls = shows_controls()
+
+    def measure() -> Iterable[Event]:
+        status.remember(run.host.memory(service))
+        return ()
+
+    status = StatusLine(service, 1, lambda: inbox.put(Call(measure)), keys=terminal is not None)
+    load = partial(load_look, service, encoding, terminal=controls, colour=colour)
+    screen = Screen(1, load, status if controls else None, encoding)
+    if not os.isatty(1):
+        output = PlainOutput(screen)
+        front = DevFront(service, inbox, output, open_page)
+    else:
+        view = TerminalOutput(screen, status, terminal)
+        front = DevFront(service, inbox, view, open_page)
+        _on_signal(signal.SIGWINCH, inbox, view.resized)
+        _on_signal(signal.SIGCONT, inbox, view.resume)
+        if terminal is not None:
+            if terminal.suspends:
+                _on_signal(signal.SIGTSTP, inbox, view.suspend)
+            _listen(inbox, terminal, Keys(service, front, view, screen, status, opener))
+    screen.put((("starting ", ""), (service, NAME)))
+    start_thread("output", screen.run)
+    return front
+
+
+def _listen(inbox: Inbox, terminal: Terminal, keys: Keys) -> None:
+    room = threading.Semaphore(KEYS_IN_FLIGHT)
+
+    def press(key: str) -> Iterable[Event]:
+        room.release()
+        return keys.press(key)
+
+    def pressed(key: str) -> None:
+        if room.acquire(blocking=False):
+            inbox.put(Call(partial(press, key)))
+
+    start_thread("keys", partial(read_keys, terminal, pressed, lambda: inbox.put(Call(keys.hang_up))))
+
+
+def _on_signal(number: int, inbox: Inbox, work: Callable[[], Iterable[Event]]) -> None:
+    # the handler interrupts the loop anywhere: it only puts, which is reentrant
+    signal.signal(number, lambda *_: inbox.put(Call(work)))
+
+
+def _end_at_once() -> Iterable[Event]:
+    r"""What Ctrl-\ asks for: the second signal is the one that insists."""
+    return Interrupted(signal.SIGQUIT), Interrupted(signal.SIGQUIT)

@@ -1,0 +1,133 @@
+"""The supervisor's one client, where a person sits: asks for the service, and for the end once it is over."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from sidecar import __version__
+from sidecar.config import Service
+from sidecar.diagnostics import say
+from sidecar.errors import ShuttingDownError, SupersededError
+from sidecar.pumps import Outbox
+from sidecar.runtime import Inbox
+from sidecar.wire.messages import (
+    PROTOCOL_VERSION,
+    AnyNotification,
+    AnyRequest,
+    Client,
+    Failure,
+    Id,
+    Initialize,
+    Result,
+    ServiceLog,
+    ServiceReady,
+    ServiceState,
+    Shutdown,
+    Start,
+)
+from sidecar.wire.session import Received, notification
+
+FLUSH_S = 3.0
+"""At the end, so long may what waits take to be written (Ctrl-S may hold the terminal). All else is over by then."""
+
+MOOT = {SupersededError.code, ShuttingDownError.code}
+"""Refusals that only say that the end came first."""
+
+
+class Output(Protocol):
+    """Where it is shown."""
+
+    def show(self, message: AnyNotification) -> None:
+        """Something happened."""
+        ...
+
+    def fail(self, error: Failure) -> None:
+        """The service failed for good; nothing of it is left."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits, within a bound."""
+        ...
+
+
+class DevFront:
+    """See ``runtime.Front``."""
+
+    def __init__(self, service: str, inbox: Inbox, output: Output, open_page: Callable[[str], None] | None) -> None:
+        """``open_page`` is called with the URL when the service is ready for the first time."""
+        self._service = service
+        self._inbox = inbox
+        self._output = output
+        self._open_page = open_page
+        self._calls = itertools.count(1)
+        self.failed = False
+
+    def begin(self, config: Service) -> None:
+        """Ask for the service."""
+        services: dict[str, object] = {self._service: msgspec.to_builtins(config)}
+        self.ask(Initialize(PROTOCOL_VERSION, Client("sidecar dev", __version__), services))
+        self.ask(Start(self._service))
+
+    def ask(self, request: AnyRequest) -> None:
+        """Send a request; what comes of it comes as notifications."""
+        self._inbox.put(Received(next(self._calls), request))
+
+    def reply(self, call: Id, result: Result) -> None:
+        """See ``runtime.Front``."""
+
+    def refuse(self, call: Id, error: Failure) -> None:
+        """See ``runtime.Front``. A service that failed has said so before, in its state."""
+        del call  # whichever it was, it cannot be done
+        if error.code not in MOOT:
+            self._fail(error)
+
+    def notify(self, message: AnyNotification) -> None:
+        """See ``runtime.Front``."""
+        self._output.show(message)
+        match message:
+            case ServiceReady(url=str(url)) if self._open_page is not None:
+                self._open_page(url)
+                self._open_page = None
+            case ServiceState(state="failed", error=Failure() as error):
+                self._fail(error)
+            case ServiceState(state="stopped"):
+                self.ask(Shutdown())  # it ended by itself, or we are ending anyway
+            case _:
+                pass
+
+    def close(self) -> None:
+        """See ``runtime.Front``."""
+        self._output.close()
+
+    def _fail(self, error: Failure) -> None:
+        if not self.failed:
+            self.failed = True
+            self._output.fail(error)
+            self.ask(Shutdown())
+
+
+class JsonOutput:
+    """The raw notifications, for programs."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Write through ``outbox``."""
+        self._outbox = outbox
+
+    def show(self, message: AnyNotification) -> None:
+        """See ``Output``."""
+        if isinstance(message, ServiceLog):
+            self._outbox.put_log(message)
+        else:
+            self._outbox.put(notification(message))
+
+    def fail(self, error: Failure) -> None:
+        """See ``Output``. Programs have it in ``service/state``; this is for who reads stderr."""
+        say("error", error.message)
+
+    def close(self) -> None:
+        """See ``Output``."""
+        self._outbox.flush(FLUSH_S)

@@ -1,0 +1,106 @@
+"""How lines look on this output: with rich's colours and a status line, or plain.
+
+Made and used in the writer's thread: to load rich takes as long as to start a small service, which need not wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.console.ansi import Colours, clean
+from sidecar.console.words import Line
+from sidecar.wire.messages import ServiceLog, Stream
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PREFIX_STYLES: dict[Stream, str] = {"stdout": "cyan", "stderr": "yellow"}
+
+
+class Glyphs:
+    """The few characters beyond ASCII, or what stands for them where the output's encoding lacks them."""
+
+    def __init__(self, encoding: str) -> None:
+        """Choose."""
+        self.unicode = _can_write("»│●…", encoding)
+        self.ours, self.bar, self.dot, self.more = "»│●…" if self.unicode else (">", "|", "*", "...")
+
+
+class Look:
+    """Makes text of lines. Without ``console`` it is plain."""
+
+    def __init__(self, service: str, glyphs: Glyphs, console: Console | None) -> None:
+        """``service`` is what output is prefixed with."""
+        self.glyphs = glyphs
+        self._console = console
+        coloured = console is not None and console.color_system is not None
+        self._colours: dict[Stream, Colours] | None = {"stdout": Colours(), "stderr": Colours()} if coloured else None
+        prefix = f"{service} {glyphs.bar} "
+        self._prefixes = {stream: self._styled(((prefix, style),)) for stream, style in PREFIX_STYLES.items()}
+        self._ours = self._styled(((f"{glyphs.ours} ", "bold cyan"),))
+        self.frames = _frames(glyphs) if console is not None else ""
+
+    @property
+    def rich(self) -> bool:
+        """Whether a status line can be drawn."""
+        return self._console is not None
+
+    def ours(self, line: Line) -> str:
+        """A line of ours; whatever colour the program left on ends before it."""
+        for colours in (self._colours or {}).values():
+            colours.switch("0")
+        return f"{self._ours}{self._styled(line)}\n"
+
+    def log(self, message: ServiceLog) -> str:
+        """Lines of the program, prefixed, in its own colours or none."""
+        prefix = self._prefixes[message.stream]
+        colours = self._colours[message.stream] if self._colours else None
+        return "".join(f"{prefix}{clean(line, colours)}\n" for line in message.lines)
+
+    def fit(self, line: Line, width: int) -> str:
+        """The line, cut to ``width`` cells."""
+        from rich.cells import cell_len, set_cell_size  # only rich calls for a status line
+
+        fitting: list[tuple[str, str]] = []
+        left = width
+        for text, style in line:
+            cells = cell_len(text)
+            fitting.append((text if cells <= left else set_cell_size(text, left), style))
+            left -= min(cells, left)
+        return self._styled(tuple(fitting))
+
+    def _styled(self, line: Line) -> str:
+        # a part may quote another program's name or output, which must not get at the terminal
+        parts = [(clean(text), style) for text, style in line]
+        if self._console is None:
+            return "".join(text for text, _ in parts)
+        from rich.style import Style  # see the module's docstring
+
+        system = self._console._color_system  # noqa: SLF001  the enum; the public property is its name
+        return "".join(Style.parse(style).render(text, color_system=system) for text, style in parts)
+
+
+def load_look(service: str, encoding: str, *, terminal: bool, colour: bool) -> Look:
+    """The best look for this output; plain where it is no terminal, or rich is not installed."""
+    glyphs = Glyphs(encoding)
+    if not terminal:
+        return Look(service, glyphs, None)
+    try:
+        from rich.console import Console  # see the module's docstring
+    except ImportError:
+        return Look(service, glyphs, None)
+    return Look(service, glyphs, Console(force_terminal=True, color_system="auto" if colour else None))
+
+
+def _frames(glyphs: Glyphs) -> str:
+    from rich.spinner import Spinner  # see the module's docstring
+
+    return "".join(Spinner("dots" if glyphs.unicode else "line").frames)
+
+
+def _can_write(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""A small service: ``server.py PORT [deaf] [child]``. PORT 0 is none: it then only waits.
+
+What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/exit/N`` ends it, ``/flood`` prints without end. ``deaf``
+ignores SIGTERM; ``child`` starts a process in a session of its own. Its stdin is a pipe that ends with the sidecar,
+which it does not look at: the tests are about being ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def flood() -> None:
+    line = b"flood \x1b[31mred\x1b[0m " + b"x" * 100 + b"\n"
+    while True:
+        os.write(1, line * 200)
+
+
+def answer(path: str) -> None:
+    what, _, value = path.removeprefix("/").partition("/")
+    if what == "say":
+        say(urllib.parse.unquote(value, errors="surrogateescape"))
+    elif what == "error":
+        os.write(2, urllib.parse.unquote(value).encode() + b"\n")
+    elif what == "exit":
+        os._exit(int(value))
+    elif what == "flood":
+        threading.Thread(target=flood, daemon=True).start()
+
+
+def main() -> None:
+    port, wishes = int(sys.argv[1]), sys.argv[2:]
+    if "deaf" in wishes:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "child" in wishes and os.fork() == 0:
+        os.setsid()
+        while True:
+            time.sleep(60)
+    if not port:
+        say("no port, but here")
+        while True:
+            time.sleep(60)
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    say(f"listening on {port}")
+    while True:
+        peer, _ = server.accept()
+        request = peer.recv(4096).split()
+        if len(request) > 1:
+            answer(request[1].decode())
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        peer.close()
+
+
+main()
