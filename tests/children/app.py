@@ -1,0 +1,57 @@
+"""A script that stands where the Tauri app will: launches the sidecar over pipes that nobody else has.
+
+Its argument is a JSON object: ``argv``, ``cwd``; ``group``, a control group to join first; ``siblings``, commands that are started beside the sidecar
+(with ``siblings_env``), in our process group and in a session of their own. Lines on stdin go to the sidecar, what the
+sidecar says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the sidecar's stdin) are for us.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+assert sys.platform != "win32"  # for mypy: there is an alarm
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    signal.alarm(order["seconds"])
+    if order["group"]:
+        with open(f"{order['group']}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
+    for command in order["siblings"]:
+        for apart in (False, True):
+            subprocess.Popen(
+                command,
+                env={**os.environ, **order["siblings_env"]},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=apart,
+            )
+    sidecar = subprocess.Popen(
+        order["argv"], cwd=order["cwd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert sidecar.stdin is not None
+    os.write(1, json.dumps({"guard": sidecar.pid}).encode() + b"\n")
+    threading.Thread(target=relay, args=(sidecar,), daemon=True).start()
+    for line in sys.stdin.buffer:
+        if line == b"!exit\n":
+            break
+        if line == b"!close\n":
+            sidecar.stdin.close()
+        else:
+            sidecar.stdin.write(line)
+    os._exit(0)
+
+
+def relay(sidecar: subprocess.Popen[bytes]) -> None:
+    assert sidecar.stdout is not None
+    while data := sidecar.stdout.read(65_536):
+        os.write(1, data)
+
+
+main()

@@ -1,0 +1,173 @@
+"""One experiment: an app, its sidecar, the hostile trees below it, and the roll that says who of all these lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+assert sys.platform == "linux"  # for mypy: pidfds and control groups
+
+from sidecar.host.tree import read_process
+from tests.children.trees import SIZES
+from tests.client import Client, Message
+from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, lives, marked, send, state_of, until
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILDREN = ROOT / "tests" / "children"
+SIDECAR = [sys.executable, "-m", "sidecar"]
+
+ALL_TREES = tuple(SIZES)
+
+
+def tree(kind: str, *words: str) -> list[str]:
+    """The command of a hostile tree."""
+    return [sys.executable, "-I", "-S", str(CHILDREN / "trees.py"), kind, *words]
+
+
+def service(kind: str, **more: object) -> Message:
+    """A tree as a service: ready once it runs, and tried once."""
+    once = {"policy": "never"}
+    if kind == "listener":
+        return {"type": "command", "command": tree(kind, "{port}"), "port": {"sticky": False}, "restart": once, **more}
+    return {"type": "command", "command": tree(kind), "restart": once, **more}
+
+
+class Cell:
+    """The stand-in app with a sidecar; the sidecar's processes and the app are held by pidfds."""
+
+    def __init__(
+        self,
+        folder: Path,
+        trees: Iterable[str],
+        *,
+        contained: bool = False,
+        group: str | None = None,
+        decoys: RollCall | None = None,
+        apart: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        """Launch and say hello. ``group`` is shared with another cell; ``decoys`` are started beside the sidecar.
+
+        An app that is not ``apart`` (in a session of its own) leaves an orphaned process group, which the kernel sends SIGHUP
+        and SIGCONT if one of it is stopped: a stopped guard would be woken by that, and a decoy be killed.
+        """
+        self._stack = ExitStack()
+        self.state = folder / "state"
+        self.services = {kind: service(kind) for kind in trees}
+        with self._stack:
+            self.group = group or self._stack.enter_context(control_group(divisible=contained))
+            self.roll = self._stack.enter_context(RollCall())
+            order = {
+                "argv": SIDECAR,
+                "cwd": str(ROOT),
+                "group": self.group,
+                "seconds": LIFE_S,
+                "siblings": [] if decoys is None else [tree("decoy")],
+                "siblings_env": {} if decoys is None else decoys.env,
+            }
+            self.app = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(CHILDREN / "app.py"), json.dumps(order)],
+                env={**os.environ, **self.roll.env, "SIDECAR_STATE_DIR": str(self.state), **(env or {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=apart,
+                process_group=None if apart else 0,
+                bufsize=0,
+            )
+            self._stack.callback(self._end_app)
+            assert self.app.stdin is not None
+            assert self.app.stdout is not None
+            self.client = Client(self.app.stdin.fileno(), self.app.stdout.fileno())
+            guard = self.client.find(lambda it: "guard" in it, "the sidecar's launch")["guard"]
+            self.hello = self.client.hello(self.services)
+            supervisor = read_process(self.hello["pid"])
+            assert supervisor is not None
+            assert supervisor.ppid == guard
+            self.pidfds = {
+                "app": os.pidfd_open(self.app.pid),
+                "supervisor": os.pidfd_open(supervisor.pid),
+                "guard": os.pidfd_open(guard),
+            }
+            for pidfd in self.pidfds.values():
+                self._stack.callback(os.close, pidfd)
+            self._stack.callback(self._end_ours)
+            self.contained = bool(self.hello["guarantees"]["controlGroup"])
+            self.port: int | None = None
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _end_app(self) -> None:
+        self.app.kill()  # not reaped yet, so the pid is its own
+        self.app.wait(WAIT_S)
+        assert self.app.stdin is not None
+        assert self.app.stdout is not None
+        self.app.stdin.close()
+        self.app.stdout.close()
+
+    def _end_ours(self) -> None:
+        for pidfd in self.pidfds.values():
+            send(pidfd, signal.SIGKILL)
+
+    def grow(self) -> Self:
+        """Start every tree and wait until each is whole."""
+        self.client.start_all(self.services)
+        for kind in self.services:
+            members = self.roll.await_living(kind, SIZES[kind])
+            if kind == "stopped":
+                for member in members:
+                    until(lambda pid=member.pid: state_of(pid) == "T", "a stopped process")  # type: ignore[misc]
+            if kind == "listener":
+                self.port = self.client.status(kind)["port"]
+        return self
+
+    def strike(self, *hits: tuple[str, int]) -> None:
+        """Send the signals back to back; ``fleeting`` trees lose their roots in the same moment."""
+        self.roll.tell("fleeting", b"g")
+        for victim, number in hits:
+            send(self.pidfds[victim], number)
+
+    def order(self, word: str) -> None:
+        """``exit``, or ``close`` the sidecar's stdin."""
+        self.roll.tell("fleeting", b"g")
+        assert self.app.stdin is not None
+        self.app.stdin.write(f"!{word}\n".encode())
+
+    def await_ours_gone(self) -> None:
+        """Guard and supervisor have ended."""
+        for name in ("guard", "supervisor"):
+            await_end(self.pidfds[name], f"the {name}")
+
+    def assert_nothing_left(self) -> None:
+        """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
+        self.roll.await_dead()
+        self.await_ours_gone()
+        assert self.roll.seen >= sum(SIZES[kind] for kind in self.services)
+        until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
+        assert list((self.state / "runs").iterdir()) == []
+        assert own_groups(self.group) == []
+        if self.port is not None:
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", self.port))
+                sock.listen()
+
+    def app_lives(self) -> bool:
+        """Whether the app has not ended."""
+        return lives(self.pidfds["app"])
+
+
+def own_groups(group: str | None) -> list[str]:
+    """The sidecars' control groups in the test's."""
+    return [] if group is None else [it.name for it in Path(group).iterdir() if it.is_dir()]

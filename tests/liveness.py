@@ -1,0 +1,276 @@
+"""Life and death, told by the kernel and never by a pid's existence.
+
+A *roll call* is a unix socket to which every process of a tree connects. Nobody else has that connection, so its end is
+the process's death, and as a process connects before it lets go of what it inherited, an empty roll is a dead tree.
+Processes of ours, which do not connect, are held by a pidfd.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+assert sys.platform == "linux"  # for mypy: pidfds and peer credentials are Linux's
+
+from sidecar.host import cgroup
+
+WAIT_S = 30.0
+"""For what must happen: a hundred times what it takes on two busy cores."""
+
+LIFE_S = 100
+"""So long a process of a test lives at most, whatever becomes of the test."""
+
+SOCKET = "ROLL_CALL"
+DEADLINE = "ROLL_DEADLINE"
+
+_BACKLOG = 4096
+"""More than all trees have processes: none waits to be accepted."""
+
+
+class Member:
+    """A process that has connected: which tree it says it is of, and as what."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.tree = "?"
+        self.role = "?"
+        self.connection = connection
+        self.pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        self.pidfd: int | None = None
+        """Held instead of the connection by one that says it will close all its descriptors."""
+        self.echoes = 0
+        self._heard = b""
+
+    def hear(self, data: bytes) -> None:
+        """Its first line introduces it; all that follows echoes what we sent."""
+        if self.tree != "?":
+            self.echoes += len(data)
+            return
+        self._heard += data
+        if self._heard.endswith(b"\n"):
+            self.tree, self.role = self._heard.decode().split()
+
+    def __repr__(self) -> str:
+        return f"{self.tree}/{self.role} {self.pid}"
+
+
+class RollCall:
+    """Who of the trees lives."""
+
+    def __init__(self) -> None:
+        """Listen on an abstract socket, which leaves no file."""
+        self.name = f"sidecar-roll-{os.urandom(8).hex()}"
+        self.seen = 0
+        self._members: set[Member] = set()
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind("\0" + self.name)
+        self._listener.listen(_BACKLOG)
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End who is left (a fault, or a decoy): its connection is open, so its pid is its own."""
+        self.turn(0)
+        for member in list(self._members):
+            pidfd = member.pidfd or open_pidfd(member.pid)
+            if pidfd is not None and (member.pidfd or not _ended(member.connection)):
+                send(pidfd, signal.SIGKILL)
+            if pidfd is not None:
+                os.close(pidfd)
+            member.connection.close()
+        self._listener.close()
+        self._selector.close()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs to answer the call."""
+        return {SOCKET: self.name, DEADLINE: str(time.monotonic() + LIFE_S)}
+
+    def living(self, tree: str | None = None) -> list[Member]:
+        """Who lives, as far as ``turn`` has heard."""
+        return [it for it in self._members if tree is None or it.tree == tree]
+
+    def turn(self, timeout: float) -> None:
+        """Wait for something to happen, at most so long, and take in all that did."""
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                self._accept()
+            else:
+                self._hear(key.data)
+        if not self._members:
+            self._accept()  # somebody may have connected before the last connection that we knew of was let go
+
+    def await_living(self, tree: str, count: int) -> list[Member]:
+        """Wait until so many of the tree live."""
+        self._await(lambda: len(self.living(tree)) >= count, f"{count} living of {tree}")
+        return self.living(tree)
+
+    def await_dead(self, tree: str | None = None, but: Iterable[Member] = ()) -> None:
+        """Wait until nobody of the tree (of any tree) lives, but for these."""
+        spared = set(but)
+        self._await(lambda: not set(self.living(tree)) - spared, f"the death of {tree or 'all'}")
+
+    def prove_alive(self, tree: str) -> None:
+        """Each of the tree echoes a byte: it lives, and runs."""
+        asked = {member: member.echoes for member in self.living(tree)}
+        assert asked
+        self.tell(tree, b".")
+        self._await(lambda: all(it.echoes > before for it, before in asked.items()), f"an answer of each {tree}")
+        assert set(asked) <= self._members
+
+    def tell(self, tree: str, word: bytes) -> None:
+        """Send a word to each of the tree."""
+        for member in self.living(tree):
+            member.connection.send(word)
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            left = deadline - time.monotonic()
+            assert left > 0, f"awaited in vain: {what}. Alive: {sorted(map(repr, self._members))[:20]}"
+            self.turn(left)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return  # nobody waits any more
+            connection.setblocking(False)
+            member = Member(connection)
+            self.seen += 1
+            self._members.add(member)
+            self._selector.register(connection, selectors.EVENT_READ, member)
+
+    def _hear(self, member: Member) -> None:
+        if member.pidfd is not None:
+            self._selector.unregister(member.pidfd)
+            os.close(member.pidfd)
+            self._members.discard(member)
+            return
+        try:
+            data = member.connection.recv(4096)
+        except ConnectionResetError:
+            data = b""  # it died with a word of ours unread
+        member.hear(data)
+        if member.role == "bare" and data:
+            member.pidfd = os.pidfd_open(member.pid)  # it waits for our word, so it is the one that connected
+            member.connection.send(b".")
+            self._selector.unregister(member.connection)
+            self._selector.register(member.pidfd, selectors.EVENT_READ, member)
+            member.connection.close()
+        elif not data:
+            self._selector.unregister(member.connection)
+            member.connection.close()
+            self._members.discard(member)
+
+
+def _ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False  # open, with nothing to read
+    except ConnectionResetError:
+        return True  # it died with a word of ours unread
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A pidfd, or ``None`` if there is no such process."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None  # it has died, and been reaped, since we heard of it
+
+
+def send(pidfd: int, number: int) -> None:
+    """Signal a process by identity."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass  # it is dead already
+
+
+def await_end(pidfd: int, what: str = "a process") -> None:
+    """Wait until the process has ended."""
+    assert select.select([pidfd], [], [], WAIT_S)[0], f"awaited in vain: the end of {what}"
+
+
+def lives(pidfd: int) -> bool:
+    """Whether it has not ended."""
+    return not select.select([pidfd], [], [], 0)[0]
+
+
+def state_of(pid: int) -> str:
+    """Its letter in /proc/<pid>/stat, such as T for stopped; empty if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it is gone
+    return chr(stat[stat.rfind(b")") + 2])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what must come true and has no notice to wait for."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"awaited in vain: {what}"
+        time.sleep(0.002)
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes that have ``mark`` somewhere in their environment, but for this one."""
+    needle = mark.encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) != os.getpid():
+            try:
+                environment = Path(f"/proc/{name}/environ").read_bytes()
+            except OSError:
+                continue  # ENOENT, ESRCH: it went since the listing; EACCES: another user's
+            if needle in environment:
+                found.append(int(name))
+    return found
+
+
+@contextmanager
+def control_group(*, divisible: bool) -> Iterator[str | None]:
+    """A control group for one test, emptied and removed at its end; ``None`` where we may not make one.
+
+    A sidecar in it makes its own below, and sweeps only there: tests that run at the same time do not sweep each
+    other. One that is not ``divisible`` refuses (by the kernel's own limit), as a session that is not ours would.
+    """
+    parent = cgroup.own_folder()
+    folder = Path(f"{parent}/sidecar-tests-{os.urandom(6).hex()}")
+    try:
+        folder.mkdir()
+        (folder / "cgroup.max.descendants").write_text("max" if divisible else "0")
+    except OSError:
+        yield None  # EACCES, EROFS, ENOENT: no version 2, or not ours to divide
+        return
+    try:
+        yield str(folder)
+    finally:
+        (folder / "cgroup.kill").write_text("1")
+        until(lambda: _remove_groups(folder), f"the end of the control group {folder}")
+
+
+def _remove_groups(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    for inner in folder.iterdir():
+        if inner.is_dir():
+            cgroup.remove(str(inner))
+    return cgroup.remove(str(folder))
