@@ -35,7 +35,8 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     Raises ``PortUnavailableError`` if the name means nothing here.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # as bytes: a str would be encoded for IDNA, which loads the tables of Unicode for what is ASCII
+        found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise _no_address(host, error) from None
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))

@@ -100,12 +100,13 @@ def _reaches_itself(address: str) -> bool:
 
     While an interface is down the kernel drops the packets to its addresses, loopback's too, or has no route for them.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = _family(address)
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
+        with socket.socket(family, socket.SOCK_STREAM) as listener, socket.socket(family, socket.SOCK_STREAM) as sock:
             listener.bind((address, 0))
             listener.listen(1)
-            socket.create_connection(listener.getsockname()[:2], timeout=CONTROL_S).close()
+            sock.settimeout(CONTROL_S)
+            sock.connect(listener.getsockname())
     except OSError:
         return False  # EADDRNOTAVAIL, ENETUNREACH or the timeout: the address is gone; EMFILE: we are at fault, too
     return True
@@ -140,12 +141,23 @@ def _ask(probe: Ready | ViteService, address: str, endpoint: Endpoint, timeout_s
 
 def _connect(address: str, endpoint: Endpoint, deadline: float) -> socket.socket:
     """A connection. Raises ``OSError``."""
-    sock = socket.create_connection((address, endpoint.port), timeout=_left(deadline))
+    sock = socket.socket(_family(address), socket.SOCK_STREAM)
+    try:
+        # not create_connection: it would look the literal up as a name, and load the tables of Unicode for it
+        sock.settimeout(_left(deadline))
+        sock.connect((address, endpoint.port))
+    except OSError:
+        sock.close()
+        raise
     if sock.getsockname() == sock.getpeername():
         # connecting to a port of the ephemeral range that nobody has can meet itself (TCP simultaneous open)
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
     return sock
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _left(deadline: float) -> float:
