@@ -1,0 +1,417 @@
+"""From a service to a program: vite is found where node would find it, and what is missing has an error of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sidecar.config import CommandService, PortConfig, ViteService, parse_service
+from sidecar.errors import NodeNotFoundError, ProcessSpawnFailedError, ProjectNotFoundError, ViteNotFoundError
+from sidecar.events import Endpoint, Launch
+from sidecar.launch import find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
+
+if sys.platform == "win32":
+    pytest.skip("programs are found in another way there", allow_module_level=True)
+
+VITE_OPTIONS = ("--host", "{host}", "--port", "{port}", "--strictPort")
+
+
+def program(path: Path) -> Path:
+    """Something that can be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def vite(package: Path, *, bin_field: object = None, entry: str | None = "bin/vite.js", **manifest: object) -> Path:
+    """A package named vite; the path of its entry."""
+    package.mkdir(parents=True)
+    fields = {"name": "vite", "version": "8.0.0", "bin": {"vite": "bin/vite.js"} if bin_field is None else bin_field}
+    (package / "package.json").write_text(json.dumps({**fields, **manifest}), encoding="utf-8")
+    where = package / (entry or "nowhere.js")
+    if entry is not None:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text("", encoding="utf-8")
+    return where
+
+
+def project(root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "package.json").write_text("{}", encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on PATH, with a node in it; and a home without version managers."""
+    folder = tmp_path / "on path"
+    program(folder / "node")
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("sidecar.launch._MORE_PLACES", ("~/.volta/bin", "~/.asdf/shims"))
+    return folder
+
+
+# ── vite's own entry ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def npm(top: Path) -> tuple[Path, Path]:
+    return project(top / "app"), vite(top / "app/node_modules/vite")
+
+
+def pnpm(top: Path) -> tuple[Path, Path]:
+    root = project(top / "app")
+    entry = vite(root / "node_modules/.pnpm/vite@8.0.0/node_modules/vite")
+    (root / "node_modules/vite").symlink_to(".pnpm/vite@8.0.0/node_modules/vite")
+    return root, entry
+
+
+def hoisted(top: Path) -> tuple[Path, Path]:
+    return project(top / "packages/app"), vite(top / "node_modules/vite")
+
+
+def nearest_of_two(top: Path) -> tuple[Path, Path]:
+    vite(top / "node_modules/vite")
+    return project(top / "packages/app"), vite(top / "packages/app/node_modules/vite")
+
+
+def symlinked_node_modules(top: Path) -> tuple[Path, Path]:
+    root = project(top / "app")
+    entry = vite(top / "store/node_modules/vite")
+    (root / "node_modules").symlink_to(top / "store/node_modules")
+    return root, entry
+
+
+def linked_project(top: Path) -> tuple[Path, Path]:
+    project(top / "real/packages/app")
+    (top / "elsewhere").mkdir(parents=True)
+    (top / "elsewhere/app").symlink_to(top / "real/packages/app")
+    return top / "elsewhere/app", vite(top / "real/node_modules/vite")
+
+
+def linked_project_with_a_vite_beside_the_link(top: Path) -> tuple[Path, Path]:
+    project(top / "real/app")
+    vite(top / "real/node_modules/vite")
+    entry = vite(top / "workspace/node_modules/vite")
+    (top / "workspace/app").symlink_to(top / "real/app")
+    return top / "workspace/app", entry
+
+
+def bin_as_text(top: Path) -> tuple[Path, Path]:
+    return project(top), vite(top / "node_modules/vite", bin_field="dist/cli.js", entry="dist/cli.js")
+
+
+def exports_without_bin(top: Path) -> tuple[Path, Path]:
+    return project(top), vite(top / "node_modules/vite", bin_field={}, exports={".": "./dist/index.js"})
+
+
+def other_bins(top: Path) -> tuple[Path, Path]:
+    bins = {"vitest": "x.js", "vite": "./bin/openVite.js"}
+    return project(top), vite(top / "node_modules/vite", bin_field=bins, entry="bin/openVite.js")
+
+
+def broken_json_below_a_good_one(top: Path) -> tuple[Path, Path]:
+    (top / "packages/app/node_modules/vite").mkdir(parents=True)
+    (top / "packages/app/node_modules/vite/package.json").write_text("{", encoding="utf-8")
+    return project(top / "packages/app"), vite(top / "node_modules/vite")
+
+
+def wrong_bin_below_a_good_one(top: Path) -> tuple[Path, Path]:
+    vite(top / "packages/app/node_modules/vite", bin_field=7)
+    return project(top / "packages/app"), vite(top / "node_modules/vite")
+
+
+def missing_entry_below_a_good_one(top: Path) -> tuple[Path, Path]:
+    vite(top / "packages/app/node_modules/vite", entry=None)
+    return project(top / "packages/app"), vite(top / "node_modules/vite")
+
+
+def dangling_link_below_a_good_one(top: Path) -> tuple[Path, Path]:
+    (project(top / "packages/app") / "node_modules").mkdir()
+    (top / "packages/app/node_modules/vite").symlink_to(top / "gone")
+    return top / "packages/app", vite(top / "node_modules/vite")
+
+
+def no_package_json_of_its_own(top: Path) -> tuple[Path, Path]:
+    (top / "app").mkdir(parents=True)
+    return top / "app", vite(top / "node_modules/vite")
+
+
+Layout = Callable[[Path], tuple[Path, Path]]
+AS_NODE: list[Layout] = [npm, pnpm, hoisted, nearest_of_two, symlinked_node_modules, linked_project, bin_as_text]
+AS_NODE += [other_bins, no_package_json_of_its_own, dangling_link_below_a_good_one]
+OUR_OWN: list[Layout] = [
+    linked_project_with_a_vite_beside_the_link,
+    exports_without_bin,
+    broken_json_below_a_good_one,
+    wrong_bin_below_a_good_one,
+    missing_entry_below_a_good_one,
+]
+
+
+@pytest.mark.parametrize("layout", [*AS_NODE, *OUR_OWN], ids=lambda layout: layout.__name__)
+def test_vites_entry_is_found_in_every_layout(layout: Layout, tmp_path: Path) -> None:
+    root, entry = layout(tmp_path / "top")
+    assert find_vite(root) == entry.resolve()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to compare with")
+def test_vite_is_found_where_nodes_own_require_finds_it(tmp_path: Path) -> None:
+    places = [(layout.__name__, *layout(tmp_path / layout.__name__)) for layout in AS_NODE]
+    script = (
+        "const {createRequire} = require('module'), {realpathSync} = require('fs'); const out = {};"
+        "for (const [name, root] of JSON.parse(process.argv[1]))"
+        " out[name] = createRequire(realpathSync(root) + '/x.js').resolve('vite/package.json');"
+        "console.log(JSON.stringify(out))"
+    )
+    roots = json.dumps([(name, str(root)) for name, root, _ in places])
+    found = json.loads(subprocess.run(["node", "-e", script, roots], capture_output=True, check=True).stdout)
+    for name, root, entry in places:
+        ours = find_vite(root)
+        assert ours is not None
+        assert ours == entry.resolve()
+        assert ours.is_relative_to(Path(found[name]).parent), name
+
+
+@pytest.mark.parametrize("left", ["nothing", "a broken one", "a file"])
+def test_where_there_is_no_vite_none_is_found(left: str, tmp_path: Path) -> None:
+    root = project(tmp_path / "app")
+    if left == "a broken one":
+        vite(root / "node_modules/vite", entry=None)
+    elif left == "a file":
+        (root / "node_modules").write_text("", encoding="utf-8")
+    assert find_vite(root) is None
+
+
+# ── the whole of a vite service ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_vite_is_run_by_node_with_no_shell_and_no_npm_between(path: Path, tmp_path: Path) -> None:
+    root, entry = npm(tmp_path)
+    assert plan("web", ViteService(root=str(root), env={"A": "1"})) == Launch(
+        (str(path / "node"), str(entry), *VITE_OPTIONS), str(root), {"A": "1"}
+    )
+
+
+def test_mode_configuration_and_arguments_stand_behind_ours(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    made = plan("web", ViteService(root=str(root), mode="test", config_file="c.ts", args=["--force", "--port", "1"]))
+    assert made.argv[2:] == (*VITE_OPTIONS, "--mode", "test", "--config", "c.ts", "--force", "--port", "1")
+
+
+def test_a_relative_root_is_below_the_working_folder(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, entry = npm(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = plan("web", ViteService(root="app"))
+    assert (made.cwd, made.argv[1]) == (str(root), str(entry))
+
+
+def test_a_folder_that_is_missing_or_a_file_is_named(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for root in (tmp_path / "gone", tmp_path / "file"):
+        with pytest.raises(ProjectNotFoundError, match="does not exist") as caught:
+            plan("web", ViteService(root=str(root)))
+        assert caught.value.data == {"service": "web", "root": str(root)}
+
+
+def test_a_folder_that_holds_no_project_is_not_taken_for_one(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProjectNotFoundError, match="is no Vite project"):
+        plan("web", ViteService(root=str(tmp_path / "empty")))
+
+
+@pytest.mark.parametrize("file", ["package.json", "index.html", "vite.config.ts", "vite.config.mjs"])
+def test_a_project_without_vite_is_told_to_install_it(file: str, path: Path, tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    root.mkdir()
+    (root / file).write_text("{}", encoding="utf-8")
+    with pytest.raises(ViteNotFoundError, match="npm install") as caught:
+        plan("web", ViteService(root=str(root)))
+    assert caught.value.data == {"service": "web", "root": str(root)}
+
+
+@pytest.mark.parametrize("manifest", [".pnp.cjs", ".pnp.js"])
+@pytest.mark.parametrize("below", [".", "packages/app"])
+def test_plug_n_play_is_entered_through_yarn(manifest: str, below: str, path: Path, tmp_path: Path) -> None:
+    root = project(tmp_path / "top" / below)
+    (tmp_path / "top" / manifest).write_text("", encoding="utf-8")
+    yarn = program(path / "yarn")
+    made = plan("web", ViteService(root=str(root), args=["--force"]))
+    assert made.argv == (str(yarn), "run", "vite", *VITE_OPTIONS, "--force")
+    assert made.cwd == str(root)
+
+
+def test_plug_n_play_without_yarn_says_how_to_get_it(path: Path, tmp_path: Path) -> None:
+    root = project(tmp_path / "app")
+    (root / ".pnp.cjs").write_text("", encoding="utf-8")
+    with pytest.raises(NodeNotFoundError, match="corepack enable"):
+        plan("web", ViteService(root=str(root)))
+
+
+def test_a_vite_in_node_modules_goes_before_plug_n_play(path: Path, tmp_path: Path) -> None:
+    root, entry = npm(tmp_path)
+    (root / ".pnp.cjs").write_text("", encoding="utf-8")
+    assert plan("web", ViteService(root=str(root))).argv[1] == str(entry)
+
+
+# ── node ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_node_the_error_says_what_to_install(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    (path / "node").unlink()
+    with pytest.raises(NodeNotFoundError, match=r"there is no node on PATH. Install Node.js"):
+        plan("web", ViteService(root=str(root)))
+
+
+def test_a_node_that_may_not_be_run_is_none(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    (path / "node").chmod(0o644)
+    with pytest.raises(NodeNotFoundError):
+        plan("web", ViteService(root=str(root)))
+
+
+def test_a_desktops_short_path_is_made_up_for_by_the_places_of_version_managers(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    (path / "node").unlink()
+    managed = program(tmp_path / "home/.asdf/shims/node")
+    assert plan("web", ViteService(root=str(root))).argv[0] == str(managed)
+
+
+def test_the_node_that_was_asked_for_is_the_only_one_taken(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    wanted = program(root / "tools/node")
+    program(path / "node22")
+    for node, found in (
+        (str(wanted), wanted),
+        ("tools/node", wanted),
+        ("./tools/node", wanted),
+        ("node22", path / "node22"),
+    ):
+        made = plan("web", ViteService(root=str(root), node=node)).argv[0]
+        assert Path(made).resolve() == found
+    for node in ("/nowhere/node", "tools", "node18"):
+        with pytest.raises(NodeNotFoundError, match=f"{node} is not there"):
+            plan("web", ViteService(root=str(root), node=node))
+
+
+def test_the_services_own_path_is_the_one_that_is_searched(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    own = program(tmp_path / "own/node")
+    made = plan("web", ViteService(root=str(root), env={"PATH": f"/nowhere:{own.parent}"}))
+    assert made.argv[0] == str(own)
+
+
+# ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_command_is_found_on_the_path_and_run_in_its_folder(path: Path, tmp_path: Path) -> None:
+    program(path / "serve")
+    made = plan("api", CommandService(command=["serve", "--port", "{port}"], cwd=str(tmp_path), env={"A": "1"}))
+    assert made == Launch((str(path / "serve"), "--port", "{port}"), str(tmp_path), {"A": "1"})
+
+
+def test_a_command_with_a_slash_is_found_from_its_folder(path: Path, tmp_path: Path) -> None:
+    serve = program(tmp_path / "bin/serve")
+    for word in ("bin/serve", "./bin/serve", str(serve)):
+        assert Path(plan("api", CommandService(command=[word], cwd=str(tmp_path))).argv[0]).samefile(serve)
+
+
+@pytest.mark.parametrize("word", ["serve", "./serve", "/nowhere/serve", "."])
+def test_a_program_that_is_not_there_is_named(word: str, path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProcessSpawnFailedError, match="there is no program") as caught:
+        plan("api", CommandService(command=[word], cwd=str(tmp_path)))
+    assert caught.value.data == {"service": "api", "program": word}
+
+
+def test_a_commands_folder_that_is_missing_is_named(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProjectNotFoundError, match="Correct cwd"):
+        plan("api", CommandService(command=["node"], cwd=str(tmp_path / "gone")))
+
+
+def test_a_folder_or_a_plain_file_of_that_name_is_no_program(path: Path, tmp_path: Path) -> None:
+    (path / "serve").mkdir()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/serve").write_text("", encoding="utf-8")
+    third = program(tmp_path / "third/serve")
+    search = os.pathsep.join(map(str, (path, tmp_path / "second", third.parent)))
+    assert which("serve", tmp_path, search) == str(third)
+    assert which("serve", tmp_path, str(path)) is None
+
+
+def test_an_empty_or_relative_entry_of_the_path_is_the_services_folder(path: Path, tmp_path: Path) -> None:
+    here, below = program(tmp_path / "here"), program(tmp_path / "sub/below")
+    assert which("here", tmp_path, ":/nowhere") == str(here)
+    assert which("below", tmp_path, "/nowhere:sub") == str(below)
+
+
+# ── ports ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HERE = Endpoint("127.0.0.1", 41_997)
+
+
+def test_the_port_is_filled_into_words_and_variables() -> None:
+    config = CommandService(command=["serve"], port=PortConfig(env="PORT"))
+    launch = Launch(("serve", "--at={host}:{port}", "{url}x", "{other}"), "/", {"URL": "{url}", "PLAIN": "x"})
+    assert with_endpoint(launch, config, HERE) == Launch(
+        ("serve", "--at=127.0.0.1:41997", "http://127.0.0.1:41997/x", "{other}"),
+        "/",
+        {"URL": "http://127.0.0.1:41997/", "PLAIN": "x", "PORT": "41997"},
+    )
+
+
+def test_without_a_port_nothing_is_filled_in() -> None:
+    launch = Launch(("serve", "{port}"), "/", {"URL": "{url}"})
+    assert with_endpoint(launch, CommandService(command=["serve"]), None) is launch
+
+
+def test_vite_is_told_its_port_by_a_variable_that_the_user_may_set() -> None:
+    launch = Launch(("node", "{port}"), "/", {})
+    assert with_endpoint(launch, ViteService(), HERE).env == {"VITE_DEV_PORT": "41997"}
+    own = Launch(("node",), "/", {"VITE_DEV_PORT": "{port}0"})
+    assert with_endpoint(own, ViteService(port=PortConfig(env="P")), HERE).env == {
+        "VITE_DEV_PORT": "419970",
+        "P": "41997",
+    }
+
+
+def test_a_bracketed_url_is_filled_in_for_ipv6() -> None:
+    made = with_endpoint(Launch(("{host}", "{url}"), "/", {}), ViteService(), Endpoint("::1", 80))
+    assert made.argv == ("::1", "http://[::1]:80/")
+
+
+def test_vite_would_like_5173_and_a_command_has_no_wish_of_its_own() -> None:
+    vite_wish = port_config(ViteService(port=PortConfig(host="::1", sticky=False)))
+    assert vite_wish == PortConfig(preferred=5173, host="::1", sticky=False)
+    assert port_config(ViteService(port=PortConfig(preferred=3000))) == PortConfig(preferred=3000)
+    assert port_config(CommandService(command=["serve"])) is None
+    assert port_config(CommandService(command=["serve"], port=PortConfig())) == PortConfig(preferred=None)
+
+
+def test_only_a_program_that_shares_its_address_has_its_port_held_for_it() -> None:
+    assert keeps_port(ViteService())
+    assert not keeps_port(CommandService(command=["serve"], port=PortConfig()))
+
+
+def test_a_remembered_port_belongs_to_a_service_of_a_folder_by_whatever_name_it_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "link").symlink_to("app")
+    monkeypatch.chdir(tmp_path / "app")
+    roots = (".", str(tmp_path / "app"), str(tmp_path / "link"), "../app/")
+    keys = {project_key("web", ViteService(root=root)) for root in roots}
+    assert len(keys) == 1
+    assert project_key("api", CommandService(command=["x"], cwd=".")) not in keys
+    assert project_key("web", CommandService(command=["x"], cwd=".")) in keys
+    assert project_key("web", parse_service({"type": "vite", "root": ".."}, "$")) not in keys
