@@ -1,0 +1,199 @@
+"""The command line: what it takes, what it refuses, and the codes that it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar import __version__
+from sidecar.cli import EXIT_CODES, main, make_parser
+from sidecar.schema import protocol_schema
+
+WAIT_S = 60
+"""Far more than a start takes on a busy machine."""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    """Run ``python -m sidecar`` to its end, without a terminal."""
+
+    def run(*words: str, stdin: Any = subprocess.DEVNULL, **more: Any) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state"), **more.pop("env", {})}
+        command = [sys.executable, *more.pop("python", ()), "-m", "sidecar", *words]
+        return subprocess.run(
+            command, stdin=stdin, capture_output=True, text=True, timeout=WAIT_S, env=env, check=False, **more
+        )
+
+    return run
+
+
+# ── what only prints ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_version_is_one_line(run: Any) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sidecar {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["stdio", "--help"], ["dev", "-h"], ["completions", "-h"]])
+def test_help_is_there_for_every_command(words: list[str], run: Any) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: sidecar")
+
+
+def test_the_help_names_every_command_and_every_exit_code(run: Any) -> None:
+    text = run("--help").stdout
+    assert all(f"    {command}" in text for command in ("stdio", "dev", "schema", "completions"))
+    assert EXIT_CODES.strip() in text
+
+
+def test_the_schema_goes_to_stdout_and_needs_nothing_else(run: Any, tmp_path: Path) -> None:
+    done = run("schema", cwd=tmp_path, env={"PYTHONPATH": os.getcwd()})
+    assert (done.returncode, done.stdout, done.stderr) == (0, protocol_schema(), "")
+    assert json.loads(done.stdout)["x-protocol"]["version"] == 1
+
+
+@pytest.mark.parametrize(("shell", "sign"), [("bash", "complete "), ("zsh", "#compdef sidecar"), ("tcsh", "complete ")])
+def test_a_completion_script_is_printed_for_each_shell(shell: str, sign: str, run: Any) -> None:
+    done = run("completions", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sign in done.stdout
+    assert "completions" in done.stdout
+
+
+def test_bash_itself_takes_its_completion_script_and_completes_by_it(run: Any, tmp_path: Path) -> None:
+    script = tmp_path / "completion"
+    script.write_text(run("completions", "bash").stdout, encoding="utf-8")
+    ask = f"source {script}; COMP_WORDS=(sidecar d); COMP_CWORD=1; f=$(complete -p sidecar); f=${{f#*-F }}; ${{f%% *}}"
+    done = subprocess.run(["bash", "-c", f"{ask}; echo ${{COMPREPLY[@]}}"], capture_output=True, text=True, check=True)
+    assert "dev" in done.stdout.split()
+
+
+def test_without_shtab_completions_say_what_to_install(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "shtab.py").write_text("raise ImportError\n", encoding="utf-8")
+    done = run("completions", "bash", env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'tauri-sidecar[terminal]'" in done.stderr
+
+
+# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frob"], "invalid choice: 'frob'"),
+        (["--frob"], "--frob"),
+        (["stdio", "extra"], "extra"),
+        (["schema", "extra"], "extra"),
+        (["completions"], "shell"),
+        (["completions", "fish"], "'fish'"),
+        (["--log-level", "loud"], "'loud'"),
+        (["--parent-pid"], "expected one argument"),
+        (["--parent-pid", "abc"], "'abc'"),
+        (["--parent-pid", ""], "''"),
+        (["--parent-pid", "1.5"], "'1.5'"),
+        (["--parent-pid", "0"], "0 is no process id"),
+        (["--parent-pid", "-1"], "-1 is no process id"),
+        (["stdio", "--parent-pid", "0"], "0 is no process id"),
+        (["dev", "--port", "0"], "0 is no port"),
+        (["dev", "--port", "65536"], "65536 is no port"),
+        (["dev", "--port", "http"], "'http'"),
+        (["dev", "--"], "sidecar dev -- node server.js"),
+        (["--", "node"], "sidecar dev -- node server.js"),
+        (["stdio", "--", "node"], "sidecar dev -- node server.js"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_told_on_stderr_with_code_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    printed = capsys.readouterr()
+    assert (left.value.code, printed.out) == (2, "")
+    assert said in printed.err
+    assert printed.err.startswith("usage: sidecar")
+
+
+def test_the_code_of_wrong_usage_is_the_processs_own(run: Any) -> None:
+    done = run("frob")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+# ── the options of what runs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("words", [["--parent-pid", "7", "stdio"], ["stdio", "--parent-pid", "7"], ["--parent-pid=7"]])
+def test_common_options_stand_before_or_behind_the_command(words: list[str]) -> None:
+    options = make_parser().parse_args([*words, "--log-level", "debug"] if "stdio" in words else words)
+    assert options.parent_pid == 7
+    assert options.log_level == ("debug" if "stdio" in words else "warning")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+@pytest.mark.parametrize("words", [[], ["stdio"]])
+def test_without_a_terminal_it_speaks_the_protocol_and_leaves_with_its_client(words: list[str], run: Any) -> None:
+    line = '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}\n'
+    done = run(*words, stdin=None, input=line)
+    assert json.loads(done.stdout.splitlines()[0])["result"]["server"]["version"] == __version__
+    assert done.returncode == 3, "stdin has ended: the app is gone"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+def test_after_a_shutdown_the_code_is_0(run: Any) -> None:
+    done = run(stdin=None, input='{"jsonrpc":"2.0","id":1,"method":"shutdown"}\n')
+    assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {"stopped": []}}
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+def test_a_process_to_watch_that_is_dead_already_is_told_with_code_3(run: Any) -> None:
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as gone:
+        gone.wait(WAIT_S)
+        done = run("--parent-pid", str(gone.pid))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is dead already" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals there")
+def test_at_a_terminal_it_prints_its_help(run: Any) -> None:
+    if sys.platform != "win32":
+        ours, theirs = os.openpty()
+        try:
+            done = run(stdin=theirs)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("usage: sidecar")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed in another way there")
+def test_it_can_be_started_without_any_standard_stream(tmp_path: Path) -> None:
+    """The numbers 0, 1 and 2 would else go to pipes of ours, and answers to whoever has them."""
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "sidecar", "--version"]
+    assert subprocess.run(words, check=False, timeout=WAIT_S).returncode == 0
+
+
+def test_the_command_and_the_module_are_the_same(run: Any) -> None:
+    command = Path(sys.executable).parent / ("sidecar.exe" if sys.platform == "win32" else "sidecar")
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=WAIT_S, check=True)
+    assert done.stdout == run("--help").stdout
+
+
+def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
+    """The guard forks before anything is loaded that a guard does not need, and the version needs nothing at all."""
+    done = run("--version", python=("-X", "importtime"))
+    loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "sidecar.cli" in loaded
+    assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime"} & loaded
