@@ -16,8 +16,9 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
 from sidecar.events import AppGone, Swept
-from sidecar.host import cgroup, make_host, records
+from sidecar.host import bundle, cgroup, make_host, records
 from sidecar.host.base import Host
+from sidecar.host.guard import is_dead
 from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
 from sidecar.host.tree import read_process
@@ -64,8 +65,12 @@ class Run:
         if os.getppid() == self._lifeline.guard_pid:
             # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
             os.kill(self._lifeline.guard_pid, signal.SIGCONT)
-        elif self._group is not None:
+            return
+        if self._group is not None:
             cgroup.leave(self._group)
+        folder = bundle.unpacked_folder()
+        if folder is not None and is_dead(self._lifeline.bootloader):
+            bundle.remove(folder)
 
     def _settle(self) -> None:
         try:

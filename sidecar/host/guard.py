@@ -18,9 +18,9 @@ from typing import NoReturn
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import cgroup
+from sidecar.host import bundle, cgroup
 from sidecar.host.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
-from sidecar.host.tree import Process, all_processes, below, kill_until_empty
+from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_APP_GONE = 3
@@ -43,21 +43,46 @@ def prctl(option: int, argument: int | bytes) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def watch_app(parent_pid: int | None) -> int | None:
-    """A pidfd of the app: of ``parent_pid``, or else of the process that launched us.
+def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
+    """A pidfd of the app: of ``parent_pid``, or else of the process that launched us (``bootloader``, if there is one).
 
     ``None`` where it cannot be watched (the parent is outside of our pid namespace, or the kernel is older than 5.3).
     Raises ``ProcessLookupError`` if it is dead already.
     """
-    pid = os.getppid() if parent_pid is None else parent_pid
+    pid = _launcher(bootloader) if parent_pid is None else parent_pid
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         raise
     except OSError:
         return None  # EINVAL: pid 0 is a parent outside of the namespace; ENOSYS: an old kernel
-    if parent_pid is None and os.getppid() != pid:
+    if parent_pid is None and _launcher(bootloader) != pid:
         # it died between the two calls, and the pid may be somebody else's by now
+        os.close(fd)
+        raise ProcessLookupError
+    return fd
+
+
+def _launcher(bootloader: int | None) -> int:
+    if bootloader is None:
+        return os.getppid()
+    process = read_process(bootloader)
+    if process is None or os.getppid() != bootloader:
+        raise ProcessLookupError
+    return process.ppid
+
+
+def watch_bootloader(pid: int | None) -> int | None:
+    """A pidfd of it; ``None`` if there is none, or the kernel is too old. Raises ``ProcessLookupError`` if it died."""
+    if pid is None:
+        return None
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None  # ENOSYS: a kernel older than 5.3
+    if os.getppid() != pid:
         os.close(fd)
         raise ProcessLookupError
     return fd
@@ -69,7 +94,8 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more.
     Raises ``ProcessLookupError`` if the app is dead already, ``OSError`` if the system has no process to spare.
     """
-    app = watch_app(parent_pid)
+    pid = bundle.bootloader()
+    app, bootloader = watch_app(parent_pid, pid), watch_bootloader(pid)
     lifeline_read, lifeline_write = os.pipe()
     orders_read, orders_write = os.pipe()
     guard_pid = os.getpid()
@@ -77,10 +103,10 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        return Lifeline(guard_pid, lifeline_read, orders_write, app)
+        return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)
-    return Guard(child, app, lifeline_write, orders_read, at_end).watch()
+    return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
 
 
 class Guard:
@@ -90,13 +116,15 @@ class Guard:
         self,
         supervisor: int,
         app: int | None,
+        bootloader: int | None,
         lifeline: int,
         orders: int,
         at_end: Callable[[], None] | None = None,
     ) -> None:
-        """``app`` is a pidfd; ``lifeline`` and ``orders`` are our ends of the pipes; ``at_end`` see ``split``."""
+        """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``."""
         self._supervisor = supervisor
         self._app = app
+        self._bootloader = bootloader
         self._lifeline = lifeline
         self._orders = orders
         self._at_end = at_end
@@ -126,8 +154,9 @@ class Guard:
         self._tell(ON_WATCH if self._group is None else ON_WATCH_WITH_GROUP)
 
         poll = select.poll()
-        for fd in (wake_read, self._orders, *(() if self._app is None else (self._app,))):
-            poll.register(fd, select.POLLIN)
+        for fd in (wake_read, self._orders, self._app, self._bootloader):
+            if fd is not None:
+                poll.register(fd, select.POLLIN)
         deadline: float | None = None
         self._reap()  # it may have died before we had a handler
         while self._status is None:
@@ -140,7 +169,7 @@ class Guard:
             if self._app is not None and self._app in ready:
                 poll.unregister(self._app)
                 deadline = time.monotonic() + self._grace_s
-            if deadline is not None and time.monotonic() >= deadline:
+            if self._bootloader in ready or (deadline is not None and time.monotonic() >= deadline):
                 break
         self._end()
 
@@ -203,7 +232,7 @@ class Guard:
         self._tidy_up()
         if self._at_end is not None:
             self._at_end()
-        if self._status is None or (self._app_is_dead() and os.WIFSIGNALED(self._status)):
+        if self._status is None or (is_dead(self._app) and os.WIFSIGNALED(self._status)):
             os._exit(EXIT_APP_GONE)
         code = os.waitstatus_to_exitcode(self._status)
         os._exit(code if code >= 0 else 128 - code)
@@ -212,6 +241,9 @@ class Guard:
         """Nothing is left that the next start would have to sweep."""
         if self._group is not None and not cgroup.remove(self._group):
             say("warning", f"the control group {self._group} is not empty; the next start removes it")
+        folder = bundle.unpacked_folder()
+        if folder is not None and is_dead(self._bootloader) and not bundle.remove(folder):
+            say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
         if self._record:
             try:
                 os.unlink(self._record)
@@ -220,9 +252,11 @@ class Guard:
             except OSError as error:
                 say("warning", f"the record {self._record} could not be removed: {error.strerror}")
 
-    def _app_is_dead(self) -> bool:
-        if self._app is None:
-            return False
-        poll = select.poll()
-        poll.register(self._app, select.POLLIN)
-        return bool(poll.poll(0))
+
+def is_dead(pidfd: int | None) -> bool:
+    """Whether the process is known to be dead; not if it is not watched."""
+    if pidfd is None:
+        return False
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
