@@ -132,6 +132,8 @@ def _host(text: str) -> str:
 
 
 def _stdio(options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
     lifeline = _split(options)
     if isinstance(lifeline, int):
         return lifeline
@@ -144,21 +146,21 @@ def _stdio(options: argparse.Namespace) -> int:
 def _dev(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
         return _unsupported()
-    from sidecar.console.opener import fork_opener
-    from sidecar.console.terminal import find_terminal, ignore_quit
+    from sidecar.console import opener as opening
+    from sidecar.console import terminal as terminals
 
-    terminal = None if options.json else find_terminal()
-    opener = fork_opener() if terminal is not None or options.open else None
-    ignore_quit()
+    terminal = None if options.json else terminals.find_terminal()
+    opener = opening.fork_opener() if terminal is not None or options.open else None
+    terminals.ignore_quit()
     if terminal is not None:
         terminal.postpone_suspend()
     lifeline = _split(options, None if terminal is None else terminal.give_back)
     if isinstance(lifeline, int):
         return lifeline
-    from sidecar.console.dev import serve
+    from sidecar.console import dev
     from sidecar.runtime import leave
 
-    return leave(serve(lifeline, options, terminal, opener))
+    return leave(dev.serve(lifeline, options, terminal, opener))
 
 
 def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
+
+assert sys.platform != "win32"  # for mypy: terminals are POSIX's here
 
 from msgspec import Struct, structs
 

@@ -11,6 +11,7 @@ Light on purpose: the guard loads this before it forks.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -22,7 +23,7 @@ assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 import termios  # as above
 
 KEY_BYTES = 64
-"""A key is one byte, or an escape sequence."""
+"""Far more than a person types between two reads."""
 
 PASTE_BYTES = 8
 """More than this at once was not typed."""
@@ -35,6 +36,7 @@ BACKGROUND_S = 1.0
 """While another program reads the terminal's keys, so often we look whether it is ours again: no notice tells."""
 
 _LFLAG, _CC = 3, 6
+_ESCAPE_SEQUENCE = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~]?|.)?", re.DOTALL)
 
 
 class Terminal:
@@ -152,6 +154,11 @@ def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable
             time.sleep(HANGUP_S)
             gone()
             return
-        if len(data) <= PASTE_BYTES and not data.startswith(b"\x1b"):  # arrows and function keys mean nothing here
-            for key in data.decode("ascii", "ignore"):
-                pressed(key)
+        for key in keys_in(data):
+            pressed(key)
+
+
+def keys_in(data: bytes) -> str:
+    """The keys that were pressed: not the arrows and function keys, which mean nothing here, and no paste."""
+    keys = _ESCAPE_SEQUENCE.sub(b"", data)
+    return keys.decode("ascii", "ignore") if len(keys) <= PASTE_BYTES else ""

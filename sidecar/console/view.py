@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+
+assert sys.platform != "win32"  # for mypy: terminals are POSIX's here
 
 from sidecar.console.front import FLUSH_S, DevFront
 from sidecar.console.opener import Opener

@@ -73,7 +73,7 @@ def describe_failure(error: Failure) -> list[Line]:
     """Why it is over, with the program's last lines."""
     lines: list[Line] = [((error.message.replace(POINTER, ""), BAD),)]
     last = error.data.get("lines")
-    if isinstance(last, list) and last:
+    if isinstance(last, list | tuple) and last:
         lines.append((("Its last lines:", ""),))
         lines.extend(((f"    {line}", DIM),) for line in last)
     return lines

@@ -6,7 +6,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -18,7 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tests.e2e.support import ROOT, WAIT_S, alive, descendants
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux; conftest.py leaves these tests out elsewhere
+
+from tests.e2e.support import ROOT, descendants
+from tests.liveness import WAIT_S, await_end, open_pidfd, send
 
 SERVER = Path(__file__).parent / "children" / "server.py"
 PYTHON = (sys.executable, "-I", "-S")
@@ -52,26 +54,27 @@ class Watched:
 
     def __init__(self, pid: int) -> None:
         """Take ``pid`` and all below it, as they are now."""
-        self._processes = descendants(pid)
-        self._fds: list[int] = []
-        for process in self._processes:
-            with suppress(ProcessLookupError):  # it went since the look
-                self._fds.append(os.pidfd_open(process.pid))
-        self.pids = [process.pid for process in self._processes]
+        held = [(process.pid, open_pidfd(process.pid)) for process in descendants(pid)]
+        self._fds = {pid: fd for pid, fd in held if fd is not None}
 
-    def assert_gone(self) -> None:
-        """All of them are dead, or will be soon."""
-        deadline = time.monotonic() + WAIT_S
-        for fd in self._fds:
-            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"of {self.pids} one lives on: {alive(self._processes)}"
+    @property
+    def pids(self) -> list[int]:
+        """The first is the one that was asked for; the second is the supervisor, where that was the guard."""
+        return list(self._fds)
+
+    def kill(self, pid: int, number: int) -> None:
+        """Signal one of them."""
+        send(self._fds[pid], number)
+
+    def await_gone(self) -> None:
+        """Wait until all of them are dead."""
+        for pid, fd in self._fds.items():
+            await_end(fd, f"process {pid}")
 
     def close(self) -> None:
-        """Whoever still lives is a fault, and is ended, by identity."""
-        for process in alive(self._processes):
-            with suppress(Exception):  # it went since the look
-                process.kill()
-        for fd in self._fds:
+        """Whoever still lives is a fault, and is ended."""
+        for fd in self._fds.values():
+            send(fd, signal.SIGKILL)
             os.close(fd)
 
 
@@ -98,7 +101,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  one system call, no lock
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -211,8 +214,3 @@ def ask(url: str, path: str) -> None:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         with suppress(ConnectionError):  # it is dead
             sock.recv(4096)
-
-
-INT, TERM, HUP, KILL, QUIT = (
-    int(getattr(signal, name, 0)) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGQUIT")
-)

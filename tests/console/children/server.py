@@ -15,6 +15,8 @@ import threading
 import time
 import urllib.parse
 
+assert sys.platform != "win32"  # for mypy
+
 
 def say(text: str) -> None:
     os.write(1, text.encode("utf-8", "surrogateescape") + b"\n")

@@ -1,0 +1,33 @@
+"""Fixtures of the tests of the standalone view; it exists on Linux only, so far."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from tests.console.support import Terminal, command, environment
+
+    @pytest.fixture
+    def folder(tmp_path: Path) -> Path:
+        """Where the person stands."""
+        made = tmp_path / "project"
+        made.mkdir()
+        return made
+
+    @pytest.fixture
+    def dev(folder: Path) -> Iterator[Callable[..., Terminal]]:
+        """Run ``sidecar dev`` in a terminal; it is ended with the test."""
+        with ExitStack() as stack:
+
+            def dev(*words: str, rows: int = 30, columns: int = 120, **env: str) -> Terminal:
+                terminal = Terminal(command(*words), folder, environment(folder, **env), rows=rows, columns=columns)
+                return stack.enter_context(terminal)
+
+            yield dev
