@@ -149,6 +149,17 @@ def bench(arguments: Sequence[str]) -> int:
     become([PYTHON, "-m", "tests.bench", *arguments], env)
 
 
+def freeze(arguments: Sequence[str]) -> int:
+    """Make the one-file binary that an app ships, named by this machine's target, where the example looks for it.
+
+    Arguments go to build/freeze.py: --folder for a folder that starts at once, --out for another place.
+    """
+    env = ready()
+    if not which("objdump", env) and not install_debian("binutils", "objdump"):
+        raise CannotError(f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
+    become([PYTHON, ROOT / "build" / "freeze.py", *arguments], env)
+
+
 def lock(arguments: Sequence[str]) -> int:
     """Write build/requirements.lock from pyproject.toml, and the lock of node: pins and hashes for every OS.
 
@@ -547,6 +558,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "run": run,
     "bench": bench,
+    "freeze": freeze,
     "lint": lint,
     "lock": lock,
 }

@@ -1,8 +1,8 @@
 """What being frozen into one file means: a bootloader above us, a folder that it unpacked, variables that are its own.
 
 PyInstaller's bootloader unpacks into a temporary folder, starts us from it, waits for our end and removes the folder.
-Killed, it leaves both behind: then the folder is ours to remove. Its name carries the bootloader's pid, and our marker
-in it (the first file that is unpacked) tells it from other programs' folders.
+Killed, it leaves both behind: then the folder is ours to remove. Its name carries the bootloader's pid, and a marker in
+it tells it from other programs' folders.
 
 Light on purpose: the guard loads this before it forks.
 """
@@ -10,11 +10,18 @@ Light on purpose: the guard loads this before it forks.
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host.tree import read_process
 
 PREFIX = "_MEI"
 MARKER = "tauri-sidecar.bundle"
+PID_DIGITS = 8
+"""After the prefix: the bootloader's pid, in hexadecimal; then six random characters (mkdtemp)."""
 
 _OWN_VARIABLES = ("_PYI_", "_MEIPASS")
 _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -52,6 +59,48 @@ def outer_environment(environment: Mapping[str, str]) -> dict[str, str]:
             if before is not None:
                 kept[name] = before
     return kept
+
+
+def left_behind() -> list[str]:
+    """Folders of killed bootloaders, beside ours, that hold what ours holds; none unless we are frozen into one file."""
+    own = unpacked_folder()
+    if own is None:
+        return []
+    parent = os.path.dirname(own)
+    ours = set(_files(own))
+    found = []
+    for name in os.listdir(parent):
+        path = f"{parent}/{name}"
+        if path != own and name.startswith(PREFIX) and _bootloader_is_dead(name) and _is_ours(path, ours):
+            found.append(path)
+    return found
+
+
+def _bootloader_is_dead(name: str) -> bool:
+    """Whether the folder's name has a pid that nobody has. A pid that is used again only puts the removal off."""
+    try:
+        pid = int(name[len(PREFIX) :][:PID_DIGITS], 16)
+    except ValueError:
+        return False  # a folder of a PyInstaller before 6, which does not say whose it is
+    process = read_process(pid)
+    return process is None or process.dead
+
+
+def _is_ours(folder: str, ours: set[str]) -> bool:
+    """Whether it was unpacked from a binary of ours: marked so, or (not yet) with nothing in it that ours has not."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False  # ENOENT: somebody else removed it
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    files = set(_files(folder))
+    return MARKER in files or files <= ours
+
+
+def _files(folder: str) -> Iterator[str]:
+    for path, _, names in os.walk(folder):
+        yield from (os.path.relpath(f"{path}/{name}", folder) for name in names)
 
 
 def remove(folder: str) -> bool:
