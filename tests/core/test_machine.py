@@ -8,14 +8,29 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from sidecar.core.lifecycle import TABLE
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import Exited, Output, Prepared, PrepareFailed, Probed, Spawned, SpawnFailed, Tick, Verdict
+from sidecar.events import (
+    AppGone,
+    Event,
+    Exited,
+    Interrupted,
+    Output,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Spawned,
+    SpawnFailed,
+    Tick,
+    Verdict,
+)
 from sidecar.wire.messages import AnyRequest, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
+from sidecar.wire.session import Received
 from tests.core.world import World
 
 NAMES = ("a", "b", "c")
@@ -100,6 +115,10 @@ class Machine(RuleBasedStateMachine):
     def begin(self, services: dict[str, dict[str, object]], chance: float) -> None:
         self.world = World(services, lambda: chance)
 
+    def port_of(self, name: str) -> int | None:
+        """A port, where it wants one."""
+        return 5_173 if self.world.core.services[name].config.port is not None else None
+
     def over(self) -> bool:
         return self.world.exit_code is not None
 
@@ -121,9 +140,11 @@ class Machine(RuleBasedStateMachine):
         world.ask(Start(name))
         if name not in world.preparing:
             return  # a shutdown is under way
-        world.runs(name)
+        world.runs(name, self.port_of(name))
         if name in world.awaiting:
             world.probe(service=name)
+        elif world.state(name) == "starting":
+            world.prints("listening", service=name)  # the line that a log probe waits for
         if checked and (due := world.core.next_deadline()) is not None:
             world.wait(due - world.now)
             if name in world.checks:
@@ -136,9 +157,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 2), port=st.integers(5_173, 5_175), moved=st.booleans())
     @precondition(lambda self: self.world.preparing)
-    def a_preparation_is_done(self, pick: int, port: int, moved: bool) -> None:
+    def a_preparation_is_done(self, pick: int, port: int | None, moved: bool) -> None:
         if not self.over():
-            self.world.prepared(_chosen({**self.world.preparing}, pick), port, wanted=80 if moved else None)
+            name = _chosen({**self.world.preparing}, pick)
+            port = port if self.port_of(name) else None
+            self.world.prepared(name, port, **({"wanted": 80} if moved and port else {}))
 
     @rule(pick=st.integers(0, 2), port=st.booleans())
     @precondition(lambda self: self.world.preparing)
@@ -163,6 +186,17 @@ class Machine(RuleBasedStateMachine):
     def a_program_ends(self, pick: int, end: tuple[int | None, str | None]) -> None:
         if not self.over():
             self.world.dies(_chosen({**self.world.processes}, pick), *end)
+
+    @rule(name=_names, times=st.integers(1, 7))
+    def its_port_is_stolen_again_and_again(self, name: str, times: int) -> None:
+        world = self.world
+        for _ in range(times):
+            if self.over() or name not in world.preparing or world.state(name) != "starting" or not self.port_of(name):
+                return
+            world.runs(name)
+            if world.state(name) == "starting":  # a delay of 0 is over already
+                world.prints("Error: Port 5173 is already in use", service=name)
+            world.dies(name, code=1)
 
     @rule(pick=st.integers(0, 2), lines=st.lists(st.sampled_from(LINES), min_size=1, max_size=3))
     @precondition(lambda self: self.world.processes)
@@ -199,6 +233,16 @@ class Machine(RuleBasedStateMachine):
         )[kind]
         before = self.world.state(name)
         assert not [effect for effect in self.world.step(late) if name in str(effect)]
+        assert self.world.state(name) == before
+
+    @rule(name=_names, verdict=st.sampled_from(["ok", "down"]), age=st.integers(1, 3))
+    def an_earlier_health_check_answers_late(self, name: str, verdict: Verdict, age: int) -> None:
+        out = self.world.checks.get(name)
+        if self.over() or out is None or out.turn <= age:
+            return
+        before = self.world.state(name)
+        effects = self.world.step(Probed(name, out.run, out.turn - age, verdict, "late"))
+        assert not [effect for effect in effects if name in str(effect)]
         assert self.world.state(name) == before
 
     @rule(seconds=st.sampled_from([0.001, 0.3, 6.0]))
@@ -241,7 +285,8 @@ class Machine(RuleBasedStateMachine):
             self._let_the_world_follow()
         assert world.exit_code is not None, "the shutdown does not end"
         assert world.killed_all or not world.unanswered
-        assert world.core.step(Tick(), world.now) == []
+        after: tuple[Event, ...] = (Tick(), AppGone("late"), Interrupted(15), Received(1, Start("a")))
+        assert [effect for event in after for effect in world.core.step(event, world.now)] == []
 
     def _let_the_world_follow(self) -> None:
         world = self.world
@@ -256,6 +301,7 @@ class Machine(RuleBasedStateMachine):
             world.tick()  # the others are stubborn: only time brings them nearer to their kill
 
 
+@pytest.mark.timeout(600)  # a failure takes its time to be shrunk to what can be read
 def test_no_order_of_events_loses_doubles_or_wedges_anything() -> None:
     Machine.seen.clear()
     run_state_machine_as_test(

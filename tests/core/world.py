@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from sidecar.core.supervisor import Supervisor
+from sidecar.core.supervisor import SUSPEND_S, Supervisor
 from sidecar.errors import SidecarError
 from sidecar.events import (
     AnnounceGrace,
@@ -60,6 +60,7 @@ from sidecar.wire.messages import (
     Stream,
 )
 from sidecar.wire.session import Received
+from tests.core.laws import Laws
 
 OUR_PID = 4242
 GUARANTEES = Guarantees(
@@ -114,6 +115,7 @@ class World:
         self.app_gone = False
         self.killed_all = False
         self.exit_code: int | None = None
+        self._laws = Laws(self.core, self._is_alive, self._is_killed)
         self._next_pid = 100
         self._next_id = 1
         if not silent:
@@ -125,6 +127,7 @@ class World:
         """Send a request (with an id, if one is given)."""
         if call is not UNSET:
             self.unanswered.append(call)
+        self._laws.asked(call, request, self.now)
         return self.step(Received(call, request))
 
     def call(self, request: AnyRequest) -> Id:
@@ -217,6 +220,7 @@ class World:
         self.awaiting.pop(service, None)
         if code is None and signal is None:
             signal = "SIGKILL"
+        self._laws.died(service, self.now)
         self.step(Exited(service, process.run, code, signal))
 
     def runs(self, service: str = "web", port: int | None = 5173) -> None:
@@ -240,16 +244,21 @@ class World:
     def app_dies(self) -> None:
         """The app is gone."""
         self.app_gone = True
+        self._laws.app_died(self.now)
         self.step(AppGone("stdin has ended"))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, late: float = 0.0) -> None:
         """Sleep until the next deadline (and ``late`` seconds more)."""
-        due = self.core.next_deadline()
+        before, due = self.now, self.core.next_deadline()
         assert due is not None
         self.now = max(self.now, due) + late
-        self.step(Tick())
+        if late > SUSPEND_S:
+            self._laws.slept()
+        effects = self.step(Tick())
+        if late > SUSPEND_S and due > before:
+            assert effects == [], "to have slept is no fault of any service"
 
     def wait(self, seconds: float) -> None:
         """Let so much time pass, with each deadline met in time."""
@@ -281,6 +290,8 @@ class World:
         for effect in effects:
             self.perform(effect)
         self.check_timers()
+        if self.exit_code is None:
+            self._laws.after_step(self.now)
         return effects
 
     def perform(self, effect: Effect) -> None:
@@ -288,6 +299,7 @@ class World:
         assert self.exit_code is None, f"{effect} after Exit"
         self.effects.append(effect)
         self.listener(effect)
+        self._laws.judge(effect, self.now)
         match effect:
             case Reply(id=call) | Refuse(id=call):
                 assert call in self.unanswered, f"{effect} answers nobody"
@@ -326,10 +338,15 @@ class World:
                 assert self.killed_all or not self.ports, "a port was kept"
                 self.exit_code = code
 
+    def _is_alive(self, service: str) -> bool:
+        return service in self.preparing or service in self.spawning or service in self.processes
+
+    def _is_killed(self, service: str) -> bool:
+        """Or not yet there: what comes up during an end is killed as it does."""
+        return service not in self.processes or "KILL" in self.processes[service].signals
+
     def _assert_nothing_of(self, service: str) -> None:
-        assert service not in self.preparing
-        assert service not in self.spawning
-        assert service not in self.processes
+        assert not self._is_alive(service)
 
     def check_timers(self) -> None:
         """Whatever waits for time to pass has a timer."""

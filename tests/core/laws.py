@@ -1,0 +1,146 @@
+"""What holds whatever happens, judged by what goes in and what comes out: the world tells of both.
+
+Each law is a promise to the client or to the system that a single step could break unseen; a fault that only loses
+something is noticed here at once and not when a test happens to ask for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from msgspec import UnsetType
+
+from sidecar.core.service import PORT_TRIES
+from sidecar.core.supervisor import Supervisor
+from sidecar.events import Effect, Notify, Prepare, Refuse, Reply, Terminate
+from sidecar.wire.messages import (
+    AnyNotification,
+    AnyRequest,
+    Id,
+    Restart,
+    ServiceReady,
+    ServiceRestarting,
+    ServiceResult,
+    ServiceState,
+    Shutdown,
+    Start,
+    Stop,
+)
+
+CLOCK = 1e-6
+"""Two ways to add up the same times differ by less."""
+
+UNDER_WAY = {"starting", "unhealthy", "backingOff", "stopping"}
+"""Where a start waits: anywhere else it has its answer."""
+
+
+class Laws:
+    """The laws, and what has to be remembered to judge by them."""
+
+    def __init__(self, core: Supervisor, alive: Callable[[str], bool], killed: Callable[[str], bool]) -> None:
+        """``alive``: whether anything of the service runs or is on its way; ``killed``: whether nothing escapes."""
+        self._core = core
+        self._alive = alive
+        self._killed = killed
+        self._waiting: dict[Id, tuple[type[AnyRequest], str]] = {}
+        self._kill_by: dict[str, float] = {}
+        self._launches: Counter[str] = Counter()
+        self._restarts: defaultdict[str, list[float]] = defaultdict(list)
+        self._ready_at: dict[str, float] = {}
+
+    # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def asked(self, call: Id | UnsetType, request: AnyRequest, now: float) -> None:
+        """A request comes."""
+        match request:
+            case Start(service=name) | Restart(service=name) | Stop(service=name):
+                if isinstance(call, int | str):
+                    self._waiting[call] = (type(request), name)
+                if not isinstance(request, Stop):
+                    self._restarts[name].clear()  # perhaps: the law is weaker than the code then, and never wrong
+            case Shutdown(grace_ms=int(grace_ms)):
+                for name in self._core.services:
+                    self._must_die_by(name, now + grace_ms / 1000)
+            case _:
+                pass
+
+    def app_died(self, now: float) -> None:
+        """The app is gone: each service has its own grace."""
+        for name, service in self._core.services.items():
+            self._must_die_by(name, now + service.config.stop.app_death_grace_ms / 1000)
+
+    def slept(self) -> None:
+        """The machine was suspended: no deadline of before holds."""
+        self._kill_by.clear()
+        self._ready_at.clear()
+
+    def died(self, name: str, now: float) -> None:
+        """A run is over."""
+        ready_at = self._ready_at.pop(name, None)
+        reset_after = self._core.services[name].config.restart.reset_after_ms / 1000
+        if ready_at is not None and now - ready_at >= reset_after - CLOCK:
+            self._restarts[name].clear()
+
+    def _must_die_by(self, name: str, at: float) -> None:
+        self._kill_by[name] = min(at, self._kill_by.get(name, at))
+
+    # ── what is done ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def judge(self, effect: Effect, now: float) -> None:
+        """Judge one effect by what was before it."""
+        match effect:
+            case Reply(id=call, result=result):
+                kind, name = self._waiting.pop(call, (None, ""))
+                if kind is Stop:
+                    assert not self._alive(name), "a stop is answered while something lives"
+                elif kind is not None:
+                    assert isinstance(result, ServiceResult)
+                    assert result.status.state == "ready", "a start is answered by a service that is not ready"
+            case Refuse(id=call):
+                self._waiting.pop(call, None)
+            case Prepare(service=name):
+                self._launches[name] += 1
+                assert self._launches[name] <= PORT_TRIES, "a new port is chosen for ever"
+            case Terminate(service=name, signal=signal):
+                stop = self._core.services[name].config.stop
+                assert stop.timeout_ms > 0, "asked to end with no time to do it"
+                assert signal == stop.signal != "SIGKILL"
+            case Notify(message=message):
+                self._judge_notification(message, now)
+            case _:
+                pass
+
+    def _judge_notification(self, message: AnyNotification, now: float) -> None:
+        match message:
+            case ServiceState(service=name, state=state):
+                if state != "starting":
+                    self._launches[name] = 0
+                if state in ("stopped", "failed"):
+                    assert (message.host, message.port, message.pid) == (None, None, None), "it is nowhere any more"
+                    assert (message.error is not None) is (state == "failed"), "a failure, and only that, has a reason"
+            case ServiceReady(service=name):
+                self._ready_at[name] = now
+            case ServiceRestarting(service=name):
+                restart = self._core.services[name].config.restart
+                times = [at for at in self._restarts[name] if now - at < restart.window_ms / 1000 - CLOCK]
+                self._restarts[name] = [*times, now]
+                assert len(times) < restart.limit, "more restarts than the budget has"
+            case _:
+                pass
+
+    # ── what is left ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def after_step(self, now: float) -> None:
+        """Judge what a whole step has led to."""
+        for call, (kind, name) in self._waiting.items():
+            state = self._core.services[name].state
+            assert state in ({"stopping"} if kind is Stop else UNDER_WAY), (
+                f"{call} waits for nothing: {name} is {state}"
+            )
+        for name, at in self._kill_by.items():
+            if self._alive(name) and not self._killed(name):
+                assert now < at - CLOCK, f"{name} outlives its grace"
+                due = self._core.next_deadline()
+                assert due is not None, "nobody looks at the clock"
+                assert due <= at + CLOCK, "nobody looks at the clock when the grace ends"
