@@ -27,7 +27,7 @@ else:
         with ExitStack() as stack:
 
             def dev(*words: str, rows: int = 30, columns: int = 120, **env: str) -> Terminal:
-                terminal = Terminal(command(*words), folder, environment(folder, **env), rows=rows, columns=columns)
-                return stack.enter_context(terminal)
+                argv, variables = command(*words), environment(folder, **{"BROWSER": "/bin/true", **env})
+                return stack.enter_context(Terminal(argv, folder, variables, rows=rows, columns=columns))
 
             yield dev

@@ -81,8 +81,17 @@ class Watched:
 class Terminal:
     """A terminal with a program in it, which leads its session; what it shows is read all the time."""
 
-    def __init__(self, argv: list[str], cwd: Path, env: dict[str, str], *, rows: int = 30, columns: int = 120) -> None:
-        """Start it."""
+    def __init__(
+        self,
+        argv: list[str],
+        cwd: Path,
+        env: dict[str, str],
+        *,
+        rows: int = 30,
+        columns: int = 120,
+        controlling: bool = True,
+    ) -> None:
+        """Start it. A terminal that is not ``controlling`` sends no signals: neither Ctrl-C's nor SIGHUP."""
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
         self.slave = os.dup(slave)
@@ -101,7 +110,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  one system call, no lock
+            preexec_fn=_take_terminal if controlling else None,  # noqa: PLW1509  one system call, no lock
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -122,10 +131,11 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal window."""
-        if self.slave >= 0:
-            os.write(self.slave, b"\x00")  # wakes the reader, which closes the other end
-            os.close(self.slave)
-            self.slave = -1
+        slave, self.slave = self.slave, -1
+        if slave >= 0:
+            with suppress(OSError):  # EIO: the reader has seen it already
+                os.write(slave, b"\x00")  # wakes the reader, which closes the other end
+            os.close(slave)
 
     def _read(self) -> None:
         while True:
@@ -205,6 +215,10 @@ class Terminal:
             return self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it does not end; the terminal has:\n{self.text()[-4000:]}") from None
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def ask(url: str, path: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy
 
-from tests.console.support import PYTHON, SERVER, SERVICE, Watched, ask, command, environment
+from tests.console.support import PYTHON, SERVICE, Watched, ask, command, environment
 from tests.e2e.support import foreign_server
 from tests.liveness import WAIT_S
 
@@ -248,10 +248,29 @@ def test_wrong_usage_is_told_with_the_right_one(run: Run, words: tuple[str, ...]
     assert told in sidecar.errors
 
 
-def test_a_reader_that_goes_away_is_no_crash(run: Run) -> None:
-    sidecar = run("--", *PYTHON, str(SERVER), "0")
-    sidecar.wait("is ready")
-    tree = sidecar.watch()
-    sidecar.process.send_signal(signal.SIGINT)
-    assert sidecar.rest()[0] == 130
-    tree.await_gone()
+def test_a_reader_that_goes_away_is_no_crash(folder: Path) -> None:
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        command("--", *SERVICE), cwd=folder, env=environment(folder), stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    tree = None
+    try:
+        text = ""
+        while not (found := re.search(READY, text)):
+            data = os.read(reader, 4096)
+            assert data
+            text += data.decode()
+        tree = Watched(process.pid)
+        os.close(reader)
+        ask(found[1], "/say/lost")
+        ask(found[1], "/say/lost")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=WAIT_S)
+        assert (process.returncode, errors) == (130, b"")
+        tree.await_gone()
+    finally:
+        if tree is not None:
+            tree.close()
+        process.kill()
+        process.communicate()

@@ -19,14 +19,6 @@ from tests.liveness import until
 
 Dev = Callable[..., Terminal]
 
-READY = r"python3? is ready on (http://127\.0\.0\.1:(\d+)/) after \d"
-
-
-@pytest.fixture(autouse=True)
-def named_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the person's own browser is opened by a test that forgets about it."""
-    monkeypatch.setenv("BROWSER", "/bin/true")
-
 
 def ready(terminal: Terminal, since: int = 0) -> str:
     """Wait until it is ready; its URL."""
@@ -36,11 +28,13 @@ def ready(terminal: Terminal, since: int = 0) -> str:
 # ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_it_spins_until_it_is_ready_then_says_the_url_and_keeps_a_status_line(dev: Dev) -> None:
-    terminal = dev("--", *SERVICE)
+def test_it_spins_until_it_is_ready_then_says_the_url_and_keeps_a_status_line(dev: Dev, folder: Path) -> None:
+    terminal = dev("--", *SERVICE, "gate")
+    for frame in "⠙⠹⠸⠼":
+        terminal.wait(rf"{frame} \S+ starting")
+    (folder / "go").touch()
     url = ready(terminal)
     terminal.wait(r"● \S+ ready  " + re.escape(url) + r"  up \d+ s  restarts 0  \d+ MB")
-    assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] \S+ starting", terminal.text())
 
 
 def test_output_is_prefixed_and_its_colours_stay_its_own(dev: Dev) -> None:
@@ -228,7 +222,7 @@ def test_q_ends_all_of_it_with_exit_code_0(dev: Dev, key: str) -> None:
     terminal = dev("--", *SERVICE, "child")
     url = ready(terminal)
     tree = terminal.watch()
-    assert len(tree.pids) == 4  # guard, supervisor, service, its child in another session
+    assert len(tree.pids) == 4  # guard, supervisor, service, its child
     assert not terminal.echoes()
     terminal.press(key)
     assert terminal.exit_code() == 0
@@ -284,7 +278,7 @@ def test_q_twice_is_at_once(dev: Dev) -> None:
 
 
 def test_ctrl_backslash_is_at_once_and_leaves_nobody(dev: Dev) -> None:
-    terminal = dev("--", *SERVICE, "deaf", "child")
+    terminal = dev("--", *SERVICE, "deaf", "session")
     ready(terminal)
     tree = terminal.watch()
     terminal.press("\x1c")
@@ -313,8 +307,17 @@ def test_when_the_terminal_goes_away_all_of_it_ends(dev: Dev) -> None:
     tree.await_gone()
 
 
+def test_a_terminal_that_goes_away_without_a_signal_ends_it_too(folder: Path) -> None:
+    with Terminal(command("--", *SERVICE), folder, environment(folder), controlling=False) as terminal:
+        ready(terminal)
+        tree = terminal.watch()
+        terminal.hang_up()
+        terminal.exit_code()
+        tree.await_gone()
+
+
 def test_when_the_supervisor_is_killed_the_guard_gives_the_terminal_back(dev: Dev) -> None:
-    terminal = dev("--", *SERVICE, "child")
+    terminal = dev("--", *SERVICE, "session")
     ready(terminal)
     tree = terminal.watch()
     assert terminal.modes() != terminal.modes_before
@@ -325,7 +328,7 @@ def test_when_the_supervisor_is_killed_the_guard_gives_the_terminal_back(dev: De
 
 
 def test_when_the_guard_is_killed_the_supervisor_ends_it(dev: Dev) -> None:
-    terminal = dev("--", *SERVICE, "child")
+    terminal = dev("--", *SERVICE, "session")
     ready(terminal)
     tree = terminal.watch()
     tree.kill(tree.pids[0], signal.SIGKILL)

@@ -1,7 +1,8 @@
-"""A small service: ``server.py PORT [deaf] [child]``. PORT 0 is none: it then only waits.
+"""A small service: ``server.py PORT [deaf] [child] [session] [gate]``. PORT 0 is none: it then only waits.
 
 What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/exit/N`` ends it, ``/flood`` prints without end. ``deaf``
-ignores SIGTERM; ``child`` starts a process in a session of its own. Its stdin is a pipe that ends with the sidecar,
+ignores SIGTERM; ``child`` starts another process, ``session`` one in a session of its own; ``gate`` listens only once
+there is a file ``go``. Its stdin is a pipe that ends with the sidecar,
 which it does not look at: the tests are about being ended.
 """
 
@@ -44,14 +45,17 @@ def main() -> None:
     port, wishes = int(sys.argv[1]), sys.argv[2:]
     if "deaf" in wishes:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if "child" in wishes and os.fork() == 0:
-        os.setsid()
+    if {"child", "session"} & set(wishes) and os.fork() == 0:
+        if "session" in wishes:
+            os.setsid()
         while True:
             time.sleep(60)
     if not port:
         say("no port, but here")
         while True:
             time.sleep(60)
+    while "gate" in wishes and not os.path.exists("go"):
+        time.sleep(0.01)
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind(("127.0.0.1", port))
