@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-assert sys.platform != "win32"  # for mypy: select takes pipes
+if sys.platform == "win32":
+    raise ImportError("select takes no pipes here")
 
 WAIT_S = 30.0
 """For what must come: far more than it takes on two busy cores."""

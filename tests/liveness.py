@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-assert sys.platform == "linux"  # for mypy: pidfds and peer credentials are Linux's
+if sys.platform != "linux":
+    raise ImportError("pidfds and peer credentials are Linux's")
 
 from sidecar.host import cgroup
 
@@ -118,6 +119,10 @@ class RollCall:
         self._await(lambda: len(self.living(tree)) >= count, f"{count} living of {tree}")
         return self.living(tree)
 
+    def await_member(self, pid: int, what: str) -> None:
+        """Wait until this process has introduced itself."""
+        self._await(lambda: any(it.pid == pid and it.tree != "?" for it in self._members), what)
+
     def await_dead(self, tree: str | None = None, but: Iterable[Member] = ()) -> None:
         """Wait until nobody of the tree (of any tree) lives, but for these."""
         spared = set(but)
@@ -131,10 +136,14 @@ class RollCall:
         self._await(lambda: all(it.echoes > before for it, before in asked.items()), f"an answer of each {tree}")
         assert set(asked) <= self._members
 
-    def tell(self, tree: str, word: bytes) -> None:
-        """Send a word to each of the tree."""
+    def tell(self, tree: str, word: bytes, role: str | None = None) -> None:
+        """Send a word to each of the tree (in this role)."""
         for member in self.living(tree):
-            member.connection.send(word)
+            if role in (None, member.role):
+                try:
+                    member.connection.send(word)
+                except BrokenPipeError:
+                    pass  # it has died since the last turn, which the next one hears
 
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + WAIT_S

@@ -11,11 +11,12 @@ it still loads, and not each child.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import read_process
+from sidecar.host.tree import read_process, send
 
 PREFIX = "tauri-sidecar-"
 
@@ -66,6 +67,22 @@ def kill(folder: str) -> None:
         _write(f"{folder}/cgroup.kill", "1")
     except OSError:
         pass  # ENOENT: a kernel before 5.14, where the guard's loop does it, or the group is gone already
+
+
+def kill_each(folder: str) -> None:
+    """SIGKILL the members one by one, by identity.
+
+    ``cgroup.kill`` signals each process's first thread only. One whose first thread has called pthread_exit does not
+    mind that, and a kernel before 5.14 does not have it at all.
+    """
+    processes = [process for pid in members(folder) if (process := read_process(pid)) is not None]
+    still = set(members(folder))  # a pid that was reused between the listing and the reading is not among these
+    for process in processes:
+        if process.pid in still:
+            try:
+                send(process, signal.SIGKILL)
+            except OSError:
+                pass  # EPERM: another user's (set-id) process; EMFILE: the next pass has descriptors again
 
 
 def members(folder: str) -> list[int]:

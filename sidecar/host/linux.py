@@ -16,9 +16,10 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
+from sidecar.host.bundle import outer_environment
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
 from sidecar.host.sockets import command_of, listeners, reached_at, sockets_of
-from sidecar.host.tree import Process, all_processes, below, kill_until_empty
+from sidecar.host.tree import Process, all_processes, below, environment, kill_until_empty
 from sidecar.wire.messages import Guarantees, Holder
 
 RUN_ID = "SIDECAR_RUN_ID"
@@ -65,7 +66,7 @@ class LinuxHost:
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
-        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        env = {**outer_environment(os.environ), **launch.env, RUN_ID: self._run_id, SERVICE: service}
         ours: list[int] = []
         theirs: list[int] = []
         try:
@@ -188,7 +189,7 @@ class LinuxHost:
         user = _user(found[0][2])
         for pid in all_processes():
             if inodes & sockets_of(pid):
-                run_id = _environment(pid).get(RUN_ID)
+                run_id = _variable(pid, RUN_ID)
                 return Holder(pid, command_of(pid), user, ours=run_id is not None and run_id != self._run_id)
         return Holder(user=user)
 
@@ -246,8 +247,7 @@ class LinuxHost:
     def _left_by(self, orphan: Process, service: str, root: int) -> bool:
         if orphan.sid == root or len(self._trees) == 1:
             return True
-        environment = _environment(orphan.pid)
-        return environment.get(SERVICE) == service
+        return _variable(orphan.pid, SERVICE) == service
 
 
 def _become_subreaper() -> bool:
@@ -297,14 +297,12 @@ def _report(left: list[Process]) -> None:
         say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
 
 
-def _environment(pid: int) -> dict[str, str]:
-    """Its variables as they were at its start; empty if it is gone or another user's."""
-    import psutil  # it is loaded only where processes are looked at closely: that is off the way to ready
-
-    try:
-        return psutil.Process(pid).environ()
-    except psutil.Error:
-        return {}
+def _variable(pid: int, name: str) -> str | None:
+    """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
+    key = os.fsencode(name) + b"="
+    found = (it for it in environment(pid).split(b"\0") if it.startswith(key))
+    value = next(found, None)
+    return None if value is None else os.fsdecode(value.removeprefix(key))
 
 
 def _user(uid: int) -> str:

@@ -16,7 +16,15 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.host import cgroup, records
 from sidecar.host.linux import RUN_ID
 from sidecar.host.sockets import command_of
-from sidecar.host.tree import KILL_BOUND_S, RESCAN_S, Process, all_processes, kill_until_empty, read_process
+from sidecar.host.tree import (
+    KILL_BOUND_S,
+    RESCAN_S,
+    Process,
+    all_processes,
+    environment,
+    kill_until_empty,
+    read_process,
+)
 from sidecar.wire.messages import SupervisorSwept, SweptProcess
 
 
@@ -48,6 +56,7 @@ def _end_group(group: str) -> bool:
     deadline = time.monotonic() + KILL_BOUND_S
     while True:
         cgroup.kill(group)
+        cgroup.kill_each(group)
         if cgroup.remove(group):
             return True
         if time.monotonic() >= deadline:
@@ -60,9 +69,7 @@ def _sweep_records(ended: list[SweptProcess], problems: list[str]) -> int:
     this_boot = boot_id()
     for path, record in records.read_runs():
         if record is None:
-            aside = path.with_suffix(".unreadable")
-            path.replace(aside)
-            problems.append(f"a record of an earlier run is damaged, or of another version; it was put aside: {aside}")
+            problems.append(_put_aside(path))
             continue
         if record.boot_id == this_boot:
             if any(_lives(owner) for owner in record.owners):
@@ -74,6 +81,17 @@ def _sweep_records(ended: list[SweptProcess], problems: list[str]) -> int:
             problems += [f"process {process.pid} of an earlier run could not be ended" for process in left]
         path.unlink(missing_ok=True)
     return count
+
+
+def _put_aside(path: Path) -> str:
+    """What to say of an unreadable record, which the next start need not see again."""
+    aside = path.with_suffix(".unreadable")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        # ENOENT: another start that runs now was quicker; EISDIR, ENOTEMPTY: no file of ours. The others still count
+        return f"the record {path} is damaged, and could not be put aside: {error.strerror}"
+    return f"a record of an earlier run is damaged, or of another version; it was put aside: {aside}"
 
 
 def _lives(owner: records.Identity) -> bool:
@@ -90,15 +108,7 @@ def _marked(run_id: str) -> list[Process]:
         ancestors.add(pid)
         pid = processes[pid].ppid
     mark = f"{RUN_ID}={run_id}\0".encode()
-    return [it for it in processes.values() if it.pid not in ancestors and not it.dead and _has_mark(it.pid, mark)]
-
-
-def _has_mark(pid: int, mark: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return mark in file.read()
-    except OSError:
-        return False  # ESRCH: it is gone; EACCES: another user's, and so not ours
+    return [it for it in processes.values() if it.pid not in ancestors and not it.dead and mark in environment(it.pid)]
 
 
 def _describe(pids: list[int]) -> list[SweptProcess]:

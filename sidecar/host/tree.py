@@ -66,6 +66,29 @@ def all_processes() -> dict[int, Process]:
     return found
 
 
+def environment(pid: int) -> bytes:
+    """The variables that a process was started with, each with a NUL behind it; empty if it is gone or another user's.
+
+    A leader that has called pthread_exit has none to show any more; its threads have.
+    """
+    found = _environ_of(f"/proc/{pid}")
+    if found:
+        return found
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return b""  # ENOENT, ESRCH: it went since the listing
+    return next((found for tid in threads if (found := _environ_of(f"/proc/{pid}/task/{tid}"))), b"")
+
+
+def _environ_of(folder: str) -> bytes:
+    try:
+        with open(f"{folder}/environ", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""  # ENOENT, ESRCH: it is gone; EACCES: another user's
+
+
 def below(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
     """All descendants of ``roots`` (not these themselves), parents before children."""
     children: dict[int, list[Process]] = {}

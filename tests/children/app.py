@@ -1,8 +1,11 @@
 """A script that stands where the Tauri app will: launches the sidecar over pipes that nobody else has.
 
-Its argument is a JSON object: ``argv``, ``cwd``; ``group``, a control group to join first; ``siblings``, commands that are started beside the sidecar
-(with ``siblings_env``), in our process group and in a session of their own. Lines on stdin go to the sidecar, what the
-sidecar says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the sidecar's stdin) are for us.
+Its argument is a JSON object: ``argv`` and ``cwd`` of the sidecar; ``seconds``, after which we end ourselves; ``group``,
+a control group to join first; ``siblings``, commands to start beside the sidecar (with ``siblings_env``), each once in
+our process group and once in a session of its own.
+
+Lines on stdin go to the sidecar, what it says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the
+sidecar's stdin) are for us.
 """
 
 from __future__ import annotations

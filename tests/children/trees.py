@@ -1,8 +1,8 @@
 """A script that makes a hostile tree: ``trees.py KIND [PORT]``, to be run with ``python -I -S``.
 
 Each process connects to the roll call (see tests/liveness.py) before it lets go of the connection that it inherited.
-They end when the roll call closes their connection, or at the deadline; nothing else ends them: they look neither at their parent,
-nor at stdin, nor at stdout.
+They end when the roll call closes their connection, or at the deadline. Nothing else ends them: they look neither at
+their parent, nor at stdin, nor at stdout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import socket
 import sys
 import time
 
-assert sys.platform == "linux"  # for mypy: a fork, and threads that outlive their leader
+if sys.platform != "linux":
+    raise ImportError("fork, and threads that outlive their leader")
 
 WIDE = 50
 DEEP = 8
@@ -104,7 +105,7 @@ def daemonised(connection: socket.socket, *, scrub: bool = False) -> socket.sock
             keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
             connection.set_inheritable(True)
             argv = [sys.executable, "-I", "-S", __file__, "--rest", sys.argv[1], str(connection.fileno()), *keep]
-            os.execve(sys.executable, argv, {})
+            os.execve(sys.executable, argv, {})  # noqa: S606  there is no shell to want
         hold(enroll("daemon", connection))
     os.wait()  # the one in between, which would be a zombie
     return connection

@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-assert sys.platform == "linux"  # for mypy: pidfds and control groups
+if sys.platform != "linux":
+    raise ImportError("pidfds and control groups are Linux's")
 
-from sidecar.host.tree import read_process
+from sidecar.host import tree as processes
 from tests.children.trees import SIZES
 from tests.client import Client, Message
 from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, lives, marked, send, state_of, until
@@ -56,8 +57,8 @@ class Cell:
     ) -> None:
         """Launch and say hello. ``group`` is shared with another cell; ``decoys`` are started beside the sidecar.
 
-        An app that is not ``apart`` (in a session of its own) leaves an orphaned process group, which the kernel sends SIGHUP
-        and SIGCONT if one of it is stopped: a stopped guard would be woken by that, and a decoy be killed.
+        An app that is not ``apart`` (in a session of its own) leaves an orphaned process group, which the kernel sends
+        SIGHUP and SIGCONT if one of it is stopped: a stopped guard would be woken by that, and a decoy be killed.
         """
         self._stack = ExitStack()
         self.state = folder / "state"
@@ -88,7 +89,7 @@ class Cell:
             self.client = Client(self.app.stdin.fileno(), self.app.stdout.fileno())
             guard = self.client.find(lambda it: "guard" in it, "the sidecar's launch")["guard"]
             self.hello = self.client.hello(self.services)
-            supervisor = read_process(self.hello["pid"])
+            supervisor = processes.read_process(self.hello["pid"])
             assert supervisor is not None
             assert supervisor.ppid == guard
             self.pidfds = {
@@ -127,21 +128,20 @@ class Cell:
         for kind in self.services:
             members = self.roll.await_living(kind, SIZES[kind])
             if kind == "stopped":
-                for member in members:
-                    until(lambda pid=member.pid: state_of(pid) == "T", "a stopped process")  # type: ignore[misc]
+                until(lambda: all(state_of(it.pid) == "T" for it in members), "a stopped tree")  # noqa: B023  at once
             if kind == "listener":
                 self.port = self.client.status(kind)["port"]
         return self
 
     def strike(self, *hits: tuple[str, int]) -> None:
         """Send the signals back to back; ``fleeting`` trees lose their roots in the same moment."""
-        self.roll.tell("fleeting", b"g")
+        self.roll.tell("fleeting", b"g", "root")
         for victim, number in hits:
             send(self.pidfds[victim], number)
 
     def order(self, word: str) -> None:
         """``exit``, or ``close`` the sidecar's stdin."""
-        self.roll.tell("fleeting", b"g")
+        self.roll.tell("fleeting", b"g", "root")
         assert self.app.stdin is not None
         self.app.stdin.write(f"!{word}\n".encode())
 
@@ -151,13 +151,17 @@ class Cell:
             await_end(self.pidfds[name], f"the {name}")
 
     def assert_nothing_left(self) -> None:
+        """Nothing of the trees, nor of ours, and no trace of the run."""
+        self.assert_nothing_left_alive()
+        assert list((self.state / "runs").iterdir()) == []
+        assert own_groups(self.group) == []
+
+    def assert_nothing_left_alive(self) -> None:
         """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
         self.roll.await_dead()
         self.await_ours_gone()
         assert self.roll.seen >= sum(SIZES[kind] for kind in self.services)
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
-        assert list((self.state / "runs").iterdir()) == []
-        assert own_groups(self.group) == []
         if self.port is not None:
             with socket.socket() as sock:
                 sock.bind(("127.0.0.1", self.port))
