@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     options = parser.parse_args(own)
     options.program = words_of_program
-    if "--" in words and (options.command != "dev" or not words_of_program):
+    if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
         parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
     if options.command == "dev" and words_of_program and (options.port or options.host):
         from sidecar.console.program import uses_port

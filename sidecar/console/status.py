@@ -60,7 +60,7 @@ class StatusLine:
         self.shown = Shown(service)
         self._fd = fd
         self._measure = measure
-        self._hint: Line = (("  r o l q ?", DIM),) if keys else ()
+        self._hint: Line = (("  ? help", DIM),) if keys else ()
         self._measured_at = 0.0
         self._turn = 0
 

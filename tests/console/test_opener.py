@@ -9,6 +9,7 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy
 
+from sidecar.console.opener import Opener
 from tests.console.support import PYTHON, SERVER, SERVICE, Terminal
 from tests.console.test_terminal import ready
 from tests.e2e.support import descendants
@@ -99,6 +100,22 @@ def test_nothing_is_opened_unasked(dev: Dev, folder: Path, browser: Path) -> Non
     terminal.press("q")
     assert terminal.exit_code() == 0
     assert not (folder / "opened").exists()
+
+
+def test_an_opener_that_was_ended_breaks_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    Opener(writer).open("http://127.0.0.1:1/")
+    os.close(writer)
+
+
+def test_an_opener_that_hangs_breaks_nothing() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    for _ in range(10_000):
+        Opener(writer).open("http://127.0.0.1:1/")  # far more than fits
+    os.close(reader)
+    os.close(writer)
 
 
 def test_without_a_page_o_says_so(dev: Dev, folder: Path, browser: Path) -> None:

@@ -237,6 +237,7 @@ def test_json_of_a_flood_stays_json(run: Run) -> None:
         (("--port", "70000"), b"70000 is no port: 1 to 65535"),
         (("--host", ""), b"an empty text is no address"),
         (("--port", "3000", "--", "server"), b"put {port} (or {host}, {url}) where it takes one"),
+        (("--", ""), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--",), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--nonsense",), b"unrecognized arguments: --nonsense"),
     ],

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import queue
+import sys
+
+import pytest
+
+assert sys.platform == "linux"  # for mypy
+
+from sidecar.config import CommandService, TcpReady, ViteService
+from sidecar.console.dev import choose_service
+from sidecar.console.front import MOOT, DevFront
+from sidecar.console.look import Glyphs, Look
+from sidecar.console.screen import Screen
+from sidecar.console.status import IDLE_S, SPIN_S, TICK_S, Shown, StatusLine
+from sidecar.console.view import Keys, TerminalOutput
+from sidecar.runtime import Inbox
+from sidecar.wire.messages import (
+    AnyNotification,
+    AnyRequest,
+    Failure,
+    Initialize,
+    Restart,
+    ServiceReady,
+    ServiceRestarting,
+    ServiceState,
+    Shutdown,
+    Start,
+)
+from sidecar.wire.session import Received
+
+
+class FakeOutput:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.shown: list[AnyNotification] = []
+        self.failures: list[str] = []
+
+    def show(self, message: AnyNotification) -> None:
+        self.shown.append(message)
+
+    def fail(self, error: Failure) -> None:
+        self.failures.append(error.message)
+
+    def close(self) -> None:
+        pass
+
+
+def asked(inbox: Inbox) -> list[AnyRequest]:
+    """What the front has asked of the supervisor since the last look."""
+    found = []
+    while not inbox.empty():
+        item = inbox.get()
+        assert isinstance(item, Received)
+        found.append(item.request)
+    return found
+
+
+def ready(url: str | None = "http://127.0.0.1:1/") -> ServiceReady:
+    return ServiceReady("web", url, "127.0.0.1", 1, 2, 3)
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def output() -> FakeOutput:
+    return FakeOutput()
+
+
+@pytest.fixture
+def front(inbox: Inbox, output: FakeOutput) -> DevFront:
+    return DevFront("web", inbox, output, None)
+
+
+def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:
+    front.begin(CommandService(command=["x"], env={"A": "b"}))
+    hello, start = asked(inbox)
+    assert isinstance(hello, Initialize)
+    assert hello.services == {"web": {"type": "command", "command": ["x"], "env": {"A": "b"}}}
+    assert start == Start("web")
+
+
+def test_a_failure_is_shown_once_and_ends_it(front: DevFront, inbox: Inbox, output: FakeOutput) -> None:
+    error = Failure(-32030, "web failed.")
+    front.notify(ServiceState("web", "failed", error=error))
+    front.refuse(2, error)
+    assert (output.failures, front.failed) == (["web failed."], True)
+    assert asked(inbox) == [Shutdown()]
+
+
+@pytest.mark.parametrize("code", sorted(MOOT))
+def test_a_refusal_that_only_says_that_the_end_came_first_is_no_failure(
+    front: DevFront, inbox: Inbox, output: FakeOutput, code: int
+) -> None:
+    front.refuse(2, Failure(code, "too late"))
+    assert not output.failures
+    assert asked(inbox) == []
+
+
+def test_a_refusal_that_no_state_told_of_is_a_failure(front: DevFront, inbox: Inbox, output: FakeOutput) -> None:
+    front.refuse(1, Failure(-32602, "bad port"))
+    assert output.failures == ["bad port"]
+    assert asked(inbox) == [Shutdown()]
+
+
+def test_a_service_that_ended_by_itself_ends_it_without_a_failure(front: DevFront, inbox: Inbox) -> None:
+    front.notify(ServiceState("web", "stopped"))
+    assert asked(inbox) == [Shutdown()]
+    assert not front.failed
+
+
+def test_the_page_is_opened_at_the_first_readiness_that_has_one(inbox: Inbox, output: FakeOutput) -> None:
+    opened: list[str] = []
+    front = DevFront("web", inbox, output, opened.append)
+    front.notify(ready(None))
+    front.notify(ready("http://127.0.0.1:7/"))
+    front.notify(ready("http://127.0.0.1:8/"))
+    assert opened == ["http://127.0.0.1:7/"]
+
+
+# ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Desk:
+    """Keys and all they act on, without a terminal."""
+
+    def __init__(self) -> None:
+        self.inbox: Inbox = queue.SimpleQueue()
+        self.status = StatusLine("web", -1, lambda: None, keys=True)
+        self.screen = Screen(-1, lambda: Look("web", Glyphs("utf-8"), None), self.status, "utf-8")
+        self.output = TerminalOutput(self.screen, self.status, None)
+        self.front = DevFront("web", self.inbox, self.output, None)
+        self.keys = Keys("web", self.front, self.output, self.screen, self.status, None)
+
+    def press(self, keys: str) -> list[AnyRequest]:
+        for key in keys:
+            assert not list(self.keys.press(key))
+        return asked(self.inbox)
+
+
+def test_the_first_q_asks_and_the_second_insists() -> None:
+    assert Desk().press("qq") == [Shutdown(), Shutdown(0)]
+
+
+def test_r_asks_for_a_restart_but_not_while_it_is_ending() -> None:
+    desk = Desk()
+    assert desk.press("r") == [Restart("web")]
+    desk.front.notify(ServiceState("web", "stopping"))
+    assert desk.press("r") == []
+
+
+def test_other_keys_ask_for_nothing() -> None:
+    assert Desk().press("ol?h\nxQ\t") == []
+
+
+def test_a_terminal_that_is_gone_asks_for_the_end() -> None:
+    desk = Desk()
+    assert not list(desk.keys.hang_up())
+    assert asked(desk.inbox) == [Shutdown()]
+
+
+# ── status line ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_restarts_are_counted_whoever_asked_for_them() -> None:
+    desk = Desk()
+    desk.press("r")
+    desk.front.notify(ServiceRestarting("web", 1, 250, "it ended"))
+    assert desk.status.shown.restarts == 2
+
+
+def test_uptime_and_memory_belong_to_one_run() -> None:
+    status = StatusLine("web", -1, lambda: None, keys=False)
+    status.remember(5)
+    assert status.shown == Shown("web")  # what was measured is of a run that has ended meanwhile
+    status.follow(ServiceState("web", "ready", port=1))
+    status.follow(ready())
+    status.remember(5)
+    status.follow(ServiceState("web", "unhealthy", port=1))
+    assert status.shown.ready_at is not None
+    assert status.shown.memory == 5
+    status.follow(ServiceState("web", "backingOff", port=1))
+    assert status.shown == Shown("web", "backingOff", "http://127.0.0.1:1/", 1)
+
+
+def test_it_is_drawn_often_only_while_something_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = StatusLine("web", -1, lambda: None, keys=False)
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    assert status.pace() == SPIN_S
+    status.follow(ServiceState("web", "ready", port=1))
+    status.follow(ready())
+    assert status.pace() == TICK_S
+    now += 60
+    assert status.pace() == IDLE_S
+
+
+# ── the command line's service ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_program_it_is_a_vite_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    name, config = choose_service("some/where", [], "::1", 3000, colour=True)
+    assert isinstance(config, ViteService)
+    assert (name, config.root, config.port.host, config.port.preferred) == ("vite", "some/where", "::1", 3000)
+    assert config.env == {"FORCE_COLOR": "1"}
+
+
+def test_the_user_s_own_wish_for_colours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "0")
+    assert choose_service(None, [], None, None, colour=True)[1].env == {}
+
+
+def test_a_program_that_takes_a_port_is_ready_when_it_listens() -> None:
+    name, config = choose_service(None, ["/usr/bin/node", "x.js", "{port}"], None, None, colour=False)
+    assert isinstance(config, CommandService)
+    assert (name, config.ready, config.port is None, config.env) == ("node", TcpReady(), False, {})
+
+
+def test_a_program_that_takes_none_is_ready_when_it_runs() -> None:
+    _, config = choose_service("here", ["x"], None, None, colour=False)
+    assert isinstance(config, CommandService)
+    assert (config.ready, config.port, config.cwd) == (None, None, "here")
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("a" * 99, "a" * 32), ("b\x1b[2J", "program"), ("caf\udce9", "program"), ("/", "program"), ("dir/x y", "x y")],
+)
+def test_a_service_is_named_after_its_program_if_that_can_be_shown(program: str, name: str) -> None:
+    assert choose_service(None, [program], None, None, colour=False)[0] == name
