@@ -13,7 +13,8 @@ from msgspec import UnsetType
 
 from sidecar.core.service import PORT_TRIES
 from sidecar.core.supervisor import Supervisor
-from sidecar.events import Effect, Notify, Prepare, Refuse, Reply, Terminate
+from sidecar.errors import TimeoutWaitingForServerError
+from sidecar.events import AwaitReady, CheckHealth, Effect, Notify, Prepare, Refuse, Reply, Spawn, Terminate
 from sidecar.wire.messages import (
     AnyNotification,
     AnyRequest,
@@ -48,6 +49,7 @@ class Laws:
         self._launches: Counter[str] = Counter()
         self._restarts: defaultdict[str, list[float]] = defaultdict(list)
         self._ready_at: dict[str, float] = {}
+        self._states: defaultdict[str, str] = defaultdict(lambda: "stopped")
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,6 +108,10 @@ class Laws:
                 stop = self._core.services[name].config.stop
                 assert stop.timeout_ms > 0, "asked to end with no time to do it"
                 assert signal == stop.signal != "SIGKILL"
+            case Spawn(service=name) | AwaitReady(service=name):
+                assert self._states[name] == "starting"
+            case CheckHealth(service=name):
+                assert self._states[name] in ("ready", "unhealthy"), "only what was ready is asked for its health"
             case Notify(message=message):
                 self._judge_notification(message, now)
             case _:
@@ -114,8 +120,12 @@ class Laws:
     def _judge_notification(self, message: AnyNotification, now: float) -> None:
         match message:
             case ServiceState(service=name, state=state):
+                before, self._states[name] = self._states[name], state
                 if state != "starting":
                     self._launches[name] = 0
+                if state == "stopping" and message.error is not None:
+                    late = message.error.code == TimeoutWaitingForServerError.code
+                    assert late is (before == "starting"), "only a start can take too long"
                 if state in ("stopped", "failed"):
                     assert (message.host, message.port, message.pid) == (None, None, None), "it is nowhere any more"
                     assert (message.error is not None) is (state == "failed"), "a failure, and only that, has a reason"

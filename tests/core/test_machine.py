@@ -31,6 +31,7 @@ from sidecar.events import (
 )
 from sidecar.wire.messages import AnyRequest, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
 from sidecar.wire.session import Received
+from tests.core.laws import UNDER_WAY
 from tests.core.world import World
 
 NAMES = ("a", "b", "c")
@@ -41,11 +42,14 @@ LINES = (
     "OSError: [Errno 98] Address already in use",
     "Error: Cannot find module 'x'",
 )
-EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "800"))
 """Orders of events that are tried; raise it for a longer search."""
 
 STEPS_TO_THE_END = 500
 """Far more than any shutdown takes here."""
+
+TICKS_TO_A_CHECK = 5
+"""Other services have deadlines too."""
 
 _stop = st.fixed_dictionaries(
     {},
@@ -111,13 +115,19 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         services=st.fixed_dictionaries(dict.fromkeys(NAMES, _services)),
         chance=st.sampled_from([0.0, 0.5, 0.999]),
+        end=st.sampled_from([None, 0, 500, 20_000, "signal", "app"]),
     )
-    def begin(self, services: dict[str, dict[str, object]], chance: float) -> None:
+    def begin(self, services: dict[str, dict[str, object]], chance: float, end: int | str | None) -> None:
         self.world = World(services, lambda: chance)
+        self.end = end
 
     def port_of(self, name: str) -> int | None:
         """A port, where it wants one."""
         return 5_173 if self.world.core.services[name].config.port is not None else None
+
+    def busy(self) -> list[str]:
+        """Services that are on their way somewhere."""
+        return [name for name in NAMES if self.world.state(name) in UNDER_WAY]
 
     def over(self) -> bool:
         return self.world.exit_code is not None
@@ -145,10 +155,19 @@ class Machine(RuleBasedStateMachine):
             world.probe(service=name)
         elif world.state(name) == "starting":
             world.prints("listening", service=name)  # the line that a log probe waits for
-        if checked and (due := world.core.next_deadline()) is not None:
-            world.wait(due - world.now)
-            if name in world.checks:
-                world.check(verdict, name)
+        for _ in range(TICKS_TO_A_CHECK if checked else 0):
+            if name in world.checks or self.over() or world.core.next_deadline() is None:
+                break
+            world.tick()
+        if name in world.checks:
+            world.check(verdict, name)
+
+    @rule(pick=st.integers(0, 2), kind=st.sampled_from([Start, Stop, Restart]))
+    @precondition(lambda self: self.busy())
+    def more_is_asked_of_a_service_that_is_busy(self, pick: int, kind: type[Start | Stop | Restart]) -> None:
+        if not self.over():
+            names = self.busy()
+            self.world.call(kind(names[pick % len(names)]))
 
     @rule(grace_ms=st.sampled_from([None, 0, 500, 20_000]), rare=st.integers(0, 9))
     def a_shutdown(self, grace_ms: int | None, rare: int) -> None:
@@ -237,13 +256,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=_names, verdict=st.sampled_from(["ok", "down"]), age=st.integers(1, 3))
     def an_earlier_health_check_answers_late(self, name: str, verdict: Verdict, age: int) -> None:
-        out = self.world.checks.get(name)
-        if self.over() or out is None or out.turn <= age:
+        service = self.world.core.services[name]
+        if self.over() or service._turn <= age:
             return
-        before = self.world.state(name)
-        effects = self.world.step(Probed(name, out.run, out.turn - age, verdict, "late"))
+        before = service.state
+        effects = self.world.step(Probed(name, service.run, service._turn - age, verdict, "late"))
         assert not [effect for effect in effects if name in str(effect)]
-        assert self.world.state(name) == before
+        assert service.state == before
 
     @rule(seconds=st.sampled_from([0.001, 0.3, 6.0]))
     def time_passes(self, seconds: float) -> None:
@@ -272,13 +291,21 @@ class Machine(RuleBasedStateMachine):
             self.world.app_dies()
 
     def teardown(self) -> None:
-        """Ask for the end: it comes, once, and everybody has been answered."""
+        """The end is asked for in one way or another: it comes, once, and everybody has been answered."""
         if not hasattr(self, "world"):
             return
         world = self.world
         type(self).seen.update(state for name in NAMES for state in world.states(name))
         if world.exit_code is None:
-            world.ask(Shutdown(), "the end")
+            match self.end:
+                case "signal":
+                    world.interrupt()
+                case "app":
+                    world.app_dies()
+                case int() | None:
+                    world.shutdown(self.end)
+                    if not self.over():
+                        world.ask(Shutdown(self.end), "the end")
         for _ in range(STEPS_TO_THE_END):
             if world.exit_code is not None:
                 break
