@@ -122,10 +122,10 @@ def _open_view(
         view = TerminalOutput(screen, status, terminal)
         front = DevFront(service, inbox, view, open_page)
         _on_signal(signal.SIGWINCH, inbox, view.resized)
-        _on_signal(signal.SIGCONT, inbox, view.resume)
+        signal.signal(signal.SIGCONT, partial(_job_signal, inbox, view, view.resume))
         if terminal is not None:
             if terminal.suspends:
-                _on_signal(signal.SIGTSTP, inbox, view.suspend)
+                signal.signal(signal.SIGTSTP, partial(_job_signal, inbox, view, view.suspend))
             _listen(inbox, terminal, Keys(service, front, view, screen, status, opener))
     screen.put((("starting ", ""), (service, NAME)))
     start_thread("output", screen.run)
@@ -149,6 +149,14 @@ def _listen(inbox: Inbox, terminal: Terminal, keys: Keys) -> None:
 def _on_signal(number: int, inbox: Inbox, work: Callable[[], Iterable[Event]]) -> None:
     # the handler interrupts the loop anywhere: it only puts, which is reentrant
     signal.signal(number, lambda *_: inbox.put(Call(work)))
+
+
+def _job_signal(
+    inbox: Inbox, view: TerminalOutput, work: Callable[[], Iterable[Event]], number: int, _frame: object
+) -> None:
+    """Set down in the handler itself: the loop may be waiting for the writer."""
+    view.continued = number == signal.SIGCONT
+    inbox.put(Call(work))
 
 
 def _end_at_once() -> Iterable[Event]:

@@ -53,6 +53,8 @@ class TerminalOutput(PlainOutput):
         self._status = status
         self._terminal = terminal
         self._restarting = False
+        self.continued = True
+        """Whether SIGCONT came since Ctrl-Z: where another program (npm) is the shell's child, fg may overtake us."""
         self.resume()
 
     def show(self, message: AnyNotification) -> None:
@@ -88,7 +90,8 @@ class TerminalOutput(PlainOutput):
         """Ctrl-Z: leave the terminal as it was, and stop. Services are in sessions of their own, and go on."""
         self._screen.hide(SUSPEND_S)
         self._give_back()
-        stop_job()
+        if not self.continued:
+            stop_job()
         return self.resume()
 
     def resume(self) -> Iterable[Event]:
