@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
 import time
 from dataclasses import dataclass, replace
@@ -11,12 +9,13 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tests.bench import contenders
-from tests.bench.client import READ_BYTES, tail
+from tests.bench.client import tail
 from tests.bench.contenders import CONCURRENTLY, SIDECAR, Launch, Tools
 from tests.bench.flood import LINE_BYTES
 from tests.bench.processes import BenchError, Pen
 from tests.bench.report import Goal, Report, Row, ratios
 from tests.bench.rollcall import RollCall
+from tests.bench.sink import Sink
 
 BENCH = "logs"
 TOTAL_BYTES = 64_000_000
@@ -27,10 +26,14 @@ QUIET_SECONDS = 3.0
 """A relay that brings nothing for so long while all is written, and has not brought the last line, will not."""
 NUMBER = slice(0, 8)
 """Where each line has its number."""
+SHOWN = 200
+"""So much of a line that is not as it was written is quoted."""
 FILLER = b"x" * (LINE_BYTES - 10)
 """What every line ends with."""
 LAST = b"%08d x" % (LINES - 1)
 """How the last line begins. A relay that drops drops the oldest, so this one always comes."""
+END_BYTES = 1000
+"""The last line of payload, or our notification that has it, ends within so many bytes from the end."""
 RAW = f"{CONCURRENTLY} --raw"
 
 
@@ -69,27 +72,17 @@ class Relayed:
         return abs(self.gaps - self.dropped)
 
 
-Reads = list[tuple[float, bytes]]
-"""Each read with its time (``time.perf_counter``, seconds)."""
-
-
-def _collect(stdout: int, reads: Reads, *, until: bytes | None) -> None:
-    """Read from ``stdout`` until ``until`` came, or its end, or nothing for ``QUIET_SECONDS`` after something did."""
+def _collect(stdout: int, sink: Sink, until: bytes | None) -> None:
+    """Read until ``until`` came and its line has ended, or to the end, or until nothing more comes."""
     deadline = time.perf_counter() + RELAY_SECONDS
-    end = b""
-    while until is None or until not in end:
+    while until is None or not ((end := sink.last(END_BYTES)).endswith(b"\n") and until in end):
         left = deadline - time.perf_counter()
-        if not select.select([stdout], [], [], min(left, QUIET_SECONDS) if reads else left)[0]:
+        if left <= 0 or not sink.read(stdout, left if sink.empty else min(left, QUIET_SECONDS)):
             return
-        data = os.read(stdout, READ_BYTES)
-        if not data:
-            return
-        reads.append((time.perf_counter(), data))
-        end = end[-64:] + data
 
 
-def _relayed(reads: Reads, numbers: list[int], dropped: int) -> Relayed:
-    times = [when for when, data in reads if FILLER[: LINE_BYTES // 2] in data]
+def _relayed(sink: Sink, numbers: list[int], dropped: int) -> Relayed:
+    times = sink.times_of(FILLER[: LINE_BYTES // 2])
     if len(times) < 2:
         raise BenchError("the output came in one read or not at all")
     if sorted(numbers) != numbers:
@@ -100,16 +93,16 @@ def _relayed(reads: Reads, numbers: list[int], dropped: int) -> Relayed:
 def _number(line: str) -> int:
     """The number of a line, which must be whole."""
     if len(line) != LINE_BYTES - 1:
-        raise BenchError(f"a line came mangled: {line!r}")
+        raise BenchError(f"a line came mangled: {line[:SHOWN]!r}")
     return int(line[NUMBER])
 
 
-def _from_json(reads: Reads) -> Relayed:
+def _from_json(sink: Sink) -> Relayed:
     """Read our notifications."""
     decoder = msgspec.json.Decoder(_Message)
     numbers: list[int] = []
     dropped = 0
-    whole = b"".join(data for _, data in reads)
+    whole = sink.whole()
     for line in whole[: whole.rfind(b"\n")].split(b"\n"):
         if b'"service/log"' not in line:
             continue
@@ -118,45 +111,39 @@ def _from_json(reads: Reads) -> Relayed:
             dropped += params.dropped
             if params.stream == "stdout":
                 numbers += [_number(text) for text in params.lines]
-    return _relayed(reads, numbers, dropped)
+    return _relayed(sink, numbers, dropped)
 
 
-def _from_text(reads: Reads) -> Relayed:
+def _from_text(sink: Sink) -> Relayed:
     """Read plain lines, with or without a prefix."""
     filler = FILLER.decode()
-    texts = b"".join(data for _, data in reads).decode().split("\n")
-    return _relayed(reads, [_number(text[1 - LINE_BYTES :]) for text in texts if text.endswith(filler)], 0)
+    texts = sink.whole().decode().split("\n")
+    return _relayed(sink, [_number(text[1 - LINE_BYTES :]) for text in texts if text.endswith(filler)], 0)
 
 
-def _once(pen: Pen, name: str, how: Launch, *, stay: bool) -> Relayed:
+def _once(pen: Pen, name: str, how: Launch, sink: Sink, *, stay: bool) -> Relayed:
     """Read as fast as it comes, and look into it only afterwards."""
     errors = pen.folder / "relay.stderr"
-    reads: Reads = []
-    with RollCall() as bench, errors.open("wb") as sink:
+    sink.clear()
+    with RollCall() as bench, errors.open("wb") as stderr:
         env = {**how.env, "BENCH_SOCKET": bench.name}
-        process = pen.spawn(how.argv, cwd=how.cwd, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink)
+        pipe = subprocess.PIPE
+        process = pen.spawn(how.argv, cwd=how.cwd, env=env, stdin=pipe, stdout=pipe, stderr=stderr)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write("".join(f"{line}\n" for line in how.send).encode())
             exited = b'"service/exited"' if name == SIDECAR else None
-            _collect(process.stdout.fileno(), reads, until=LAST if stay else exited)
-            # What is left of the line that was waited for; it is there or on its way.
-            _collect_line(process.stdout.fileno(), reads)
+            _collect(process.stdout.fileno(), sink, LAST if stay else exited)
         finally:
-            pen.let_go(process) if name == SIDECAR else pen.empty(process)
+            if name == SIDECAR:
+                pen.let_go(process)
+            else:
+                pen.empty(process)
     try:
-        return _from_json(reads) if name == SIDECAR else _from_text(reads)
+        return _from_json(sink) if name == SIDECAR else _from_text(sink)
     except BenchError as error:
         raise BenchError(f"{name}: {error}: {tail(errors)}") from None
-
-
-def _collect_line(stdout: int, reads: Reads) -> None:
-    while reads and not reads[-1][1].endswith(b"\n") and select.select([stdout], [], [], QUIET_SECONDS)[0]:
-        data = os.read(stdout, READ_BYTES)
-        if not data:
-            return
-        reads.append((time.perf_counter(), data))
 
 
 def _launches(pen: Pen, tools: Tools, last: str) -> dict[str, Launch]:
@@ -172,18 +159,19 @@ def _launches(pen: Pen, tools: Tools, last: str) -> dict[str, Launch]:
     return found
 
 
-def _take(pen: Pen, launches: dict[str, Launch], rounds: int, *, stay: bool) -> dict[str, list[Relayed]]:
+def _take(pen: Pen, launches: dict[str, Launch], sink: Sink, rounds: int, *, stay: bool) -> dict[str, list[Relayed]]:
     taken: dict[str, list[Relayed]] = {name: [] for name in launches}
     for turn in range(rounds):
         for name in contenders.in_turn(launches, turn):
-            taken[name].append(_once(pen, name, launches[name], stay=stay))
+            taken[name].append(_once(pen, name, launches[name], sink, stay=stay))
     return taken
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
     """Take ``rounds`` rounds of each, each contender once a round."""
-    stayed = _take(pen, _launches(pen, tools, "stay"), rounds, stay=True)
-    left = _take(pen, _launches(pen, tools, "leave"), rounds, stay=False)
+    sink = Sink(2 * TOTAL_BYTES)
+    stayed = _take(pen, _launches(pen, tools, "stay"), sink, rounds, stay=True)
+    left = _take(pen, _launches(pen, tools, "leave"), sink, rounds, stay=False)
     for name, passes in stayed.items():
         worst = max(passes, key=lambda one: one.gaps)
         note = f"at worst {worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped"
