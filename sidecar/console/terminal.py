@@ -17,10 +17,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
-import termios  # as above
+import termios
 
 KEY_BYTES = 64
 """Far more than a person types between two reads."""
@@ -35,6 +36,9 @@ start, so that the one event does not look like two."""
 BACKGROUND_S = 1.0
 """While another program reads the terminal's keys, so often we look whether it is ours again: no notice tells."""
 
+Modes = list[Any]
+"""What ``tcgetattr`` gives."""
+
 _LFLAG, _CC = 3, 6
 _ESCAPE_SEQUENCE = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~]?|.)?", re.DOTALL)
 
@@ -42,26 +46,38 @@ _ESCAPE_SEQUENCE = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~]?|.)?", re.DOTALL)
 class Terminal:
     """The terminal that keys come from, and the modes that it had before us."""
 
-    __slots__ = ("_saved", "fd", "suspends")
+    __slots__ = ("_ours", "_saved", "fd", "suspends")
 
     def __init__(self, fd: int) -> None:
         """Keep the modes of ``fd``. Raises ``termios.error`` if it is none."""
         self.fd = fd
         self._saved = termios.tcgetattr(fd)
+        self._ours: Modes | None = None
+        """Those that we have set; ``None`` before, and in the guard."""
         self.suspends = False
         """Whether Ctrl-Z is left to the supervisor."""
 
     def take(self) -> None:
         """Keys come one by one, unseen, if the terminal is ours now."""
+        now = self._modes()
+        if now is None or not in_foreground(self.fd):
+            return
+        if now != self._ours:
+            self._saved = now  # also after fg: what we found at the start in the background were an editing shell's
         modes = [*self._saved[:_CC], [*self._saved[_CC]]]
         modes[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
         modes[_CC][termios.VMIN] = 1
         modes[_CC][termios.VTIME] = 0
         self._set(modes)
+        self._ours = self._modes()
 
     def give_back(self) -> None:
-        """The modes from before us, if the terminal is ours now (else the shell has its own in force)."""
-        self._set(self._saved)
+        """The modes from before us, if the terminal is ours now, or nobody has changed them since it was.
+
+        In the second case the guard was killed, and its end gave the terminal to a shell that does not look at modes.
+        """
+        if in_foreground(self.fd) or (self._ours is not None and self._modes() == self._ours):
+            self._set(self._saved)
 
     def postpone_suspend(self) -> None:
         """Ignore Ctrl-Z, in this process and those it forks.
@@ -73,10 +89,14 @@ class Terminal:
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
             self.suspends = True
 
-    def _set(self, modes: termios._AttrReturn) -> None:
-        if not in_foreground(self.fd):
-            return
-        # Between that look and the change the shell may have taken over, and SIGTTOU would stop us for it.
+    def _modes(self) -> Modes | None:
+        try:
+            return termios.tcgetattr(self.fd)
+        except termios.error:
+            return None  # EIO: the terminal is gone, and its modes with it
+
+    def _set(self, modes: Modes) -> None:
+        # the shell may have taken the terminal since we looked, and SIGTTOU would stop us for it
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             termios.tcsetattr(self.fd, termios.TCSANOW, modes)  # not TCSADRAIN: Ctrl-S would hold it for ever

@@ -424,6 +424,12 @@ def test_a_terminal_that_takes_nothing_more_blocks_no_end(dev: Dev) -> None:
     assert terminal.modes() == terminal.modes_before
 
 
+def shell_environment(folder: Path) -> dict[str, str]:
+    """A prompt that is not in what is typed, and no files of the person's."""
+    prompt = {"PS1": "$SHELL_IS_READY> ", "SHELL_IS_READY": "ok", "HISTFILE": "", "ENV": ""}
+    return environment(folder, BROWSER="/bin/true", **prompt)
+
+
 @pytest.mark.parametrize(
     ("shell", "wrapper"),
     [("bash", "{}"), ("dash", "{}"), ("bash", "sh -c '{}; exit $?'")],
@@ -434,8 +440,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Pa
     if program is None:
         pytest.skip(f"there is no {shell}")
     options = ["--norc", "--noprofile", "-i"] if shell == "bash" else ["-i"]
-    env = environment(folder, PS1="$SHELL_IS_READY> ", SHELL_IS_READY="ok", HISTFILE="", ENV="", BROWSER="/bin/true")
-    with Terminal([program, *options], folder, env) as terminal:
+    with Terminal([program, *options], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
         terminal.press(wrapper.format(" ".join(command("--", *SERVICE))) + "\r")
         ready(terminal)
@@ -467,8 +472,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Pa
 
 
 def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path) -> None:
-    env = environment(folder, PS1="$SHELL_IS_READY> ", SHELL_IS_READY="ok", HISTFILE="", ENV="", BROWSER="/bin/true")
-    with Terminal(["/bin/sh", "-i"], folder, env) as terminal:
+    with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
         terminal.press(" ".join(f"'{word}'" for word in command("--", *SERVICE)) + " &\r")
         ready(terminal)
@@ -490,6 +494,23 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path) -> 
         terminal.wait("code-130-end", mark)
         terminal.press("exit\r")
         terminal.exit_code()
+
+
+def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_back(folder: Path) -> None:
+    with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
+        terminal.wait("ok> ")
+        terminal.press(" ".join(command("--", *SERVICE)) + "\r")
+        ready(terminal)
+        until(lambda: not terminal.echoes(), "the modes being ours")
+        tree = terminal.watch()
+        mark = terminal.mark()
+        tree.kill(tree.pids[1], signal.SIGKILL)  # the first is the shell
+        terminal.wait("ok> ", mark)
+        until(terminal.echoes, "the modes being the shell's")
+        assert terminal.modes() == terminal.modes_before
+        terminal.press("exit\r")
+        terminal.exit_code()
+        tree.await_gone()
 
 
 def test_ctrl_z_where_no_shell_could_continue_it_does_not_stop_it(dev: Dev) -> None:

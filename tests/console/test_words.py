@@ -64,10 +64,10 @@ def said(lines: list[Line]) -> list[str]:
         (ServiceLog("web", "stdout", ("shown, not told",)), []),
         (SupervisorFault(Failure(1, "bad")), ["bad"]),
         (
-            SupervisorSwept((SweptProcess(1), SweptProcess(2)), 0, 1, ("a problem",)),
+            SupervisorSwept((SweptProcess(1), SweptProcess(2)), 0, 1, 0, ("a problem",)),
             ["ended 2 processes that an earlier run, which was killed, had left", "a problem"],
         ),
-        (SupervisorSwept((), 1, 1, ()), []),
+        (SupervisorSwept((), 1, 1, 0, ()), []),
     ],
 )
 def test_each_notification_in_words(message: AnyNotification, words: list[str]) -> None:
