@@ -1,8 +1,9 @@
 """A script that stands where the Tauri app will: launches the sidecar over pipes that nobody else has.
 
-Its argument is a JSON object: ``argv`` and ``cwd`` of the sidecar; ``seconds``, after which we end ourselves; ``group``,
-a control group to join first; ``siblings``, commands to start beside the sidecar (with ``siblings_env``), each once in
-our process group and once in a session of its own.
+Its argument is a JSON object: ``argv`` and ``cwd`` of the sidecar; ``seconds``, after which we end ourselves;
+``group``, a control group to join first; ``siblings``, commands to start beside the sidecar (with ``siblings_env``),
+each once in our process group and once in a session of its own; ``heir``, whether to start the first of them once more,
+with the sidecar's stdin.
 
 Lines on stdin go to the sidecar, what it says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the
 sidecar's stdin) are for us.
@@ -39,6 +40,9 @@ def main() -> None:
         order["argv"], cwd=order["cwd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
     assert sidecar.stdin is not None
+    if order["heir"]:
+        command, env = order["siblings"][0], {**os.environ, **order["siblings_env"]}
+        subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=[sidecar.stdin.fileno()])
     os.write(1, json.dumps({"guard": sidecar.pid}).encode() + b"\n")
     threading.Thread(target=relay, args=(sidecar,), daemon=True).start()
     for line in sys.stdin.buffer:

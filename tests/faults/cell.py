@@ -52,17 +52,21 @@ class Cell:
         contained: bool = False,
         group: str | None = None,
         decoys: RollCall | None = None,
+        services: Message | None = None,
+        heir: bool = False,
         apart: bool = True,
         env: dict[str, str] | None = None,
     ) -> None:
-        """Launch and say hello. ``group`` is shared with another cell; ``decoys`` are started beside the sidecar.
+        """Launch and say hello.
 
-        An app that is not ``apart`` (in a session of its own) leaves an orphaned process group, which the kernel sends
-        SIGHUP and SIGCONT if one of it is stopped: a stopped guard would be woken by that, and a decoy be killed.
+        ``group`` is shared with another cell. ``decoys`` are started beside the sidecar; with ``heir`` one more, which
+        has the sidecar's stdin, too. An app that is not ``apart`` (in a session of its own) leaves an orphaned process
+        group, which the kernel sends SIGHUP and SIGCONT if one of it is stopped: a stopped guard would be woken by
+        that, and a decoy be killed.
         """
         self._stack = ExitStack()
         self.state = folder / "state"
-        self.services = {kind: service(kind) for kind in trees}
+        self.services = services or {kind: service(kind) for kind in trees}
         with self._stack:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
             self.roll = self._stack.enter_context(RollCall())
@@ -72,6 +76,7 @@ class Cell:
                 "group": self.group,
                 "seconds": LIFE_S,
                 "siblings": [] if decoys is None else [tree("decoy")],
+                "heir": heir,
                 "siblings_env": {} if decoys is None else decoys.env,
             }
             self.app = subprocess.Popen(
@@ -160,7 +165,7 @@ class Cell:
         """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
         self.roll.await_dead()
         self.await_ours_gone()
-        assert self.roll.seen >= sum(SIZES[kind] for kind in self.services)
+        assert self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
         if self.port is not None:
             with socket.socket() as sock:

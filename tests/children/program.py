@@ -1,0 +1,91 @@
+"""A program that does what its words say, one after another: ``program.py WORD…``. ``FakeHost`` knows the same words.
+
+``print:TEXT``, ``err:TEXT``; ``exit:CODE``; ``die:SIGNAL``; ``ignore:SIGNAL``; ``report:SIGNAL`` (print ``got SIGNAL``
+and exit with 0); ``child`` (a child in the same process group that does the rest, too); ``daemon`` (a process in a
+session of its own, orphaned, that only lives); ``listen:ADDRESS=PORT``; ``hold`` (live on).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+if sys.platform == "win32":
+    raise ImportError("fork and process groups")
+
+LIFE_S = 100
+"""So long it lives at most, whatever becomes of the test."""
+
+servers: list[socket.socket] = []
+
+
+def report(number: int, _frame: object) -> None:
+    os.write(1, f"got {signal.Signals(number).name}\n".encode())
+    os._exit(0)
+
+
+def daemon() -> None:
+    """Returns once the daemon is one."""
+    ready, done = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        signal.alarm(LIFE_S)
+        os.write(done, b".")
+        while True:
+            signal.pause()
+    os.wait()
+    os.read(ready, 1)
+
+
+def enroll() -> None:
+    """Answer a roll call, if there is one; the connection lives as long as we do."""
+    if "ROLL_CALL" in os.environ:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect("\0" + os.environ["ROLL_CALL"])
+        connection.sendall(f"{os.environ.get('SIDECAR_SERVICE', 'program')} root\n".encode())
+        servers.append(connection)
+
+
+def main() -> None:
+    signal.alarm(LIFE_S)
+    enroll()
+    for step in sys.argv[1:]:
+        word, _, value = step.partition(":")
+        match word:
+            case "print":
+                os.write(1, value.encode() + b"\n")
+            case "err":
+                os.write(2, value.encode() + b"\n")
+            case "exit":
+                os._exit(int(value))
+            case "die":
+                os.kill(os.getpid(), signal.Signals[value])
+                time.sleep(LIFE_S)
+            case "ignore":
+                signal.signal(signal.Signals[value], signal.SIG_IGN)
+            case "report":
+                signal.signal(signal.Signals[value], report)
+            case "child":
+                if os.fork() == 0:
+                    signal.alarm(LIFE_S)
+            case "daemon":
+                daemon()
+            case "listen":
+                address, _, port = value.partition("=")
+                server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind((address, int(port)))
+                server.listen()
+                servers.append(server)
+            case "hold":
+                while True:
+                    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
