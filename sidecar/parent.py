@@ -82,7 +82,7 @@ class Run:
                     f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
                 )
                 say("warning", problem)
-                report = report or SupervisorSwept((), 0, 0, ())
+                report = report or SupervisorSwept((), 0, 0, 0, ())
                 report = msgspec.structs.replace(report, problems=(*report.problems, problem))
             if report is not None:
                 self._inbox.put(Swept(report))

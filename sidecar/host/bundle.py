@@ -62,14 +62,18 @@ def outer_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def left_behind() -> list[str]:
-    """Folders of killed bootloaders, beside ours, that hold what ours holds; none unless we are frozen into one file."""
+    """Folders of killed bootloaders, beside ours, with what ours has in them; none if we are not frozen into a file."""
     own = unpacked_folder()
     if own is None:
         return []
     parent = os.path.dirname(own)
     ours = set(_files(own))
     found = []
-    for name in os.listdir(parent):
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        return []  # EACCES: a folder that we may use and not list
+    for name in names:
         path = f"{parent}/{name}"
         if path != own and name.startswith(PREFIX) and _bootloader_is_dead(name) and _is_ours(path, ours):
             found.append(path)

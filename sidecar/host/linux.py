@@ -19,7 +19,7 @@ from sidecar.host.base import Child, Ended
 from sidecar.host.bundle import outer_environment
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
 from sidecar.host.sockets import command_of, listeners, reached_at, sockets_of
-from sidecar.host.tree import Process, all_processes, below, environment, kill_until_empty
+from sidecar.host.tree import Process, all_processes, below, environment, kill_until_empty, send
 from sidecar.wire.messages import Guarantees, Holder
 
 RUN_ID = "SIDECAR_RUN_ID"
@@ -29,13 +29,13 @@ SERVICE = "SIDECAR_SERVICE"
 
 
 class _Tree(Struct):
-    """A service's program. ``status`` is its wait status once it is dead; ``asked`` that it was told to end."""
+    """A service's program. ``status`` is its wait status once it is dead; ``asked`` the signal that asked it to end."""
 
     popen: subprocess.Popen[bytes]
     stdin: int
     """Our end of its stdin, which is never written to: it ends with us."""
     status: int | None = None
-    asked: bool = False
+    asked: signal.Signals | None = None
 
 
 class LinuxHost:
@@ -106,11 +106,11 @@ class LinuxHost:
         tree = self._trees.get(service)
         if tree is None:
             return
-        tree.asked = True
+        tree.asked = signal.Signals[signal_name]
         if tree.status is None:
             # the program is not reaped yet, so its pid, and the group of that number, are still its own
             try:
-                os.killpg(tree.popen.pid, signal.Signals[signal_name])
+                os.killpg(tree.popen.pid, tree.asked)
                 os.killpg(tree.popen.pid, signal.SIGCONT)
             except (ProcessLookupError, PermissionError):
                 pass  # all of the group are zombies, or have become another user's
@@ -119,7 +119,7 @@ class LinuxHost:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is not None:
-            tree.asked = False
+            tree.asked = None
             _kill_group(tree)
             _report(kill_until_empty(lambda: self._members(service, tree, all_processes())))
 
@@ -134,10 +134,12 @@ class LinuxHost:
             if pid == 0:
                 break
             statuses[pid] = status
-        for tree in self._trees.values():
+        for service, tree in self._trees.items():
             if tree.status is None and tree.popen.pid in statuses:
                 tree.status = statuses[tree.popen.pid]
                 tree.popen.returncode = os.waitstatus_to_exitcode(tree.status)  # Popen must not wait for it again
+                if tree.asked is not None:
+                    self._ask_others(service, tree, tree.asked)
         return [self._ended(service) for service in self._dead_trees()]
 
     def kill_all(self) -> None:
@@ -207,6 +209,16 @@ class LinuxHost:
             except psutil.Error:
                 continue  # it went since the scan
         return total
+
+    def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
+        """The program is dead, as asked. What it left in other sessions heard nothing, and nobody else tells it."""
+        for process in self._members(service, tree, all_processes()):
+            if process.sid != tree.popen.pid:
+                try:
+                    send(process, number)
+                    send(process, signal.SIGCONT)
+                except OSError:
+                    pass  # EPERM: another user's (set-id) process; EMFILE: it is killed after the grace
 
     def _dead_trees(self) -> list[str]:
         dead: list[str] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import cgroup, records
+from sidecar.host import bundle, cgroup, records
 from sidecar.host.linux import RUN_ID
 from sidecar.host.sockets import command_of
 from sidecar.host.tree import (
@@ -47,9 +47,21 @@ def sweep() -> SupervisorSwept | None:
         runs = _sweep_records(ended, problems)
     except OSError as error:
         problems.append(f"the records of earlier runs cannot be read: {error}")
-    if not (ended or problems or groups or runs):
+    folders = _remove_folders(problems)
+    if not (ended or problems or groups or runs or folders):
         return None
-    return SupervisorSwept(tuple(ended), len(groups), runs, tuple(problems))
+    return SupervisorSwept(tuple(ended), len(groups), runs, folders, tuple(problems))
+
+
+def _remove_folders(problems: list[str]) -> int:
+    """Remove what killed bootloaders had unpacked; how many."""
+    removed = 0
+    for folder in bundle.left_behind():
+        if bundle.remove(folder):
+            removed += 1
+        else:
+            problems.append(f"the folder {folder}, which a killed bootloader left, could not be removed")
+    return removed
 
 
 def _end_group(group: str) -> bool:

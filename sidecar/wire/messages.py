@@ -293,6 +293,8 @@ class SupervisorSwept(Notification, frozen=True, omit_defaults=False):
     """Control groups removed."""
     records: int
     """Dead runs that had a record."""
+    folders: int
+    """Folders of killed one-file binaries removed."""
     problems: tuple[str, ...]
 
 
