@@ -5,7 +5,8 @@ Made and used in the writer's thread: to load rich takes as long as to start a s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from io import StringIO
+from typing import TYPE_CHECKING, Literal
 
 from sidecar.console.ansi import Colours, clean
 from sidecar.console.words import Line
@@ -59,25 +60,21 @@ class Look:
 
     def fit(self, line: Line, width: int) -> str:
         """The line, cut to ``width`` cells."""
-        from rich.cells import cell_len, set_cell_size  # only rich calls for a status line
+        return self._styled(line, width)
 
-        fitting: list[tuple[str, str]] = []
-        left = width
-        for text, style in line:
-            cells = cell_len(text)
-            fitting.append((text if cells <= left else set_cell_size(text, left), style))
-            left -= min(cells, left)
-        return self._styled(tuple(fitting))
-
-    def _styled(self, line: Line) -> str:
+    def _styled(self, line: Line, width: int | None = None) -> str:
         # a part may quote another program's name or output, which must not get at the terminal
         parts = [(clean(text), style) for text, style in line]
         if self._console is None:
             return "".join(text for text, _ in parts)
-        from rich.style import Style  # see the module's docstring
+        from rich.text import Text  # see the module's docstring
 
-        system = self._console._color_system  # noqa: SLF001  the enum; the public property is its name
-        return "".join(Style.parse(style).render(text, color_system=system) for text, style in parts)
+        text = Text.assemble(*parts)
+        if width is not None:
+            text.truncate(width)
+        with self._console.capture() as drawn:
+            self._console.print(text, end="", soft_wrap=True)
+        return drawn.get()
 
 
 def load_look(service: str, encoding: str, *, terminal: bool, colour: bool) -> Look:
@@ -89,7 +86,8 @@ def load_look(service: str, encoding: str, *, terminal: bool, colour: bool) -> L
         from rich.console import Console  # see the module's docstring
     except ImportError:
         return Look(service, glyphs, None)
-    return Look(service, glyphs, Console(force_terminal=True, color_system="auto" if colour else None))
+    system: Literal["auto"] | None = "auto" if colour else None
+    return Look(service, glyphs, Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False))
 
 
 def _frames(glyphs: Glyphs) -> str:
