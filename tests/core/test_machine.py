@@ -75,6 +75,7 @@ _ready = st.sampled_from(
         {"type": "http"},
         {"type": "tcp"},
         {"type": "log", "pattern": "listening"},
+        {"type": "log", "pattern": "listening|hello"},
         {"type": "delay", "ms": 1_000},
         {"type": "delay", "ms": 0},
     ]
@@ -129,6 +130,10 @@ class Machine(RuleBasedStateMachine):
         """Services that are on their way somewhere."""
         return [name for name in NAMES if self.world.state(name) in UNDER_WAY]
 
+    def up(self) -> list[str]:
+        """Services whose health is looked after."""
+        return [name for name in NAMES if self.world.state(name) in ("ready", "unhealthy")]
+
     def over(self) -> bool:
         return self.world.exit_code is not None
 
@@ -147,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         if self.over() or world.state(name) not in ("stopped", "failed"):
             return
-        world.ask(Start(name))
+        world.start(name)
         if name not in world.preparing:
             return  # a shutdown is under way
         world.runs(name, self.port_of(name))
@@ -155,12 +160,25 @@ class Machine(RuleBasedStateMachine):
             world.probe(service=name)
         elif world.state(name) == "starting":
             world.prints("listening", service=name)  # the line that a log probe waits for
-        for _ in range(TICKS_TO_A_CHECK if checked else 0):
+        if checked:
+            self.check(name, verdict)
+
+    def check(self, name: str, verdict: Verdict) -> None:
+        """Let its next health check come, and find this."""
+        world = self.world
+        for _ in range(TICKS_TO_A_CHECK):
             if name in world.checks or self.over() or world.core.next_deadline() is None:
                 break
             world.tick()
         if name in world.checks:
             world.check(verdict, name)
+
+    @rule(pick=st.integers(0, 2), verdicts=st.lists(st.sampled_from(["ok", "down", "down"]), min_size=1, max_size=3))
+    @precondition(lambda self: self.up())
+    def health_checks_find_something(self, pick: int, verdicts: list[Verdict]) -> None:
+        for verdict in verdicts:
+            if not self.over() and (names := self.up()):
+                self.check(names[pick % len(names)], verdict)
 
     @rule(pick=st.integers(0, 2), kind=st.sampled_from([Start, Stop, Restart]))
     @precondition(lambda self: self.busy())
