@@ -1,0 +1,150 @@
+"""The real host in a process of its own: it makes its process a subreaper, and reaps whatever child that has.
+
+``RealHost`` is the test's side. Descriptors come over a socket, everything else as pickles over a pair of pipes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+if sys.platform != "linux":
+    raise ImportError("the real host is Linux's")
+
+from sidecar.errors import ProcessSpawnFailedError
+from sidecar.events import Launch
+from sidecar.host import linux
+from sidecar.host.base import Child, Ended, Host
+from sidecar.wire.messages import Guarantees, Holder
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 30.0
+
+
+class RealHost:
+    """A ``Host`` whose every method is done by the helper process."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._fds, their_fds = socket.socketpair()
+        self._helper = subprocess.Popen(
+            [sys.executable, "-m", "tests.host.served", str(theirs.fileno()), str(their_fds.fileno())],
+            cwd=ROOT,
+            pass_fds=[theirs.fileno(), their_fds.fileno()],
+        )
+        theirs.close()
+        their_fds.close()
+        self._connection: Connection[Any, Any] = Connection(ours.detach())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.kill_all()
+        finally:
+            self._helper.kill()
+            self._helper.wait()
+            self._connection.close()
+            self._fds.close()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._connection.send((method, arguments))
+        assert self._connection.poll(WAIT_S), f"the host does not come back from {method}"
+        good, value = self._connection.recv()
+        if good:
+            return value
+        raise ProcessSpawnFailedError(value)
+
+    def guarantees(self) -> Guarantees:
+        found: Guarantees = self._call("guarantees")
+        return found
+
+    def spawn(self, service: str, launch: Launch) -> Child:
+        pid: int = self._call("spawn", service, launch)
+        _, fds, _, _ = socket.recv_fds(self._fds, 1, 2)
+        return Child(pid, *fds)
+
+    def terminate(self, service: str, signal: str) -> None:
+        self._call("terminate", service, signal)
+
+    def kill(self, service: str) -> None:
+        self._call("kill", service)
+
+    def reap(self) -> list[Ended]:
+        ended: list[Ended] = self._call("reap")
+        return ended
+
+    def kill_all(self) -> None:
+        self._call("kill_all")
+
+    def owns(self, service: str, address: str, port: int) -> bool:
+        owned: bool = self._call("owns", service, address, port)
+        return owned
+
+    def holder(self, port: int) -> Holder | None:
+        found: Holder | None = self._call("holder", port)
+        return found
+
+    def memory(self, service: str) -> int | None:
+        found: int | None = self._call("memory", service)
+        return found
+
+    # ── what only a test asks ────────────────────────────────────────────────────────────────────────────────────────
+
+    def await_child_signal(self) -> None:
+        """Block until a child has died since the last time."""
+        self._call("await_child_signal")
+
+    def descriptors(self) -> int:
+        """How many descriptors the helper has."""
+        found: int = self._call("descriptors")
+        return found
+
+
+def serve(connection: Connection[Any, Any], fds: socket.socket) -> None:
+    """The helper's loop."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    host: Host = linux.LinuxHost("a" * 32, guarded=False, parent_watched=False, contained=False)
+
+    def perform(method: str, arguments: tuple[Any, ...]) -> object:
+        match method:
+            case "await_child_signal":
+                assert select.select([wake_read], [], [], WAIT_S)[0], "no child has died"
+                os.read(wake_read, 512)
+                return None
+            case "descriptors":
+                return len(os.listdir("/proc/self/fd"))
+            case "spawn":
+                child = host.spawn(*arguments)
+                socket.send_fds(fds, [b"."], [child.stdout, child.stderr])
+                os.close(child.stdout)
+                os.close(child.stderr)
+                return child.pid
+            case _:
+                return getattr(host, method)(*arguments)
+
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, perform(method, arguments)
+        except ProcessSpawnFailedError as error:
+            answer = False, error.message
+        connection.send(answer)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])), socket.socket(fileno=int(sys.argv[2])))
