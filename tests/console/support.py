@@ -128,6 +128,8 @@ class Terminal:
         self._reading.set()
         self.hang_up()
         self._reader.join(WAIT_S)
+        fault = re.search(r"(?m)^(sidecar error: )?(Traceback|Exception in thread)[^\x00]*", self.text())
+        assert fault is None, fault[0]
 
     def hang_up(self) -> None:
         """Close the terminal window."""
