@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.core.supervisor import EXIT_APP_GONE, EXIT_CLEAN, EXIT_SIGNAL_BASE, MAX_SERVICES
 from sidecar.errors import NodeNotFoundError
-from sidecar.events import AnnounceGrace, Exit, KillAll, Prepare, Refuse, Reply, Tick
+from sidecar.events import AnnounceGrace, Exit, KillAll, Notify, Prepare, Refuse, Reply, Swept, Tick
 from sidecar.wire.messages import (
     AnyRequest,
     Client,
@@ -22,6 +22,8 @@ from sidecar.wire.messages import (
     Status,
     Stop,
     SupervisorFault,
+    SupervisorSwept,
+    SweptProcess,
 )
 from tests.core.world import COMMAND, GUARANTEES, OUR_PID, VITE, World
 
@@ -103,6 +105,35 @@ def test_the_longest_grace_of_all_services_is_announced_to_the_guard() -> None:
     world = World({"a": {**VITE, **_graceful(300)}, "b": {**VITE, **_graceful(900)}, "c": VITE})
     assert world.effects[0] == AnnounceGrace(900)
     assert not [effect for effect in World({"a": VITE}).effects if isinstance(effect, AnnounceGrace)]
+
+
+# ── what earlier runs left ────────────────────────────────────────────────────────────────────────────────────────────
+
+REPORT = SupervisorSwept((SweptProcess(811, "vite"),), groups=1, records=2, folders=0, problems=())
+
+
+def test_what_was_swept_before_initialize_is_told_behind_its_answer() -> None:
+    world = World(silent=True)
+    assert world.step(Swept(REPORT)) == []
+    world.call(Initialize(protocol_version=2))
+    assert REPORT not in world.told, "that was refused"
+    call = world.call(Initialize(protocol_version=1))
+    answer, told = world.effects[-2:]
+    assert isinstance(answer, Reply)
+    assert (answer.id, told) == (call, Notify(REPORT))
+
+
+def test_what_is_swept_later_is_told_at_once_and_only_once() -> None:
+    world = World()
+    assert world.step(Swept(REPORT)) == [Notify(REPORT)]
+    world.call(Status())
+    assert world.told == [REPORT]
+
+
+def test_what_was_swept_is_told_to_a_client_that_wants_no_answers_too() -> None:
+    world = World(silent=True)
+    world.step(Swept(REPORT))
+    assert world.ask(Initialize(protocol_version=1)) == [Notify(REPORT)]
 
 
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -468,6 +499,16 @@ def test_the_apps_death_during_a_stop_can_only_hurry_it() -> None:
     world.now += 0.5
     world.app_dies()
     assert world.core.next_deadline() == pytest.approx(world.now + 0.3), "told twice, it is dead no later"
+
+
+def test_a_service_without_a_grace_that_is_being_stopped_when_the_app_dies_is_killed_at_once() -> None:
+    world = World({"db": {**COMMAND, **_graceful(9_000)}, "web": VITE})
+    world.up("db", port=None)
+    world.up("web")
+    world.stop("web")
+    world.app_dies()
+    assert world.processes["web"].signals == ["SIGTERM", "KILL"]
+    assert world.processes["db"].signals == ["SIGTERM"]
 
 
 def test_the_apps_death_during_a_shutdown_does_not_loosen_its_deadline() -> None:
