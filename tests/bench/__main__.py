@@ -22,8 +22,8 @@ from tests.bench.contenders import BUN, CONCURRENTLY, EXAMPLE, Tools, find_tools
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
-ROUNDS = {"start": 15, "launch": 9, "death": 7, "logs": 3, "idle": 1}
-"""The benches in the order in which they run, and how many rounds each takes unless told: some five minutes in all."""
+ROUNDS = {"start": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1}
+"""The benches in the order in which they run, and how many rounds each takes unless told: some three minutes in all."""
 NARROW = 120
 """Columns of a table that goes into a file or a pipe."""
 

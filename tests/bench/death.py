@@ -21,6 +21,7 @@ from tests.bench.rollcall import RollCall, peer_pid
 from tests.bench.trees import STORM, WIDE
 
 BENCH = "death"
+"""All times are from the SIGKILL of the app."""
 GROW_SECONDS = 30.0
 """The slowest contender has its tree up in two or three; a busy machine gets ten times that."""
 SURVIVE_SECONDS = 2.0
@@ -111,19 +112,19 @@ def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
 
 def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
     """Put the rows of one tree into the report."""
-    later = f"still alive after {SURVIVE_SECONDS:g} s"
     for name, found in taken.items():
-        note = f"{later}; and up to {max(found.own_survivors):g} of its own" if any(found.own_survivors) else later
+        note = f"alive after {SURVIVE_SECONDS:g} s"
+        note += f", {max(found.own_survivors):g} of them its own" if any(found.own_survivors) else ""
         both = tuple(map(add, found.survivors, found.own_survivors))
         goals = (Goal(0),) if name == SIDECAR else ()
         report.rows.append(Row(BENCH, f"{tree.kind}: survivors", name, "", both, note, goals, worst=True))
     killers = {name: found for name, found in taken.items() if found.tree_ms}
     for name, found in killers.items():
         wanted = tree.goals if name == SIDECAR else ()
-        what = f"{tree.kind}: SIGKILL of the app → last death"
-        report.rows.append(Row(BENCH, what, name, "ms", tuple(found.tree_ms), "in the tree", wanted))
+        what = f"{tree.kind}: last death in the tree"
+        report.rows.append(Row(BENCH, what, name, "ms", tuple(found.tree_ms), "", wanted))
     for name, found in killers.items():
-        what = f"{tree.kind}: the same, the contender's own processes included"
+        what = f"{tree.kind}: last death, its own too"
         report.rows.append(Row(BENCH, what, name, "ms", tuple(found.all_ms)))
     medians = [statistics.median(killers[name].tree_ms) for name in (SIDECAR, BUN) if name in killers]
     ratio = tuple(ratios(medians[:1], medians[1:])) if len(medians) == 2 else ()

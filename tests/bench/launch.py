@@ -124,14 +124,14 @@ def run(report: Report, pen: Pen, tools: Tools, project: Path, rounds: int) -> N
     report.rows += [
         Row(BENCH, f"sidecar / {NPM}", SIDECAR, "×", to_npm, "round by round", (Goal(0.9),)),
         Row(BENCH, f"sidecar / {NODE}", SIDECAR, "×", to_node, "round by round", (Goal(1.1, better=True),)),
-        Row(BENCH, "launch → service/ready", SIDECAR, "ms", tuple(ready), "as the app is told"),
+        Row(BENCH, "launch → service/ready", SIDECAR, "ms", tuple(ready), "as the app is told it"),
         Row(
             BENCH,
             "service/ready after first 204",
             SIDECAR,
             "ms",
             lags,
-            "negative: told before the poller saw it",
+            "negative: before the poller saw it",
             (Goal(10.0),),
         ),
     ]

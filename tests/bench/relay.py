@@ -174,7 +174,7 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
     left = _take(pen, _launches(pen, tools, "leave"), sink, rounds, stay=False)
     for name, passes in stayed.items():
         worst = max(passes, key=lambda one: one.gaps)
-        note = f"at worst {worst.lines} of {LINES} lines came, {worst.dropped} counted as dropped"
+        note = f"at worst {worst.lines / LINES:.0%} of all lines came"
         report.rows.append(Row(BENCH, "payload", name, "MB/s", tuple(one.rate for one in passes), note))
     note = report.skipped.get(CONCURRENTLY, "round by round")
     quotient: tuple[float, ...] = ()
@@ -182,8 +182,8 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
         quotient = ratios(*([one.rate for one in stayed[name]] for name in (SIDECAR, CONCURRENTLY)))
     goals = (Goal(2.0, at_least=True),)
     report.rows.append(Row(BENCH, f"sidecar / {CONCURRENTLY}", SIDECAR, "×", quotient, note, goals))
-    for what, taken in (("lines missing", stayed), ("lines missing after an exit at once", left)):
+    for what, taken in (("lines missing", stayed), ("missing after an exit at once", left)):
         for name, passes in taken.items():
             report.rows.append(Row(BENCH, what, name, "", tuple(float(one.gaps) for one in passes)))
     lost = tuple(float(one.lost) for one in (*stayed[SIDECAR], *left[SIDECAR]))
-    report.rows.append(Row(BENCH, "lines neither delivered nor counted", SIDECAR, "", lost, "", (Goal(0),), worst=True))
+    report.rows.append(Row(BENCH, "neither delivered nor counted", SIDECAR, "", lost, "", (Goal(0),), worst=True))

@@ -133,27 +133,25 @@ def show(report: Report, console: Console) -> None:
 
 def _table(bench: str, rows: Sequence[Row]) -> Table:
     table = Table(title=bench, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("what")
-    table.add_column("contender", no_wrap=True)
-    for name in ("median", "min – max", "rounds"):
+    for name in ("what", "contender"):
+        table.add_column(name, no_wrap=True)
+    for name in ("median", "min – max", "n"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("wanted", no_wrap=True)
-    table.add_column("note")
+    table.add_column("against the design; notes")
     before = ""
     for row in rows:
-        wanted = Text()
-        for goal, how in row.verdicts():
-            style = {"met": "green", "missed": "yellow" if goal.better else "bold red"}.get(how, "dim")
-            wanted.append(f"{goal}: {how}\n", style)
-        wanted.rstrip()
+        remarks = [
+            Text(f"{goal}: {how}", {"met": "green", "missed": "yellow" if goal.better else "bold red"}.get(how, "dim"))
+            for goal, how in row.verdicts()
+        ]
+        remarks += [Text(row.note)] if row.note else []
         table.add_row(
             "" if row.what == before else row.what,
             Text(row.contender, style="bold" if row.contender == "sidecar" else ""),
             "–" if row.median is None else f"{_number(row.median)} {row.unit}",
             f"{_number(min(row.values))} – {_number(max(row.values))}" if row.values else "–",
             str(len(row.values)),
-            wanted,
-            row.note,
+            Text("; ").join(remarks),
         )
         before = row.what
     return table
