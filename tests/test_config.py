@@ -293,7 +293,7 @@ _json = st.recursive(
 _fields = ("env", "port", "health", "restart", "stop", "ready", "command", "cwd", "root", "args", "readyTimeoutMs")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(st.fixed_dictionaries({"type": st.sampled_from(["vite", "command"])}, optional=dict.fromkeys(_fields, _json)))
 def test_whatever_json_is_sent_as_a_service_it_is_one_or_its_fault_is_below_its_place(value: dict[str, Any]) -> None:
     try:

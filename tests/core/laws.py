@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from math import isfinite
 
 from msgspec import UnsetType
 
@@ -143,6 +144,8 @@ class Laws:
 
     def after_step(self, now: float) -> None:
         """Judge what a whole step has led to."""
+        due = self._core.next_deadline()
+        assert due is None or isfinite(due)
         for call, (kind, name) in self._waiting.items():
             state = self._core.services[name].state
             assert state in ({"stopping"} if kind is Stop else UNDER_WAY), (
@@ -151,6 +154,5 @@ class Laws:
         for name, at in self._kill_by.items():
             if self._alive(name) and not self._killed(name):
                 assert now < at - CLOCK, f"{name} outlives its grace"
-                due = self._core.next_deadline()
                 assert due is not None, "nobody looks at the clock"
                 assert due <= at + CLOCK, "nobody looks at the clock when the grace ends"

@@ -354,10 +354,7 @@ def test_no_order_of_events_loses_doubles_or_wedges_anything() -> None:
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=50,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=True,
-            database=None,
         ),
     )
     assert Machine.seen == {state for state, _ in TABLE}, "the search has been everywhere"

@@ -79,7 +79,7 @@ _conversation = st.lists(
 ).map(b"\n".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_conversation)
 def test_no_bytes_at_all_make_a_session_raise_and_every_line_that_is_not_blank_gives_one_thing(data: bytes) -> None:
     session = Session()
@@ -95,7 +95,7 @@ def test_no_bytes_at_all_make_a_session_raise_and_every_line_that_is_not_blank_g
     assert everything(session, GOOD) == [Received("good", Shutdown())]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_conversation, st.lists(st.integers(0, 400)))
 def test_however_the_bytes_are_cut_the_session_gives_the_same(data: bytes, cuts: list[int]) -> None:
     places = sorted({min(cut, len(data)) for cut in cuts})
