@@ -39,7 +39,7 @@ class _Tree(Struct):
     signal: str | None = None
     reaped: bool = False
     """The root is dead, and its death has been collected."""
-    asked: bool = False
+    asked: str | None = None
 
 
 class FakeHost:
@@ -77,30 +77,27 @@ class FakeHost:
         tree = self.trees.get(service)
         if tree is None:
             return
-        tree.asked = True
-        if tree.reaped:
-            return
-        for process in [it for it in tree.living.values() if it.in_group]:
-            if signal in process.reports:
-                os.write(tree.stdout, f"got {signal}\n".encode())
-                self._die(tree, process, code=0)
-            elif signal not in process.ignores:
-                self._die(tree, process, signal=signal)
+        tree.asked = signal
+        if not tree.reaped:
+            self._ask(tree, signal, in_group=True)
 
     def kill(self, service: str) -> None:
         """See ``Host``."""
         self.done.append(("kill", service))
         tree = self.trees.get(service)
         if tree is not None:
-            tree.asked = False
+            tree.asked = None
             self._kill(tree)
 
     def reap(self) -> list[Ended]:
         """See ``Host``."""
         ended = []
         for service, tree in list(self.trees.items()):
-            tree.reaped = tree.root not in tree.living
-            if tree.reaped and tree.living and not tree.asked:
+            if not tree.reaped and tree.root not in tree.living:
+                tree.reaped = True
+                if tree.asked is not None:
+                    self._ask(tree, tree.asked, in_group=False)
+            if tree.reaped and tree.asked is None:
                 self._kill(tree)
             if not tree.living:
                 del self.trees[service]
@@ -158,7 +155,7 @@ class FakeHost:
                     tree.living[child.pid] = child
                     self._live(tree, child, iter(rest))
                 case "daemon":
-                    daemon = _Process(next(self._pids), in_group=False)
+                    daemon = _Process(next(self._pids), False, process.ignores, process.reports)
                     tree.living[daemon.pid] = daemon
                 case "listen":
                     address, _, port = value.partition("=")
@@ -166,6 +163,14 @@ class FakeHost:
                 case "hold":
                     return
         self._die(tree, process, code=0)
+
+    def _ask(self, tree: _Tree, signal: str, *, in_group: bool) -> None:
+        for process in [it for it in tree.living.values() if it.in_group == in_group]:
+            if signal in process.reports:
+                os.write(tree.stdout, f"got {signal}\n".encode())
+                self._die(tree, process, code=0)
+            elif signal not in process.ignores:
+                self._die(tree, process, signal=signal)
 
     def _die(self, tree: _Tree, process: _Process, code: int | None = None, signal: str | None = None) -> None:
         del tree.living[process.pid]

@@ -14,7 +14,6 @@ from typing import assert_never
 
 from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
 from sidecar.errors import PortUnavailableError
-from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint, Verdict
 from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 

@@ -20,6 +20,7 @@ from sidecar.host.base import Child, Ended, Host
 from sidecar.wire.messages import Holder
 from tests.fakes import PROGRAM, FakeHost
 from tests.host.served import RealHost
+from tests.liveness import state_of, until
 
 WAIT_S = 30.0
 SCRIPT = Path(__file__).resolve().parents[1] / "children" / "program.py"
@@ -59,6 +60,11 @@ class Subject:
     def _read(self, fd: int, size: int) -> bytes:
         assert select.select([fd], [], [], WAIT_S)[0], "there is neither output nor its end"
         return os.read(fd, size)
+
+    def await_death(self, child: Child) -> None:
+        """Until the program itself (not all of its tree) is dead, whether that was collected or not."""
+        if isinstance(self._kind, RealHost):
+            until(lambda: state_of(child.pid) in ("Z", ""), "its death")
 
     def ended(self) -> list[Ended]:
         """What ``reap`` gives once it gives something."""
@@ -151,17 +157,23 @@ def test_a_stop_signal_that_nobody_handles_is_the_end(subject: Subject) -> None:
 
 
 def test_a_tree_that_was_asked_is_told_of_only_when_the_last_of_it_is_gone(subject: Subject) -> None:
-    child = subject.spawn("daemon", "report:SIGTERM", "print:up", "hold")
+    child = subject.spawn("ignore:SIGTERM", "daemon", "report:SIGTERM", "print:up", "hold")
     subject.line(child.stdout)
     subject.host.terminate("web", "SIGTERM")
-    assert subject.line(child.stdout) == "got SIGTERM"
-    if isinstance(subject.host, RealHost):
-        subject.host.await_child_signal()
+    subject.await_death(child)
     assert subject.host.reap() == []
     assert subject.host.memory("web")
     subject.host.kill("web")
     assert subject.ended() == [Ended("web", 0, None)]
-    assert subject.rest(child.stdout) == ""
+    assert subject.rest(child.stdout) == "got SIGTERM\n"
+
+
+def test_what_is_outside_of_the_group_is_asked_once_the_program_is_dead(subject: Subject) -> None:
+    child = subject.spawn("report:SIGTERM", "daemon", "print:up", "hold")
+    subject.line(child.stdout)
+    subject.host.terminate("web", "SIGTERM")
+    assert subject.ended() == [Ended("web", 0, None)]
+    assert subject.rest(child.stdout) == "got SIGTERM\n" * 2
 
 
 def test_one_that_ends_unasked_takes_what_it_left_behind_with_it(subject: Subject) -> None:
@@ -180,8 +192,8 @@ def test_a_kill_ends_a_deaf_and_daemonised_tree(subject: Subject) -> None:
 
 
 def test_a_kill_of_one_service_leaves_the_others_daemons_alone(subject: Subject) -> None:
-    web = subject.spawn("daemon", "report:SIGTERM", "print:up", "hold", service="web")
-    api = subject.spawn("daemon", "report:SIGTERM", "print:up", "hold", service="api")
+    web = subject.spawn("ignore:SIGTERM", "daemon", "print:up", "hold", service="web")
+    api = subject.spawn("ignore:SIGTERM", "daemon", "report:SIGTERM", "print:up", "hold", service="api")
     subject.line(web.stdout)
     subject.line(api.stdout)
     subject.host.kill("web")
@@ -189,6 +201,7 @@ def test_a_kill_of_one_service_leaves_the_others_daemons_alone(subject: Subject)
     assert subject.rest(web.stdout) == ""
     subject.host.terminate("api", "SIGTERM")
     assert subject.line(api.stdout) == "got SIGTERM"
+    subject.await_death(api)
     assert not select.select([api.stdout], [], [], 0)[0]  # its daemon has the pipe still
     subject.host.kill("api")
     assert subject.ended() == [Ended("api", 0, None)]

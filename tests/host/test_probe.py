@@ -75,9 +75,22 @@ def ask(kind: HttpReady | TcpReady | ViteService, at: Endpoint, timeout_s: float
     return probe.attempt(kind, at, ours, timeout_s)[0]
 
 
-@pytest.mark.parametrize(("code", "verdict"), [(204, "ok"), (200, "down"), (404, "down"), (500, "down")])
-def test_only_204_is_Vites_answer(code: int, verdict: Verdict) -> None:
-    with server(status(code)) as at:
+def paths(**codes: int) -> Answer:
+    """Answers ``ping`` (the first path) and ``client`` with these codes."""
+
+    def answer(peer: socket.socket) -> None:
+        name = "client" if peer.recv(4096).startswith(b"GET /@vite/client ") else "ping"
+        peer.sendall(f"HTTP/1.1 {codes[name]} Whatever\r\n\r\n".encode())
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("ping", "client", "verdict"),
+    [(204, 404, "ok"), (200, 200, "ok"), (404, 200, "ok"), (200, 404, "down"), (404, 404, "down"), (500, 200, "down")],
+)
+def test_Vite_answers_its_ping_or_else_has_its_client(ping: int, client: int, verdict: Verdict) -> None:
+    with server(paths(ping=ping, client=client)) as at:
         assert ask(ViteService(), at) == verdict
 
 
@@ -127,7 +140,7 @@ def test_an_answer_may_come_in_pieces() -> None:
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
     done = threading.Event()
-    with server(lambda _: bool(done.wait(WAIT_S)) and None) as at:
+    with server(lambda _: done.wait(WAIT_S) and None) as at:
         assert probe.attempt(HttpReady(), at, ours, SHORT_S) == ("down", "no answer within 0.05 s")
         done.set()
 
@@ -160,17 +173,15 @@ def test_where_nobody_listens_is_down() -> None:
 def test_a_connection_that_meets_itself_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """TCP's simultaneous open: connecting to a free port of the ephemeral range can come from that very port."""
 
-    def meet_itself(address: tuple[str, int], timeout: float) -> socket.socket:
-        sock = socket.socket()
-        sock.bind(address)
-        sock.settimeout(timeout)
-        sock.connect(address)
-        return sock
+    class Unlucky(socket.socket):
+        def connect(self, address: tuple[str, int]) -> None:  # type: ignore[override]
+            self.bind(address)
+            super().connect(address)
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setattr(socket, "create_connection", meet_itself)
+    monkeypatch.setattr(socket, "socket", Unlucky)
     assert probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), ours, WAIT_S) == ("down", "nobody listens")
 
 
@@ -180,16 +191,17 @@ def test_a_right_answer_of_a_stranger_is_foreign() -> None:
 
 
 def test_a_wrong_answer_is_down_whoever_gives_it() -> None:
-    with server(status(200)) as at:
+    with server(paths(ping=200, client=404)) as at:
         assert probe.attempt(ViteService(), at, somebody_elses, WAIT_S)[0] == "down"
 
 
 @pytest.mark.parametrize("number", sorted(probe._OUR_FAULT))
 def test_a_fault_on_our_side_says_nothing_about_the_server(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(address: tuple[str, int], timeout: float) -> socket.socket:
-        raise OSError(number, "Whatever")
+    class Refusing(socket.socket):
+        def connect(self, address: object) -> None:  # type: ignore[override]
+            raise OSError(number, "Whatever")
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "socket", Refusing)
     assert probe.attempt(TcpReady(), Endpoint("127.0.0.1", 9), ours, WAIT_S) == ("unknown", "whatever")
 
 
@@ -212,7 +224,7 @@ def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
 
 
 def test_readiness_is_awaited_until_the_answer_is_ours_and_a_stranger_is_told_of_once() -> None:
-    answers = iter([200, 204, 204, 204])
+    answers = iter([500, 204, 204, 204])
     owned = iter([False, False, True])
     told: list[Verdict] = []
     with server(lambda peer: status(next(answers))(peer)) as at:
