@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
@@ -283,6 +284,67 @@ def test_no_fault_quotes_more_than_the_beginning_of_what_is_wrong() -> None:
         {**COMMAND, "ready": {"type": "log", "pattern": f"(?P<{long}-"}},
     ):
         assert len(fault_of(value).message) < 500
+
+
+WHOLE: list[dict[str, Any]] = [
+    {
+        "type": "vite",
+        "root": "app",
+        "args": ["--force"],
+        "mode": "test",
+        "configFile": "c.ts",
+        "node": "node",
+        "env": {"A": "1"},
+        "port": {"preferred": 1, "host": "::1", "env": "P", "sticky": True},
+        "readyTimeoutMs": 1,
+        "health": {"intervalMs": 1, "timeoutMs": 1, "failures": 1},
+        "restart": {
+            "policy": "always",
+            "backoff": {"initialMs": 1, "factor": 1.5, "maxMs": 1, "jitter": 0.5},
+            "limit": 1,
+            "windowMs": 1,
+            "resetAfterMs": 1,
+        },
+        "stop": {"signal": "SIGINT", "timeoutMs": 1, "appDeathGraceMs": 1},
+    },
+    {
+        "type": "command",
+        "command": ["serve", "-v"],
+        "cwd": "app",
+        "port": {"preferred": 1},
+        "ready": {"type": "http", "path": "/", "status": 200},
+    },
+    {"type": "command", "command": ["serve"], "ready": {"type": "log", "pattern": "x"}},
+    {"type": "command", "command": ["serve"], "ready": {"type": "delay", "ms": 1}},
+]
+OF_EVERY_KIND: list[Any] = [None, True, 0, -1, 1.5, 10**400, float("nan"), "", "x", "\0", [], ["\0"], {}, {"": 1}]
+
+
+def _places(value: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every place inside, with the object or array and the key that lead there."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        below = f"{place}[{key}]" if isinstance(value, list) else f"{place}.{key}"
+        yield below, value, key
+        if isinstance(inner, dict | list):
+            yield from _places(inner, below)
+
+
+@pytest.mark.parametrize("service", WHOLE, ids=lambda service: str(service)[:60])
+def test_whatever_stands_at_any_place_it_is_taken_or_named_by_that_place(service: dict[str, Any]) -> None:
+    refused: list[tuple[str, object, str]] = []
+    parse_service(service, PLACE)
+    for place, inside, key in _places(service):
+        right = inside[key]
+        for wrong in OF_EVERY_KIND:
+            inside[key] = wrong
+            try:
+                parse_service(service, PLACE)
+            except InvalidParamsError as fault:
+                refused.append((place, wrong, str(fault.data["path"]).removeprefix(PLACE)))
+        inside[key] = right
+    for place, wrong, named in refused:
+        assert named.startswith(place) if isinstance(wrong, dict | list) else named == place, (place, wrong, named)
+    assert len(refused) > len(service) * len(OF_EVERY_KIND) / 3, "the wrong ones are wrong"
 
 
 _json = st.recursive(
