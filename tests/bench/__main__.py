@@ -18,7 +18,7 @@ import platformdirs
 from rich.console import Console
 
 from tests.bench import death, idle, launch, relay, start
-from tests.bench.contenders import BUN, CONCURRENTLY, EXAMPLE, Tools, find_tools, script
+from tests.bench.contenders import EXAMPLE, Tools, find_tools, script
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
@@ -107,8 +107,8 @@ def main() -> int:
     except BenchError as error:
         terminal.print(str(error), style="red", highlight=False)
         return 2
-    versions = {"node": [tools.node, "--version"], "npm": [tools.npm, "--version"]}
-    versions |= {name: [tools.programs[name], "--version"] for name in (CONCURRENTLY, BUN) if name in tools.programs}
+    programs = {"node": tools.node, **tools.programs}
+    versions = {name.split(" ")[0]: [program, "--version"] for name, program in programs.items()}
     report = Report(machine(versions), skipped=dict(tools.skipped))
     missing = len(report.skipped)
     try:

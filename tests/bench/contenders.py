@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -19,11 +18,6 @@ REPOSITORY = HERE.parents[1]
 PEERS = HERE / "peers"
 EXAMPLE = REPOSITORY / "tauri-integration" / "examples" / "vite-app"
 HOST = "127.0.0.1"
-INSTALL_SECONDS = 300.0
-"""Bun alone is a download of 100 MB."""
-INSTALL_TRIES = 2
-"""Two npm at once on one machine now and then trip over each other in its cache (EEXIST); the second try is alone."""
-
 SIDECAR = "sidecar"
 NPM = "npm run"
 NODE = "node vite.js"
@@ -33,12 +27,11 @@ BUN = "bun --no-orphans"
 
 @dataclass(frozen=True)
 class Tools:
-    """The programs of the peers that are here, by contender; and why the others are not."""
+    """Node, the programs of the peers that run here, by contender, and why the others do not."""
 
     node: str
-    npm: str
     programs: Mapping[str, str]
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str]
 
 
 def sidecar_argv() -> list[str]:
@@ -62,28 +55,7 @@ def start(service: str) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": 2, "method": "start", "params": {"service": service}})
 
 
-def _install(npm: str) -> None:
-    """``npm ci`` in the peers' folder, unless what its lock names is there already."""
-    stamp = PEERS / "node_modules" / ".bench-lock"
-    lock = hashlib.sha256((PEERS / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text(encoding="ascii") == lock:
-        return
-    argv = [npm, "ci", "--no-audit", "--no-fund"]
-    said = ""
-    for _ in range(INSTALL_TRIES):
-        try:
-            done = subprocess.run(argv, cwd=PEERS, check=False, timeout=INSTALL_SECONDS, capture_output=True, text=True)
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"npm ci took longer than {INSTALL_SECONDS:g} s") from None
-        if done.returncode == 0:
-            break
-        said = " / ".join(line for line in done.stderr.splitlines() if line.startswith("npm error"))[:400]
-    else:
-        raise BenchError(f"npm ci failed {INSTALL_TRIES} times: {said or 'it did not say why'}")
-    stamp.write_text(lock, encoding="ascii")
-
-
-def _runs(program: Path) -> str | None:
+def _fault(program: Path) -> str | None:
     """Why ``program --version`` does not work, or None when it does."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
@@ -93,29 +65,27 @@ def _runs(program: Path) -> str | None:
 
 
 def find_tools() -> Tools:
-    """Install the peers and find what runs; node and npm are needed, the others may be missing."""
+    """Find what runs here. Only node is needed; ``python3 build/dev.py bench`` installs the rest where it can."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        raise BenchError("node and npm are needed on PATH: `python3 build/dev.py bench` sees to that")
-    programs: dict[str, str] = {NPM: npm}
-    skipped: dict[str, str] = {}
-    try:
-        _install(npm)
-    except BenchError as error:
-        return Tools(node, npm, programs, {CONCURRENTLY: str(error), BUN: str(error)})
+    if node is None:
+        raise BenchError("node is needed on PATH: `python3 build/dev.py bench` sees to that")
+    bins = PEERS / "node_modules" / ".bin"
     candidates: dict[str, Sequence[Path]] = {
-        CONCURRENTLY: [PEERS / "node_modules" / ".bin" / "concurrently"],
+        NPM: [Path(npm)] if npm else [],
+        CONCURRENTLY: [bins / "concurrently"],
         # bun's install script moves the binary into place; where such scripts may not run it stays in its own package.
-        BUN: [PEERS / "node_modules" / ".bin" / "bun", *sorted(PEERS.glob("node_modules/@oven/bun-*/bin/bun"))],
+        BUN: [bins / "bun", *sorted(PEERS.glob("node_modules/@oven/bun-*/bin/bun"))],
     }
+    programs: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for name, paths in candidates.items():
-        faults = {path: _runs(path) for path in paths}
+        faults = {path: _fault(path) for path in paths}
         working = [path for path, fault in faults.items() if fault is None]
         if working:
             programs[name] = str(working[0])
         else:
-            skipped[name] = "; ".join(f"{path}: {fault}" for path, fault in faults.items())
-    return Tools(node, npm, programs, skipped)
+            skipped[name] = "; ".join(f"{path}: {fault}" for path, fault in faults.items()) or "not on PATH"
+    return Tools(node, programs, skipped)
 
 
 @dataclass(frozen=True)
@@ -153,13 +123,13 @@ def vite(tools: Tools, folder: Path, project: Path, port: int) -> dict[str, Laun
     """The contenders for "launch → ready" on ``port``."""
     flags = ["--host", HOST, "--port", str(port), "--strictPort"]
     service = {"type": "vite", "root": str(project), "port": {"preferred": port, "host": HOST, "sticky": False}}
-    # npm would look for an update of itself now and then: that is not what we want to measure.
-    quiet = {"npm_config_update_notifier": "false"}
-    return {
-        SIDECAR: ours(folder, {"web": service}, start_service="web"),
-        NPM: Launch([tools.npm, "run", "dev", "--", *flags], project, env=quiet),
-        NODE: Launch([tools.node, str(Path("node_modules", "vite", "bin", "vite.js")), *flags], project),
-    }
+    found = {SIDECAR: ours(folder, {"web": service}, start_service="web")}
+    if NPM in tools.programs:
+        # npm would look for an update of itself now and then: that is not what we want to measure.
+        quiet = {"npm_config_update_notifier": "false"}
+        found[NPM] = Launch([tools.programs[NPM], "run", "dev", "--", *flags], project, env=quiet)
+    found[NODE] = Launch([tools.node, str(Path("node_modules", "vite", "bin", "vite.js")), *flags], project)
+    return found
 
 
 def wrap(tools: Tools, folder: Path, command: Sequence[str]) -> dict[str, Launch]:
