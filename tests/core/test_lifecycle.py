@@ -11,7 +11,7 @@ import pytest
 from sidecar.core import service as service_module
 from sidecar.core.lifecycle import TABLE, Trigger, next_state
 from sidecar.errors import InternalError, NodeNotFoundError
-from sidecar.events import Verdict
+from sidecar.events import Exited, Launch, Output, Prepared, PrepareFailed, Probed, Spawned, SpawnFailed, Tick, Verdict
 from sidecar.wire.messages import State
 from tests.core.world import COMMAND, VITE, World
 
@@ -147,6 +147,85 @@ def test_every_entry_of_the_table_is_reached_by_what_really_happens(
     act(world)
     assert pair in seen
     assert world.state() == TABLE[seen[-1]]
+
+
+AT_ANY_TIME: dict[str, dict[State, State]] = {
+    "start": {
+        "stopped": "starting",
+        "starting": "starting",
+        "ready": "ready",
+        "unhealthy": "unhealthy",
+        "backingOff": "backingOff",
+        "stopping": "stopping",
+        "failed": "starting",
+    },
+    "stop": {
+        "stopped": "stopped",
+        "starting": "stopping",
+        "ready": "stopping",
+        "unhealthy": "stopping",
+        "backingOff": "stopped",
+        "stopping": "stopping",
+        "failed": "stopped",
+    },
+    "restart": {
+        "stopped": "starting",
+        "starting": "stopping",
+        "ready": "stopping",
+        "unhealthy": "stopping",
+        "backingOff": "starting",
+        "stopping": "stopping",
+        "failed": "starting",
+    },
+    "shutdown": {
+        "stopped": "stopped",
+        "starting": "stopping",
+        "ready": "stopping",
+        "unhealthy": "stopping",
+        "backingOff": "stopped",
+        "stopping": "stopping",
+        "failed": "failed",
+    },
+}
+"""What may come in every state, and where it leads."""
+
+SITUATIONS: dict[State, Callable[[], World]] = {
+    "stopped": _web,
+    "starting": _starting,
+    "ready": _ready,
+    "unhealthy": _unhealthy,
+    "backingOff": _backing_off,
+    "stopping": _stopping,
+    "failed": _failed,
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("asked", AT_ANY_TIME)
+def test_whatever_is_asked_in_whatever_state_leads_where_the_table_says(asked: str, state: State) -> None:
+    world = SITUATIONS[state]()
+    assert world.state() == state
+    getattr(world, asked)()
+    assert world.state() == AT_ANY_TIME[asked][state]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_past_and_the_clock_alone_move_nothing_in_any_state(state: State) -> None:
+    world = SITUATIONS[state]()
+    run = world.core.services["web"].run - 1
+    for event in (
+        Prepared("web", run, Launch(("serve",), "/"), None),
+        PrepareFailed("web", run, NodeNotFoundError("late")),
+        Spawned("web", run, 7),
+        SpawnFailed("web", run, NodeNotFoundError("late")),
+        Output("web", run, "stdout", ("late",)),
+        Probed("web", run, 0, "ok", ""),
+        Probed("web", run, 1, "down", ""),
+        Exited("web", run, 0, None),
+        Tick(),
+    ):
+        assert world.step(event) == []
+        assert world.state() == state
 
 
 def test_a_command_without_readiness_passes_through_starting_too() -> None:
