@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -85,6 +86,73 @@ class StreamPump:
             self._emit(lines, self)
 
 
+Item = TypeVar("Item")
+
+
+class Backlog(Generic[Item]):
+    """What waits for a slow reader, in order: items that must arrive, and output, whose oldest may be dropped.
+
+    Two queues under one numbering, so that what is dropped leaves nothing behind in the other.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """At most ``limit`` characters of output wait."""
+        self._limit = limit
+        self._count = 0
+        self._items: deque[tuple[int, Item]] = deque()
+        self._logs: deque[tuple[int, int, ServiceLog]] = deque()
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._items or self._logs)
+
+    def put(self, item: Item) -> None:
+        """Add what must arrive."""
+        self._count += 1
+        self._items.append((self._count, item))
+
+    def put_log(self, log: ServiceLog) -> list[ServiceLog]:
+        """Add output; what had to be dropped for it."""
+        self._count += 1
+        size = sum(map(len, log.lines)) + len(log.lines)
+        self._logs.append((self._count, size, log))
+        self._size += size
+        dropped = []
+        while self._size > self._limit and len(self._logs) > 1:
+            dropped.append(self._pop_log())
+        return dropped
+
+    def pop(self) -> Item | ServiceLog:
+        """Take the oldest. Raises ``IndexError`` if nothing waits."""
+        if self._logs and (not self._items or self._logs[0][0] < self._items[0][0]):
+            return self._pop_log()
+        return self._items.popleft()[1]
+
+    def clear(self) -> None:
+        """Nobody will read it any more."""
+        self._items.clear()
+        self._logs.clear()
+        self._size = 0
+
+    def _pop_log(self) -> ServiceLog:
+        _, size, log = self._logs.popleft()
+        self._size -= size
+        return log
+
+
+def write_all(fd: int, data: bytes) -> bool:
+    """Write all of it, blocking even if somebody made the descriptor non-blocking; whether somebody can still read."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            wait_writable(fd)  # O_NONBLOCK belongs to the pipe or terminal, not to us: the other end's owner may set it
+        except OSError:
+            return False  # EPIPE: the reader is gone; EIO: the terminal is; EBADF: it was closed before we started
+    return True
+
+
 class Outbox:
     """What waits for the client: everything in order, bounded.
 
@@ -96,10 +164,7 @@ class Outbox:
         """Write to ``fd``."""
         self._fd = fd
         self._changed = threading.Condition()
-        self._queue: deque[bytes | list[ServiceLog]] = deque()
-        """A log is in a list of its own, which is emptied when it is dropped."""
-        self._logs: deque[tuple[list[ServiceLog], int]] = deque()
-        self._log_bytes = 0
+        self._backlog: Backlog[bytes] = Backlog(LOG_BYTES_WAITING)
         self._reply_bytes = 0
         self._dropped: dict[tuple[str, str], int] = {}
         self._writing = False
@@ -109,24 +174,16 @@ class Outbox:
         """Add a message that must arrive."""
         with self._changed:
             if not self._broken:
-                self._queue.append(data)
+                self._backlog.put(data)
                 self._reply_bytes += len(data)
                 self._changed.notify_all()
 
     def put_log(self, message: ServiceLog) -> None:
         """Add output; drop the oldest output if too much waits."""
-        size = sum(map(len, message.lines)) + len(message.lines)
         with self._changed:
             if self._broken:
                 return
-            cell = [message]
-            self._queue.append(cell)
-            self._logs.append((cell, size))
-            self._log_bytes += size
-            while self._log_bytes > LOG_BYTES_WAITING and len(self._logs) > 1:
-                old, freed = self._logs.popleft()
-                self._log_bytes -= freed
-                lost = old.pop()
+            for lost in self._backlog.put_log(message):
                 key = (lost.service, lost.stream)
                 self._dropped[key] = self._dropped.get(key, 0) + len(lost.lines) + lost.dropped
             self._changed.notify_all()
@@ -143,24 +200,24 @@ class Outbox:
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written, at most so long; whether it is."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue and not self._writing, timeout_s)
+            return self._changed.wait_for(lambda: not self._backlog and not self._writing, timeout_s)
 
     def run(self) -> None:
         """The writer thread's body."""
         while True:
             with self._changed:
                 self._writing = False
-                if not self._queue:
+                if not self._backlog:
                     self._changed.notify_all()
-                self._changed.wait_for(lambda: self._queue)
+                self._changed.wait_for(lambda: self._backlog)
                 data = self._next_batch()
                 self._writing = True
-            if data and not self._write(data):
+            if not write_all(self._fd, data):
                 with self._changed:
-                    # EPIPE: nobody will read any more. The services go on; the app's death is noticed elsewhere.
+                    # nobody will read any more. The services go on; the app's death is noticed elsewhere
                     self._broken = True
                     self._writing = False
-                    self._queue.clear()
+                    self._backlog.clear()
                     self._changed.notify_all()
                 return
 
@@ -168,32 +225,14 @@ class Outbox:
         """One message, or all short ones that wait, up to a pipe's buffer."""
         parts: list[bytes] = []
         size = 0
-        while self._queue and size < READ_BYTES:
-            item = self._queue.popleft()
+        while self._backlog and size < READ_BYTES:
+            item = self._backlog.pop()
             if isinstance(item, bytes):
                 self._reply_bytes -= len(item)
                 data = item
-            elif item:
-                data = self._log_bytes_of(item[0])
             else:
-                continue  # it was dropped
+                dropped = self._dropped.pop((item.service, item.stream), 0)
+                data = notification(msgspec.structs.replace(item, dropped=dropped) if dropped else item)
             parts.append(data)
             size += len(data)
         return b"".join(parts)
-
-    def _log_bytes_of(self, message: ServiceLog) -> bytes:
-        _, size = self._logs.popleft()
-        self._log_bytes -= size
-        dropped = self._dropped.pop((message.service, message.stream), 0)
-        return notification(msgspec.structs.replace(message, dropped=dropped) if dropped else message)
-
-    def _write(self, data: bytes) -> bool:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except BlockingIOError:
-                wait_writable(self._fd)  # the other end's owner made the pipe non-blocking
-            except OSError:
-                return False  # EPIPE: the reader is gone; EBADF: stdout was closed when we were started
-        return True

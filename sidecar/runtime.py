@@ -45,6 +45,7 @@ from sidecar.events import (
     SpawnFailed,
     Terminate,
     Tick,
+    Verdict,
 )
 from sidecar.host import records
 from sidecar.host.base import Ended, Host
@@ -331,11 +332,19 @@ class Runtime:
         def report(verdict: str, detail: str) -> None:
             self._inbox.put(Probed(effect.service, effect.run, 0, verdict, detail))  # type: ignore[arg-type]
 
-        await_ready(effect.probe, effect.endpoint, owned, run.ended, report)
+        try:
+            await_ready(effect.probe, effect.endpoint, owned, run.ended, report)
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread: the start ends when its time is over
+            say("error", f"the readiness of {effect.service} cannot be found out: {error!r}. Please report this.")
 
     def _check_health(self, effect: CheckHealth) -> None:
         owned = partial(self._host.owns, effect.service)
-        verdict, detail = attempt(effect.probe, effect.endpoint, owned, effect.timeout_ms / 1000)
+        verdict: Verdict
+        try:
+            verdict, detail = attempt(effect.probe, effect.endpoint, owned, effect.timeout_ms / 1000)
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread: without an answer no check would follow
+            verdict, detail = "unknown", f"the health of {effect.service} cannot be found out: {error!r}"
+            say("error", f"{detail}. Please report this.")
         self._inbox.put(Probed(effect.service, effect.run, effect.turn, verdict, detail))
 
 
@@ -356,6 +365,7 @@ def watch_signals(inbox: Inbox) -> None:
         signal.signal(number, seen)
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, seen)
+        signal.signal(signal.SIGQUIT, seen)
         signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 

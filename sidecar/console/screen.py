@@ -6,16 +6,14 @@ below the cursor, and erasing from there takes exactly that away.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from sidecar.console.look import Look
 from sidecar.console.words import WARN, Line
-from sidecar.host.fds import wait_writable
+from sidecar.pumps import Backlog, write_all
 from sidecar.wire.messages import ServiceLog
 
 LOG_BYTES_WAITING = 1 << 20
@@ -58,11 +56,7 @@ class Screen:
         self._bar = bar
         self._encoding = encoding
         self._changed = threading.Condition()
-        self._count = 0
-        """Of all that was put: the two queues are written as one, in this order."""
-        self._lines: deque[tuple[int, Item]] = deque()
-        self._logs: deque[tuple[int, ServiceLog]] = deque()
-        self._log_bytes = 0
+        self._backlog: Backlog[Item] = Backlog(LOG_BYTES_WAITING)
         self._dropped = 0
         self._stale = bar is not None
         self._hidden = False
@@ -76,8 +70,7 @@ class Screen:
         with self._changed:
             if not self._broken:
                 for item in items:
-                    self._count += 1
-                    self._lines.append((self._count, item))
+                    self._backlog.put(item)
                 self._changed.notify_all()
 
     def put_log(self, message: ServiceLog) -> None:
@@ -85,11 +78,7 @@ class Screen:
         with self._changed:
             if self._broken:
                 return
-            self._count += 1
-            self._logs.append((self._count, message))
-            self._log_bytes += _size(message)
-            while self._log_bytes > LOG_BYTES_WAITING and len(self._logs) > 1:
-                self._dropped += len(self._take_log().lines)
+            self._dropped += sum(len(lost.lines) for lost in self._backlog.put_log(message))
             self._changed.notify_all()
 
     def refresh(self) -> None:
@@ -127,17 +116,16 @@ class Screen:
                 self._stale = False
                 batch = self._take_batch()
                 self._writing = True
-            if not self._write(self._compose(look, batch).encode(self._encoding, "replace")):
+            if not write_all(self._fd, self._compose(look, batch).encode(self._encoding, "replace")):
                 break
         with self._changed:
             self._broken = True
             self._writing = False
-            self._lines.clear()
-            self._logs.clear()
+            self._backlog.clear()
             self._changed.notify_all()
 
     def _waits(self) -> bool:
-        return bool(self._lines or self._logs or self._stale)
+        return bool(self._backlog or self._stale)
 
     def _pace(self) -> float | None:
         return None if self._bar is None or self._hidden else self._bar.pace()
@@ -149,19 +137,11 @@ class Screen:
             batch.append(((told, WARN),))
             self._dropped = 0
         taken = 0
-        while (self._lines or self._logs) and taken < BATCH_BYTES:
-            if self._logs and (not self._lines or self._logs[0][0] < self._lines[0][0]):
-                log = self._take_log()
-                taken += _size(log)
-                batch.append(log)
-            else:
-                batch.append(self._lines.popleft()[1])
+        while self._backlog and taken < BATCH_BYTES:
+            item = self._backlog.pop()
+            batch.append(item)
+            taken += sum(map(len, item.lines)) if isinstance(item, ServiceLog) else 0
         return batch
-
-    def _take_log(self) -> ServiceLog:
-        _, log = self._logs.popleft()
-        self._log_bytes -= _size(log)
-        return log
 
     def _compose(self, look: Look, batch: list[Item | ServiceLog]) -> str:
         text = "".join(map(partial(_format, look), batch))
@@ -175,23 +155,8 @@ class Screen:
             return f"{erase}{text}{line}\r" if line else f"{erase}{text}"
         return f"\r{line}\x1b[J\r"  # over the old one, without a flicker
 
-    def _write(self, data: bytes) -> bool:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except BlockingIOError:
-                wait_writable(self._fd)  # somebody else made the terminal non-blocking
-            except OSError:
-                return False  # EIO: the terminal is gone; EPIPE: the reader is; EBADF: stdout was never there
-        return True
-
 
 def _format(look: Look, item: Item | ServiceLog) -> str:
     if isinstance(item, str):
         return item
     return look.log(item) if isinstance(item, ServiceLog) else look.ours(item)
-
-
-def _size(log: ServiceLog) -> int:
-    return sum(map(len, log.lines)) + len(log.lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from sidecar.core.judgement import LINES_ARE_THERE
 from sidecar.wire.messages import (
     AnyNotification,
     Failure,
@@ -24,9 +25,6 @@ from sidecar.wire.messages import (
 Line = tuple[tuple[str, str], ...]
 
 GOOD, WARN, BAD, NAME, LINK, DIM = "bold green", "yellow", "bold red", "bold", "bold cyan", "dim"
-
-POINTER = " Its last lines are in data.lines."
-"""Programs are told so; people see the lines."""
 
 SECOND_MS = 1_000
 MINUTE_S = 60
@@ -52,11 +50,11 @@ def describe(message: AnyNotification) -> list[Line]:
             return [((f"port {wanted} is {taken_by(holder)}; using {port} instead", WARN),)]
         case ServiceRestarting(attempt=attempt, delay_ms=delay, reason=reason):
             again = f"restarting in {duration(delay)} (attempt {attempt})"
-            return [((reason.replace(POINTER, ""), WARN),), ((again, ""),)]
+            return [((reason.replace(LINES_ARE_THERE, ""), WARN),), ((again, ""),)]
         case ServiceState(state="unhealthy", service=name):
             return [((f"{name} does not answer its health check; if that goes on, it is restarted", WARN),)]
         case ServiceState(state="stopping", service=name, error=Failure(message=why)):
-            return [((f"{why.replace(POINTER, '')} Stopping {name}", WARN),)]
+            return [((f"{why.replace(LINES_ARE_THERE, '')} Stopping {name}", WARN),)]
         case ServiceExited(service=name, reason=reason, code=0) if reason != "stopped":
             return [((f"{name} has ended with exit code 0", ""),)]
         case SupervisorFault(error=error):
@@ -71,7 +69,7 @@ def describe(message: AnyNotification) -> list[Line]:
 
 def describe_failure(error: Failure) -> list[Line]:
     """Why it is over, with the program's last lines."""
-    lines: list[Line] = [((error.message.replace(POINTER, ""), BAD),)]
+    lines: list[Line] = [((error.message.replace(LINES_ARE_THERE, ""), BAD),)]
     last = error.data.get("lines")
     if isinstance(last, list | tuple) and last:
         lines.append((("Its last lines:", ""),))

@@ -19,11 +19,14 @@ LINES_JUDGED = 200
 LINES_IN_ERROR = 40
 """So many last lines of output go into a failure: Vite's longest report of a broken configuration has thirty."""
 
+LINES_ARE_THERE = " Its last lines are in data.lines."
+"""For programs; a view that shows the lines leaves it out."""
+
 
 def failed(name: str, what: str, lines: Sequence[str], advice: str | None = None) -> ServiceFailedError:
     """It failed, by ``what``; ``advice`` is what to do now, if more can be said than to read the lines."""
-    advice = advice or "Its last lines are in data.lines."
-    return ServiceFailedError(f"{name} failed: {what}. {advice}", service=name, lines=lines[-LINES_IN_ERROR:])
+    advice = f" {advice}" if advice else LINES_ARE_THERE
+    return ServiceFailedError(f"{name} failed: {what}.{advice}", service=name, lines=lines[-LINES_IN_ERROR:])
 
 
 def ended_before_ready(

@@ -117,11 +117,6 @@ class Supervisor:
             self._go_on_ending(now)
         return self._effects
 
-    def declare(self, services: dict[str, Service]) -> None:
-        """Add services (decoded ones; ``initialize`` and the standalone view come through here)."""
-        for name, config in services.items():
-            self.services[name] = SupervisedService(name, config, self._random, self._put)
-
     def _put(self, effect: Effect) -> None:
         self._effects.append(effect)
 
@@ -230,7 +225,8 @@ class Supervisor:
                     f"A service's name has 1 to {_NAME_LENGTH} printable characters at {path}.", path=path
                 )
             services[name] = parse_service(value, path)
-        self.declare(services)
+        for name, config in services.items():
+            self.services[name] = SupervisedService(name, config, self._random, self._put)
         self._initialized = True
         grace = max((config.stop.app_death_grace_ms for config in services.values()), default=0)
         if grace:

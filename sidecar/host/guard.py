@@ -22,7 +22,7 @@ from sidecar.host import bundle, cgroup
 from sidecar.host.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 EXIT_APP_GONE = 3
 
 PR_SET_PDEATHSIG = 1

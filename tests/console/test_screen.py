@@ -73,7 +73,7 @@ def test_a_reader_that_is_slow_loses_the_oldest_output_counted_and_no_line_of_ou
         assert lost + len(shown) == count
         assert lost > 0
         assert shown[-1].startswith(f"web │ {count - 1:05}")
-        assert len(screen._lines) == len(screen._logs) == screen._log_bytes == 0
+        assert not screen._backlog
 
 
 def test_hide_waits_until_all_is_written_but_not_for_ever() -> None:
@@ -93,8 +93,7 @@ def test_what_comes_when_nobody_reads_any_more_is_not_kept() -> None:
         screen.hide(WAIT_S)
         screen.put("lost\n")
         screen.put_log(log("lost"))
-        assert not screen._lines
-        assert not screen._logs
+        assert not screen._backlog
         os.dup2(os.open(os.devnull, os.O_RDONLY), fd)
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from sidecar.console.program import uses_port
 from sidecar.console.words import (
-    POINTER,
     Line,
     describe,
     describe_failure,
@@ -14,7 +13,7 @@ from sidecar.console.words import (
     taken_by,
     uptime,
 )
-from sidecar.core.judgement import failed
+from sidecar.core.judgement import LINES_ARE_THERE, failed
 from sidecar.wire.messages import (
     AnyNotification,
     Failure,
@@ -49,7 +48,7 @@ def said(lines: list[Line]) -> list[str]:
         ),
         (PortChanged("web", origin=5173, to=41997), ["port 5173 is not free; using 41997 instead"]),
         (
-            ServiceRestarting("web", 2, 500, f"web failed: it ended with SIGKILL.{POINTER}"),
+            ServiceRestarting("web", 2, 500, f"web failed: it ended with SIGKILL.{LINES_ARE_THERE}"),
             ["web failed: it ended with SIGKILL.", "restarting in 500 ms (attempt 2)"],
         ),
         (
@@ -75,7 +74,7 @@ def test_each_notification_in_words(message: AnyNotification, words: list[str]) 
 
 
 def test_a_failure_shows_the_last_lines_and_does_not_point_to_a_field() -> None:
-    assert said(describe_failure(Failure(1, f"web failed.{POINTER}", {"lines": ["a", "b"]}))) == [
+    assert said(describe_failure(Failure(1, f"web failed.{LINES_ARE_THERE}", {"lines": ["a", "b"]}))) == [
         "web failed.",
         "Its last lines:",
         "    a",
@@ -85,7 +84,7 @@ def test_a_failure_shows_the_last_lines_and_does_not_point_to_a_field() -> None:
 
 
 def test_the_pointer_is_what_the_core_says() -> None:
-    assert failed("web", "why", []).message.endswith(POINTER)
+    assert failed("web", "why", []).message.endswith(LINES_ARE_THERE)
 
 
 @pytest.mark.parametrize(
