@@ -13,7 +13,7 @@ from sidecar.console.words import (
     taken_by,
     uptime,
 )
-from sidecar.core.judgement import LINES_ARE_THERE, failed
+from sidecar.core.judgement import LINES_ARE_THERE
 from sidecar.wire.messages import (
     AnyNotification,
     Failure,
@@ -81,10 +81,6 @@ def test_a_failure_shows_the_last_lines_and_does_not_point_to_a_field() -> None:
         "    b",
     ]
     assert said(describe_failure(Failure(1, "no vite", {}))) == ["no vite"]
-
-
-def test_the_pointer_is_what_the_core_says() -> None:
-    assert failed("web", "why", []).message.endswith(LINES_ARE_THERE)
 
 
 @pytest.mark.parametrize(
