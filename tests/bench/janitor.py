@@ -14,10 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.processes import sweep
+from tests.bench.processes import await_end, sweep
 
 RUN_SECONDS = 3600.0
 """No run takes longer. After it everything is ended, whether the bench lives or not."""
+LEAVE_SECONDS = 1.0
+"""Our sidecar notices the bench's death, too, and then leaves less behind than one that is killed."""
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     select.select([sys.stdin], [], [], RUN_SECONDS)
     mark, folder = sys.argv[1:]
+    await_end(mark, LEAVE_SECONDS)
     sweep(mark)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -80,6 +80,13 @@ def marked(mark: str) -> list[int]:
     return [pid for pid in _pids() if _carries(pid, needle)]
 
 
+def await_end(mark: str, seconds: float) -> None:
+    """Wait up to ``seconds`` for the processes of the run ``mark`` to end themselves."""
+    deadline = time.monotonic() + seconds
+    while marked(mark) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
 def sweep(mark: str) -> int:
     """SIGKILL every process of the run ``mark``, by identity, until none is left; how many there were.
 
@@ -163,9 +170,7 @@ class Pen:
         and what is measured next would be a start that no user sees.
         """
         _close_pipes(process)
-        deadline = time.monotonic() + LEAVE_SECONDS
-        while marked(self.mark) and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+        await_end(self.mark, LEAVE_SECONDS)
         self.empty(process)
 
 
