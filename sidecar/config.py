@@ -217,14 +217,10 @@ def _check_pattern(pattern: str, path: str) -> None:
 
     try:
         re.compile(pattern)
-    except (
-        re.error,
-        OverflowError,
-        RecursionError,
-    ) as error:  # the last two: counts and nesting beyond re's own bounds
-        raise _fault(
-            f"{path}.ready.pattern", f"The regular expression is not valid ({str(error)[:REASON_SHOWN]})"
-        ) from None
+    except (re.error, OverflowError, RecursionError) as error:
+        # the last two: counts and nesting beyond re's own bounds
+        reason = f"The regular expression is not valid ({str(error)[:REASON_SHOWN]})"
+        raise _fault(f"{path}.ready.pattern", reason) from None
 
 
 def _fault(place: str, reason: str) -> InvalidParamsError:
