@@ -1,0 +1,33 @@
+"""Worlds with one service, ``web``, as far as a test wants it to be."""
+
+from __future__ import annotations
+
+from tests.core.world import COMMAND, VITE, World
+
+TCP: dict[str, object] = {**COMMAND, "port": {"preferred": 8_000}, "ready": {"type": "tcp"}}
+TAKEN = "Error: Port 5173 is already in use"
+
+
+def vite_world(**more: object) -> World:
+    return World({"web": {**VITE, **more}})
+
+
+def command_world(**more: object) -> World:
+    return World({"web": {**COMMAND, **more}})
+
+
+def starting_world(**more: object) -> World:
+    world = vite_world(**more)
+    world.start()
+    world.runs()
+    return world
+
+
+def ready_world(**more: object) -> World:
+    world = vite_world(**more)
+    world.up()
+    return world
+
+
+def signals_of(world: World) -> list[str]:
+    return world.processes["web"].signals

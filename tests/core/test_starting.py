@@ -1,0 +1,282 @@
+"""How a service comes up: prepared, spawned, probed, and ready in each of its ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.config import TcpReady
+from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
+from sidecar.events import AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
+from sidecar.wire.messages import Holder, PortChanged, ServiceReady, ServiceState
+from tests.core.scenes import TCP, command_world, ready_world, starting_world, vite_world
+from tests.core.world import World
+
+# ── starting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_start_is_prepared_spawned_probed_and_answered_when_ready() -> None:
+    world = vite_world()
+    call = world.start()
+    assert call not in world.answers
+    world.prepared()
+    assert [type(effect) for effect in world.effects if not isinstance(effect, Notify)][1:] == [Prepare, Spawn]
+    world.spawned()
+    assert world.awaiting["web"].endpoint.port == 5173
+    assert call not in world.answers
+    world.now += 0.25
+    world.probe()
+    status = world.result(call).status
+    assert (status.state, status.port, status.url, status.pid) == ("ready", 5173, "http://127.0.0.1:5173/", 101)
+    ready = world.last(ServiceReady)
+    assert (ready.url, ready.host, ready.port, ready.pid, ready.elapsed_ms) == (
+        "http://127.0.0.1:5173/",
+        "127.0.0.1",
+        5173,
+        101,
+        250,
+    )
+    assert isinstance(world.effects[-1], RememberPort)
+
+
+def test_the_port_is_told_as_soon_as_it_is_chosen() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(port=6_000)
+    told = world.last(ServiceState)
+    assert (told.state, told.port, told.pid) == ("starting", 6_000, None)
+
+
+def test_a_port_that_is_not_the_wanted_one_is_told_with_its_holder() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(port=6_000, wanted=5_173, holder=Holder(pid=7, command="node"))
+    assert world.last(PortChanged) == PortChanged("web", 5_173, 6_000, Holder(pid=7, command="node"))
+
+
+def test_starting_what_is_ready_answers_its_state_and_does_nothing() -> None:
+    world = ready_world()
+    before = len(world.effects)
+    assert world.result(world.start()).status.state == "ready"
+    assert len(world.effects) == before + 1
+
+
+def test_starting_what_is_starting_joins_and_both_are_answered() -> None:
+    world = vite_world()
+    calls = [world.start(), world.start()]
+    world.runs()
+    calls.append(world.start())
+    world.probe()
+    assert [world.result(call).status.state for call in calls] == ["ready"] * 3
+    assert world.core.services["web"].run == 1
+
+
+def test_starting_what_is_unhealthy_is_answered_when_it_heals() -> None:
+    world = ready_world()
+    world.tick()
+    world.check("down")
+    call = world.start()
+    assert call not in world.answers
+    world.tick()
+    world.check("ok")
+    assert world.result(call).status.state == "ready"
+
+
+def test_starting_what_waits_for_its_backoff_is_answered_by_the_next_run() -> None:
+    world = ready_world()
+    world.dies()
+    call = world.start()
+    world.tick()
+    world.runs()
+    world.probe()
+    assert world.result(call).status.restarts == 1
+
+
+def test_starting_what_is_stopping_starts_it_again_when_it_is_gone() -> None:
+    world = ready_world()
+    stop = world.stop()
+    start = world.start()
+    world.dies()
+    assert world.result(stop).status.pid is None
+    world.runs()
+    world.probe()
+    assert world.result(start).status.state == "ready"
+
+
+def test_a_start_during_the_end_of_a_run_that_was_too_slow_is_a_new_start_not_the_old_failure() -> None:
+    world = starting_world(restart={"policy": "never"})
+    world.tick()
+    assert world.state() == "stopping"
+    call = world.start()
+    world.dies()
+    assert world.state() == "starting"
+    world.runs()
+    world.probe()
+    assert world.result(call).status.state == "ready"
+
+
+def test_a_restart_during_the_end_of_a_sick_run_is_a_new_start_without_a_backoff() -> None:
+    world = ready_world(health={"failures": 1}, restart={"policy": "never"})
+    world.tick()
+    world.check("down")
+    call = world.restart()
+    world.dies()
+    assert world.state() == "starting"
+    world.runs()
+    world.probe()
+    assert world.result(call).status.state == "ready"
+
+
+def test_a_program_that_is_not_found_fails_the_start_and_is_not_tried_again() -> None:
+    world = vite_world()
+    call = world.start()
+    world.prepare_fails(NodeNotFoundError("There is no node.", looked_in="PATH"))
+    assert world.error(call).data == {"kind": "NodeNotFound", "looked_in": "PATH"}
+    assert world.state() == "failed"
+    assert world.core.next_deadline() is None
+    assert world.status().error.code == NodeNotFoundError.code
+
+
+def test_no_port_at_all_fails_the_start() -> None:
+    world = vite_world()
+    call = world.start()
+    world.prepare_fails(PortUnavailableError("no port"))
+    assert world.error(call).code == PortUnavailableError.code
+    assert world.state() == "failed"
+
+
+def test_a_spawn_that_the_system_refuses_fails_the_start() -> None:
+    world = vite_world()
+    call = world.start()
+    world.prepared()
+    world.spawn_fails(ProcessSpawnFailedError("no memory"))
+    assert world.error(call).code == ProcessSpawnFailedError.code
+    assert world.ports == {}
+
+
+def test_a_failed_service_can_be_started_afresh() -> None:
+    world = vite_world()
+    world.start()
+    world.prepare_fails(NodeNotFoundError("There is no node."))
+    world.up()
+    assert world.status().error is None
+
+
+def test_a_start_that_takes_too_long_ends_the_run_and_fails() -> None:
+    world = starting_world(readyTimeoutMs=2_000)
+    world.prints("still compiling")
+    world.probe("foreign", detail="node (pid 7)")
+    call = world.start()
+    world.now += 1.999
+    assert world.core.next_deadline() == pytest.approx(world.now + 0.001)
+    world.tick()
+    assert world.state() == "stopping"
+    assert call not in world.answers, "its tree is not gone yet"
+    world.dies(signal="SIGTERM")
+    error = world.error(call)
+    assert error.data["kind"] == "TimeoutWaitingForServer"
+    assert error.data["lines"] == ["still compiling"]
+    assert "on http://127.0.0.1:5173/ within 2 s" in error.message
+    assert "Somebody else answers there: node (pid 7)" in error.message
+    assert world.state() == "failed"
+
+
+def test_a_service_without_a_port_that_is_too_slow_says_so_without_an_address() -> None:
+    world = command_world(ready={"type": "log", "pattern": "listening"})
+    call = world.start()
+    world.runs(port=None)
+    world.tick()
+    world.dies()
+    assert "was not ready within 30 s" in world.error(call).message
+
+
+def test_a_foreign_answer_or_nobodys_is_never_ready() -> None:
+    world = starting_world()
+    for verdict in ("foreign", "down", "unknown"):
+        world.probe(verdict)
+        assert world.state() == "starting"
+    world.probe("ok")
+    assert world.state() == "ready"
+
+
+# ── ready, in each of its ways ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_command_without_readiness_is_ready_once_it_runs() -> None:
+    world = command_world()
+    call = world.start()
+    world.prepared(port=None)
+    world.spawned()
+    assert world.result(call).status.state == "ready"
+    ready = world.last(ServiceReady)
+    assert (ready.url, ready.host, ready.port) == (None, None, None)
+    assert not [effect for effect in world.effects if isinstance(effect, RememberPort | AwaitReady)]
+
+
+def test_a_log_service_is_ready_once_a_line_matches() -> None:
+    world = command_world(ready={"type": "log", "pattern": r"listening on \d+"})
+    call = world.start()
+    world.runs(port=None)
+    world.prints("listening soon")
+    assert world.state() == "starting"
+    world.prints("ok", "\x1b[1mlistening on 80\x1b[0m", stream="stderr")
+    assert world.result(call).status.state == "ready"
+    world.prints("listening on 80")
+    assert world.states() == ["starting", "ready"]
+
+
+def test_a_line_of_an_earlier_run_does_not_make_the_next_one_ready() -> None:
+    world = command_world(ready={"type": "log", "pattern": "listening"})
+    world.start()
+    world.runs(port=None)
+    world.prints("listening")
+    world.dies()
+    world.tick()
+    world.runs(port=None)
+    world.step(Output("web", 1, "stdout", ("listening",)))
+    assert world.state() == "starting"
+    assert world.logs() == ["listening", "listening"], "late lines are kept all the same"
+
+
+def test_a_delay_service_is_ready_after_its_time() -> None:
+    world = command_world(ready={"type": "delay", "ms": 1_500})
+    call = world.start()
+    world.runs(port=None)
+    world.wait(1.499)
+    assert call not in world.answers
+    world.tick()
+    assert world.last(ServiceReady).elapsed_ms == 1_500
+
+
+@pytest.mark.parametrize("ms", [30_000, 45_000])
+def test_a_delay_as_long_as_the_ready_timeout_or_longer_is_no_failure(ms: int) -> None:
+    world = command_world(ready={"type": "delay", "ms": ms})
+    call = world.start()
+    world.runs(port=None)
+    world.tick()
+    assert world.result(call).status.state == "ready"
+
+
+def test_a_tcp_service_is_probed_at_its_endpoint() -> None:
+    world = World({"web": TCP})
+    world.start()
+    world.runs(port=8_000)
+    assert isinstance(world.awaiting["web"].probe, TcpReady)
+
+
+def test_a_probe_without_an_endpoint_is_bounded_all_the_same() -> None:
+    world = vite_world()
+    world.start()
+    world.runs(port=None)
+    assert world.awaiting == {}
+    world.tick()
+    assert world.state() == "stopping"
+
+
+def test_only_what_can_be_probed_is_watched() -> None:
+    world = command_world()
+    world.up(port=None)
+    world.tick()
+    assert world.checks == {}
+    assert world.core.next_deadline() is None
+    world = ready_world(health={"intervalMs": 0})
+    assert world.core.next_deadline() is None
