@@ -219,7 +219,9 @@ def test_a_name_that_has_no_address_any_more_says_nothing_about_the_server(monke
 def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
     asked: list[str] = []
     with server(status(204), host) as at:
-        assert probe.attempt(ViteService(), at, lambda address, _: bool(asked.append(address)) or True, WAIT_S)[0] == "ok"
+        assert (
+            probe.attempt(ViteService(), at, lambda address, _: bool(asked.append(address)) or True, WAIT_S)[0] == "ok"
+        )
     assert asked == [literal]
 
 

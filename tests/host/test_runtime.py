@@ -144,7 +144,14 @@ def test_a_service_lives_from_its_start_to_the_shutdown() -> None:
     loop = Loop({"web": service("print:hello", "hold")}, when(ServiceLog, shut_down))
     loop.ask(Start("web"))
     assert loop.run() == 0
-    assert [it.state for it in loop.of(ServiceState)] == ["starting", "starting", "starting", "ready", "stopping", "stopped"]
+    assert [it.state for it in loop.of(ServiceState)] == [
+        "starting",
+        "starting",
+        "starting",
+        "ready",
+        "stopping",
+        "stopped",
+    ]
     assert loop.of(ServiceLog) == [ServiceLog("web", "stdout", ("hello",))]
     assert loop.host.done == [("spawn", "web"), ("SIGTERM", "web"), ("kill all", "")]
     assert loop.closed == 1
@@ -351,7 +358,9 @@ def test_what_a_front_wants_done_is_done_one_event_after_the_other() -> None:
 
 
 def test_a_death_of_something_else_is_no_exit() -> None:
-    loop = Loop({"web": service("hold")}, when(ServiceReady, lambda it: [it.inbox.put(ChildSignal()), shut_down(it)][0]))
+    loop = Loop(
+        {"web": service("hold")}, when(ServiceReady, lambda it: [it.inbox.put(ChildSignal()), shut_down(it)][0])
+    )
     loop.ask(Start("web"))
     assert loop.run() == 0
     assert [it.reason for it in loop.of(ServiceExited)] == ["stopped"]

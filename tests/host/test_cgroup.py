@@ -1,0 +1,127 @@
+"""Control groups: one for a run, whose name says whose it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("control groups", allow_module_level=True)
+
+from sidecar.host import cgroup, tree
+from tests.liveness import await_end, control_group, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A group that stands for the one we are in, so that no sidecar of another test sweeps here."""
+    with control_group(divisible=True) as folder:
+        if folder is None:
+            pytest.skip("control groups are not ours to divide here")
+        monkeypatch.setattr(cgroup, "own_folder", lambda: folder)
+        yield Path(folder)
+
+
+@contextmanager
+def sleeper() -> Iterator[tuple[int, int]]:
+    """A process, and a pidfd of it."""
+    child = subprocess.Popen(["sleep", "100"])
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        yield child.pid, pidfd
+    finally:
+        child.kill()
+        child.wait()
+        os.close(pidfd)
+
+
+def me() -> tree.Process:
+    process = tree.read_process(os.getpid())
+    assert process is not None
+    return process
+
+
+@pytest.mark.parametrize("kill", [cgroup.kill, cgroup.kill_each])
+def test_a_group_holds_its_member_until_it_is_killed_and_removed(home: Path, kill: object) -> None:
+    with sleeper() as (pid, pidfd):
+        folder = cgroup.make(os.getpid(), pid)
+        assert folder == f"{home}/{cgroup.PREFIX}{os.getpid()}-{me().start}"
+        assert cgroup.members(folder) == [pid]
+        assert not cgroup.remove(folder)
+        assert callable(kill)
+        kill(folder)
+        await_end(pidfd)
+        until(lambda: cgroup.remove(folder), "an empty group")
+        assert cgroup.remove(folder)  # and again
+
+
+def test_what_is_gone_has_no_members_and_can_be_killed(home: Path) -> None:
+    gone = str(home / "gone")
+    cgroup.kill(gone)
+    cgroup.kill_each(gone)
+    assert cgroup.members(gone) == []
+
+
+def test_a_member_that_is_dead_leaves_no_group_behind(home: Path) -> None:
+    with sleeper() as (pid, _):
+        pass
+    assert cgroup.make(os.getpid(), pid) is None
+    assert [it for it in home.iterdir() if it.is_dir()] == []
+
+
+def test_a_group_that_may_not_be_divided_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with control_group(divisible=False) as folder, sleeper() as (pid, pidfd):
+        monkeypatch.setattr(cgroup, "own_folder", lambda: folder)
+        assert cgroup.make(os.getpid(), pid) is None
+        assert pidfd
+
+
+@pytest.mark.parametrize("where", ["", "inside"])
+def test_orphaned_are_the_groups_whose_guard_is_dead_or_whose_pid_is_somebody_elses(
+    home: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    with sleeper() as (dead, _):
+        start = 1
+    start = me().start
+    ours = home / f"{cgroup.PREFIX}{os.getpid()}-{start}"
+    orphans = [home / f"{cgroup.PREFIX}{os.getpid()}-{start - 1}", home / f"{cgroup.PREFIX}{dead}-{start}"]
+    others = [home / f"{cgroup.PREFIX}x-1", home / f"{cgroup.PREFIX}1", home / "else-1-1"]
+    for folder in (ours, *orphans, *others):
+        folder.mkdir()
+    if where:  # the supervisor asks from inside of its own group
+        monkeypatch.setattr(cgroup, "own_folder", lambda: str(ours))
+    assert sorted(cgroup.orphaned()) == sorted(map(str, orphans))
+
+
+def test_where_there_are_no_control_groups_nothing_is_orphaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup, "own_folder", lambda: None)
+    assert cgroup.orphaned() == []
+    assert cgroup.make(os.getpid(), os.getpid()) is None
+
+
+def test_our_own_group_is_where_the_kernel_shows_us() -> None:
+    folder = cgroup.own_folder()
+    if folder is None:
+        pytest.skip("no version 2 here")
+    assert os.getpid() in cgroup.members(folder)
+
+
+def test_one_that_leaves_its_group_removes_it_and_lives_on(home: Path) -> None:
+    folder = home / f"{cgroup.PREFIX}1-1"
+    folder.mkdir()
+    script = (
+        "import pathlib, sys; from sidecar.host import cgroup; group = sys.argv[1]\n"
+        "pathlib.Path(group, 'cgroup.procs').write_text('0'); cgroup.leave(group); print(cgroup.own_folder())"
+    )
+    command = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(home)
+    assert not folder.exists()

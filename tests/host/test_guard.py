@@ -1,0 +1,64 @@
+"""Whom the guard watches, and a supervisor's first thread at work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("pidfds", allow_module_level=True)
+
+from sidecar import parent
+from sidecar.host import guard
+from sidecar.runtime import Inbox
+from tests.liveness import await_end
+
+
+def test_the_parent_is_watched_unless_another_one_is_named() -> None:
+    with subprocess.Popen(["sleep", "100"]) as child:
+        pidfd = guard.watch_app(child.pid)
+        assert pidfd is not None
+        child.kill()
+        await_end(pidfd)
+        os.close(pidfd)
+
+
+def test_one_that_is_dead_cannot_be_watched() -> None:
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+    with pytest.raises(ProcessLookupError):
+        guard.watch_app(child.pid)
+
+
+def test_a_parent_that_dies_between_the_question_and_the_look_is_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pid may be somebody else's by then: whoever our parent is afterwards tells."""
+    before = len(os.listdir("/proc/self/fd"))
+    answers = iter([os.getpid(), 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(answers))
+    with pytest.raises(ProcessLookupError):
+        guard.watch_app(None)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("pid", [0])
+def test_a_parent_outside_of_our_namespace_is_not_watched(pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getppid", lambda: pid)
+    assert guard.watch_app(None) is None
+
+
+def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(parent, "sweep", sweep)
+    monkeypatch.setattr(parent.Run, "_write_record", lambda self: None)
+    run = parent.Run.__new__(parent.Run)
+    run._inbox = Inbox()
+    run._settled = threading.Event()
+    run._settle()
+    run.wait_settled()
+    assert "ZeroDivisionError" in str(run._inbox.get_nowait())

@@ -1,0 +1,138 @@
+"""What is kept between runs: for this user only, whole or not at all, and never through a link."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.host import records
+from sidecar.host.records import Identity, RunRecord
+
+if sys.platform == "win32":
+    pytest.skip("modes and owners of files", allow_module_level=True)
+
+RECORD = RunRecord(run_id="a" * 32, boot_id="b", owners=(Identity(1, 2), Identity(3, 4)))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(records.STATE_DIR, str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_folders_and_files_are_this_users_alone(folder: Path) -> None:
+    records.write_run(records.run_path(RECORD.run_id), RECORD)
+    records.remember_port("key", 5000)
+    assert mode(folder) == mode(folder / "runs") == 0o700
+    assert {mode(it) for it in folder.rglob("*.json")} == {0o600}
+
+
+def test_a_folder_that_others_may_enter_is_closed(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    assert mode(records.state_folder()) == 0o700
+
+
+@pytest.mark.parametrize("name", ["", "runs"])
+def test_a_link_in_a_folders_place_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = folder / name if name else folder
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(PermissionError, match="is a link"):
+        records.state_folder(name)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    os.chown(folder, 12345, -1)
+    with pytest.raises(PermissionError, match="another user"):
+        records.state_folder()
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    path = records.run_path(RECORD.run_id)
+    records.write_run(path, RECORD)
+    assert records.read_runs() == [(path, RECORD)]
+
+
+def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(folder: Path) -> None:
+    path = records.state_folder() / "file.json"
+    records.write_atomically(path, b"old")
+    with path.open("rb") as old:
+        records.write_atomically(path, b"new")
+        assert old.read() == b"old"  # whoever reads it sees all of the old one
+    assert path.read_bytes() == b"new"
+    assert [it.name for it in folder.iterdir()] == ["file.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = records.state_folder() / "file.json"
+    records.write_atomically(path, b"old")
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        records.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_link_that_waits_at_the_temporary_name_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    path = records.state_folder() / "file.json"
+    target = tmp_path / "target"
+    target.write_text("precious")
+    path.with_suffix(f".{os.getpid()}.tmp").symlink_to(target)
+    records.write_atomically(path, b"new")
+    assert target.read_text() == "precious"
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a":"b"}', "\0"])
+def test_ports_that_cannot_be_read_start_afresh_and_it_is_said(
+    folder: Path, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (records.state_folder() / "ports.json").write_text(text)
+    assert records.last_port("key") is None
+    assert "start afresh" in capfd.readouterr().err
+    records.remember_port("key", 5000)
+    assert records.last_port("key") == 5000
+
+
+def test_the_first_time_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    assert records.last_port("key") is None
+    assert capfd.readouterr().err == ""
+
+
+def test_a_port_is_remembered_until_it_is_forgotten(folder: Path) -> None:
+    records.remember_port("one", 1)
+    records.remember_port("two", 2)
+    records.remember_port("one", None)
+    records.remember_port("three", None)
+    assert (records.last_port("one"), records.last_port("two")) == (None, 2)
+    assert json.loads((folder / "ports.json").read_text()) == {"two": 2}
+
+
+def test_the_oldest_ports_are_forgotten_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "PORTS_KEPT", 2)
+    for number, key in enumerate(["one", "two", "one", "three"]):
+        records.remember_port(key, 1000 + number)
+    assert [records.last_port(key) for key in ("one", "two", "three")] == [1002, None, 1003]
+
+
+def test_a_state_folder_that_cannot_be_written_is_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder.write_text("a file")
+    records.remember_port("key", 5000)
+    assert "could not be remembered" in capfd.readouterr().err

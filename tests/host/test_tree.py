@@ -1,0 +1,146 @@
+"""Reading /proc, and killing by identity."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("/proc and pidfds", allow_module_level=True)
+
+from sidecar.host import tree
+from tests.children.trees import SIZES
+from tests.liveness import RollCall, await_end, lives, until
+
+TREES = Path(__file__).resolve().parents[1] / "children" / "trees.py"
+
+
+@contextmanager
+def named(name: bytes) -> Iterator[tuple[int, int]]:
+    """A process of this name; its pid, and a pidfd."""
+    script = f"import ctypes, os; ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0); os.write(1, b'.'); os.read(0, 1)"
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        assert child.stdout is not None
+        child.stdout.read(1)
+        yield child.pid, pidfd
+    finally:
+        child.kill()
+        child.communicate()
+        os.close(pidfd)
+
+
+def read(pid: int) -> tree.Process:
+    process = tree.read_process(pid)
+    assert process is not None
+    return process
+
+
+@pytest.mark.parametrize("name", [b") R 1 (", b")", b"((", b") Z 1 1 1 1 1", b"a b c", b"\xff\n\t)", b" ", b"x"])
+def test_no_name_of_a_process_is_mistaken_for_its_facts(name: bytes) -> None:
+    with named(name) as (pid, _):
+        assert Path(f"/proc/{pid}/comm").read_bytes() == name + b"\n"
+        process = read(pid)
+        assert (process.pid, process.ppid, process.sid) == (pid, os.getpid(), os.getsid(0))
+        assert process.start > 0
+        assert not process.dead
+
+
+def test_of_a_pid_that_nobody_has_there_is_nothing_to_read() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert tree.read_process(child.pid) is None
+    assert tree.environment(child.pid) == b""
+
+
+def test_a_zombie_is_dead() -> None:
+    child = subprocess.Popen(["true"])
+    pidfd = os.pidfd_open(child.pid)
+    await_end(pidfd)
+    os.close(pidfd)
+    assert read(child.pid).dead
+    child.wait()
+
+
+def test_one_whose_leader_called_pthread_exit_is_alive_and_has_an_environment() -> None:
+    with RollCall() as roll:
+        command = [sys.executable, "-I", "-S", str(TREES), "leaderless"]
+        with subprocess.Popen(command, env={**os.environ, **roll.env, "MARK": "here"}) as child:
+            members = roll.await_living("leaderless", SIZES["leaderless"])
+            until(lambda: all(state(it.pid) == "Z" for it in members), "the leaders' end")
+            for member in members:
+                assert not read(member.pid).dead
+                assert b"\0MARK=here\0" in b"\0" + tree.environment(member.pid)
+            left = tree.kill_until_empty(lambda: [process for it in members if (process := tree.read_process(it.pid))])
+            assert left == []
+            roll.await_dead()
+            child.wait()
+
+
+def state(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return chr(stat[stat.rfind(b")") + 2])
+
+
+def test_all_processes_are_all_of_them() -> None:
+    found = tree.all_processes()
+    assert {os.getpid(), os.getppid()} <= set(found)
+
+
+def a_process(pid: int, ppid: int) -> tree.Process:
+    return tree.Process(pid, ppid, 1, 1, False)
+
+
+def test_below_is_every_descendant_parents_first_and_nobody_else() -> None:
+    processes = {pid: a_process(pid, ppid) for pid, ppid in {2: 1, 3: 2, 4: 3, 5: 2, 6: 1, 7: 6, 8: 99}.items()}
+    assert [it.pid for it in tree.below([2], processes)] == [3, 5, 4]
+    assert [it.pid for it in tree.below([2, 6], processes)] == [3, 5, 7, 4]
+    assert tree.below([4], processes) == []
+
+
+def test_a_circle_of_parents_which_a_scan_may_show_has_an_end() -> None:
+    """Pids are reused while /proc is read: the picture as a whole may be of no moment."""
+    processes = {2: a_process(2, 3), 3: a_process(3, 2)}
+    assert {it.pid for it in tree.below([2], processes)} == {2, 3}
+
+
+def test_a_signal_reaches_the_process_that_was_seen() -> None:
+    with named(b"x") as (pid, pidfd):
+        seen = read(pid)
+        tree.send(tree.Process(pid, 0, seen.sid, seen.start, False), signal.SIGKILL)  # as if it were no child of ours
+        await_end(pidfd)
+    with named(b"x") as (pid, pidfd):
+        tree.send(read(pid), signal.SIGKILL)
+        await_end(pidfd)
+
+
+def test_no_signal_reaches_another_one_that_has_its_pid_now() -> None:
+    with named(b"x") as (pid, pidfd):
+        seen = read(pid)
+        tree.send(tree.Process(pid, 0, seen.sid, seen.start - 1, False), signal.SIGKILL)
+        assert tree.kill_until_empty(lambda: [tree.Process(pid, 0, seen.sid, seen.start - 1, False)], 0.01)
+        assert lives(pidfd)
+        assert not read(pid).dead
+
+
+def test_a_signal_to_nobody_is_no_error() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    tree.send(a_process(child.pid, 0), signal.SIGKILL)
+
+
+def test_what_cannot_be_killed_is_named_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: tree.Process, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(tree, "send", refuse)
+    stuck = a_process(4, 1)
+    assert tree.kill_until_empty(lambda: [stuck], 0.01) == [stuck]
