@@ -1,4 +1,4 @@
-"""Worlds with one service, ``web``, as far as a test wants it to be."""
+"""Worlds as far as a test wants them to be; if not more is said with one service, ``web``."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def ready_world(**more: object) -> World:
 
 def signals_of(world: World) -> list[str]:
     return world.processes["web"].signals
+
+
+def db_and_web(**more: object) -> World:
+    world = World({"db": {**COMMAND, **more}, "web": VITE})
+    world.up("db", port=None)
+    world.up("web")
+    return world
+
+
+def graceful(grace_ms: int) -> dict[str, object]:
+    return {"stop": {"appDeathGraceMs": grace_ms}}
