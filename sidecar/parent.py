@@ -74,7 +74,7 @@ class Run:
 
     def _settle(self) -> None:
         try:
-            report = sweep()
+            report = _sweep()
             try:
                 self._write_record()
             except OSError as error:
@@ -100,6 +100,15 @@ class Run:
         # told before it is written: the guard may have to end us in between
         _order(self._lifeline, b"record " + os.fsencode(self._record))
         records.write_run(self._record, record)
+
+
+def _sweep() -> SupervisorSwept | None:
+    try:
+        return sweep()
+    except Exception as error:  # noqa: BLE001  a fault of ours in a thread: this run still wants its record
+        problem = f"what earlier runs left could not be looked for: {error!r}. Please report this."
+        say("error", problem)
+        return SupervisorSwept((), 0, 0, 0, (problem,))
 
 
 def await_guard(lifeline: Lifeline) -> bool:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def sleeper() -> Iterator[tuple[int, int]]:
         os.close(pidfd)
 
 
-def me() -> tree.Process:
+def me() -> Any:
     process = tree.read_process(os.getpid())
     assert process is not None
     return process

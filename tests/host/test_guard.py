@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds", allow_module_level=True)
 
-from sidecar import parent
+from sidecar import diagnostics, parent
 from sidecar.host import guard
 from sidecar.runtime import Inbox
 from tests.liveness import await_end
@@ -20,9 +20,11 @@ from tests.liveness import await_end
 
 def test_the_parent_is_watched_unless_another_one_is_named() -> None:
     with subprocess.Popen(["sleep", "100"]) as child:
-        pidfd = guard.watch_app(child.pid)
+        try:
+            pidfd = guard.watch_app(child.pid, None)
+        finally:
+            child.kill()
         assert pidfd is not None
-        child.kill()
         await_end(pidfd)
         os.close(pidfd)
 
@@ -31,7 +33,7 @@ def test_one_that_is_dead_cannot_be_watched() -> None:
     with subprocess.Popen(["true"]) as child:
         child.wait()
     with pytest.raises(ProcessLookupError):
-        guard.watch_app(child.pid)
+        guard.watch_app(child.pid, None)
 
 
 def test_a_parent_that_dies_between_the_question_and_the_look_is_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,14 +42,14 @@ def test_a_parent_that_dies_between_the_question_and_the_look_is_not_mixed_up(mo
     answers = iter([os.getpid(), 1])
     monkeypatch.setattr(os, "getppid", lambda: next(answers))
     with pytest.raises(ProcessLookupError):
-        guard.watch_app(None)
+        guard.watch_app(None, None)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("pid", [0])
 def test_a_parent_outside_of_our_namespace_is_not_watched(pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getppid", lambda: pid)
-    assert guard.watch_app(None) is None
+    assert guard.watch_app(None, None) is None
 
 
 def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +61,7 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
     run = parent.Run.__new__(parent.Run)
     run._inbox = Inbox()
     run._settled = threading.Event()
+    monkeypatch.setattr(diagnostics, "_threshold", 99)
     run._settle()
     run.wait_settled()
     assert "ZeroDivisionError" in str(run._inbox.get_nowait())

@@ -15,6 +15,7 @@ if sys.platform != "linux":
     pytest.skip("whoever holds a port is found in /proc", allow_module_level=True)
 
 from sidecar.errors import PortUnavailableError
+from sidecar.events import Endpoint
 from sidecar.host import ports, sockets
 from sidecar.host.ports import PortBook, Wish
 from sidecar.wire.messages import Holder
@@ -36,9 +37,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def a_wish(preferred: int | None, **more: object) -> Wish:
-    fields: dict[str, object] = {"host": "127.0.0.1", "current": None, "last": lambda: None, "keep": False, **more}
-    return Wish(preferred=preferred, **fields)  # type: ignore[arg-type]
+def a_wish(
+    preferred: int | None,
+    host: str = "127.0.0.1",
+    current: int | None = None,
+    last: Callable[[], int | None] = lambda: None,
+    keep: bool = False,
+) -> Wish:
+    return Wish(host, preferred, current, last, keep)
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def book() -> Iterator[PortBook]:
 
 def test_the_preferred_port_is_taken_if_it_is_free(book: PortBook) -> None:
     port = free_port()
-    assert book.choose("web", a_wish(port)) == ports.Endpoint("127.0.0.1", port)
+    assert book.choose("web", a_wish(port)) == Endpoint("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)

@@ -139,8 +139,11 @@ def test_an_answer_may_come_in_pieces() -> None:
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
+    def answer(peer: socket.socket) -> None:
+        done.wait(WAIT_S)
+
     done = threading.Event()
-    with server(lambda _: done.wait(WAIT_S) and None) as at:
+    with server(answer) as at:
         assert probe.attempt(HttpReady(), at, ours, SHORT_S) == ("down", "no answer within 0.05 s")
         done.set()
 
@@ -198,7 +201,7 @@ def test_a_wrong_answer_is_down_whoever_gives_it() -> None:
 @pytest.mark.parametrize("number", sorted(probe._OUR_FAULT))
 def test_a_fault_on_our_side_says_nothing_about_the_server(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(socket.socket):
-        def connect(self, address: object) -> None:  # type: ignore[override]
+        def connect(self, address: object) -> None:
             raise OSError(number, "Whatever")
 
     monkeypatch.setattr(socket, "socket", Refusing)
@@ -218,10 +221,13 @@ def test_a_name_that_has_no_address_any_more_says_nothing_about_the_server(monke
 @pytest.mark.parametrize(("host", "literal"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1")])
 def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
     asked: list[str] = []
+
+    def owned(address: str, port: int) -> bool:
+        asked.append(address)
+        return True
+
     with server(status(204), host) as at:
-        assert (
-            probe.attempt(ViteService(), at, lambda address, _: bool(asked.append(address)) or True, WAIT_S)[0] == "ok"
-        )
+        assert probe.attempt(ViteService(), at, owned, WAIT_S)[0] == "ok"
     assert asked == [literal]
 
 
@@ -229,7 +235,11 @@ def test_readiness_is_awaited_until_the_answer_is_ours_and_a_stranger_is_told_of
     answers = iter([500, 204, 204, 204])
     owned = iter([False, False, True])
     told: list[Verdict] = []
-    with server(lambda peer: status(next(answers))(peer)) as at:
+
+    def answer(peer: socket.socket) -> None:
+        status(next(answers))(peer)
+
+    with server(answer) as at:
         probe.await_ready(
             ViteService(), at, lambda *_: next(owned), threading.Event(), lambda verdict, _: told.append(verdict)
         )

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from sidecar import launch
 from sidecar import runtime as module
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Launch, Swept
-from sidecar.host.base import Child, Ended
+from sidecar.host.base import Child, Ended, Host
 from sidecar.runtime import EXIT_INTERNAL, Call, ChildSignal, Inbox, Runtime, SignalSeen
 from sidecar.wire.messages import (
     AnyNotification,
@@ -46,7 +47,8 @@ class Loop:
 
     def __init__(self, services: dict[str, dict[str, object]], hear: Hear = lambda _loop, _said: None) -> None:
         self.inbox = Inbox()
-        self.host = FakeHost(lambda: self.inbox.put(ChildSignal()))
+        self.fake = FakeHost(lambda: self.inbox.put(ChildSignal()))
+        self.host: Host = self.fake
         self.said: list[object] = []
         self.grace: int | None = None
         self.closed = 0
@@ -104,7 +106,7 @@ class Loop:
 def program(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every word is a program, and no thread outlives its test."""
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.setattr(module.launching, "plan", lambda name, config: Launch(tuple(config.command), "/"))
+    monkeypatch.setattr(launch, "plan", lambda name, config: Launch(tuple(config.command), "/"))
     yield
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread():
@@ -153,7 +155,7 @@ def test_a_service_lives_from_its_start_to_the_shutdown() -> None:
         "stopped",
     ]
     assert loop.of(ServiceLog) == [ServiceLog("web", "stdout", ("hello",))]
-    assert loop.host.done == [("spawn", "web"), ("SIGTERM", "web"), ("kill all", "")]
+    assert loop.fake.done == [("spawn", "web"), ("SIGTERM", "web"), ("kill all", "")]
     assert loop.closed == 1
 
 
@@ -173,13 +175,13 @@ def test_the_effects_of_an_event_are_performed_in_order_before_the_next_event() 
     loop.ask(Start("one"))
     loop.ask(Start("two"))
     assert loop.run() == 0
-    done = loop.host.done
+    done = loop.fake.done
     assert done.index(("SIGTERM", "two")) < done.index(("SIGTERM", "one"))
     assert done[-1] == ("kill all", "")
 
 
 def test_a_program_that_cannot_be_started_is_refused() -> None:
-    web = {"type": "command", "command": ["nothing"]}
+    web: dict[str, object] = {"type": "command", "command": ["nothing"]}
     loop = Loop({"web": web}, when(Failure, shut_down))
     loop.ask(Start("web"))
     assert loop.run() == 0
@@ -190,7 +192,7 @@ def test_a_fault_of_ours_in_a_preparations_thread_reaches_whoever_waits(monkeypa
     def plan(name: str, config: object) -> Launch:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module.launching, "plan", plan)
+    monkeypatch.setattr(launch, "plan", plan)
     loop = Loop({"web": service("hold")}, when(Failure, shut_down))
     loop.ask(Start("web"))
     assert loop.run() == 0
@@ -238,7 +240,7 @@ def test_a_fault_of_ours_while_readiness_is_awaited_is_said_and_the_start_ends_b
 
 def test_nothing_is_started_before_what_earlier_runs_left_is_gone() -> None:
     def settle(loop: Loop) -> None:
-        assert loop.host.done == []
+        assert loop.fake.done == []
         loop.settled.set()
 
     loop = Loop({"web": service("hold")}, both(when(SupervisorSwept, settle), when(ServiceReady, shut_down)))
@@ -246,7 +248,7 @@ def test_nothing_is_started_before_what_earlier_runs_left_is_gone() -> None:
     loop.ask(Start("web"))
     loop.inbox.put(Swept(SupervisorSwept(processes=(), groups=0, records=1, folders=0, problems=())))
     assert loop.run() == 0
-    assert loop.host.done[0] == ("spawn", "web")
+    assert loop.fake.done[0] == ("spawn", "web")
 
 
 @pytest.mark.parametrize("kind", [ServiceState, ServiceReady, ServiceLog])
@@ -259,7 +261,7 @@ def test_a_front_that_raises_ends_every_tree_and_is_an_internal_error(
     loop = Loop({"web": service("daemon", "print:up", "hold")}, when(kind, fail))
     loop.ask(Start("web"))
     assert loop.run() == EXIT_INTERNAL
-    assert loop.host.trees == {}
+    assert loop.fake.trees == {}
     assert loop.closed == 1
     assert "in the front" in capfd.readouterr().err
 
@@ -270,10 +272,10 @@ def test_a_host_that_raises_is_an_internal_error_too(capfd: pytest.CaptureFixtur
     def terminate(service: str, signal: str) -> None:
         raise ZeroDivisionError("in the host")
 
-    loop.host.terminate = terminate  # type: ignore[method-assign]
+    loop.fake.terminate = terminate  # type: ignore[method-assign]
     loop.ask(Start("web"))
     assert loop.run() == EXIT_INTERNAL
-    assert loop.host.trees == {}
+    assert loop.fake.trees == {}
     assert "in the host" in capfd.readouterr().err
 
 
@@ -282,14 +284,14 @@ def test_streams_that_never_end_do_not_hold_up_an_exit(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "DRAIN_S", 0.01)
     heirs: list[int] = []
     loop = Loop({"web": service("print:up", "hold")}, both(when(ServiceReady, lambda it: it.ask(Stop("web")))))
-    spawn = loop.host.spawn
+    spawn = loop.fake.spawn
 
     def spawn_and_keep(service: str, launch: Launch) -> Child:
         child = spawn(service, launch)
-        heirs.extend(map(os.dup, (loop.host.trees[service].stdout, loop.host.trees[service].stderr)))
+        heirs.extend(map(os.dup, (loop.fake.trees[service].stdout, loop.fake.trees[service].stderr)))
         return child
 
-    loop.host.spawn = spawn_and_keep  # type: ignore[method-assign]
+    loop.fake.spawn = spawn_and_keep  # type: ignore[method-assign]
     loop.ask(Start("web"))
     loop._hear = both(loop._hear, when(ServiceState, shut_down, state="stopped"))
     assert loop.run() == 0
@@ -311,7 +313,7 @@ def test_a_signal_that_comes_directly_and_through_the_guard_counts_once(seen: li
         loop.inbox.put(Call(lambda: asked(loop)))
 
     def asked(loop: Loop) -> Iterable[Event]:
-        assert ("SIGTERM", "web") in loop.host.done  # it was asked, and after the last signal not killed yet
+        assert ("SIGTERM", "web") in loop.fake.done  # it was asked, and after the last signal not killed yet
         loop.host.kill("web")
         loop.inbox.put(ChildSignal())
         return []
@@ -319,7 +321,7 @@ def test_a_signal_that_comes_directly_and_through_the_guard_counts_once(seen: li
     loop = Loop({"web": service("ignore:SIGTERM", "hold")}, when(ServiceReady, interrupt))
     loop.ask(Start("web"))
     assert loop.run() == 128 + signal.SIGINT
-    assert (("kill", "web") not in loop.host.done) == insisted
+    assert (("kill", "web") not in loop.fake.done) == insisted
 
 
 def test_after_the_end_is_decided_nothing_more_happens() -> None:
@@ -327,14 +329,14 @@ def test_after_the_end_is_decided_nothing_more_happens() -> None:
     loop.inbox.put(AppGone("the app has ended"))
     loop.ask(Start("web"))
     assert loop.run() == 3
-    assert loop.host.done == [("kill all", ""), ("kill all", "")]
+    assert loop.fake.done == [("kill all", ""), ("kill all", "")]
 
 
 def test_an_app_that_dies_while_a_program_is_prepared_leaves_none() -> None:
     loop = Loop({"web": service("hold")}, when(ServiceState, lambda it: it.inbox.put(AppGone("gone"))))
     loop.ask(Start("web"))
     assert loop.run() == 3
-    assert loop.host.trees == {}
+    assert loop.fake.trees == {}
 
 
 def test_the_grace_that_services_want_is_told_to_the_guard() -> None:
@@ -358,9 +360,11 @@ def test_what_a_front_wants_done_is_done_one_event_after_the_other() -> None:
 
 
 def test_a_death_of_something_else_is_no_exit() -> None:
-    loop = Loop(
-        {"web": service("hold")}, when(ServiceReady, lambda it: [it.inbox.put(ChildSignal()), shut_down(it)][0])
-    )
+    def signal_and_shut_down(loop: Loop) -> None:
+        loop.inbox.put(ChildSignal())
+        shut_down(loop)
+
+    loop = Loop({"web": service("hold")}, when(ServiceReady, signal_and_shut_down))
     loop.ask(Start("web"))
     assert loop.run() == 0
     assert [it.reason for it in loop.of(ServiceExited)] == ["stopped"]
