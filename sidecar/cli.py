@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 EXIT_UNSUPPORTED = 69
 
+PID_MAX = (1 << 31) - 1
+PORT_MAX = 65_535
+
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
@@ -112,17 +115,18 @@ def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
 
 
 def _pid(text: str) -> int:
-    pid = int(text)
-    if pid <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is no process id")
-    return pid
+    return _number(text, "process id", PID_MAX)
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65_535:  # noqa: PLR2004  TCP's range
-        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
-    return port
+    return _number(text, "port", PORT_MAX)
+
+
+def _number(text: str, what: str, most: int) -> int:
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(most)) else 0
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text} is no {what}: 1 to {most}")
+    return number
 
 
 def _host(text: str) -> str:
@@ -184,9 +188,12 @@ def _unsupported() -> int:
 
 
 def _schema() -> int:
+    from sidecar.pumps import write_all
     from sidecar.schema import protocol_schema
 
-    sys.stdout.write(protocol_schema())
+    if not write_all(1, protocol_schema().encode()):
+        say("error", "the schema could not be written: stdout is closed, or its disk is full")
+        return 1
     return 0
 
 

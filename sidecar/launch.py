@@ -53,7 +53,8 @@ def keeps_port(config: Service) -> bool:
 def project_key(name: str, config: Service) -> str:
     """What a remembered port belongs to: this service of this folder."""
     folder = config.root if isinstance(config, ViteService) else config.cwd
-    return f"{Path(folder).resolve()}::{name}"
+    # a path need not be text in the file system's encoding, but the key is written as JSON
+    return os.fsencode(f"{os.path.realpath(folder)}::{name}").decode("utf-8", "backslashreplace")
 
 
 def plan(name: str, config: Service) -> Launch:
@@ -84,12 +85,12 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
 
 def _plan_vite(name: str, config: ViteService) -> Launch:
     root = Path(config.root).absolute()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
         )
     entry = find_vite(root)
-    if entry is None and not any((root / file).exists() for file in _PROJECT_FILES):
+    if entry is None and not any(os.path.lexists(root / file) for file in _PROJECT_FILES):
         raise ProjectNotFoundError(
             f"{name}: {root} is no Vite project: it has no package.json, index.html or vite.config. Correct root.",
             service=name,
@@ -110,24 +111,24 @@ def find_vite(root: Path) -> Path | None:
 
     A linked project is looked up as it is named first, then where it really is, as node does for a linked file.
     """
-    for start in dict.fromkeys((root, root.resolve())):
+    for start in dict.fromkeys((root, Path(os.path.realpath(root)))):
         for folder in (start, *start.parents):
             package = folder / "node_modules" / "vite"
             try:
                 manifest = msgspec.json.decode((package / "package.json").read_bytes(), type=_BinField)
-            except (OSError, msgspec.DecodeError):
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue  # no vite here, or a broken one: node would look further up, too
             path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get("vite", "")
             entry = package / (path or "bin/vite.js")
-            if entry.is_file():
-                return entry.resolve()
+            if os.path.isfile(entry):
+                return Path(os.path.realpath(entry))
     return None
 
 
 def _yarn(name: str, root: Path) -> tuple[str, ...]:
     """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
     for folder in (root, *root.parents):
-        if (folder / ".pnp.cjs").is_file() or (folder / ".pnp.js").is_file():
+        if os.path.isfile(folder / ".pnp.cjs") or os.path.isfile(folder / ".pnp.js"):
             yarn = which("yarn", root)
             if yarn is None:
                 raise NodeNotFoundError(
@@ -148,8 +149,8 @@ def find_node(name: str, config: ViteService) -> str:
     wanted = config.node or "node"
     found = which(wanted, Path(config.root), config.env.get("PATH"))
     if found is None and config.node is None:
-        places = (Path(place).expanduser() / "node" for place in _MORE_PLACES)
-        found = next((str(place) for place in places if os.access(place, os.X_OK)), None)
+        places = (f"{os.path.expanduser(place)}/node" for place in _MORE_PLACES)
+        found = next((place for place in places if os.access(place, os.X_OK)), None)
     if found is None:
         where = f"{config.node} is not there" if config.node else "there is no node on PATH"
         raise NodeNotFoundError(
@@ -162,17 +163,21 @@ def which(program: str, folder: Path, path: str | None = None) -> str | None:
     """The program's path as a shell in ``folder`` finds it (``shutil`` would import three compressors for this)."""
     if os.sep in program:
         candidate = folder / program
-        return str(candidate.absolute()) if candidate.is_file() and os.access(candidate, os.X_OK) else None
+        return str(candidate.absolute()) if _runs(candidate) else None
     for place in (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep):
         candidate = folder / place / program
-        if candidate.is_file() and os.access(candidate, os.X_OK):
+        if _runs(candidate):
             return str(candidate.absolute())
     return None
 
 
+def _runs(path: Path) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
 def _plan_command(name: str, config: CommandService) -> Launch:
     folder = Path(config.cwd).absolute()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=str(folder)
         )

@@ -415,3 +415,28 @@ def test_a_remembered_port_belongs_to_a_service_of_a_folder_by_whatever_name_it_
     assert project_key("api", CommandService(command=["x"], cwd=".")) not in keys
     assert project_key("web", CommandService(command=["x"], cwd=".")) in keys
     assert project_key("web", parse_service({"type": "vite", "root": ".."}, "$")) not in keys
+
+
+# ── what the file system says no to ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_that_are_too_long_for_the_system_are_faults_of_the_configuration(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProcessSpawnFailedError, match="no program"):
+        plan("web", CommandService(command=["x" * 300], cwd=str(tmp_path)))
+    with pytest.raises(ProjectNotFoundError, match="does not exist"):
+        plan("web", ViteService(root="x" * 5_000))
+    with pytest.raises(ProjectNotFoundError, match="does not exist"):
+        plan("web", CommandService(command=["node"], cwd="x" * 5_000))
+
+
+def test_a_bin_that_is_not_text_is_no_vite(tmp_path: Path) -> None:
+    package = project(tmp_path) / "node_modules" / "vite"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "package.json").write_bytes(b'{"bin": {"vite": "\xff\xfe"}}')
+    assert find_vite(tmp_path) is None
+
+
+def test_the_key_of_a_folder_that_is_not_text_can_be_written_down(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    key = project_key("web", ViteService(root=os.fsdecode(folder)))
+    assert json.loads(json.dumps(key).encode()) == f"{tmp_path}/\\xff::web"

@@ -77,8 +77,12 @@ def timed_out(
 def given_up(name: str, restart: RestartConfig, last: SidecarError | None) -> ServiceFailedError:
     """The restart budget is spent; ``last`` is why the last run ended."""
     why = last.message if last else f"{name} ended."
-    return ServiceFailedError(
-        f"{name} was restarted {restart.limit} times in {restart.window_ms / 1000:g} s and is given up. "
-        f"The last time: {why}",
-        **(last.data if last else {}),
-    )
+    window_s = restart.window_ms / 1000
+    match restart.limit:
+        case 0:
+            what = f"{name} may not be restarted (restart.limit is 0). This time"
+        case 1:
+            what = f"{name} was restarted once in {window_s:g} s and is given up. The last time"
+        case limit:
+            what = f"{name} was restarted {limit} times in {window_s:g} s and is given up. The last time"
+    return ServiceFailedError(f"{what}: {why}", **(last.data if last else {}))

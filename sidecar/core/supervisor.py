@@ -93,6 +93,8 @@ class Supervisor:
         """Still to be stopped, last first."""
         self._deadline: float | None = None
         """When the whole shutdown turns into a kill."""
+        self._overdue = False
+        """That has come: a preparation that hangs is waited for no longer."""
         self._exited = False
         self._app_is_gone = False
         self._swept: SupervisorSwept | None = None
@@ -219,7 +221,7 @@ class Supervisor:
             )
         services: dict[str, Service] = {}
         for name, value in request.services.items():
-            path = f"$.params.services.{name}"
+            path = f"$.params.services.{name}" if name else '$.params.services[""]'
             if not name or len(name) > _NAME_LENGTH or not name.isprintable():
                 raise InvalidParamsError(
                     f"A service's name has 1 to {_NAME_LENGTH} printable characters at {path}.", path=path
@@ -263,6 +265,7 @@ class Supervisor:
     def _go_on_ending(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
+            self._overdue = True
             for service in self.services.values():
                 service.stop(None, now, answer=False, grace_ms=0)
                 service.kill()
@@ -276,11 +279,13 @@ class Supervisor:
             service = self._ending[-1]
             if service.desired == "running":
                 service.stop(None, now, answer=False)
-        elif all(service.gone for service in self.services.values()):
+        elif all(service.gone or (self._overdue and not service.has_process) for service in self.services.values()):
             self._leave()
 
     def _leave(self) -> None:
         self._exited = True
+        if not all(service.gone for service in self.services.values()):
+            self._put(KillAll())  # whatever that preparation is about to start
         for call in self._shutdowns:
             self._put(Reply(call, ShutdownResult(tuple(self.services))))
         self._put(Exit(self._exit_code or EXIT_CLEAN))

@@ -61,7 +61,7 @@ def test_a_second_initialize_is_refused_and_changes_nothing() -> None:
         (Initialize(protocol_version=2), "$.params.protocolVersion"),
         (Initialize(1, services={"web": {"type": "nope"}}), "$.params.services.web.type"),
         (Initialize(1, services={"web": 5}), "$.params.services.web"),
-        (Initialize(1, services={"ok": VITE, "": VITE}), "$.params.services."),
+        (Initialize(1, services={"ok": VITE, "": VITE}), '$.params.services[""]'),
         (Initialize(1, services={"x" * 65: VITE}), f"$.params.services.{'x' * 65}"),
         (Initialize(1, services={"a\nb": VITE}), "$.params.services.a\nb"),
         (Initialize(1, services={str(n): VITE for n in range(MAX_SERVICES + 1)}), "$.params.services"),

@@ -146,6 +146,23 @@ def test_the_apps_death_ends_from_every_state(situation: Callable[[World], None]
     assert world.now <= died + grace_ms / 1000
 
 
+@pytest.mark.parametrize("end", [lambda world: world.shutdown(500), lambda world: world.app_dies()])
+def test_a_preparation_that_hangs_is_not_waited_for_longer_than_the_grace(end: Callable[[World], object]) -> None:
+    world = World({"web": {**VITE, **graceful(500)}, "api": {**VITE, **graceful(500)}})
+    world.start("api")
+    world.start("web")
+    world.up("api")
+    end(world)
+    world.wait(0.4)
+    assert world.exit_code is None
+    world.wait(0.2)
+    assert world.exit_code is None, "killed is not gone"
+    assert world.processes["api"].signals[-1] == "KILL"
+    world.dies("api")
+    assert world.exit_code is not None
+    assert world.killed_all, "what the preparation may have started"
+
+
 def test_a_shutdown_that_comes_again_is_answered_too_and_can_only_hurry() -> None:
     world = db_and_web()
     first = world.shutdown(2_000)

@@ -70,7 +70,7 @@ def test_a_clean_exit_that_is_repeated_by_policy_says_why() -> None:
     world.runs()
     world.probe()
     world.dies(code=0)
-    assert "restarted 1 times in 60 s and is given up. The last time: web ended." in world.status().error.message
+    assert "restarted once in 60 s and is given up. The last time: web ended." in world.status().error.message
 
 
 def test_the_budget_ends_in_failed_with_the_last_lines() -> None:
@@ -244,3 +244,22 @@ def test_a_line_about_a_port_from_the_run_before_is_not_taken_for_this_ones() ->
     world.runs(port=8_001)
     world.dies(code=1)
     assert world.state() == "backingOff", "this one said nothing of a port"
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (0, "web may not be restarted (restart.limit is 0). This time: web failed"),
+        (1, "web was restarted once in 60 s and is given up. The last time: web failed"),
+        (2, "web was restarted 2 times in 60 s and is given up. The last time: web failed"),
+    ],
+)
+def test_the_error_says_how_often_it_was_tried(limit: int, words: str) -> None:
+    world = ready_world(restart={"limit": limit})
+    for _restart in range(limit):
+        world.dies(code=1)
+        world.tick()
+        world.runs()
+        world.probe()
+    world.dies(code=1)
+    assert words in str(world.status().error)
