@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from sidecar.config import Ready, Service, ViteService
 from sidecar.errors import SidecarError
-from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, Stream, SupervisorSwept
+from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, ServiceLog, Stream, SupervisorSwept
 from sidecar.wire.session import Received
 
 Verdict = Literal["ok", "down", "foreign", "unknown"]
@@ -101,6 +101,13 @@ class Output(Struct, frozen=True):
     run: int
     stream: Stream
     lines: tuple[str, ...]
+    size: int
+    """Of the lines, in bytes, for whoever keeps them within a bound: to add it up anew would cost as much as to pass
+    them on."""
+
+    def message(self, dropped: int = 0) -> ServiceLog:
+        """As the client is told of it, and of so many lines before it that were dropped."""
+        return ServiceLog(self.service, self.stream, self.lines, dropped)
 
 
 class Probed(Struct, frozen=True):
@@ -158,6 +165,12 @@ class Notify(Struct, frozen=True):
     """Tell the client."""
 
     message: AnyNotification
+
+
+class Relay(Struct, frozen=True):
+    """Pass output on to the client."""
+
+    output: Output
 
 
 class Prepare(Struct, frozen=True):
@@ -244,6 +257,7 @@ Effect = (
     Reply
     | Refuse
     | Notify
+    | Relay
     | Prepare
     | Spawn
     | AwaitReady

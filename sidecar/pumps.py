@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import msgspec
-
 from sidecar.core.readiness import plain
+from sidecar.events import Output
 from sidecar.host.fds import wait_readable, wait_writable
 from sidecar.wire.framing import OutputSplitter
-from sidecar.wire.messages import ServiceLog
 from sidecar.wire.session import notification
 
-READ_BYTES = 1 << 16
-"""A pipe's whole buffer on Linux."""
+READ_BYTES = 1 << 18
+"""What we ask the kernel to let a pipe hold, so that a flood costs few turns of the loop."""
 
 CHUNKS_IN_FLIGHT = 8
 """So many chunks of a stream may wait for the loop: a child that writes faster waits in its pipe, not in our memory."""
 
-LOG_BYTES_WAITING = 4 << 20
+OUTPUT_BYTES_PACED = 1 << 20
+"""While so much output waits for a client that reads, a child that writes faster waits, too, and nothing is dropped."""
+
+PACE_S = 0.1
+"""A client that took nothing for so long is slow: children do not wait for it, its output is dropped instead."""
+
+OUTPUT_BYTES_WAITING = 4 << 20
 """So much output may wait for a slow client before the oldest is dropped (and counted)."""
 
 REPLY_BYTES_WAITING = 4 << 20
@@ -47,14 +52,27 @@ def read_some(fd: int) -> bytes:
             return b""  # EIO: a terminal went away; EBADF: it was closed before we started. Both are the end
 
 
+def widen(fd: int) -> None:
+    """Let a pipe hold ``READ_BYTES``."""
+    if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415  Windows has none
+
+        try:
+            if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < READ_BYTES:
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
+        except OSError:
+            pass  # EBADF: it is a file or a socket; EPERM: this user's pipes hold as much as they may
+
+
 class StreamPump:
     """Reads one output stream of one child: lines to ``emit``, and ``ended`` at its end."""
 
     def __init__(
         self,
         fd: int,
-        emit: Callable[[tuple[str, ...], StreamPump], None],
+        emit: Callable[[tuple[str, ...], int, StreamPump], None],
         ended: Callable[[], None],
+        pace: Callable[[], None],
         *,
         keep_ansi: bool,
     ) -> None:
@@ -62,6 +80,7 @@ class StreamPump:
         self._fd = fd
         self._emit = emit
         self._ended = ended
+        self._pace = pace
         self._keep_ansi = keep_ansi
         self._room = threading.Semaphore(CHUNKS_IN_FLIGHT)
 
@@ -72,18 +91,21 @@ class StreamPump:
     def run(self) -> None:
         """The thread's body."""
         splitter = OutputSplitter()
+        widen(self._fd)
         while data := read_some(self._fd):
-            self._pass_on(splitter.receive(data), coloured=b"\x1b" in data)
-        self._pass_on(splitter.finish(), coloured=True)
+            self._pass_on(splitter.receive(data), len(data), coloured=b"\x1b" in data)
+        last = splitter.finish()
+        self._pass_on(last, sum(map(len, last)), coloured=True)
         os.close(self._fd)
         self._ended()
 
-    def _pass_on(self, lines: tuple[str, ...], *, coloured: bool) -> None:
+    def _pass_on(self, lines: tuple[str, ...], size: int, *, coloured: bool) -> None:
         if coloured and not self._keep_ansi:
             lines = tuple(map(plain, lines))
         if lines:
             self._room.acquire()
-            self._emit(lines, self)
+            self._pace()
+            self._emit(lines, size, self)
 
 
 Item = TypeVar("Item")
@@ -96,48 +118,48 @@ class Backlog(Generic[Item]):
     """
 
     def __init__(self, limit: int) -> None:
-        """At most ``limit`` characters of output wait."""
+        """At most ``limit`` bytes of output wait."""
         self._limit = limit
         self._count = 0
         self._items: deque[tuple[int, Item]] = deque()
-        self._logs: deque[tuple[int, int, ServiceLog]] = deque()
-        self._size = 0
+        self._outputs: deque[tuple[int, Output]] = deque()
+        self.output_size = 0
+        """How many bytes of output wait."""
 
     def __bool__(self) -> bool:
-        return bool(self._items or self._logs)
+        return bool(self._items or self._outputs)
 
     def put(self, item: Item) -> None:
         """Add what must arrive."""
         self._count += 1
         self._items.append((self._count, item))
 
-    def put_log(self, log: ServiceLog) -> list[ServiceLog]:
+    def put_output(self, output: Output) -> list[Output]:
         """Add output; what had to be dropped for it."""
         self._count += 1
-        size = sum(map(len, log.lines)) + len(log.lines)
-        self._logs.append((self._count, size, log))
-        self._size += size
+        self._outputs.append((self._count, output))
+        self.output_size += output.size
         dropped = []
-        while self._size > self._limit and len(self._logs) > 1:
-            dropped.append(self._pop_log())
+        while self.output_size > self._limit and len(self._outputs) > 1:
+            dropped.append(self._pop_output())
         return dropped
 
-    def pop(self) -> Item | ServiceLog:
+    def pop(self) -> Item | Output:
         """Take the oldest. Raises ``IndexError`` if nothing waits."""
-        if self._logs and (not self._items or self._logs[0][0] < self._items[0][0]):
-            return self._pop_log()
+        if self._outputs and (not self._items or self._outputs[0][0] < self._items[0][0]):
+            return self._pop_output()
         return self._items.popleft()[1]
 
     def clear(self) -> None:
         """Nobody will read it any more."""
         self._items.clear()
-        self._logs.clear()
-        self._size = 0
+        self._outputs.clear()
+        self.output_size = 0
 
-    def _pop_log(self) -> ServiceLog:
-        _, size, log = self._logs.popleft()
-        self._size -= size
-        return log
+    def _pop_output(self) -> Output:
+        _, output = self._outputs.popleft()
+        self.output_size -= output.size
+        return output
 
 
 def write_all(fd: int, data: bytes) -> bool:
@@ -164,11 +186,13 @@ class Outbox:
         """Write to ``fd``."""
         self._fd = fd
         self._changed = threading.Condition()
-        self._backlog: Backlog[bytes] = Backlog(LOG_BYTES_WAITING)
+        self._backlog: Backlog[bytes] = Backlog(OUTPUT_BYTES_WAITING)
         self._reply_bytes = 0
         self._dropped: dict[tuple[str, str], int] = {}
         self._writing = False
         self._broken = False
+        self._slow = False
+        """Whether the client was waited for in vain since our last write."""
 
     def put(self, data: bytes) -> None:
         """Add a message that must arrive."""
@@ -178,15 +202,24 @@ class Outbox:
                 self._reply_bytes += len(data)
                 self._changed.notify_all()
 
-    def put_log(self, message: ServiceLog) -> None:
-        """Add output; drop the oldest output if too much waits."""
+    def put_output(self, output: Output) -> None:
+        """Add output; drop the oldest if too much waits."""
         with self._changed:
             if self._broken:
                 return
-            for lost in self._backlog.put_log(message):
+            for lost in self._backlog.put_output(output):
                 key = (lost.service, lost.stream)
-                self._dropped[key] = self._dropped.get(key, 0) + len(lost.lines) + lost.dropped
+                self._dropped[key] = self._dropped.get(key, 0) + len(lost.lines)
             self._changed.notify_all()
+
+    def pace(self) -> None:
+        """Hold the reader of a child's output while the client is behind, unless it does not read at all."""
+        with self._changed:
+            if self._backlog.output_size > OUTPUT_BYTES_PACED and not self._slow:
+                self._slow = not self._changed.wait_for(self._has_caught_up, PACE_S)
+
+    def _has_caught_up(self) -> bool:
+        return self._backlog.output_size <= OUTPUT_BYTES_PACED or self._broken
 
     def wait_for_room(self, hung_up: Callable[[], bool]) -> bool:
         """Block while the client does not read its answers; ``False`` if it has gone meanwhile."""
@@ -204,11 +237,12 @@ class Outbox:
 
     def run(self) -> None:
         """The writer thread's body."""
+        widen(self._fd)
         while True:
             with self._changed:
                 self._writing = False
-                if not self._backlog:
-                    self._changed.notify_all()
+                self._slow = False
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._backlog)
                 data = self._next_batch()
                 self._writing = True
@@ -232,7 +266,7 @@ class Outbox:
                 data = item
             else:
                 dropped = self._dropped.pop((item.service, item.stream), 0)
-                data = notification(msgspec.structs.replace(item, dropped=dropped) if dropped else item)
+                data = notification(item.message(dropped))
             parts.append(data)
             size += len(data)
         return b"".join(parts)

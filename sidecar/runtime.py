@@ -37,6 +37,7 @@ from sidecar.events import (
     PrepareFailed,
     Probed,
     Refuse,
+    Relay,
     Release,
     RememberPort,
     Reply,
@@ -73,6 +74,14 @@ class Front(Protocol):
 
     def notify(self, message: AnyNotification) -> None:
         """Tell of something."""
+        ...
+
+    def relay(self, output: Output) -> None:
+        """Pass on what a program wrote."""
+        ...
+
+    def pace(self) -> None:
+        """Block the reader of a child's output, within a bound, while too much of it waits for whom we serve."""
         ...
 
     def close(self) -> None:
@@ -248,6 +257,8 @@ class Runtime:
                 self._front.refuse(call, error)
             case Notify(message=message):
                 self._front.notify(message)
+            case Relay(output=output):
+                self._front.relay(output)
             case Prepare():
                 start_thread(f"prepare {effect.service}", partial(self._prepare, effect))
             case Spawn():
@@ -318,13 +329,16 @@ class Runtime:
                 fd,
                 partial(self._emit, service, number, stream),
                 partial(self._inbox.put, StreamEnded(service, number)),
+                self._front.pace,
                 keep_ansi=self._keep_ansi,
             )
             start_thread(f"{service} {stream}", pump.run)
         self._follow_ups.append(Spawned(service, number, child.pid))
 
-    def _emit(self, service: str, run: int, stream: Stream, lines: tuple[str, ...], pump: StreamPump) -> None:
-        self._inbox.put(Chunk(Output(service, run, stream, lines), pump))
+    def _emit(
+        self, service: str, run: int, stream: Stream, lines: tuple[str, ...], size: int, pump: StreamPump
+    ) -> None:
+        self._inbox.put(Chunk(Output(service, run, stream, lines, size), pump))
 
     def _await_ready(self, effect: AwaitReady, run: _Run) -> None:
         owned = partial(self._host.owns, effect.service)

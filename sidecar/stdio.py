@@ -12,13 +12,13 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar import __version__
 from sidecar.core.supervisor import Supervisor
-from sidecar.events import AppGone, Event
+from sidecar.events import AppGone, Event, Output
 from sidecar.host.fds import hung_up
 from sidecar.host.lifeline import Lifeline
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox, read_some, start_thread
 from sidecar.runtime import Call, Inbox, Runtime
-from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server, ServiceLog
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server
 from sidecar.wire.session import Session, notification
 
 REQUESTS_IN_FLIGHT = 8
@@ -46,10 +46,15 @@ class StdioFront:
 
     def notify(self, message: AnyNotification) -> None:
         """See ``runtime.Front``."""
-        if isinstance(message, ServiceLog):
-            self._outbox.put_log(message)
-        else:
-            self._outbox.put(notification(message))
+        self._outbox.put(notification(message))
+
+    def relay(self, output: Output) -> None:
+        """See ``runtime.Front``."""
+        self._outbox.put_output(output)
+
+    def pace(self) -> None:
+        """See ``runtime.Front``."""
+        self._outbox.pace()
 
     def close(self) -> None:
         """See ``runtime.Front``."""

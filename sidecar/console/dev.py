@@ -15,14 +15,14 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar import __version__
 from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
-from sidecar.console.front import DevFront, JsonOutput
+from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.opener import Opener
 from sidecar.console.program import uses_port
 from sidecar.console.screen import Screen
 from sidecar.console.status import StatusLine
 from sidecar.console.terminal import Terminal, read_keys
-from sidecar.console.view import Keys, PlainOutput, TerminalOutput
+from sidecar.console.view import Keys, PlainDisplay, TerminalDisplay
 from sidecar.console.words import NAME
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import Event, Interrupted
@@ -55,7 +55,7 @@ def serve(lifeline: Lifeline, options: argparse.Namespace, terminal: Terminal | 
         _, fd = take_standard_streams()
         outbox = Outbox(fd)
         start_thread("output", outbox.run)
-        front = DevFront(service, inbox, JsonOutput(outbox), open_page)
+        front = DevFront(service, inbox, JsonDisplay(outbox), open_page)
     else:
         front = _open_view(service, run, inbox, terminal, opener, open_page, colour=colour)
     front.begin(config)
@@ -116,10 +116,10 @@ def _open_view(
     load = partial(load_look, service, encoding, terminal=controls, colour=colour)
     screen = Screen(1, load, status if controls else None, encoding)
     if not os.isatty(1):
-        output = PlainOutput(screen)
+        output = PlainDisplay(screen)
         front = DevFront(service, inbox, output, open_page)
     else:
-        view = TerminalOutput(screen, status, terminal)
+        view = TerminalDisplay(screen, status, terminal)
         front = DevFront(service, inbox, view, open_page)
         _on_signal(signal.SIGWINCH, inbox, view.resized)
         signal.signal(signal.SIGCONT, partial(_job_signal, inbox, view, view.resume))
@@ -152,7 +152,7 @@ def _on_signal(number: int, inbox: Inbox, work: Callable[[], Iterable[Event]]) -
 
 
 def _job_signal(
-    inbox: Inbox, view: TerminalOutput, work: Callable[[], Iterable[Event]], number: int, _frame: object
+    inbox: Inbox, view: TerminalDisplay, work: Callable[[], Iterable[Event]], number: int, _frame: object
 ) -> None:
     """Set down in the handler itself: the loop may be waiting for the writer."""
     view.continued = number == signal.SIGCONT

@@ -12,6 +12,7 @@ from sidecar import __version__
 from sidecar.config import Service
 from sidecar.diagnostics import say
 from sidecar.errors import ShuttingDownError, SupersededError
+from sidecar.events import Output
 from sidecar.pumps import Outbox
 from sidecar.runtime import Inbox
 from sidecar.wire.messages import (
@@ -23,7 +24,6 @@ from sidecar.wire.messages import (
     Id,
     Initialize,
     Result,
-    ServiceLog,
     ServiceReady,
     ServiceState,
     Shutdown,
@@ -38,11 +38,15 @@ MOOT = {SupersededError.code, ShuttingDownError.code}
 """Refusals that only say that the end came first."""
 
 
-class Output(Protocol):
+class Display(Protocol):
     """Where it is shown."""
 
     def show(self, message: AnyNotification) -> None:
         """Something happened."""
+        ...
+
+    def relay(self, output: Output) -> None:
+        """The program wrote something."""
         ...
 
     def fail(self, error: Failure) -> None:
@@ -57,11 +61,11 @@ class Output(Protocol):
 class DevFront:
     """See ``runtime.Front``."""
 
-    def __init__(self, service: str, inbox: Inbox, output: Output, open_page: Callable[[str], None] | None) -> None:
+    def __init__(self, service: str, inbox: Inbox, display: Display, open_page: Callable[[str], None] | None) -> None:
         """``open_page`` is called with the URL when the service is ready for the first time."""
         self._service = service
         self._inbox = inbox
-        self._output = output
+        self._display = display
         self._open_page = open_page
         self._calls = itertools.count(1)
         self.failed = False
@@ -87,7 +91,7 @@ class DevFront:
 
     def notify(self, message: AnyNotification) -> None:
         """See ``runtime.Front``."""
-        self._output.show(message)
+        self._display.show(message)
         match message:
             case ServiceReady(url=str(url)) if self._open_page is not None:
                 self._open_page(url)
@@ -99,18 +103,25 @@ class DevFront:
             case _:
                 pass
 
+    def relay(self, output: Output) -> None:
+        """See ``runtime.Front``."""
+        self._display.relay(output)
+
+    def pace(self) -> None:
+        """See ``runtime.Front``. The terminal has a thread of its own, and drops what it cannot show."""
+
     def close(self) -> None:
         """See ``runtime.Front``."""
-        self._output.close()
+        self._display.close()
 
     def _fail(self, error: Failure) -> None:
         if not self.failed:
             self.failed = True
-            self._output.fail(error)
+            self._display.fail(error)
             self.ask(Shutdown())
 
 
-class JsonOutput:
+class JsonDisplay:
     """The raw notifications, for programs."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -118,16 +129,17 @@ class JsonOutput:
         self._outbox = outbox
 
     def show(self, message: AnyNotification) -> None:
-        """See ``Output``."""
-        if isinstance(message, ServiceLog):
-            self._outbox.put_log(message)
-        else:
-            self._outbox.put(notification(message))
+        """See ``Display``."""
+        self._outbox.put(notification(message))
+
+    def relay(self, output: Output) -> None:
+        """See ``Display``."""
+        self._outbox.put_output(output)
 
     def fail(self, error: Failure) -> None:
-        """See ``Output``. Programs have it in ``service/state``; this is for who reads stderr."""
+        """See ``Display``. Programs have it in ``service/state``; this is for who reads stderr."""
         say("error", error.message)
 
     def close(self) -> None:
-        """See ``Output``."""
+        """See ``Display``."""
         self._outbox.flush(FLUSH_S)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sidecar.console.ansi import Colours, clean
 from sidecar.console.words import Line
-from sidecar.wire.messages import ServiceLog, Stream
+from sidecar.events import Output
+from sidecar.wire.messages import Stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,11 +53,11 @@ class Look:
             colours.switch("0")
         return f"{self._ours}{self._styled(line)}\n"
 
-    def log(self, message: ServiceLog) -> str:
+    def log(self, output: Output) -> str:
         """Lines of the program, prefixed, in its own colours or none."""
-        prefix = self._prefixes[message.stream]
-        colours = self._colours[message.stream] if self._colours else None
-        return "".join(f"{prefix}{clean(line, colours)}\n" for line in message.lines)
+        prefix = self._prefixes[output.stream]
+        colours = self._colours[output.stream] if self._colours else None
+        return "".join(f"{prefix}{clean(line, colours)}\n" for line in output.lines)
 
     def fit(self, line: Line, width: int) -> str:
         """The line, cut to ``width`` cells."""

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from sidecar.console.look import Look
 from sidecar.console.words import WARN, Line
+from sidecar.events import Output
 from sidecar.pumps import Backlog, write_all
-from sidecar.wire.messages import ServiceLog
 
 LOG_BYTES_WAITING = 1 << 20
 """So much output may wait for a slow terminal before the oldest is dropped (and counted)."""
@@ -73,12 +73,12 @@ class Screen:
                     self._backlog.put(item)
                 self._changed.notify_all()
 
-    def put_log(self, message: ServiceLog) -> None:
+    def put_output(self, output: Output) -> None:
         """Add output; drop the oldest if too much waits."""
         with self._changed:
             if self._broken:
                 return
-            self._dropped += sum(len(lost.lines) for lost in self._backlog.put_log(message))
+            self._dropped += sum(len(lost.lines) for lost in self._backlog.put_output(output))
             self._changed.notify_all()
 
     def refresh(self) -> None:
@@ -130,8 +130,8 @@ class Screen:
     def _pace(self) -> float | None:
         return None if self._bar is None or self._hidden else self._bar.pace()
 
-    def _take_batch(self) -> list[Item | ServiceLog]:
-        batch: list[Item | ServiceLog] = []
+    def _take_batch(self) -> list[Item | Output]:
+        batch: list[Item | Output] = []
         if self._dropped:
             told = f"{self._dropped} lines were dropped here: they came faster than they could be shown"
             batch.append(((told, WARN),))
@@ -140,10 +140,10 @@ class Screen:
         while self._backlog and taken < BATCH_BYTES:
             item = self._backlog.pop()
             batch.append(item)
-            taken += sum(map(len, item.lines)) if isinstance(item, ServiceLog) else 0
+            taken += item.size if isinstance(item, Output) else 0
         return batch
 
-    def _compose(self, look: Look, batch: list[Item | ServiceLog]) -> str:
+    def _compose(self, look: Look, batch: list[Item | Output]) -> str:
         text = "".join(map(partial(_format, look), batch))
         if self._bar is None:
             return text
@@ -156,7 +156,7 @@ class Screen:
         return f"\r{line}\x1b[J\r"  # over the old one, without a flicker
 
 
-def _format(look: Look, item: Item | ServiceLog) -> str:
+def _format(look: Look, item: Item | Output) -> str:
     if isinstance(item, str):
         return item
-    return look.log(item) if isinstance(item, ServiceLog) else look.ours(item)
+    return look.log(item) if isinstance(item, Output) else look.ours(item)

@@ -14,14 +14,14 @@ from sidecar.console.screen import CLEAR, Screen
 from sidecar.console.status import StatusLine
 from sidecar.console.terminal import Terminal, stop_job
 from sidecar.console.words import DIM, LINK, NAME, WARN, describe, describe_failure, describe_keys
-from sidecar.events import Event
-from sidecar.wire.messages import AnyNotification, Failure, Restart, ServiceLog, ServiceState, Shutdown
+from sidecar.events import Event, Output
+from sidecar.wire.messages import AnyNotification, Failure, Restart, ServiceState, Shutdown
 
 SUSPEND_S = 1.0
 """When Ctrl-Z is pressed, so long may what waits take to be written."""
 
 
-class PlainOutput:
+class PlainDisplay:
     """Lines only."""
 
     def __init__(self, screen: Screen) -> None:
@@ -29,22 +29,23 @@ class PlainOutput:
         self._screen = screen
 
     def show(self, message: AnyNotification) -> None:
-        """See ``front.Output``."""
-        if isinstance(message, ServiceLog):
-            self._screen.put_log(message)
-        else:
-            self._screen.put(*describe(message))
+        """See ``front.Display``."""
+        self._screen.put(*describe(message))
+
+    def relay(self, output: Output) -> None:
+        """See ``front.Display``."""
+        self._screen.put_output(output)
 
     def fail(self, error: Failure) -> None:
-        """See ``front.Output``."""
+        """See ``front.Display``."""
         self._screen.put(*describe_failure(error))
 
     def close(self) -> None:
-        """See ``front.Output``."""
+        """See ``front.Display``."""
         self._screen.hide(FLUSH_S)
 
 
-class TerminalOutput(PlainOutput):
+class TerminalDisplay(PlainDisplay):
     """Lines, and a status line below; the terminal's modes are ours until the end."""
 
     def __init__(self, screen: Screen, status: StatusLine, terminal: Terminal | None) -> None:
@@ -58,7 +59,7 @@ class TerminalOutput(PlainOutput):
         self.resume()
 
     def show(self, message: AnyNotification) -> None:
-        """See ``front.Output``."""
+        """See ``front.Display``."""
         if self._status.follow(message):
             self._screen.refresh()
         match message:
@@ -71,7 +72,7 @@ class TerminalOutput(PlainOutput):
         super().show(message)
 
     def close(self) -> None:
-        """See ``front.Output``."""
+        """See ``front.Display``."""
         super().close()
         self._give_back()
 
@@ -113,7 +114,7 @@ class Keys:
         self,
         service: str,
         front: DevFront,
-        output: TerminalOutput,
+        output: TerminalDisplay,
         screen: Screen,
         status: StatusLine,
         opener: Opener | None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from sidecar.wire.messages import LogLine, Stream
+from sidecar.events import Output
+from sidecar.wire.messages import LogLine
 
 LINES_KEPT = 1_000
 """For ``logs`` and for a failure's report; more is the client's to keep."""
@@ -18,29 +19,28 @@ class LogBuffer:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._chunks: deque[tuple[Stream, tuple[str, ...], int]] = deque()
+        self._chunks: deque[Output] = deque()
         self._lines = 0
         self._size = 0
 
-    def append(self, stream: Stream, lines: tuple[str, ...]) -> None:
+    def append(self, output: Output) -> None:
         """Keep these; forget whole chunks from the old end that the bounds do not need."""
-        size = sum(map(len, lines))
-        self._chunks.append((stream, lines, size))
-        self._lines += len(lines)
-        self._size += size
-        while self._lines - len(self._chunks[0][1]) >= LINES_KEPT or (
+        self._chunks.append(output)
+        self._lines += len(output.lines)
+        self._size += output.size
+        while self._lines - len(self._chunks[0].lines) >= LINES_KEPT or (
             len(self._chunks) > 1 and self._size > BYTES_KEPT
         ):
-            _, old, freed = self._chunks.popleft()
-            self._lines -= len(old)
-            self._size -= freed
+            old = self._chunks.popleft()
+            self._lines -= len(old.lines)
+            self._size -= old.size
 
     def tail(self, count: int) -> tuple[LogLine, ...]:
         """The last ``count`` lines (at most ``LINES_KEPT``), oldest first."""
         found: list[LogLine] = []
-        for stream, lines, _ in reversed(self._chunks):
+        for chunk in reversed(self._chunks):
             missing = min(count, LINES_KEPT) - len(found)
             if missing <= 0:
                 break
-            found.extend(LogLine(stream, line) for line in reversed(lines[-missing:]))
+            found.extend(LogLine(chunk.stream, line) for line in reversed(chunk.lines[-missing:]))
         return tuple(reversed(found))

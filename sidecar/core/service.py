@@ -37,6 +37,7 @@ from sidecar.events import (
     Prepared,
     PrepareFailed,
     Probed,
+    Relay,
     Release,
     RememberPort,
     Reply,
@@ -49,7 +50,6 @@ from sidecar.wire.messages import (
     Id,
     PortChanged,
     ServiceExited,
-    ServiceLog,
     ServiceReady,
     ServiceRestarting,
     ServiceResult,
@@ -219,9 +219,9 @@ class SupervisedService:
 
     def on_output(self, event: Output, now: float) -> None:
         """Pass it on, keep it, and look for the line that means ready."""
-        self._log.append(event.stream, event.lines)
+        self._log.append(event)
         self._printed += len(event.lines)
-        self._out(Notify(ServiceLog(self.name, event.stream, event.lines)))
+        self._out(Relay(event))
         probe = self._ready_probe()
         if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, event.lines):
             self._become_ready(now)

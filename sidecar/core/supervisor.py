@@ -150,7 +150,7 @@ class Supervisor:
                 if event.run == service.run:
                     _deliver(service, event, now)
                 elif isinstance(event, Output):
-                    service.log.append(event.stream, event.lines)
+                    service.log.append(event)
             case _ as never:
                 assert_never(never)
 

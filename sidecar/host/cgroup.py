@@ -11,8 +11,10 @@ it still loads, and not each child.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -83,6 +85,27 @@ def kill_each(folder: str) -> None:
                 send(process, signal.SIGKILL)
             except OSError:
                 pass  # EPERM: another user's (set-id) process; EMFILE: the next pass has descriptors again
+
+
+def wait_empty(folder: str, bound_s: float) -> None:
+    """Sleep until nothing in the group is alive: the kernel tells by ``cgroup.events`` (cgroups(7)).
+
+    Whoever looks through /proc meanwhile takes the processor from those who are dying.
+    """
+    try:
+        fd = os.open(f"{folder}/cgroup.events", os.O_RDONLY)
+    except OSError:
+        return  # ENOENT: the group is gone already
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLPRI)
+        deadline = time.monotonic() + bound_s
+        while b"populated 1" in os.pread(fd, 256, 0) and (left := deadline - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+    except OSError:
+        pass  # ENODEV: it is being removed
+    finally:
+        os.close(fd)
 
 
 def members(folder: str) -> list[int]:

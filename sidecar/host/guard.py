@@ -25,6 +25,9 @@ from sidecar.host.tree import Process, all_processes, below, kill_until_empty, r
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 EXIT_APP_GONE = 3
 
+GROUP_BOUND_S = 0.25
+"""A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
+
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
@@ -222,6 +225,7 @@ class Guard:
     def _end(self) -> NoReturn:
         if self._group is not None:
             cgroup.kill(self._group)
+            cgroup.wait_empty(self._group, GROUP_BOUND_S)
         # The supervisor last: it has seen the app's death, too, and ends the same tree. Whichever of us two is killed
         # in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses in the end.
         kill_until_empty(lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None])

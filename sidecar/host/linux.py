@@ -174,6 +174,8 @@ class LinuxHost:
         inodes = {inode for at, inode, _ in reached_at(listeners(port), address)}
         if not inodes:
             return False
+        if tree.status is None and inodes <= sockets_of(tree.popen.pid):
+            return True  # nearly always the program itself listens: then no other process has to be looked at
         members = self._members(service, tree, all_processes())
         found: set[str] = set()
         for process in members:

@@ -84,8 +84,11 @@ class OutputSplitter:
         if feed:
             whole = self._rest + whole
             self._rest = rest
-            lines = whole.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r").split("\n")
-            if len(whole) > self._limit:
+            text = whole.decode("utf-8", "replace")
+            if "\r" in text:  # looking for the pair, where there is none, would cost more than all the rest
+                text = text.replace("\r\n", "\n").removesuffix("\r")
+            lines = text.split("\n")
+            if self._has_long_line(whole):
                 lines = [piece for line in lines for piece in self._cut(line)]
         else:
             self._rest += rest
@@ -99,6 +102,15 @@ class OutputSplitter:
         """The stream has ended: what is left is a line too."""
         rest, self._rest = self._rest, b""
         return (rest.decode("utf-8", "replace").removesuffix("\r"),) if rest else ()
+
+    def _has_long_line(self, data: bytes) -> bool:
+        """Whether a line is over the bound: then so many bytes in a row have no line feed among them."""
+        at = 0
+        while len(data) - at > self._limit:
+            at = data.rfind(b"\n", at, at + self._limit + 1) + 1
+            if at == 0:
+                return True
+        return False
 
     def _cut(self, line: str) -> list[str]:
         return [line[at : at + self._limit] for at in range(0, len(line), self._limit)] or [line]

@@ -128,9 +128,9 @@ def notification(message: AnyNotification) -> bytes:
 
 def _line_of(envelope: ResultEnvelope | ErrorEnvelope | NotificationEnvelope) -> bytes:
     try:
-        return _encoder.encode(envelope) + b"\n"
+        return _encoder.encode_lines((envelope,))  # the line feed added to it would copy all of it
     except UnicodeEncodeError:  # a path or another program's command line, whose bytes are no UTF-8
-        return _encoder.encode(_encodable(msgspec.to_builtins(envelope))) + b"\n"
+        return _encoder.encode_lines((_encodable(msgspec.to_builtins(envelope)),))
 
 
 def _encodable(value: Any) -> Any:

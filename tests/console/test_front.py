@@ -13,7 +13,8 @@ from sidecar.console.front import MOOT, DevFront
 from sidecar.console.look import Glyphs, Look
 from sidecar.console.screen import Screen
 from sidecar.console.status import IDLE_S, SPIN_S, TICK_S, Shown, StatusLine
-from sidecar.console.view import Keys, TerminalOutput
+from sidecar.console.view import Keys, TerminalDisplay
+from sidecar.events import Output
 from sidecar.runtime import Inbox
 from sidecar.wire.messages import (
     AnyNotification,
@@ -30,7 +31,7 @@ from sidecar.wire.messages import (
 from sidecar.wire.session import Received
 
 
-class FakeOutput:
+class FakeDisplay:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
@@ -39,6 +40,9 @@ class FakeOutput:
 
     def show(self, message: AnyNotification) -> None:
         self.shown.append(message)
+
+    def relay(self, output: Output) -> None:
+        self.shown.append(output.message())
 
     def fail(self, error: Failure) -> None:
         self.failures.append(error.message)
@@ -67,12 +71,12 @@ def inbox() -> Inbox:
 
 
 @pytest.fixture
-def output() -> FakeOutput:
-    return FakeOutput()
+def output() -> FakeDisplay:
+    return FakeDisplay()
 
 
 @pytest.fixture
-def front(inbox: Inbox, output: FakeOutput) -> DevFront:
+def front(inbox: Inbox, output: FakeDisplay) -> DevFront:
     return DevFront("web", inbox, output, None)
 
 
@@ -84,7 +88,7 @@ def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox:
     assert start == Start("web")
 
 
-def test_a_failure_is_shown_once_and_ends_it(front: DevFront, inbox: Inbox, output: FakeOutput) -> None:
+def test_a_failure_is_shown_once_and_ends_it(front: DevFront, inbox: Inbox, output: FakeDisplay) -> None:
     error = Failure(-32030, "web failed.")
     front.notify(ServiceState("web", "failed", error=error))
     front.refuse(2, error)
@@ -94,14 +98,14 @@ def test_a_failure_is_shown_once_and_ends_it(front: DevFront, inbox: Inbox, outp
 
 @pytest.mark.parametrize("code", sorted(MOOT))
 def test_a_refusal_that_only_says_that_the_end_came_first_is_no_failure(
-    front: DevFront, inbox: Inbox, output: FakeOutput, code: int
+    front: DevFront, inbox: Inbox, output: FakeDisplay, code: int
 ) -> None:
     front.refuse(2, Failure(code, "too late"))
     assert not output.failures
     assert asked(inbox) == []
 
 
-def test_a_refusal_that_no_state_told_of_is_a_failure(front: DevFront, inbox: Inbox, output: FakeOutput) -> None:
+def test_a_refusal_that_no_state_told_of_is_a_failure(front: DevFront, inbox: Inbox, output: FakeDisplay) -> None:
     front.refuse(1, Failure(-32602, "bad port"))
     assert output.failures == ["bad port"]
     assert asked(inbox) == [Shutdown()]
@@ -113,7 +117,7 @@ def test_a_service_that_ended_by_itself_ends_it_without_a_failure(front: DevFron
     assert not front.failed
 
 
-def test_the_page_is_opened_at_the_first_readiness_that_has_one(inbox: Inbox, output: FakeOutput) -> None:
+def test_the_page_is_opened_at_the_first_readiness_that_has_one(inbox: Inbox, output: FakeDisplay) -> None:
     opened: list[str] = []
     front = DevFront("web", inbox, output, opened.append)
     front.notify(ready(None))
@@ -132,7 +136,7 @@ class Desk:
         self.inbox: Inbox = queue.SimpleQueue()
         self.status = StatusLine("web", -1, lambda: None, keys=True)
         self.screen = Screen(-1, lambda: Look("web", Glyphs("utf-8"), None), self.status, "utf-8")
-        self.output = TerminalOutput(self.screen, self.status, None)
+        self.output = TerminalDisplay(self.screen, self.status, None)
         self.front = DevFront("web", self.inbox, self.output, None)
         self.keys = Keys("web", self.front, self.output, self.screen, self.status, None)
 

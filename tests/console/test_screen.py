@@ -14,7 +14,8 @@ assert sys.platform == "linux"  # for mypy
 from sidecar.console.look import Glyphs, Look, load_look
 from sidecar.console.screen import LOG_BYTES_WAITING, Screen
 from sidecar.console.status import Shown, status_parts
-from sidecar.wire.messages import ServiceLog, State
+from sidecar.events import Output
+from sidecar.wire.messages import State
 from tests.e2e.support import WAIT_S
 
 
@@ -22,8 +23,8 @@ def plain_look() -> Look:
     return Look("web", Glyphs("utf-8"), None)
 
 
-def log(*lines: str) -> ServiceLog:
-    return ServiceLog("web", "stdout", lines)
+def log(*lines: str) -> Output:
+    return Output("web", 1, "stdout", lines, sum(map(len, lines)))
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def read_until(fd: int, end: str) -> str:
 def test_lines_and_output_are_written_in_the_order_they_came() -> None:
     with screen_on_a_pipe() as (screen, fd):
         screen.put((("one", "bold"),))
-        screen.put_log(log("two", "three"))
+        screen.put_output(log("two", "three"))
         screen.put("four\n")
         assert read_until(fd, "four\n") == "» one\nweb │ two\nweb │ three\nfour\n"
 
@@ -65,7 +66,7 @@ def test_a_reader_that_is_slow_loses_the_oldest_output_counted_and_no_line_of_ou
         assert read_until(fd, "begin\n")
         piece, count = "x" * 1023, 4 * LOG_BYTES_WAITING // 1024
         for number in range(count):
-            screen.put_log(log(f"{number:05}{piece[5:]}"))
+            screen.put_output(log(f"{number:05}{piece[5:]}"))
         screen.put((("end", ""),))
         text = read_until(fd, "» end\n")
         lost = sum(int(line.split()[1]) for line in text.splitlines() if "were dropped" in line)
@@ -92,7 +93,7 @@ def test_what_comes_when_nobody_reads_any_more_is_not_kept() -> None:
         screen.put("lost\n")
         screen.hide(WAIT_S)
         screen.put("lost\n")
-        screen.put_log(log("lost"))
+        screen.put_output(log("lost"))
         assert not screen._backlog
         os.dup2(os.open(os.devnull, os.O_RDONLY), fd)
 

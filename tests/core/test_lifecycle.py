@@ -218,7 +218,7 @@ def test_the_past_and_the_clock_alone_move_nothing_in_any_state(state: State) ->
         PrepareFailed("web", run, NodeNotFoundError("late")),
         Spawned("web", run, 7),
         SpawnFailed("web", run, NodeNotFoundError("late")),
-        Output("web", run, "stdout", ("late",)),
+        Output("web", run, "stdout", ("late",), 4),
         Probed("web", run, 0, "ok", ""),
         Probed("web", run, 1, "down", ""),
         Exited("web", run, 0, None),

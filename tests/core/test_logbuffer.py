@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from sidecar.core import logbuffer
 from sidecar.core.logbuffer import BYTES_KEPT, LINES_KEPT, LogBuffer
-from sidecar.wire.messages import LogLine
+from sidecar.events import Output
+from sidecar.wire.messages import LogLine, Stream
+
+
+def write(buffer: LogBuffer, stream: Stream, lines: tuple[str, ...]) -> None:
+    buffer.append(Output("web", 1, stream, lines, sum(map(len, lines))))
 
 
 def _texts(buffer: LogBuffer, count: int = LINES_KEPT) -> list[str]:
@@ -16,29 +21,29 @@ def _texts(buffer: LogBuffer, count: int = LINES_KEPT) -> list[str]:
 
 def test_the_tail_is_oldest_first_and_knows_each_lines_stream() -> None:
     buffer = LogBuffer()
-    buffer.append("stdout", ("a", "b"))
-    buffer.append("stderr", ("c",))
+    write(buffer, "stdout", ("a", "b"))
+    write(buffer, "stderr", ("c",))
     assert buffer.tail(2) == (LogLine("stdout", "b"), LogLine("stderr", "c"))
 
 
 def test_a_tail_of_nothing_is_empty_and_one_longer_than_all_is_all() -> None:
     buffer = LogBuffer()
     assert buffer.tail(5) == ()
-    buffer.append("stdout", ("a", "b"))
+    write(buffer, "stdout", ("a", "b"))
     assert buffer.tail(0) == ()
     assert _texts(buffer, 10_000) == ["a", "b"]
 
 
 def test_no_more_than_the_kept_lines_are_given() -> None:
     buffer = LogBuffer()
-    buffer.append("stdout", tuple(map(str, range(LINES_KEPT + 7))))
+    write(buffer, "stdout", tuple(map(str, range(LINES_KEPT + 7))))
     assert _texts(buffer, 10_000) == [str(number) for number in range(7, LINES_KEPT + 7)]
 
 
 def test_long_lines_push_old_ones_out_but_never_the_newest_chunk() -> None:
     buffer = LogBuffer()
-    buffer.append("stdout", ("old",))
-    buffer.append("stdout", ("x" * (BYTES_KEPT + 1),))
+    write(buffer, "stdout", ("old",))
+    write(buffer, "stdout", ("x" * (BYTES_KEPT + 1),))
     assert [len(text) for text in _texts(buffer)] == [BYTES_KEPT + 1]
 
 
@@ -49,7 +54,7 @@ def test_whatever_is_written_the_tail_is_the_end_of_it(chunks: list[tuple[str, .
     try:
         buffer = LogBuffer()
         for chunk in chunks:
-            buffer.append("stdout", chunk)
+            write(buffer, "stdout", chunk)
         every = [line for chunk in chunks for line in chunk]
         wanted = min(count, 10)
         assert _texts(buffer, count) == (every[-wanted:] if wanted else [])

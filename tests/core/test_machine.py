@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
             SpawnFailed(name, run, error),
             PrepareFailed(name, run, error),
             Prepared(name, run, None, None),  # type: ignore[arg-type]
-            Output(name, run, "stdout", ("listening",)),
+            Output(name, run, "stdout", ("listening",), 9),
             Probed(name, run, age % 2, "ok", ""),
             Exited(name, run, 0, None),
         )[kind]

@@ -232,7 +232,7 @@ def test_a_line_of_an_earlier_run_does_not_make_the_next_one_ready() -> None:
     world.dies()
     world.tick()
     world.runs(port=None)
-    world.step(Output("web", 1, "stdout", ("listening",)))
+    world.step(Output("web", 1, "stdout", ("listening",), 9))
     assert world.state() == "starting"
     assert world.logs() == ["listening", "listening"], "late lines are kept all the same"
 

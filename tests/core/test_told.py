@@ -53,7 +53,7 @@ def test_logs_gives_the_last_lines() -> None:
         Exited("web", 1, 0, None),
         Probed("web", 1, 0, "ok", ""),
         Probed("web", 1, 1, "down", ""),
-        Output("web", 1, "stdout", ("late",)),
+        Output("web", 1, "stdout", ("late",), 4),
     ],
 )
 def test_what_an_earlier_run_reports_late_changes_nothing(late: Event) -> None:

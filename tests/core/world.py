@@ -33,6 +33,7 @@ from sidecar.events import (
     PrepareFailed,
     Probed,
     Refuse,
+    Relay,
     Release,
     RememberPort,
     Reply,
@@ -212,7 +213,7 @@ class World:
 
     def prints(self, *lines: str, service: str = "web", stream: Stream = "stdout") -> None:
         """The program writes."""
-        self.step(Output(service, self.processes[service].run, stream, lines))
+        self.step(Output(service, self.processes[service].run, stream, lines, sum(map(len, lines))))
 
     def dies(self, service: str = "web", code: int | None = None, signal: str | None = None) -> None:
         """The tree is gone; by SIGKILL, if nothing else is said."""
@@ -307,6 +308,8 @@ class World:
                 self.answers[call] = effect
             case Notify(message=message):
                 self.told.append(message)
+            case Relay(output=output):
+                self.told.append(output.message())
             case Prepare(service=service):
                 assert not self.app_gone, "a new run while the app is gone"
                 self._assert_nothing_of(service)

@@ -13,7 +13,7 @@ import pytest
 from sidecar import launch
 from sidecar import runtime as module
 from sidecar.core.supervisor import Supervisor
-from sidecar.events import AppGone, Event, Launch, Swept
+from sidecar.events import AppGone, Event, Launch, Output, Swept
 from sidecar.host.base import Child, Ended, Host
 from sidecar.runtime import EXIT_INTERNAL, Call, ChildSignal, Inbox, Runtime, SignalSeen
 from sidecar.wire.messages import (
@@ -75,6 +75,12 @@ class Loop:
 
     def notify(self, message: AnyNotification) -> None:
         self._told(message)
+
+    def relay(self, output: Output) -> None:
+        self._told(output.message())
+
+    def pace(self) -> None:
+        pass
 
     def close(self) -> None:
         self.closed += 1

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from sidecar.errors import SidecarError
-from sidecar.events import Effect, Exit, Kill, KillAll, Notify, Refuse, Reply, Swept, Terminate
+from sidecar.events import Effect, Exit, Kill, KillAll, Notify, Refuse, Relay, Reply, Swept, Terminate
 from sidecar.wire.messages import Holder, SupervisorSwept
 from sidecar.wire.session import Session, notification
 from tests.core.world import World
@@ -119,6 +119,8 @@ class Conversation:
                 self._says(self._session.fail(call, error))
             case Notify(message=message):
                 self._says(notification(message))
+            case Relay(output=output):
+                self._says(notification(output.message()))
             case Terminate(service=service, signal=signal):
                 self.entries.append({"effect": "terminate", "service": service, "signal": signal})
             case Kill(service=service):
