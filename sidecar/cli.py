@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         if not uses_port(words_of_program):
             parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
-    command = options.command or ("help" if sys.stdin.isatty() else "stdio")
+    command = options.command or ("help" if os.isatty(0) else "stdio")
     if command == "stdio":
         return _stdio(options)
     if command == "dev":

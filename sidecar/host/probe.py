@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from typing import assert_never
 
 from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
@@ -17,7 +18,7 @@ from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint, Verdict
 from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 
-PACE_S = 0.004
+PACE_S = 0.002
 """Between two attempts: readiness is reported within 10 ms of the first answer, and a refused connect costs 50 µs."""
 
 ATTEMPT_S = 5.0
@@ -59,8 +60,9 @@ def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, ti
         address = _reachable(endpoint)
     except PortUnavailableError as error:
         return "unknown", error.message  # the name had an address when the port was chosen: the resolver is at fault
+    ours = cache(partial(owned, address, endpoint.port))
     try:
-        verdict, detail = _ask(probe, address, endpoint, timeout_s)
+        verdict, detail = _ask(probe, address, endpoint, ours, timeout_s)
     except TimeoutError:
         if not _reaches_itself(address):
             return "unknown", f"this machine does not reach its own {address}: a network interface is down"
@@ -68,7 +70,7 @@ def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, ti
     except OSError as error:
         verdict = "unknown" if error.errno in _OUR_FAULT else "down"
         return verdict, (error.strerror or str(error)).lower()
-    if verdict == "ok" and not owned(address, endpoint.port):
+    if verdict == "ok" and not ours():
         return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     return verdict, detail
 
@@ -118,18 +120,20 @@ def _reachable(endpoint: Endpoint) -> str:
     return host if host[0].isdigit() or ":" in host else resolve(host, endpoint.port)[0][1]
 
 
-def _ask(probe: Ready | ViteService, address: str, endpoint: Endpoint, timeout_s: float) -> tuple[Verdict, str]:
+def _ask(
+    probe: Ready | ViteService, address: str, endpoint: Endpoint, ours: Callable[[], bool], timeout_s: float
+) -> tuple[Verdict, str]:
     deadline = time.monotonic() + timeout_s
     match probe:
         case ViteService():
-            status = _status(address, endpoint, "/", VITE_ACCEPT, deadline)
+            status = _status(address, endpoint, "/", VITE_ACCEPT, ours, deadline)
             if 0 < status < _SERVER_FAULT and status != VITE_STATUS:
                 # an old Vite knows no ping, and a plugin's middleware may answer in its stead: ask for its client
-                status = _status(address, endpoint, VITE_CLIENT, "*/*", deadline)
+                status = _status(address, endpoint, VITE_CLIENT, "*/*", ours, deadline)
                 return ("ok" if status == _FOUND else "down"), f"{VITE_CLIENT} is answered with {status or 'no HTTP'}"
             return ("ok" if status == VITE_STATUS else "down"), f"the answer's status is {status or 'missing'}"
         case HttpReady(path=path, status=wanted):
-            status = _status(address, endpoint, path, "*/*", deadline)
+            status = _status(address, endpoint, path, "*/*", ours, deadline)
             good = 0 < status < _SERVER_FAULT if wanted is None else status == wanted
             return ("ok" if good else "down"), f"the answer's status is {status or 'missing'}"
         case TcpReady() | LogReady() | DelayReady():
@@ -167,7 +171,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _status(address: str, endpoint: Endpoint, path: str, accept: str, deadline: float) -> int:
+def _status(address: str, endpoint: Endpoint, path: str, accept: str, ours: Callable[[], bool], deadline: float) -> int:
     """The status of a GET, or 0 if what comes is no HTTP. Raises ``OSError``."""
     host = url_of(endpoint.host, endpoint.port).removeprefix("http://").rstrip("/")
     target = path.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -175,6 +179,7 @@ def _status(address: str, endpoint: Endpoint, path: str, accept: str, deadline: 
     head = b""
     with _connect(address, endpoint, deadline) as sock:
         sock.sendall(request.encode("latin-1"))
+        ours()  # now, while the server works on its first answer: looking only then would put off what we report
         while b"\r\n" not in head and len(head) < HEAD_BYTES:
             sock.settimeout(_left(deadline))
             data = sock.recv(HEAD_BYTES)
