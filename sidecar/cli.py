@@ -26,12 +26,12 @@ PORT_MAX = 65_535
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
+  1    sidecar dev: the service failed
   2    wrong usage
-  3    the app is gone (stdin ended, or the watched process died), or a part of the sidecar was killed
+  3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
   70   an internal error; the trace is on stderr
-  1    sidecar dev: the service failed
-  128+N  ended by signal N (130: Ctrl-C)
+  128+N  ended by signal N (130: Ctrl-C), or the supervisor was killed by it (137)
 """
 
 

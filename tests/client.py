@@ -8,28 +8,14 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 if sys.platform == "win32":
     raise ImportError("select takes no pipes here")
 
+from tests.command import Message, Refused
+
 WAIT_S = 30.0
 """For what must come: far more than it takes on two busy cores."""
-
-Message = dict[str, Any]
-
-
-class Refused(Exception):  # noqa: N818  it is what the sidecar said, not a fault of the test
-    """The sidecar answered with this error."""
-
-    def __init__(self, error: Message) -> None:
-        super().__init__(error["message"])
-        self.code: int = error["code"]
-        self.data: Message = error.get("data", {})
-
-    @property
-    def kind(self) -> str:
-        return str(self.data["kind"])
 
 
 class Client:

@@ -15,6 +15,7 @@ import pytest
 from sidecar import __version__
 from sidecar.cli import EXIT_CODES, main, make_parser
 from sidecar.schema import protocol_schema
+from tests.command import SIDECAR
 
 WAIT_S = 60
 """Far more than a start takes on a busy machine."""
@@ -26,7 +27,8 @@ def run(tmp_path: Path) -> Any:
 
     def run(*words: str, stdin: Any = subprocess.DEVNULL, **more: Any) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state"), **more.pop("env", {})}
-        command = [sys.executable, *more.pop("python", ()), "-m", "sidecar", *words]
+        flags = more.pop("python", ())
+        command = [sys.executable, *flags, "-m", "sidecar", *words] if flags else [*SIDECAR, *words]
         return subprocess.run(
             command, stdin=stdin, capture_output=True, text=True, timeout=WAIT_S, env=env, check=False, **more
         )
@@ -182,7 +184,7 @@ def test_at_a_terminal_it_prints_its_help(run: Any) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed in another way there")
 def test_it_can_be_started_without_any_standard_stream(tmp_path: Path) -> None:
     """The numbers 0, 1 and 2 would else go to pipes of ours, and answers to whoever has them."""
-    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "sidecar", "--version"]
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *SIDECAR, "--version"]
     assert subprocess.run(words, check=False, timeout=WAIT_S).returncode == 0
 
 

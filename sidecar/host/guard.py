@@ -236,6 +236,9 @@ class Guard:
         self._tidy_up()
         if self._at_end is not None:
             self._at_end()
+        if self._bootloader is not None and not is_dead(self._bootloader):
+            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
+            os.kill(os.getppid(), signal.SIGCONT)
         if self._status is None or (is_dead(self._app) and os.WIFSIGNALED(self._status)):
             os._exit(EXIT_APP_GONE)
         code = os.waitstatus_to_exitcode(self._status)
@@ -243,6 +246,12 @@ class Guard:
 
     def _tidy_up(self) -> None:
         """Nothing is left that the next start would have to sweep."""
+        os.set_blocking(self._orders, False)
+        try:
+            while self._take_orders():  # one may have come with the death, and been passed over for it
+                pass
+        except BlockingIOError:
+            pass  # a process that could not be ended has the pipe, too
         if self._group is not None and not cgroup.remove(self._group):
             say("warning", f"the control group {self._group} is not empty; the next start removes it")
         folder = bundle.unpacked_folder()

@@ -43,7 +43,7 @@ def main() -> None:
     if order["heir"]:
         command, env = order["siblings"][0], {**os.environ, **order["siblings_env"]}
         subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=[sidecar.stdin.fileno()])
-    os.write(1, json.dumps({"guard": sidecar.pid}).encode() + b"\n")
+    os.write(1, json.dumps({"launched": sidecar.pid}).encode() + b"\n")
     threading.Thread(target=relay, args=(sidecar,), daemon=True).start()
     for line in sys.stdin.buffer:
         if line == b"!exit\n":

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import EXAMPLE, Message, Sidecar, copy_example
+from tests.command import Message
+from tests.e2e.support import EXAMPLE, Sidecar, copy_example
 
 Launch = Callable[..., Sidecar]
 

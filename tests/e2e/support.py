@@ -14,35 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
+
+from tests.command import SIDECAR, Message, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 SERVER = Path(__file__).parent / "children" / "server.py"
 WAIT_S = 40.0
 """For what must happen: far more than it takes on two busy cores."""
-
-Message = dict[str, Any]
-
-
-class Refused(Exception):  # noqa: N818  it is what the sidecar said, not a fault of the test
-    """The sidecar answered with this error."""
-
-    def __init__(self, error: Message) -> None:
-        super().__init__(error["message"])
-        self.code: int = error["code"]
-        self.message: str = error["message"]
-        self.data: Message = error.get("data", {})
-
-    @property
-    def kind(self) -> str:
-        return str(self.data["kind"])
-
-    @property
-    def lines(self) -> str:
-        return "\n".join(self.data["lines"])
 
 
 class Sidecar:
@@ -60,7 +42,7 @@ class Sidecar:
         self._errors = folder / f"stderr-{time.monotonic_ns()}"
         with self._errors.open("wb") as sink:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "sidecar", "stdio"],
+                [*prefix, *SIDECAR, "stdio"],
                 cwd=ROOT,
                 env={**os.environ, "SIDECAR_STATE_DIR": str(folder / "state"), **(env or {})},
                 stdin=subprocess.PIPE,

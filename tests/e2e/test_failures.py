@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import Message, Refused
 from tests.e2e.conftest import Launch
 from tests.e2e.support import (
     CONT,
     KILL,
     QUICK_RESTART,
     STOP,
-    Message,
-    Refused,
     Sidecar,
     children_of,
     copy_example,

@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 from build.demo import fetch
+from tests.command import Refused
 from tests.e2e.conftest import Launch
 from tests.e2e.support import (
     GATED,
-    Refused,
     Sidecar,
     Thief,
     await_gate,

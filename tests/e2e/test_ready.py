@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from build.demo import HotUpdates, edited, fetch
+from tests.command import Refused
 from tests.e2e.conftest import Launch
 from tests.e2e.support import (
     EXAMPLE,
     GATED,
     KILL,
-    Refused,
     Thief,
     await_gate,
     children_of,

@@ -18,12 +18,12 @@ if sys.platform != "linux":
 
 from sidecar.host import tree as processes
 from tests.children.trees import SIZES
-from tests.client import Client, Message
+from tests.client import Client
+from tests.command import BINARY, SIDECAR, Message
 from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, lives, marked, send, state_of, until
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = ROOT / "tests" / "children"
-SIDECAR = [sys.executable, "-m", "sidecar"]
 
 ALL_TREES = tuple(SIZES)
 
@@ -66,7 +66,10 @@ class Cell:
         """
         self._stack = ExitStack()
         self.state = folder / "state"
+        self.unpacked = folder / "unpacked"
+        """Where a frozen binary unpacks."""
         self.services = services or {kind: service(kind) for kind in trees}
+        self.unpacked.mkdir(exist_ok=True)
         with self._stack:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
             self.roll = self._stack.enter_context(RollCall())
@@ -81,7 +84,13 @@ class Cell:
             }
             self.app = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(CHILDREN / "app.py"), json.dumps(order)],
-                env={**os.environ, **self.roll.env, "SIDECAR_STATE_DIR": str(self.state), **(env or {})},
+                env={
+                    **os.environ,
+                    **self.roll.env,
+                    "SIDECAR_STATE_DIR": str(self.state),
+                    "TMPDIR": str(self.unpacked),
+                    **(env or {}),
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=apart,
@@ -92,16 +101,22 @@ class Cell:
             assert self.app.stdin is not None
             assert self.app.stdout is not None
             self.client = Client(self.app.stdin.fileno(), self.app.stdout.fileno())
-            guard = self.client.find(lambda it: "guard" in it, "the sidecar's launch")["guard"]
+            launched = self.client.find(lambda it: "launched" in it, "the sidecar's launch")["launched"]
             self.hello = self.client.hello(self.services)
             supervisor = processes.read_process(self.hello["pid"])
             assert supervisor is not None
-            assert supervisor.ppid == guard
+            guard = processes.read_process(supervisor.ppid)
+            assert guard is not None
             self.pidfds = {
                 "app": os.pidfd_open(self.app.pid),
                 "supervisor": os.pidfd_open(supervisor.pid),
-                "guard": os.pidfd_open(guard),
+                "guard": os.pidfd_open(guard.pid),
             }
+            if BINARY:
+                assert guard.ppid == launched
+                self.pidfds["bootloader"] = os.pidfd_open(launched)
+            else:
+                assert guard.pid == launched
             for pidfd in self.pidfds.values():
                 self._stack.callback(os.close, pidfd)
             self._stack.callback(self._end_ours)
@@ -151,15 +166,17 @@ class Cell:
         self.app.stdin.write(f"!{word}\n".encode())
 
     def await_ours_gone(self) -> None:
-        """Guard and supervisor have ended."""
-        for name in ("guard", "supervisor"):
-            await_end(self.pidfds[name], f"the {name}")
+        """All of ours have ended."""
+        for name, pidfd in self.pidfds.items():
+            if name != "app":
+                await_end(pidfd, f"the {name}")
 
     def assert_nothing_left(self) -> None:
         """Nothing of the trees, nor of ours, and no trace of the run."""
         self.assert_nothing_left_alive()
         assert list((self.state / "runs").iterdir()) == []
         assert own_groups(self.group) == []
+        assert list(self.unpacked.iterdir()) == []
 
     def assert_nothing_left_alive(self) -> None:
         """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""

@@ -13,8 +13,9 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from tests.client import Client, Message
-from tests.faults.cell import CHILDREN, ROOT, SIDECAR
+from tests.client import Client
+from tests.command import SIDECAR, Message
+from tests.faults.cell import CHILDREN, ROOT
 from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group
 
 

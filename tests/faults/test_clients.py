@@ -21,7 +21,8 @@ if sys.platform != "linux":
 from sidecar.host import tree as processes
 from tests.children.trees import SIZES
 from tests.client import Client
-from tests.faults.cell import ROOT, SIDECAR, Cell, service, tree
+from tests.command import SIDECAR
+from tests.faults.cell import ROOT, Cell, service, tree
 from tests.faults.direct import Direct, program
 from tests.liveness import WAIT_S, RollCall, await_end, send, until
 
@@ -197,7 +198,7 @@ def test_one_that_is_dead_already_is_3_and_said(tmp_path: Path) -> None:
 def test_one_whose_parent_died_before_it_started_serves_until_stdin_ends(tmp_path: Path) -> None:
     """Whoever it was left to (init, or a subreaper) launched it as far as anybody can tell."""
     ours, theirs = socket.socketpair()
-    orphan = "import os, sys\nif os.fork() == 0:\n os.read(0, 1)\n os.execv(sys.executable, sys.argv[1:])\n"
+    orphan = "import os, sys\nif os.fork() == 0:\n os.read(0, 1)\n os.execv(sys.argv[1], sys.argv[1:])\n"
     launch = [sys.executable, "-I", "-S", "-c", orphan, *SIDECAR]
     with ours, theirs:
         env = {**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state")}

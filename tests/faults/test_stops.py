@@ -12,7 +12,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.children.trees import SIZES
-from tests.client import Refused
+from tests.command import Refused
 from tests.faults.cell import ALL_TREES, Cell, service
 from tests.faults.direct import Direct, program
 from tests.liveness import state_of, until

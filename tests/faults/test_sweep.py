@@ -18,7 +18,7 @@ if sys.platform != "linux":
 
 from sidecar.host import sweep
 from sidecar.host import tree as processes
-from tests.client import Message
+from tests.command import Message
 from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
 from tests.liveness import RollCall, control_group
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,15 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
     run._settle()
     run.wait_settled()
     assert "ZeroDivisionError" in str(run._inbox.get_nowait())
+
+
+def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> None:
+    """The supervisor named its record and was killed in the next instant: the guard was woken by the death first."""
+    record = tmp_path / "record.json"
+    record.touch()
+    orders, theirs = os.pipe()
+    os.write(theirs, b"grace 5\nrecord " + os.fsencode(record) + b"\n")
+    os.close(theirs)
+    guard.Guard(supervisor=0, app=None, bootloader=None, lifeline=-1, orders=orders)._tidy_up()
+    os.close(orders)
+    assert not record.exists()

@@ -1,0 +1,68 @@
+"""The binary itself: what it weighs, what it is made of, and what its children see of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
+
+from tests.command import BINARY
+from tests.faults.direct import Direct, program
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_BYTES = 8_000_000
+
+
+def test_it_is_small() -> None:
+    assert Path(BINARY or "").stat().st_size <= MOST_BYTES
+
+
+def test_two_builds_of_one_commit_are_the_same_bytes(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "build" / "freeze.py"), "--out", str(tmp_path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    [again] = tmp_path.iterdir()
+    assert again.read_bytes() == Path(BINARY or "").read_bytes()
+
+
+@pytest.mark.parametrize("before", [None, "/somewhere/lib"])
+def test_nothing_of_the_bundle_reaches_a_child(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    if before is not None:
+        monkeypatch.setenv("LD_LIBRARY_PATH", before)
+    with Direct(tmp_path) as it:
+        it.client.hello({"child": {"type": "command", "command": ["/bin/cat", "/proc/self/environ"]}})
+        it.client.send("start", service="child")
+        it.client.note("service/exited", service="child")
+        text = "".join(line for note in it.client.notes("service/log") for line in note["lines"])
+    variables = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+    assert variables["SIDECAR_SERVICE"] == "child"
+    assert variables.get("LD_LIBRARY_PATH") == before
+    assert [name for name in variables if name.startswith(("_PYI", "_MEI")) or name.endswith("_ORIG")] == []
+    assert variables["PATH"] == os.environ["PATH"]
+
+
+def test_it_runs_where_there_is_no_python(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BINARY or "", "--version"], env={"PATH": "/nowhere"}, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("sidecar ")
+
+
+def test_every_module_that_a_service_needs_is_in_it(tmp_path: Path) -> None:
+    """A port, whose holder is looked up, a health check and a log pattern: they import late."""
+    service = program("print:hello", "hold", ready={"type": "log", "pattern": "^hel+o$"})
+    with Direct(tmp_path) as it:
+        it.client.hello({"it": service})
+        it.client.call("start", service="it")
+        assert it.client.status("it")["state"] == "ready"
+        it.client.call("shutdown")
+        assert it.exit_code() == 0
+    assert it.stderr.read_bytes() == b""

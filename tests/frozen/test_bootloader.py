@@ -1,0 +1,115 @@
+"""The bootloader is one more process of ours that can die, and a folder that can be left."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
+
+from sidecar.host import tree
+from tests.faults.cell import ALL_TREES, Cell
+from tests.liveness import RollCall, control_group
+
+KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
+
+STRIKES = {
+    "SIGKILLed": [("bootloader", KILL)],
+    "SIGTERMed": [("bootloader", TERM)],
+    "SIGSTOPped, then the app SIGKILLed": [("bootloader", STOP), ("app", KILL)],
+    "SIGKILLed with the app": [("app", KILL), ("bootloader", KILL)],
+    "SIGKILLed with the supervisor": [("bootloader", KILL), ("supervisor", KILL)],
+}
+CUT_SHORT = {
+    "bootloader and guard": ["bootloader", "guard"],
+    "guard and bootloader": ["guard", "bootloader"],
+    "app, bootloader and guard": ["app", "bootloader", "guard"],
+}
+"""The guard may be killed in the middle of its work: then nothing lives, but a file or an empty folder may be left."""
+
+contained = pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
+
+
+@contained
+@pytest.mark.parametrize("hits", STRIKES.values(), ids=STRIKES)
+def test_no_process_and_no_folder_survives_a_bootloader(
+    tmp_path: Path, hits: list[tuple[str, int]], contained: bool
+) -> None:
+    with RollCall() as decoys, Cell(tmp_path, ALL_TREES, contained=contained, decoys=decoys) as cell:
+        decoys.await_living("decoy", 2)
+        cell.grow()
+        assert len(list(cell.unpacked.iterdir())) == 1
+        cell.strike(*hits)
+        cell.assert_nothing_left()
+        decoys.prove_alive("decoy")
+
+
+@contained
+@pytest.mark.parametrize("victims", CUT_SHORT.values(), ids=CUT_SHORT)
+def test_no_process_survives_both_and_the_next_start_removes_the_rest(
+    tmp_path: Path, victims: list[str], contained: bool
+) -> None:
+    with control_group(divisible=contained) as group, Cell(tmp_path, ALL_TREES, group=group) as cell:
+        cell.grow()
+        cell.strike(*((victim, KILL) for victim in victims))
+        cell.assert_nothing_left_alive()
+        with Cell(tmp_path, ("plain",), group=group) as second:
+            second.grow().order("exit")  # what starts a service has swept
+            second.assert_nothing_left()
+
+
+def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
+        cell.grow()
+        # frozen in their tracks first: whoever sees another one die would begin to tidy up
+        ours = ["bootloader", "guard", "supervisor"]
+        cell.strike(*((victim, STOP) for victim in ours), *((victim, KILL) for victim in ours))
+        cell.await_ours_gone()
+        assert len(list(cell.unpacked.iterdir())) == 1
+        with Cell(tmp_path, (), group=group) as second:
+            assert second.client.note("supervisor/swept")["folders"] == 1
+            second.order("exit")
+            second.assert_nothing_left()
+
+
+def nobody() -> str:
+    """A pid that no process has, as a bootloader writes it into its folder's name."""
+    taken = tree.all_processes()
+    return next(f"{pid:08x}" for pid in range(30_000, 2, -1) if pid not in taken)
+
+
+def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not(tmp_path: Path) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    dead = nobody()
+    foreign = [
+        unpacked / f"_MEI{dead}others",  # of another program
+        unpacked / "_MEIoldway",  # of an older PyInstaller, which does not say whose it is
+        unpacked / f"_MEI{1:08x}living",  # of a process that lives
+        unpacked / "notours",
+    ]
+    for folder in foreign:
+        folder.mkdir()
+        (folder / "precious").write_text("keep me")
+    for folder in foreign[1:]:
+        (folder / "base_library.zip").touch()
+    link = unpacked / f"_MEI{dead}linked"
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (target / "tauri-sidecar.bundle").touch()
+    link.symlink_to(target)
+    half = unpacked / f"_MEI{dead}halfun"
+    half.mkdir()
+    (half / "base_library.zip").touch()
+    (unpacked / f"_MEI{dead}empty0").mkdir()
+    with Cell(tmp_path, ()) as cell:
+        assert cell.client.note("supervisor/swept")["folders"] == 2
+        cell.order("exit")
+        cell.await_ours_gone()
+    assert sorted(unpacked.iterdir()) == sorted([*foreign, link])
+    assert all((folder / "precious").exists() for folder in foreign)
+    assert (target / "tauri-sidecar.bundle").exists()
