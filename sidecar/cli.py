@@ -55,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
     command = options.command or ("help" if os.isatty(0) else "stdio")
+    if sys.platform == "linux":
+        from sidecar.host import bundle
+
+        bundle.forget_variables()
     if command == "stdio":
         return _stdio(options)
     if command == "dev":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -49,16 +49,17 @@ def bootloader() -> int | None:
     raise ProcessLookupError
 
 
-def outer_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables as they were before the bootloader put its own in: what every child of ours gets."""
-    kept = {name: value for name, value in environment.items() if not name.startswith(_OWN_VARIABLES)}
-    if getattr(sys, "frozen", False):
-        for name in _LIBRARY_PATHS:
-            before = kept.pop(f"{name}_ORIG", None)
-            kept.pop(name, None)
-            if before is not None:
-                kept[name] = before
-    return kept
+def forget_variables() -> None:
+    """Put our environment back to what it was before the bootloader: every program that we start inherits it."""
+    if not getattr(sys, "frozen", False):
+        return
+    for name in [name for name in os.environ if name.startswith(_OWN_VARIABLES)]:
+        del os.environ[name]
+    for name in _LIBRARY_PATHS:
+        before = os.environ.pop(f"{name}_ORIG", None)
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def left_behind() -> list[str]:

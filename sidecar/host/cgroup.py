@@ -18,9 +18,12 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import read_process, send
+from sidecar.host.tree import Process, read_process, send
 
 PREFIX = "tauri-sidecar-"
+
+LOOKED_AT = 1024
+"""So many members are looked at before the kill, 20 µs each: a storm would only grow meanwhile."""
 
 
 def own_folder() -> str | None:
@@ -71,6 +74,17 @@ def kill(folder: str) -> None:
         pass  # ENOENT: a kernel before 5.14, where the guard's loop does it, or the group is gone already
 
 
+def kill_leaderless(folder: str) -> None:
+    """SIGKILL what ``kill`` does not end: processes whose first thread has called pthread_exit.
+
+    To be called before it, as it ends the supervisor: were its caller killed between the two, nobody would be left.
+    """
+    for pid in members(folder)[:LOOKED_AT]:
+        process = read_process(pid)
+        if process is not None and process.leaderless:
+            _try_to_kill(process)
+
+
 def kill_each(folder: str) -> None:
     """SIGKILL the members one by one, by identity.
 
@@ -81,10 +95,14 @@ def kill_each(folder: str) -> None:
     still = set(members(folder))  # a pid that was reused between the listing and the reading is not among these
     for process in processes:
         if process.pid in still:
-            try:
-                send(process, signal.SIGKILL)
-            except OSError:
-                pass  # EPERM: another user's (set-id) process; EMFILE: the next pass has descriptors again
+            _try_to_kill(process)
+
+
+def _try_to_kill(process: Process) -> None:
+    try:
+        send(process, signal.SIGKILL)
+    except OSError:
+        pass  # EPERM: another user's (set-id) process; EMFILE: the next pass has descriptors again
 
 
 def wait_empty(folder: str, bound_s: float) -> None:

@@ -224,6 +224,7 @@ class Guard:
 
     def _end(self) -> NoReturn:
         if self._group is not None:
+            cgroup.kill_leaderless(self._group)
             cgroup.kill(self._group)
             cgroup.wait_empty(self._group, GROUP_BOUND_S)
         # The supervisor last: it has seen the app's death, too, and ends the same tree. Whichever of us two is killed

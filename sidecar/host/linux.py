@@ -16,7 +16,6 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
-from sidecar.host.bundle import outer_environment
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
 from sidecar.host.sockets import command_of, listeners, reached_at, sockets_of
 from sidecar.host.tree import Process, all_processes, below, environment, kill_until_empty, send
@@ -66,7 +65,7 @@ class LinuxHost:
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
-        env = {**outer_environment(os.environ), **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
         ours: list[int] = []
         theirs: list[int] = []
         try:

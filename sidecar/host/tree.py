@@ -27,15 +27,17 @@ class Process:
     A plain class: the guard loads this module before it forks, and dataclasses would cost it ten milliseconds.
     """
 
-    __slots__ = ("dead", "pid", "ppid", "sid", "start")
+    __slots__ = ("dead", "leaderless", "pid", "ppid", "sid", "start")
 
-    def __init__(self, pid: int, ppid: int, sid: int, start: int, dead: bool) -> None:  # noqa: FBT001  one caller
+    def __init__(self, pid: int, ppid: int, sid: int, start: int, zombie: bool, threads: int) -> None:  # noqa: FBT001
         """Keep what was read."""
         self.pid = pid
         self.ppid = ppid
         self.sid = sid
         self.start = start
-        self.dead = dead
+        # a leader that called pthread_exit shows as a zombie while its other threads run on
+        self.dead = zombie and threads <= 1
+        self.leaderless = zombie and threads > 1
 
 
 def read_process(pid: int | str) -> Process | None:
@@ -52,9 +54,8 @@ def read_process(pid: int | str) -> Process | None:
         os.close(fd)
     # the command is in parentheses and may contain any byte, parentheses too: look from the right
     fields = stat[stat.rfind(b")") + 2 :].split(b" ", 20)
-    # a leader that called pthread_exit shows as a zombie while its other threads run on
-    dead = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
-    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), dead)
+    zombie = fields[0] in (b"Z", b"X")
+    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), zombie, int(fields[17]))
 
 
 def all_processes() -> dict[int, Process]:

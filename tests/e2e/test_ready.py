@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import psutil
@@ -258,7 +257,3 @@ def test_a_crash_before_ready_with_a_signal_is_tried_again(launch: Launch, tmp_p
     hit(first["pid"], KILL, sidecar)
     assert sidecar.answer(call)["status"]["port"] == first["port"]
     assert len(sidecar.notes("service/restarting")) <= 1  # none, if it was ready before the signal came
-
-
-def test_the_sidecar_is_a_module_of_this_python(launch: Launch) -> None:
-    assert psutil.Process(launch({}).process.pid).cmdline()[0] == sys.executable

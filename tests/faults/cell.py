@@ -178,6 +178,13 @@ class Cell:
         assert own_groups(self.group) == []
         assert list(self.unpacked.iterdir()) == []
 
+    def assert_next_start_removes_the_rest(self) -> None:
+        """Nothing lives. The guard was killed in the middle of its work: a record, a group, or a folder may be left."""
+        self.assert_nothing_left_alive()
+        with Cell(self.state.parent, ("plain",), group=self.group) as second:
+            second.grow().order("exit")  # what starts a service has swept
+            second.assert_nothing_left()
+
     def assert_nothing_left_alive(self) -> None:
         """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
         self.roll.await_dead()

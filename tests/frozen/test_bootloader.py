@@ -53,13 +53,10 @@ def test_no_process_and_no_folder_survives_a_bootloader(
 def test_no_process_survives_both_and_the_next_start_removes_the_rest(
     tmp_path: Path, victims: list[str], contained: bool
 ) -> None:
-    with control_group(divisible=contained) as group, Cell(tmp_path, ALL_TREES, group=group) as cell:
+    with Cell(tmp_path, ALL_TREES, contained=contained) as cell:
         cell.grow()
         cell.strike(*((victim, KILL) for victim in victims))
-        cell.assert_nothing_left_alive()
-        with Cell(tmp_path, ("plain",), group=group) as second:
-            second.grow().order("exit")  # what starts a service has swept
-            second.assert_nothing_left()
+        cell.assert_next_start_removes_the_rest()
 
 
 def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_start(tmp_path: Path) -> None:
