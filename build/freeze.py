@@ -34,10 +34,15 @@ def main(argv: Sequence[str]) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sidecar-freeze-") as temporary:
         made = freeze(Path(temporary), one_folder=options.folder)
-        target = options.out / (f"sidecar-{host_tuple()}" + (made.suffix if not options.folder else "-folder"))
-        if target.is_dir():
-            shutil.rmtree(target)
-        (shutil.copytree if options.folder else shutil.copy2)(made, target)
+        target = options.out / (f"sidecar-{host_tuple()}" + ("-folder" if options.folder else made.suffix))
+        # beside it first, and renamed: one that runs at this moment cannot be written to
+        fresh = target.with_name(f"{target.name}.fresh")
+        if options.folder:
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(made, fresh)
+        else:
+            shutil.copy2(made, fresh)
+        fresh.replace(target)
     size = sum(file.stat().st_size for file in (target.rglob("*") if options.folder else [target]) if file.is_file())
     print(f"{target}: {size / 1e6:.1f} MB")
     return 0
