@@ -67,6 +67,10 @@ impl Client {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks, and waits for the answer.
     pub fn request<T: DeserializeOwned>(&self, method: &'static str, params: Value, bound: Duration) -> Result<T> {
         let (id, answer) = self.send(method, params)?;
@@ -172,4 +176,63 @@ fn gone(reason: &str) -> Error {
 /// A thread that panicked left nothing half done behind these locks: each holds one value.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// For what must happen: far more than it takes on a busy machine.
+    const BOUND: Duration = Duration::from_secs(60);
+
+    fn client(script: &str) -> (Client, mpsc::Receiver<String>) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let (sender, gone) = mpsc::channel();
+        let said = move |said| {
+            if let Said::Gone(reason) = said {
+                let _ = sender.send(reason);
+            }
+        };
+        (Client::new(SharedChild::spawn(&mut command).unwrap(), said), gone)
+    }
+
+    #[test]
+    fn a_client_that_is_dropped_lets_the_sidecar_end_by_itself() {
+        let (client, gone) = client("cat >/dev/null; exit 7");
+        drop(client);
+        assert_eq!(gone.recv_timeout(BOUND).unwrap(), "exit status: 7");
+    }
+
+    #[test]
+    fn a_client_that_is_dropped_kills_a_sidecar_that_does_not_end() {
+        let (client, gone) = client("exec sleep 100");
+        drop(client);
+        assert_eq!(gone.recv_timeout(BOUND).unwrap(), "signal: 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_is_told_that_there_will_be_none() {
+        let (client, _gone) = client("read request; exit 7");
+        let answer = client.request::<Value>("status", json!({}), BOUND);
+        assert!(matches!(answer, Err(Error::Gone(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_not_waited_for_longer_than_asked() {
+        let (client, _gone) = client("cat >/dev/null");
+        let answer = client.request::<Value>("status", json!({}), Duration::ZERO);
+        assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_skipped() {
+        let script = r#"read request; echo 'no json'; echo '{"jsonrpc":"2.0","id":1,"result":42}'; cat >/dev/null"#;
+        let (client, _gone) = client(script);
+        assert_eq!(client.request::<u32>("status", json!({}), BOUND).unwrap(), 42);
+    }
 }

@@ -164,6 +164,10 @@ impl Core {
         }
     }
 
+    pub fn pid(&self) -> Option<u32> {
+        lock(&self.current).as_ref().map(|(_, client)| client.pid())
+    }
+
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         lock(&self.listeners).push(Arc::new(listener));
     }

@@ -68,6 +68,11 @@ impl Sidecar {
         self.core.config.page()
     }
 
+    /// The process that this app started as its sidecar, while it runs. (A frozen one has more below it.)
+    pub fn pid(&self) -> Option<u32> {
+        self.core.pid()
+    }
+
     /// Calls `listener` with everything that happens, on a thread of the plugin, as long as the app lives.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         self.core.on_event(listener);

@@ -228,6 +228,9 @@ where
         .setup(move |app, api| {
             let core = core(app, api.config());
             let windows = Arc::new(Windows::new(app.clone(), core.clone()));
+            if core.config.page().is_some() {
+                windows.check_permissions()?;
+            }
             app.manage(Sidecar { core: core.clone() });
             app.manage(windows.clone());
             let handle = app.clone();

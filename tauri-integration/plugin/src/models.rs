@@ -1,6 +1,7 @@
 //! The sidecar's protocol and the plugin's section of `tauri.conf.json`, as serde types.
 //!
-//! The golden conversations in `tests/wire/golden` are decoded by these in a test, so that both sides mean the same.
+//! A field that they do not know is left out: a newer sidecar may say more. The golden conversations in
+//! `tests/wire/golden` are decoded by these in a test, so that both sides mean the same.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,6 @@ pub enum Stream {
 /// What went wrong: a sentence for people, and data for programs (`data.kind` names the error).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
-#[serde(deny_unknown_fields)]
 pub struct Failure {
     pub code: i64,
     pub message: String,
@@ -51,7 +51,6 @@ impl Failure {
 
 /// Who has a port; what could not be read is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Holder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -66,7 +65,7 @@ pub struct Holder {
 
 /// One service as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
     pub state: State,
     #[serde(rename = "type")]
@@ -91,7 +90,7 @@ pub struct ServiceStatus {
 
 /// The layers of the kill that are active on this machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Guarantees {
     pub platform: String,
     pub guard: bool,
@@ -105,7 +104,6 @@ pub struct Guarantees {
 
 /// A program's name and version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Program {
     pub name: String,
     #[serde(default)]
@@ -114,7 +112,7 @@ pub struct Program {
 
 /// The answer to `initialize`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Initialized {
     pub protocol_version: u32,
     pub server: Program,
@@ -125,7 +123,6 @@ pub struct Initialized {
 
 /// The answer to `start`, `stop` and `restart`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ServiceResult {
     pub service: String,
     pub status: ServiceStatus,
@@ -133,14 +130,12 @@ pub struct ServiceResult {
 
 /// The answer to `status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StatusResult {
     pub services: BTreeMap<String, ServiceStatus>,
 }
 
 /// One line of a service's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LogLine {
     pub stream: Stream,
     pub text: String,
@@ -148,7 +143,6 @@ pub struct LogLine {
 
 /// The answer to `logs`, oldest line first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LogsResult {
     pub service: String,
     pub lines: Vec<LogLine>,
@@ -156,14 +150,12 @@ pub struct LogsResult {
 
 /// The answer to `shutdown`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShutdownResult {
     pub stopped: Vec<String>,
 }
 
 /// A process that an earlier run had left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SweptProcess {
     pub pid: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,7 +213,6 @@ impl Event {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StateChanged {
     pub service: String,
     pub state: State,
@@ -236,7 +227,7 @@ pub struct StateChanged {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Ready {
     pub service: String,
     pub url: Option<String>,
@@ -248,7 +239,6 @@ pub struct Ready {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Log {
     pub service: String,
     pub stream: Stream,
@@ -259,7 +249,6 @@ pub struct Log {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Exited {
     pub service: String,
     pub reason: String,
@@ -270,7 +259,7 @@ pub struct Exited {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Restarting {
     pub service: String,
     pub attempt: u64,
@@ -279,7 +268,6 @@ pub struct Restarting {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PortChanged {
     pub service: String,
     pub from: u16,
@@ -289,7 +277,6 @@ pub struct PortChanged {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Swept {
     pub processes: Vec<SweptProcess>,
     pub groups: u64,
@@ -299,13 +286,12 @@ pub struct Swept {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SupervisorError {
     pub error: Failure,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Gone {
     pub message: String,
     /// Whether the plugin starts it again; if not, a [`start`](crate::Sidecar::start) does.

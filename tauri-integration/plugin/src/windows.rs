@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::{catch_unwind, AssertUnwindSafe},
     sync::{Arc, Mutex},
 };
 
@@ -12,6 +13,7 @@ use tauri::{
 use crate::{
     client::lock,
     core::Core,
+    error::{Error, Result},
     models::{Event, State},
     page,
 };
@@ -144,14 +146,31 @@ impl<R: Runtime> Windows<R> {
         if self.is_local(url) || !lock(&self.granted).insert(origin.clone()) {
             return;
         }
-        let mut capability = CapabilityBuilder::new(format!("sidecar-{}", url.port_or_known_default().unwrap_or(0)))
+        let name = format!("sidecar-{}", url.port_or_known_default().unwrap_or(0));
+        report(self.app.add_capability(self.capability(name, origin)));
+    }
+
+    /// Whether the permissions exist, found out while an error still has somewhere to go: to Tauri an unknown one, when
+    /// it comes to be granted, is a reason to panic.
+    pub fn check_permissions(&self) -> Result<()> {
+        let nowhere = self.capability("sidecar".into(), "http://sidecar.invalid".into());
+        catch_unwind(AssertUnwindSafe(|| self.app.add_capability(nowhere)))
+            .map_err(|panic| {
+                let reason = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                Error::Config(format!(
+                    "permissions: one of them does not exist in this app ({reason})"
+                ))
+            })?
+            .map_err(Error::from)
+    }
+
+    fn capability(&self, name: String, origin: String) -> CapabilityBuilder {
+        let capability = CapabilityBuilder::new(name)
             .local(false)
             .window(&self.core.config.window)
             .remote(origin);
-        for permission in &self.core.config.permissions {
-            capability = capability.permission(permission);
-        }
-        report(self.app.add_capability(capability));
+        let permissions = self.core.config.permissions.iter();
+        permissions.fold(capability, CapabilityBuilder::permission)
     }
 
     /// Whether Tauri takes the URL for the app's own.
