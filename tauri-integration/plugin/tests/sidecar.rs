@@ -17,7 +17,8 @@ use std::{
 use serde_json::{json, Value};
 use tauri::{
     test::{mock_builder, mock_context, noop_assets, MockRuntime},
-    App, Context, Url,
+    utils::config::WindowConfig,
+    App, Context, RunEvent, Url, WebviewUrl, WebviewWindowBuilder,
 };
 use tauri_plugin_sidecar::{
     models::{Event, State},
@@ -112,6 +113,14 @@ fn ready(event: &Event) -> Option<u32> {
     }
 }
 
+fn exited(event: &Event) -> Option<String> {
+    match event {
+        Event::Exited(exited) => Some(exited.reason.clone()),
+        Event::Gone(gone) => panic!("{}", gone.message),
+        _ => None,
+    }
+}
+
 #[test]
 fn launch_makes_the_url_that_answers_the_apps_own() {
     let (app, url) = launched(web());
@@ -120,6 +129,36 @@ fn launch_makes_the_url_that_answers_the_apps_own() {
     assert_eq!(app.sidecar().url("web"), Some(url));
     assert_eq!(app.sidecar().page(), Some("web"));
     assert_eq!(app.sidecar().status().unwrap()["web"].state, State::Ready);
+}
+
+#[test]
+fn a_window_starts_at_the_app_if_it_is_ready_and_else_at_the_page_that_says_why_not() {
+    let window_of = |service| {
+        let mut context = context(service);
+        context.config_mut().app.windows.push(WindowConfig::default());
+        let _plugin = builder().launch(&mut context);
+        context.config().app.windows[0].url.clone()
+    };
+    assert_eq!(window_of(web()), WebviewUrl::default());
+    let failing = json!({"type": "command", "command": ["no-such-program"]});
+    assert!(matches!(window_of(failing), WebviewUrl::CustomProtocol(_)));
+}
+
+#[test]
+fn closing_the_last_window_ends_the_services_in_an_orderly_way() {
+    let (app, url) = launched(web());
+    let connection = connected(&url.unwrap());
+    let events = events(&app);
+    let window = WebviewWindowBuilder::new(&app, "main", WebviewUrl::default())
+        .build()
+        .unwrap();
+    app.run_return(move |_, event| {
+        if let RunEvent::Ready = event {
+            window.close().unwrap();
+        }
+    });
+    assert_dies(connection);
+    assert_eq!(await_event(&events, exited), "stopped");
 }
 
 #[test]
@@ -202,12 +241,7 @@ fn shutdown_ends_the_services_in_an_orderly_way() {
     let events = events(&app);
     app.sidecar().shutdown();
     assert_dies(connection);
-    let reason = await_event(&events, |event| match event {
-        Event::Exited(exited) => Some(exited.reason.clone()),
-        Event::Gone(gone) => panic!("{}", gone.message),
-        _ => None,
-    });
-    assert_eq!(reason, "stopped");
+    assert_eq!(await_event(&events, exited), "stopped");
     assert_eq!(app.sidecar().pid(), None);
     assert!(app.sidecar().status().is_err(), "an app that quits starts nothing");
 }
