@@ -37,7 +37,10 @@ pub enum Error {
     #[error("The sidecar did not answer {method} within {seconds} s.")]
     Timeout { method: &'static str, seconds: u64 },
     /// The sidecar said something that this crate does not understand.
-    #[error("The sidecar answered {method} with something else than the protocol says: {reason}. Are plugin and sidecar of one version?")]
+    #[error(
+        "The sidecar answered {method} with something else than the protocol says: {reason}. Are plugin and sidecar of \
+         one version?"
+    )]
     Protocol { method: &'static str, reason: String },
     /// The sidecar answered with an error.
     #[error(transparent)]

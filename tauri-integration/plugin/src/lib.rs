@@ -125,8 +125,8 @@ impl Builder {
     /// Starts the services now, waits until the page's answers, and makes its URL the app's `build.devUrl`: the page is
     /// local, and may call the app's commands as if it were built in.
     ///
-    /// If it fails, or takes long, the window shows the plugin's own page until it is ready. If its port is then another
-    /// one than it was to be, the page is let in as with [`Builder::build`].
+    /// If it fails, or takes long, the window shows the plugin's own page until it is ready. If its port is then
+    /// another one than it was to be, the page is let in as with [`Builder::build`].
     pub fn launch<R: Runtime>(self, context: &mut Context<R>) -> TauriPlugin<R, Section> {
         let section = context.config().plugins.0.get("sidecar").unwrap_or(&Section::Null);
         let config = Config::read(section, tauri::is_dev());

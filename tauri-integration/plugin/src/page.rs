@@ -23,7 +23,8 @@ const HTML: &str = include_str!("page.html");
 
 /// Its own inline style and script, its own scheme, and Tauri's channel: nothing else. Output is shown as text.
 const CSP: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                   connect-src 'self' sidecar: http://sidecar.localhost https://sidecar.localhost ipc: http://ipc.localhost";
+                   connect-src 'self' sidecar: http://sidecar.localhost https://sidecar.localhost \
+                   ipc: http://ipc.localhost";
 
 /// The page's address. WebView2 knows custom schemes as hosts of http.
 pub(crate) fn url() -> Url {

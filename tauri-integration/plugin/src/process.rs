@@ -72,8 +72,8 @@ fn beside_the_app() -> Result<PathBuf> {
     }
 }
 
-/// The folder of the running app's Tauri configuration: cargo tells it (so in `tauri dev`), or the app lies below it, or
-/// was started in it.
+/// The folder of the running app's Tauri configuration: cargo tells it (so in `tauri dev`), or the app lies below it,
+/// or was started in it.
 pub(crate) fn project() -> Option<PathBuf> {
     let told = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let app = tauri::utils::platform::current_exe().ok();

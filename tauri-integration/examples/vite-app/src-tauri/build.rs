@@ -13,7 +13,11 @@ fn main() {
 /// The plugin says what to do if the app is then run with an empty binary.
 fn placeholder() -> Option<String> {
     fs::create_dir_all("../dist").expect("../dist cannot be made");
-    let suffix = if env::var("CARGO_CFG_WINDOWS").is_ok() { ".exe" } else { "" };
+    let suffix = if env::var("CARGO_CFG_WINDOWS").is_ok() {
+        ".exe"
+    } else {
+        ""
+    };
     let target = env::var("TARGET").expect("cargo tells the target");
     let binary = format!("binaries/sidecar-{target}{suffix}");
     println!("cargo:rerun-if-changed={binary}");
@@ -21,5 +25,7 @@ fn placeholder() -> Option<String> {
         fs::create_dir_all("binaries").expect("binaries/ cannot be made");
         fs::write(&binary, "").expect("the placeholder cannot be written");
     }
-    fs::metadata(&binary).is_ok_and(|found| found.len() == 0).then_some(binary)
+    fs::metadata(&binary)
+        .is_ok_and(|found| found.len() == 0)
+        .then_some(binary)
 }

@@ -24,10 +24,14 @@ function showLines(more: string[]): void {
   }
 }
 
+function isDown(now: sidecar.State): boolean {
+  return now === "stopped" || now === "failed";
+}
+
 function showState(now: sidecar.State, detail = ""): void {
   state = now;
   told.textContent = detail === "" ? `The sidecar says: ${now}.` : detail;
-  stopButton.textContent = now === "stopped" || now === "failed" ? "Start" : "Stop";
+  stopButton.textContent = isDown(now) ? "Start" : "Stop";
 }
 
 /** Buttons answer with what the sidecar says, be it an error. */
@@ -69,13 +73,17 @@ export async function showApp(): Promise<void> {
     return;
   }
   onClick("app-restart", () => sidecar.restart(service));
-  onClick("app-stop", () => (state === "stopped" || state === "failed" ? sidecar.start(service) : sidecar.stop(service)));
+  onClick("app-stop", () => (isDown(state) ? sidecar.start(service) : sidecar.stop(service)));
   onClick("app-crash", crash);
 
   await Promise.all([
     sidecar.on("log", (event) => event.service === service && showLines(event.lines)),
     sidecar.on("state", (event) => event.service === service && showState(event.state)),
-    sidecar.on("restarting", (event) => event.service === service && showState("backingOff", `${event.reason}: again in ${event.delayMs} ms.`)),
+    sidecar.on("restarting", ({ service: of, reason, delayMs }) => {
+      if (of === service) {
+        showState("backingOff", `${reason}: again in ${delayMs} ms.`);
+      }
+    }),
     sidecar.on("gone", (event) => showState("stopped", event.message)),
   ]);
   showState("ready");
