@@ -300,7 +300,7 @@ def children_of(pid: int) -> list[psutil.Process]:
 
 def copy_example(folder: Path, config: str | None = None) -> Path:
     """The example in a folder of its own, with its packages linked; ``config`` replaces its vite.config."""
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "dist", ".*"))
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "dist", "src-tauri", ".*"))
     (folder / "node_modules").symlink_to(EXAMPLE / "node_modules")
     if config is not None:
         (folder / "vite.config.ts").unlink()

@@ -104,6 +104,9 @@ if (import.meta.hot) {
   record("page", "Page loaded");
   setInterval(tick, 1_000);
   void meetServer();
+  if ("__TAURI_INTERNALS__" in window) {
+    void import("./app.ts").then(({ showApp }) => showApp());
+  }
 } else {
   view.showState("built", "Served from files. No dev server is needed.");
 }

@@ -23,7 +23,7 @@ const ENTRY_WORDS: Record<EntryKind, string> = {
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 
-function element(id: string): HTMLElement {
+export function element(id: string): HTMLElement {
   const found = document.getElementById(id);
   if (found === null) {
     throw new Error(`index.html has no element with the id "${id}"`);
