@@ -146,15 +146,18 @@ def orphaned() -> list[str]:
         names = os.listdir(parent) if parent is not None else []
     except OSError:
         return []  # not ours to read
-    found = []
-    for name in names:
-        pid, _, start = name.removeprefix(PREFIX).partition("-")
-        if name.startswith(PREFIX) and pid.isdigit() and start.isdigit():
-            process = read_process(pid)
-            # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
-            if process is None or process.start != int(start) or process.dead:
-                found.append(f"{parent}/{name}")
-    return found
+    return [f"{parent}/{name}" for name in names if is_orphaned(f"{parent}/{name}")]
+
+
+def is_orphaned(folder: str) -> bool:
+    """Whether it is a group of ours by its name, and the guard in that name is dead."""
+    name = os.path.basename(folder)
+    pid, _, start = name.removeprefix(PREFIX).partition("-")
+    if not (name.startswith(PREFIX) and pid.isdigit() and start.isdigit() and os.path.isdir(folder)):
+        return False
+    process = read_process(pid)
+    # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
+    return process is None or process.start != int(start) or process.dead
 
 
 def _write(path: str, text: str) -> None:
