@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 EXIT_UNSUPPORTED = 69
 
+DOCTOR_PART = "--doctor-part"
+"""What doctor starts us again with, to play a part; no help names it."""
+
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
 
@@ -30,7 +33,7 @@ exit codes:
   3    the app is gone (stdin ended, or the watched process died), or a part of the sidecar was killed
   69   this system is not supported yet
   70   an internal error; the trace is on stderr
-  1    sidecar dev: the service failed
+  1    sidecar dev: the service failed; clean: something could not be ended; doctor: something is bad, or a claim broken
   128+N  ended by signal N (130: Ctrl-C)
 """
 
@@ -40,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     ensure_standard_streams()
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
+    if words[:1] == [DOCTOR_PART]:
+        return _doctor_part(words[1:])
     # what follows -- is a program's command line, and none of argparse's business
     own, words_of_program = (
         (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
@@ -59,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         return _stdio(options)
     if command == "dev":
         return _dev(options)
+    if command in {"ps", "clean", "doctor"}:
+        return _look(command, options)
     if command == "schema":
         return _schema()
     if command == "completions":
@@ -89,6 +96,23 @@ def make_parser() -> argparse.ArgumentParser:
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
+
+    ps = commands.add_parser("ps", help="show every sidecar that runs, with its app and its services")
+    ps.add_argument("--json", action="store_true", help="print one JSON object")
+    ps.add_argument("--watch", action="store_true", help="show it again each second, until Ctrl-C")
+
+    clean = commands.add_parser("clean", help="show what killed sidecars have left, ask, and end it")
+    clean.add_argument("--dry-run", action="store_true", help="only show it")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
+
+    doctor = commands.add_parser(
+        "doctor", help="look at node, vite, the project, ports, and what can be guaranteed here"
+    )
+    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the Vite project (default: this folder)")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: 5173)")
+    doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
     commands.add_parser("schema", help="print the JSON Schema of the protocol")
     completions = commands.add_parser("completions", help="print a completion script for your shell")
@@ -165,6 +189,30 @@ def _dev(options: argparse.Namespace) -> int:
     from sidecar.runtime import leave
 
     return leave(dev.serve(lifeline, options, terminal, opener))
+
+
+def _look(command: str, options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    if command == "ps":
+        from sidecar import ps
+
+        return ps.run(as_json=options.json, watch=options.watch)
+    if command == "clean":
+        from sidecar import clean
+
+        return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
+    from sidecar.doctor import command as doctor
+
+    return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+
+
+def _doctor_part(words: list[str]) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    from sidecar.doctor import parts
+
+    return parts.play(words)
 
 
 def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:

@@ -18,8 +18,8 @@ from sidecar.events import AppGone, Swept
 from sidecar.host import bundle, cgroup, make_host, records
 from sidecar.host.base import Host
 from sidecar.host.guard import is_dead
-from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.ledger import Ledger
+from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
 from sidecar.host.tree import behind, read_process
 from sidecar.pumps import start_thread

@@ -117,19 +117,13 @@ def draft_of(path: Path) -> Path:
     return path.with_suffix(f".{os.getpid()}.tmp")
 
 
-def left_drafts() -> list[Path]:
-    """Drafts whose writer is gone, in the records' folder. Raises ``OSError``.
+def drafts() -> list[tuple[Path, int]]:
+    """What is being written into the records' folder, or was when its writer was killed; with the writer's pid.
 
-    A pid that is used again only puts a removal off.
+    Raises ``OSError``.
     """
-    from sidecar.host.tree import read_process
-
-    found = []
-    for path in sorted(state_folder("runs").glob("*.tmp")):
-        process = read_process(path.suffixes[-2].lstrip(".")) if len(path.suffixes) > 1 else None
-        if process is None or process.dead:
-            found.append(path)
-    return found
+    named = ((path, path.suffixes[-2:][0].lstrip(".")) for path in sorted(state_folder("runs").glob("*.tmp")))
+    return [(path, int(pid)) for path, pid in named if pid.isdecimal()]
 
 
 def write_run(path: Path, record: RunRecord) -> None:

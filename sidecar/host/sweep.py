@@ -63,6 +63,12 @@ class Leftovers(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """What killed bootloaders had unpacked."""
     problems: tuple[str, ...] = ()
 
+    def processes(self) -> tuple[SweptProcess, ...]:
+        """All that would be ended."""
+        return tuple(it for group in self.groups for it in group.processes) + tuple(
+            it for run in self.runs for it in run.processes
+        )
+
 
 def boot_id() -> str:
     """This boot's id: a record of an earlier boot names no living process."""
@@ -90,7 +96,8 @@ def find() -> Leftovers:
                 # one from another session: the groups beside ours do not show it
                 if record.group is not None and record.group not in orphaned and cgroup.is_orphaned(record.group):
                     orphaned.append(record.group)
-        drafts = [str(path) for path in records.left_drafts()]
+        # a pid that is used again only puts the removal off
+        drafts = [str(path) for path, pid in records.drafts() if _is_gone(pid)]
     except OSError as error:
         problems.append(f"the records of earlier runs cannot be read: {error}")
     groups = tuple(DeadGroup(folder, _describe(cgroup.members(folder))) for folder in orphaned)
@@ -134,8 +141,7 @@ def end(left: Leftovers) -> SupervisorSwept | None:
             problems.append(f"the file {path} of an earlier run could not be removed: {error.strerror}")
     if not problems and left == Leftovers(drafts=left.drafts):
         return None  # an unfinished record is nobody's news
-    processes = tuple(it for found in (*left.groups, *left.runs) for it in found.processes)
-    return SupervisorSwept(processes, len(left.groups), len(left.runs), len(left.folders), tuple(problems))
+    return SupervisorSwept(left.processes(), len(left.groups), len(left.runs), len(left.folders), tuple(problems))
 
 
 def is_over(record: records.RunRecord) -> bool:
@@ -171,6 +177,11 @@ def _put_aside(path: Path) -> str:
         # ENOENT: another start that runs now was quicker; EISDIR, ENOTEMPTY: no file of ours. The others still count
         return f"the record {path} is damaged, and could not be put aside: {error.strerror}"
     return f"a record of an earlier run is damaged, or of another version; it was put aside: {aside}"
+
+
+def _is_gone(pid: int) -> bool:
+    process = read_process(pid)
+    return process is None or process.dead
 
 
 def lives(owner: records.Identity) -> bool:
