@@ -51,14 +51,9 @@ class _Package(msgspec.Struct):
 def check(root: str, port: int | None) -> list[Finding]:
     """Everything but the layers."""
     config = ViteService(root=root)
-    return [
-        _ourselves(),
-        _node(config),
-        *_project(config),
-        *_ports(config, port),
-        _state_folder(),
-        _runs(),
-    ]
+    state = _state_folder()
+    last = None if state.verdict == "bad" else records.last_port(launch.project_key("vite", config))
+    return [_ourselves(), _node(config), *_project(config), *_ports(port or launch.VITE_PORT, last), state, _runs()]
 
 
 def _ourselves() -> Finding:
@@ -118,10 +113,8 @@ def _vite(entry: Path | None, config: ViteService) -> Finding:
     return Finding("vite", "ok", str(entry))
 
 
-def _ports(config: ViteService, port: int | None) -> list[Finding]:
-    preferred = port or launch.VITE_PORT
+def _ports(preferred: int, last: int | None) -> list[Finding]:
     found = [_port(preferred, "the port that is tried first")]
-    last = records.last_port(launch.project_key("vite", config))
     if last is not None and last != preferred:
         found.append(_port(last, "the last good port of this project"))
     return found

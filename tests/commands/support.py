@@ -43,13 +43,13 @@ def run(
         text=True,
         timeout=WAIT_S,
         check=False,
-        preexec_fn=enter(group),  # noqa: PLW1509  the test has no other thread
+        preexec_fn=enter(group),
     )
 
 
-def told(folder: Path, *words: str, code: int = 0, **more: Any) -> dict[str, Any]:
+def told(folder: Path, *words: str, code: int = 0, group: str | None = None, **env: Any) -> dict[str, Any]:
     """The one JSON object that it prints."""
-    done = run(folder, *words, "--json", **more)
+    done = run(folder, *words, "--json", group=group, **env)
     assert (done.returncode, done.stderr) == (code, ""), done.stderr
     (line,) = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)

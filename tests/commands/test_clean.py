@@ -19,7 +19,7 @@ if sys.platform != "linux":
 from sidecar.host import sweep
 from tests.commands.support import WAIT_S, enter, run, told
 from tests.faults.cell import ROOT, SIDECAR, Cell, own_groups
-from tests.liveness import RollCall, control_group, until
+from tests.liveness import RollCall, control_group
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("guard", KILL), ("supervisor", KILL))
@@ -40,7 +40,8 @@ def killed_whole(folder: Path, decoys: RollCall, *, contained: bool = True) -> I
         cell.grow()
         cell.strike(*KILLED_WHOLE)
         cell.await_ours_gone()
-        until(lambda: cell.roll.turn(0) or daemons(cell) == {it.pid for it in cell.roll.living()}, "the daemon alone")
+        while {it.role for it in cell.roll.living()} != {"daemon"}:
+            cell.roll.turn(WAIT_S)
         yield cell, group
         decoys.prove_alive("decoy")
         neighbour.roll.tell("plain", b".")
@@ -147,9 +148,7 @@ def test_a_group_that_a_record_names_is_left_alone_while_it_is_none_of_a_dead_gu
         planted = tmp_path / "state" / "runs" / ("c" * 32 + ".json")
         for folder in (f"{group}/{name}", str(group)):
             planted.write_text(
-                json.dumps(
-                    {"version": 1, "runId": "c" * 32, "bootId": sweep.boot_id(), "owners": [], "group": folder}
-                )
+                json.dumps({"version": 1, "runId": "c" * 32, "bootId": sweep.boot_id(), "owners": [], "group": folder})
             )
             done = run(tmp_path, "clean", "--yes", group=group)
             assert done.returncode == 0

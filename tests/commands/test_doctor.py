@@ -17,7 +17,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("control groups and /proc", allow_module_level=True)
 
-from sidecar.doctor.layers import LAYERS
+from sidecar.doctor import layers
 from sidecar.host import records
 from sidecar.wire.messages import Guarantees
 from tests.commands.support import run, told
@@ -192,7 +192,7 @@ def test_what_dead_runs_left_is_noted_and_not_touched(tmp_path: Path, project: P
 
 def test_every_guarantee_that_initialize_can_give_is_a_layer_with_a_meaning() -> None:
     claimable = {field.encode_name for field in msgspec.structs.fields(Guarantees)} - {"platform", "jobObject"}
-    assert set(LAYERS) == claimable
+    assert set(layers.LAYERS) == claimable
 
 
 @pytest.mark.parametrize("divisible", [True, False])
@@ -202,7 +202,7 @@ def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project
         claimed = cell.hello["guarantees"]
         report = told(tmp_path, "doctor", str(project), group=group)
         holds = {it["name"]: it["holds"] for it in report["layers"]}
-        assert holds == {name: claimed[name] not in {False, "none"} for name in LAYERS}
+        assert holds == {name: claimed[name] not in {False, "none"} for name in layers.LAYERS}
         for layer in report["layers"]:
             assert layer["means"]
             assert bool(layer["advice"]) != layer["holds"]
@@ -220,7 +220,9 @@ def test_what_is_absent_is_explained_at_length_in_the_table(tmp_path: Path, proj
     assert "\x1b" not in text
 
 
-def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_draw(tmp_path: Path, project: Path) -> None:
+def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_draw(
+    tmp_path: Path, project: Path
+) -> None:
     script = r"printf 'no \033[2J version'"
     path = f"{fake_node(tmp_path, script)}:/usr/bin:/bin"
     master, slave = os.openpty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.doctor.parts import SIZES
+from sidecar.doctor import parts
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT, SIDECAR
 from tests.liveness import RollCall, await_end, control_group, marked, until
@@ -58,13 +59,13 @@ def test_here_every_claim_holds_and_nobody_survives(tmp_path: Path, project: str
     rows = report["proof"]
     assert [it["killed"] for it in rows] == VICTIMS
     for row in rows:
-        assert row["processes"] == sum(SIZES.values())
+        assert row["processes"] == sum(parts.SIZES.values())
         assert (row["survivors"], row["excused"], row["traces"], row["problem"]) == ([], [], [], None)
         assert row["held"] is True
         assert row["claims"]
     assert report["ok"] is True
     last = rows[-1]
-    assert last["untilNextStart"] == sum(SIZES.values()) - len(SIZES)
+    assert last["untilNextStart"] == sum(parts.SIZES.values()) - len(parts.SIZES)
     assert last["sweepMilliseconds"] > 0
 
 
@@ -95,9 +96,16 @@ def broken(folder: Path, code: str) -> str:
     """A PYTHONPATH on which every sidecar that is started is made to lie: its code is replaced before it runs."""
     place = folder / "broken"
     place.mkdir()
-    (place / "sitecustomize.py").write_text(code)
+    (place / "sitecustomize.py").write_text(code + IMPATIENT)
     return f"{place}:{ROOT}"
 
+
+IMPATIENT = """
+import sys
+if "--prove" in sys.orig_argv:
+    from sidecar.doctor import prove
+    prove.DEATH_S = prove.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
+"""
 
 GUARD_KILLS_NOBODY = """
 from sidecar.host import cgroup, guard
@@ -125,12 +133,12 @@ parent.sweep = lambda: parent.SupervisorSwept((), 0, 1, 0, ())
     ],
     ids=["the guard kills nobody", "no parent-death signal", "nothing is swept"],
 )
-def test_a_claim_that_does_not_hold_is_found_with_code_1(
-    tmp_path: Path, project: str, code: str, victim: str
-) -> None:
+def test_a_claim_that_does_not_hold_is_found_with_code_1(tmp_path: Path, project: str, code: str, victim: str) -> None:
     with watched(tmp_path) as (group, env):
         path = broken(tmp_path, code)
-        report = told(tmp_path, "doctor", project, "--prove", code=1, group=group, PYTHONPATH=path, **env)
+        done = run(tmp_path, "doctor", project, "--prove", "--json", group=group, PYTHONPATH=path, **env)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
     failed = {it["killed"]: it for it in report["proof"] if not it["held"]}
     assert victim in failed
     assert failed[victim]["survivors"]
@@ -140,8 +148,10 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(
 def test_a_sidecar_that_does_not_even_start_is_a_broken_claim(tmp_path: Path, project: str) -> None:
     with watched(tmp_path) as (group, env):
         path = broken(tmp_path, "from sidecar.host import guard\nguard.split = None\n")
-        report = told(tmp_path, "doctor", project, "--prove", code=1, group=group, PYTHONPATH=path, **env)
-    assert all("it has ended" in it["problem"] for it in report["proof"])
+        done = run(tmp_path, "doctor", project, "--prove", group=group, PYTHONPATH=path, **env)
+    assert done.returncode == 1
+    assert done.stdout.count("not tried: the sidecar does not do as it should: it has ended") == len(VICTIMS)
+    assert "TypeError" in done.stderr, "the sidecar's own words"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -159,7 +169,7 @@ def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, 
             stderr=subprocess.PIPE,
             preexec_fn=enter(group),  # noqa: PLW1509  the test has no other thread
         ) as child:
-            until(lambda: len(marked(mark)) > sum(SIZES.values()), "a tree that is whole")
+            until(lambda: len(marked(mark)) > sum(parts.SIZES.values()), "a tree that is whole")
             pidfd = os.pidfd_open(child.pid)
             child.send_signal(number)
             await_end(pidfd, "doctor")
@@ -173,5 +183,3 @@ def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, 
 def test_the_parts_are_in_no_help_and_no_completion(tmp_path: Path) -> None:
     for words in (["--help"], ["doctor", "--help"], ["completions", "bash"]):
         assert "doctor-part" not in run(tmp_path, *words).stdout
-
-

@@ -16,6 +16,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from sidecar.host import sweep
+from sidecar.host import tree as processes
 from tests.client import Message
 from tests.commands.support import run, told
 from tests.faults.cell import ROOT, SIDECAR, Cell
@@ -228,8 +229,6 @@ def test_a_reader_that_goes_away_ends_it_without_a_trace(tmp_path: Path) -> None
 
 
 def start_of(pid: int) -> int:
-    from sidecar.host.tree import read_process
-
-    found = read_process(pid)
+    found = processes.read_process(pid)
     assert found is not None
     return found.start
