@@ -33,7 +33,8 @@ exit codes:
   3    the app is gone (stdin ended, or the watched process died), or a part of the sidecar was killed
   69   this system is not supported yet
   70   an internal error; the trace is on stderr
-  1    sidecar dev: the service failed; clean: something could not be ended; doctor: something is bad, or a claim broken
+  1    dev: the service failed; clean: something could not be ended; doctor: something is bad, or a claim is broken;
+       nobody reads what is printed
   128+N  ended by signal N (130: Ctrl-C)
 """
 

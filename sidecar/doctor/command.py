@@ -28,9 +28,10 @@ def run(root: str, *, port: int | None, proving: bool, as_json: bool) -> int:
     findings = check(root, port)
     layers = find_layers()
     sheet = Sheet()
+    heard = True
     if not as_json:
         _draw(findings, layers, sheet)
-        sheet.show()
+        heard = sheet.show()
     try:
         trials = prove(_progress) if proving else []
     except KeyboardInterrupt:
@@ -40,12 +41,11 @@ def run(root: str, *, port: int | None, proving: bool, as_json: bool) -> int:
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
         if proving:
             report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
-        sheet_text = msgspec.json.encode(report) + b"\n"
-        write_all(1, sheet_text)
+        heard = write_all(1, msgspec.json.encode(report) + b"\n")
     elif proving:
         _draw_proof(trials, sheet)
-        sheet.show("\n")
-    return 0 if good else EXIT_BAD
+        heard = sheet.show("\n")
+    return 0 if good and heard else EXIT_BAD
 
 
 def _progress(text: str) -> None:

@@ -7,7 +7,6 @@ looks at nothing else.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,8 @@ import sys
 import threading
 from pathlib import Path
 from typing import IO, NoReturn
+
+import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -51,7 +52,7 @@ def play(words: list[str]) -> int:
     part, *rest = words
     match part:
         case "app":
-            _be_app(json.loads(rest[0]))
+            _be_app(msgspec.json.decode(rest[0]))
         case "tree":
             _grow(rest[0], rest[1])
         case "rest":
@@ -80,9 +81,9 @@ def _be_app(services: dict[str, object]) -> NoReturn:
 
 def _listen(stdout: IO[bytes], services: int) -> None:
     """Tell what doctor waits for: the answer to ``initialize``, errors, that all have started, what was swept."""
-    started = 0
+    pids: dict[str, int] = {}
     for line in stdout:
-        message = json.loads(line)
+        message = msgspec.json.decode(line)
         if message.get("method") == "supervisor/swept":
             _tell({"swept": message["params"]})
         elif "error" in message:
@@ -90,23 +91,24 @@ def _listen(stdout: IO[bytes], services: int) -> None:
         elif message.get("id") == 0:
             _tell({"hello": message["result"]})
         elif "id" in message:
-            started += 1
-            if started == services:
-                _tell({"started": started})
+            started = message["result"]
+            pids[started["service"]] = started["status"]["pid"]
+            if len(pids) == services:
+                _tell({"started": pids})
     _tell({"error": {"message": "it has ended"}})
 
 
 def _ask(stdin: IO[bytes], number: int, method: str, params: dict[str, object]) -> None:
     request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
     try:
-        stdin.write(json.dumps(request).encode() + b"\n")
+        stdin.write(msgspec.json.encode(request) + b"\n")
         stdin.flush()
     except BrokenPipeError:
         pass  # it has died, which its pidfd tells
 
 
 def _tell(what: dict[str, object]) -> None:
-    os.write(1, json.dumps(what).encode() + b"\n")
+    os.write(1, msgspec.json.encode(what) + b"\n")
 
 
 # ── the trees ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,6 @@ dead ones left in control groups beside it, as any start does.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -20,6 +19,8 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -40,6 +41,9 @@ NEXT_START = "guard and supervisor at once"
 
 CLOSE_S = 5.0
 """For what is left to end by itself, before it is killed."""
+
+PROGRAM = "the program of "
+"""What a service's own program is called, to which its tree's kind is added."""
 
 CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "the app": (("app",), ("guard", "parentWatch")),
@@ -130,16 +134,16 @@ def _strike(killed: str, app: _StandIn, roll: Roll, state: Path) -> Trial:
     begin = time.monotonic()
     app.signal(victims, signal.SIGKILL)
     waiting = 0
+    programs: tuple[str, ...] = ()
     swept: float | None = None
     if killed == NEXT_START:
         if app.guarantees["parentDeathSignal"]:
-            roll.wait(lambda: app.ended() and not any(it.role == "root" for it in roll.living()), DEATH_S)
+            roll.wait(lambda: app.ended() and not app.programs(), DEATH_S)
+            programs = app.programs()
         elapsed = roll.last_death - begin
-        roots = _names(it for it in roll.living() if it.role == "root" and app.guarantees["parentDeathSignal"])
         waiting = len(roll.living())
         swept = _start_again(app, roll, state)
     else:
-        roots = ()
         roll.wait(lambda: app.ended() and not roll.living(), DEATH_S)
         elapsed = roll.last_death - begin
     excused = [it for it in roll.living() if _is_excused(it, app)] if killed == NEXT_START else []
@@ -148,10 +152,10 @@ def _strike(killed: str, app: _StandIn, roll: Roll, state: Path) -> Trial:
         killed=killed,
         claims=tuple(name for name in claims if app.guarantees.get(name) not in {False, None, "none"}),
         processes=count,
-        milliseconds=round(elapsed * 1000, 1),
+        milliseconds=max(0.0, round(elapsed * 1000, 1)),
         until_next_start=waiting,
         sweep_milliseconds=None if swept is None else round(swept * 1000, 1),
-        survivors=tuple(dict.fromkeys((*roots, *_names(survivors), *app.own_survivors()))),
+        survivors=tuple(dict.fromkeys((*programs, *_names(survivors), *app.own_survivors()))),
         excused=_names(excused),
         traces=app.traces(),
     )
@@ -208,7 +212,7 @@ class _StandIn:
                 "1"  # else the parts would be run from our folder, and lose it with us
             )
         self._process = subprocess.Popen(
-            itself(PART, "app", json.dumps(services)),
+            itself(PART, "app", msgspec.json.encode(services).decode()),
             cwd=home(),
             env=env,
             stdin=subprocess.PIPE,
@@ -242,7 +246,8 @@ class _StandIn:
             self._hold(name, pid)
         if not self._trees:
             return
-        self._await("started", deadline)
+        for kind, pid in self._await("started", deadline).items():
+            self._hold(f"{PROGRAM}{kind}", pid)
         whole = sum(self._trees.values())
         if not self._roll.wait(lambda: len(self._roll.living()) >= whole, START_S):
             raise _CannotTryError(f"only {len(self._roll.living())} of {whole} processes have appeared")
@@ -266,6 +271,10 @@ class _StandIn:
         """Whether guard and supervisor are gone."""
         return not self._living & {"guard", "supervisor"}
 
+    def programs(self) -> tuple[str, ...]:
+        """The services' own programs that live: the supervisor's direct children."""
+        return tuple(name for name in sorted(self._living) if name.startswith(PROGRAM))
+
     def own_survivors(self) -> tuple[str, ...]:
         """Those of guard and supervisor that live."""
         return tuple(f"the {name}" for name in sorted(self._living & {"guard", "supervisor"}))
@@ -285,7 +294,12 @@ class _StandIn:
             raise _CannotTryError(f"the {name} has ended before anything was done to it") from None
         self.pidfds[name] = pidfd
         self._living.add(name)
-        self._roll.watch(pidfd, lambda: self._living.discard(name))
+        self._roll.watch(pidfd, lambda: self._note_death(name))
+
+    def _note_death(self, name: str) -> None:
+        self._living.discard(name)
+        if name.startswith(PROGRAM):
+            self._roll.last_death = time.monotonic()
 
     def await_swept(self) -> None:
         """Wait until it has dealt with what the run before has left. Raises ``_CannotTryError``."""
@@ -308,7 +322,7 @@ class _StandIn:
                 raise _CannotTryError("the stand-in app " + ("has ended" if ready else "says nothing"))
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
-        told: dict[str, Any] = json.loads(line)
+        told: dict[str, Any] = msgspec.json.decode(line)
         return told
 
     def _close(self) -> None:

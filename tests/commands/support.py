@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,9 +21,13 @@ WAIT_S = 110
 
 
 def enter(group: str | None) -> Callable[[], None]:
-    """What a child does before exec to be in the group: what it sweeps is then the test's own."""
+    """What a child does before exec to be in the group: what it sweeps is then the test's own.
+
+    It hears Ctrl-C, also where a shell started the tests in the background and has that ignored.
+    """
 
     def before_exec() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if group is not None:
             with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
                 file.write("0")

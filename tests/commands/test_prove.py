@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def project(tmp_path: Path) -> str:
 
 
 @contextmanager
-def watched(folder: Path, *, divisible: bool = True) -> Iterator[tuple[str | None, dict[str, str]]]:
+def watched(folder: Path, *, divisible: bool = True) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """A group and variables for doctor; at the end nothing of it may be left, anywhere."""
     temporary = folder / "tmp"
     temporary.mkdir()

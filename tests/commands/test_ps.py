@@ -18,7 +18,7 @@ if sys.platform != "linux":
 from sidecar.host import sweep
 from sidecar.host import tree as processes
 from tests.client import Message
-from tests.commands.support import run, told
+from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT, SIDECAR, Cell
 from tests.faults.direct import Direct, program
 from tests.liveness import WAIT_S, control_group, state_of, until
@@ -203,7 +203,7 @@ def test_a_state_folder_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_a_watch_shows_again_what_changes_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     env = {**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state")}
     command = [*SIDECAR, "ps", "--watch", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as watch:
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, preexec_fn=enter(None)) as watch:  # noqa: PLW1509
         try:
             assert watch.stdout is not None
             assert json.loads(watch.stdout.readline())["runs"] == []
