@@ -21,7 +21,7 @@ from sidecar.host.guard import is_dead
 from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
-from sidecar.host.tree import behind, read_process
+from sidecar.host.tree import behind, pid_namespace, read_process
 from sidecar.pumps import start_thread
 from sidecar.runtime import Inbox, SignalSeen, watch_signals
 from sidecar.wire.messages import ServiceState, SupervisorSwept
@@ -103,6 +103,7 @@ class Run:
             run_id=self._run_id,
             boot_id=boot_id(),
             owners=tuple(records.Identity(it.pid, it.start) for it in owners if it is not None),
+            pid_namespace=pid_namespace(),
             group=self._group,
             app=None if app is None else records.Identity(app.pid, app.start),
             guarantees=msgspec.to_builtins(self.host.guarantees()),

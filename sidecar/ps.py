@@ -61,6 +61,10 @@ def _drawn(found: Overview, sheet: Sheet) -> str:
         sheet.line()
         what = "1 run was killed whole" if found.dead == 1 else f"{found.dead} runs were killed whole"
         sheet.line((f"{what}: 'sidecar clean' shows and ends what is left of it; any next start does, too.", WARN))
+    if found.elsewhere:
+        sheet.line()
+        what = "1 more runs" if found.elsewhere == 1 else f"{found.elsewhere} more run"
+        sheet.line((f"{what} in other pid namespaces (containers): ask there.", DIM))
     if found.unrecorded:
         sheet.line()
         pids = ", ".join(str(it.pid) for it in found.unrecorded)

@@ -347,4 +347,4 @@ class _StandIn:
 def _group_of(guard: Process) -> str | None:
     """The control group that this guard has made: beside its own, which is ours, too."""
     parent = cgroup.own_folder()
-    return None if parent is None else f"{parent}/{cgroup.PREFIX}{guard.pid}-{guard.start}"
+    return None if parent is None else cgroup.folder_of(guard, parent)

@@ -53,6 +53,8 @@ class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
     boot_id: str
     owners: tuple[Identity, ...]
     """Guard and supervisor: while one of them lives, the run is its own business."""
+    pid_namespace: str | None = None
+    """Where its pids mean something: nobody else may judge who lives (a container that shares the home folder)."""
     group: str | None = None
     """Its control group's folder, which a start elsewhere would not come across."""
     app: Identity | None = None

@@ -16,7 +16,7 @@ from sidecar.config import url_of
 from sidecar.host import records
 from sidecar.host.linux import RUN_ID, SERVICE, variable
 from sidecar.host.sockets import command_of, listeners, sockets_of
-from sidecar.host.sweep import boot_id, is_over, lives
+from sidecar.host.sweep import boot_id, is_elsewhere, is_over, lives
 from sidecar.host.tree import Process, all_processes, below
 from sidecar.wire.messages import Wire
 
@@ -71,6 +71,8 @@ class Overview(Wire, frozen=True, omit_defaults=False):
     runs: tuple[Running, ...]
     dead: int
     """Runs that were killed whole: the next start, or ``sidecar clean``, ends what they left."""
+    elsewhere: int
+    """Runs in other pid namespaces, such as containers that share this home folder: ask there."""
     unrecorded: tuple[Program, ...]
     """Processes with the mark of a run that has no record here, such as one with another state folder."""
     problems: tuple[str, ...]
@@ -110,7 +112,7 @@ def overview() -> Overview:
     problems: list[str] = []
     running: list[Running] = []
     known: set[str] = set()
-    dead = 0
+    dead = elsewhere = 0
     try:
         found = records.read_runs()
     except OSError as error:
@@ -122,15 +124,17 @@ def overview() -> Overview:
             problems.append(
                 f"The record {path} is damaged, or of another version of sidecar; the next start puts it aside"
             )
-        elif not is_over(record):
-            known.add(record.run_id)
-            running.append(_running(record, sight))
-        else:
-            known.add(record.run_id)
+            continue
+        known.add(record.run_id)
+        if is_over(record):
             dead += record.boot_id == boot_id()
+        elif is_elsewhere(record):
+            elsewhere += 1
+        else:
+            running.append(_running(record, sight))
     strangers = [sight.processes[pid] for pid, (run_id, _) in sight.marks.items() if run_id not in known]
     unrecorded = (sight.program(records.Identity(process.pid, process.start)) for process in strangers)
-    return Overview(tuple(running), dead, tuple(it for it in unrecorded if it is not None), tuple(problems))
+    return Overview(tuple(running), dead, elsewhere, tuple(it for it in unrecorded if it is not None), tuple(problems))
 
 
 def _running(record: records.RunRecord, sight: _Sight) -> Running:

@@ -29,6 +29,7 @@ from sidecar.host.tree import (
     all_processes,
     environment,
     kill_until_empty,
+    pid_namespace,
     read_process,
 )
 from sidecar.wire.messages import SupervisorSwept, SweptProcess, Wire
@@ -145,8 +146,15 @@ def end(left: Leftovers) -> SupervisorSwept | None:
 
 
 def is_over(record: records.RunRecord) -> bool:
-    """Whether guard and supervisor are both dead: a run of an earlier boot always is."""
-    return record.boot_id != boot_id() or not any(lives(owner) for owner in record.owners)
+    """Whether guard and supervisor are known to be dead, both: in a run of an earlier boot they always are."""
+    if record.boot_id != boot_id():
+        return True
+    return not is_elsewhere(record) and not any(lives(owner) for owner in record.owners)
+
+
+def is_elsewhere(record: records.RunRecord) -> bool:
+    """Whether its pids are of another namespace than ours."""
+    return record.pid_namespace not in {None, pid_namespace()}
 
 
 def _with_processes(run: DeadRun, told: set[int]) -> DeadRun:

@@ -57,6 +57,14 @@ def read_process(pid: int | str) -> Process | None:
     return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), dead)
 
 
+def pid_namespace() -> str:
+    """The number of the namespace that our pids are of: in another one (a container) they are other processes'."""
+    try:
+        return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
+    except OSError:
+        return "0"  # ENOENT: a kernel without namespaces, or /proc is hidden: then it is all one
+
+
 def behind(pidfd: int) -> Process | None:
     """The process that a pidfd of ours holds; ``None`` if it is dead, or outside of our pid namespace."""
     try:

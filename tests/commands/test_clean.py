@@ -18,7 +18,8 @@ if sys.platform != "linux":
 
 from sidecar.host import sweep
 from tests.commands.support import WAIT_S, enter, run, told
-from tests.faults.cell import ROOT, SIDECAR, Cell, own_groups
+from tests.faults.cell import ROOT, SIDECAR, Cell, own_groups, service
+from tests.faults.direct import Direct
 from tests.liveness import RollCall, control_group
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
@@ -208,3 +209,24 @@ def test_ctrl_c_at_the_question_ends_it_and_ends_nothing_else(tmp_path: Path) ->
             os.close(master)
             os.close(slave)
         cell.roll.prove_alive("daemon")
+
+
+@pytest.mark.parametrize("divisible", [True, False], ids=["with a control group", "by its record"])
+def test_a_run_in_another_pid_namespace_cannot_be_judged_and_is_left_alone(tmp_path: Path, divisible: bool) -> None:
+    """A container that shares the home folder: its pids mean nothing here, and its processes carry their mark."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes a pid namespace everywhere")
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    with control_group(divisible=divisible) as group, Direct(tmp_path, prefix=unshare, group=group) as sidecar:
+        services = {"plain": service("plain")}
+        sidecar.serve(services)
+        sidecar.roll.await_living("plain", 3)
+        done = run(tmp_path, "clean", "--yes", group=group)
+        assert (done.returncode, done.stdout) == (0, "Nothing is left of earlier runs.\n")
+        found = told(tmp_path, "ps")
+        assert (found["runs"], found["dead"], found["elsewhere"]) == ([], 0, 1)
+        with Cell(tmp_path, ("plain",), group=group) as other:
+            other.grow()
+            assert other.client.notes("supervisor/swept") == []
+        sidecar.roll.tell("plain", b".")
+        sidecar.roll.prove_alive("plain")

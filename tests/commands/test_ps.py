@@ -49,7 +49,7 @@ def shown(folder: Path, service: str, **wanted: object) -> dict[str, Any]:
 def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
     found = told(tmp_path, "ps")
     del found["unrecorded"]  # other tests that run now have their records elsewhere
-    assert found == {"runs": [], "dead": 0, "problems": []}
+    assert found == {"runs": [], "dead": 0, "elsewhere": 0, "problems": []}
     assert run(tmp_path, "ps").stdout.startswith("No sidecar is running.\n")
 
 
