@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import msgspec
@@ -79,11 +80,17 @@ def draw(found: Leftovers, sheet: Sheet) -> None:
 
 
 def _agreed() -> bool:
+    # Ctrl-C is the kernel's to act on: Python's handler may come just before the read, which then waits all the same
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return input("End and remove all of this? [y/N] ").strip().lower() in {"y", "yes"}
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         write_all(1, b"\n")
         return False
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell(what: Leftovers | SupervisorSwept) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXIT_UNSUPPORTED = 69
 
+EXIT_INTERRUPTED = 130
+
 DOCTOR_PART = "--doctor-part"
 """What doctor starts us again with, to play a part; no help names it."""
 
@@ -195,17 +197,20 @@ def _dev(options: argparse.Namespace) -> int:
 def _look(command: str, options: argparse.Namespace) -> int:
     if sys.platform != "linux":
         return _unsupported()
-    if command == "ps":
-        from sidecar import ps
+    try:
+        if command == "ps":
+            from sidecar import ps
 
-        return ps.run(as_json=options.json, watch=options.watch)
-    if command == "clean":
-        from sidecar import clean
+            return ps.run(as_json=options.json, watch=options.watch)
+        if command == "clean":
+            from sidecar import clean
 
-        return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
-    from sidecar.doctor import command as doctor
+            return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
+        from sidecar.doctor import command as doctor
 
-    return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+        return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _doctor_part(words: list[str]) -> int:

@@ -17,8 +17,8 @@ from sidecar.pumps import write_all
 WATCH_S = 1.0
 """Between two looks: nothing tells of another sidecar's changes, and a person does not read faster."""
 
-INTERRUPTED = 130
-"""Ctrl-C is how a watch ends."""
+EXIT_UNREAD = 1
+"""Nobody reads what we print."""
 
 CLEARED = "\x1b[H\x1b[J"
 """The cursor to the top, and nothing below it."""
@@ -31,21 +31,18 @@ _STATES = {"ready": GOOD, "failed": BAD, "unhealthy": WARN, "backingOff": WARN}
 
 def run(*, as_json: bool, watch: bool) -> int:
     """Show them, once or until Ctrl-C; the exit code."""
-    try:
-        last = ""
-        while True:
-            found = overview()
-            sheet = Sheet()
-            clear = CLEARED if watch and sheet.controls and not as_json else ""
-            text = _as_json(found) if as_json else _drawn(found, sheet)
-            if (text != last or clear) and not write_all(1, (clear + text).encode("utf-8", "backslashreplace")):
-                return 1  # nobody reads any more
-            last = text
-            if not watch:
-                return 0
-            time.sleep(WATCH_S)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    last = ""
+    while True:
+        found = overview()
+        sheet = Sheet()
+        clear = CLEARED if watch and sheet.controls and not as_json else ""
+        text = _as_json(found) if as_json else _drawn(found, sheet)
+        if (text != last or clear) and not write_all(1, (clear + text).encode("utf-8", "backslashreplace")):
+            return EXIT_UNREAD
+        last = text
+        if not watch:
+            return 0
+        time.sleep(WATCH_S)
 
 
 def _as_json(found: Overview) -> str:

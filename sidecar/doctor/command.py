@@ -18,7 +18,6 @@ from sidecar.doctor.prove import Trial, prove
 from sidecar.pumps import write_all
 
 EXIT_BAD = 1
-INTERRUPTED = 130
 
 _STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
 
@@ -32,10 +31,7 @@ def run(root: str, *, port: int | None, proving: bool, as_json: bool) -> int:
     if not as_json:
         _draw(findings, layers, sheet)
         heard = sheet.show()
-    try:
-        trials = prove(_progress) if proving else []
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    trials = prove(_progress) if proving else []
     good = not any(it.verdict == "bad" for it in findings) and all(it.held for it in trials)
     if as_json:
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}

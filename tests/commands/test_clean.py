@@ -202,7 +202,7 @@ def test_ctrl_c_at_the_question_ends_it_and_ends_nothing_else(tmp_path: Path) ->
                     assert data, seen
                     seen += data
                 asked.send_signal(signal.SIGINT)
-                assert asked.wait(WAIT_S) == 0
+                assert asked.wait(WAIT_S) == -signal.SIGINT
                 assert asked.stderr is not None
                 assert b"Traceback" not in asked.stderr.read()
         finally:
