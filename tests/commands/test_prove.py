@@ -104,8 +104,8 @@ def broken(folder: Path, code: str) -> str:
 IMPATIENT = """
 import sys
 if "--prove" in sys.orig_argv:
-    from sidecar.doctor import prove
-    prove.DEATH_S = prove.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
+    from sidecar.doctor import prove, standin
+    prove.DEATH_S = standin.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
 """
 
 GUARD_KILLS_NOBODY = """
