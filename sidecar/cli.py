@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 EXIT_UNSUPPORTED = 69
 
+EXIT_INTERRUPTED = 130
+
+DOCTOR_PART = "--doctor-part"
+"""What doctor starts us again with, to play a part; no help names it."""
+
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
 
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
-  1    sidecar dev: the service failed
+  1    dev: the service failed; clean: something could not be ended; doctor: something is bad, or a claim is broken;
+       nobody reads what is printed
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
@@ -38,8 +44,14 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code."""
     ensure_standard_streams()
+    if sys.platform == "linux":
+        from sidecar.host import bundle
+
+        bundle.forget_variables()
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
+    if words[:1] == [DOCTOR_PART]:
+        return _doctor_part(words[1:])
     # what follows -- is a program's command line, and none of argparse's business
     own, words_of_program = (
         (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
@@ -55,14 +67,12 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
     command = options.command or ("help" if os.isatty(0) else "stdio")
-    if sys.platform == "linux":
-        from sidecar.host import bundle
-
-        bundle.forget_variables()
     if command == "stdio":
         return _stdio(options)
     if command == "dev":
         return _dev(options)
+    if command in {"ps", "clean", "doctor"}:
+        return _look(command, options)
     if command == "schema":
         return _schema()
     if command == "completions":
@@ -93,6 +103,23 @@ def make_parser() -> argparse.ArgumentParser:
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
+
+    ps = commands.add_parser("ps", help="show every sidecar that runs, with its app and its services")
+    ps.add_argument("--json", action="store_true", help="print one JSON object")
+    ps.add_argument("--watch", action="store_true", help="show it again each second, until Ctrl-C")
+
+    clean = commands.add_parser("clean", help="show what killed sidecars have left, ask, and end it")
+    clean.add_argument("--dry-run", action="store_true", help="only show it")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
+
+    doctor = commands.add_parser(
+        "doctor", help="look at node, vite, the project, ports, and what can be guaranteed here"
+    )
+    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the Vite project (default: this folder)")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: 5173)")
+    doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
     commands.add_parser("schema", help="print the JSON Schema of the protocol")
     completions = commands.add_parser("completions", help="print a completion script for your shell")
@@ -169,6 +196,33 @@ def _dev(options: argparse.Namespace) -> int:
     from sidecar.runtime import leave
 
     return leave(dev.serve(lifeline, options, terminal, opener))
+
+
+def _look(command: str, options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    try:
+        if command == "ps":
+            from sidecar import ps
+
+            return ps.run(as_json=options.json, watch=options.watch)
+        if command == "clean":
+            from sidecar import clean
+
+            return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
+        from sidecar.doctor import command as doctor
+
+        return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _doctor_part(words: list[str]) -> int:
+    if sys.platform != "linux":
+        return _unsupported()
+    from sidecar.doctor import parts
+
+    return parts.play(words)
 
 
 def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:

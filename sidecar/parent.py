@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -19,12 +18,13 @@ from sidecar.events import AppGone, Swept
 from sidecar.host import bundle, cgroup, make_host, records
 from sidecar.host.base import Host
 from sidecar.host.guard import is_dead
+from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
-from sidecar.host.tree import read_process
+from sidecar.host.tree import behind, pid_namespace, read_process
 from sidecar.pumps import start_thread
 from sidecar.runtime import Inbox, SignalSeen, watch_signals
-from sidecar.wire.messages import SupervisorSwept
+from sidecar.wire.messages import ServiceState, SupervisorSwept
 
 SETTLE_BOUND_S = 15.0
 """A sweep is bounded by what it has to kill; nothing waits for it longer than this."""
@@ -38,7 +38,7 @@ class Run:
         watch_signals(inbox)
         self._lifeline = lifeline
         self._inbox = inbox
-        self._record: Path | None = None
+        self._ledger = Ledger()
         self._settled = threading.Event()
         contained = await_guard(lifeline)
         self._group = cgroup.own_folder() if contained else None
@@ -46,7 +46,7 @@ class Run:
         self.host: Host = make_host(
             self._run_id, guarded=True, parent_watched=lifeline.app is not None, contained=contained
         )
-        start_thread("sweep", self._settle)
+        start_thread("record", self._keep_record)
         start_thread("lifeline", partial(watch_lifeline, lifeline, inbox))
 
     def wait_settled(self) -> None:
@@ -57,11 +57,14 @@ class Run:
         """Tell the guard how long to wait for us when the app dies."""
         _order(self._lifeline, b"grace %d" % ms)
 
+    def note(self, state: ServiceState) -> None:
+        """Keep it in the record."""
+        self._ledger.note(state)
+
     def end(self) -> None:
         """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""
         self.wait_settled()
-        if self._record is not None:
-            self._record.unlink(missing_ok=True)
+        self._ledger.close()
         if os.getppid() == self._lifeline.guard_pid:
             # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
             os.kill(self._lifeline.guard_pid, signal.SIGCONT)
@@ -71,6 +74,10 @@ class Run:
         folder = bundle.unpacked_folder()
         if folder is not None and is_dead(self._lifeline.bootloader):
             bundle.remove(folder)
+
+    def _keep_record(self) -> None:
+        self._settle()
+        self._ledger.keep()
 
     def _settle(self) -> None:
         try:
@@ -91,15 +98,21 @@ class Run:
 
     def _write_record(self) -> None:
         owners = [read_process(self._lifeline.guard_pid), read_process(os.getpid())]
+        app = None if self._lifeline.app is None else behind(self._lifeline.app)
         record = records.RunRecord(
             run_id=self._run_id,
             boot_id=boot_id(),
             owners=tuple(records.Identity(it.pid, it.start) for it in owners if it is not None),
+            pid_namespace=pid_namespace(),
+            group=self._group,
+            app=None if app is None else records.Identity(app.pid, app.start),
+            guarantees=msgspec.to_builtins(self.host.guarantees()),
         )
-        self._record = records.run_path(self._run_id)
+        path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
-        _order(self._lifeline, b"record " + os.fsencode(self._record))
-        records.write_run(self._record, record)
+        for file in (path, records.draft_of(path)):
+            _order(self._lifeline, b"file " + os.fsencode(file))
+        self._ledger.begin(path, record)
 
 
 def _sweep() -> SupervisorSwept | None:

@@ -53,7 +53,7 @@ from sidecar.host.base import Ended, Host
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import attempt, await_ready
 from sidecar.pumps import StreamPump, start_thread
-from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Stream
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceState, Stream
 
 DRAIN_S = 1.0
 """A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
@@ -100,6 +100,10 @@ class Surroundings(Protocol):
 
     def announce_grace(self, ms: int) -> None:
         """Tell the guard how long the services may take when the app dies."""
+        ...
+
+    def note(self, state: ServiceState) -> None:
+        """Keep it for ``sidecar ps``."""
         ...
 
 
@@ -257,6 +261,8 @@ class Runtime:
                 self._front.refuse(call, error)
             case Notify(message=message):
                 self._front.notify(message)
+                if isinstance(message, ServiceState):
+                    self._surroundings.note(message)
             case Relay(output=output):
                 self._front.relay(output)
             case Prepare():

@@ -18,7 +18,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import Process, read_process, send
+from sidecar.host.tree import Process, pid_namespace, read_process, send
 
 PREFIX = "tauri-sidecar-"
 
@@ -53,7 +53,7 @@ def make(guard: int, member: int) -> str | None:
     process = read_process(guard)
     if parent is None or process is None:
         return None
-    folder = f"{parent}/{PREFIX}{guard}-{process.start}"
+    folder = folder_of(process, parent)
     try:
         os.mkdir(folder)
     except OSError:
@@ -64,6 +64,11 @@ def make(guard: int, member: int) -> str | None:
         remove(folder)  # EACCES: the parent's own cgroup.procs is not ours; ESRCH: it is dead already
         return None
     return folder
+
+
+def folder_of(guard: Process, parent: str) -> str:
+    """Where the group of this guard is: its name says whose it is, and in which pid namespace that is so."""
+    return f"{parent}/{PREFIX}{pid_namespace()}-{guard.pid}-{guard.start}"
 
 
 def kill(folder: str) -> None:
@@ -164,15 +169,23 @@ def orphaned() -> list[str]:
         names = os.listdir(parent) if parent is not None else []
     except OSError:
         return []  # not ours to read
-    found = []
-    for name in names:
-        pid, _, start = name.removeprefix(PREFIX).partition("-")
-        if name.startswith(PREFIX) and pid.isdigit() and start.isdigit():
-            process = read_process(pid)
-            # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
-            if process is None or process.start != int(start) or process.dead:
-                found.append(f"{parent}/{name}")
-    return found
+    return [f"{parent}/{name}" for name in names if is_orphaned(f"{parent}/{name}")]
+
+
+def is_orphaned(folder: str) -> bool:
+    """Whether it is a group of ours by its name, and the guard in that name is dead.
+
+    The guard of another pid namespace cannot be looked for here.
+    """
+    name = os.path.basename(folder)
+    namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]
+    if not (name.startswith(PREFIX) and pid.isdigit() and start.isdigit() and os.path.isdir(folder)):
+        return False
+    if namespace != pid_namespace():
+        return False
+    process = read_process(pid)
+    # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
+    return process is None or process.start != int(start) or process.dead
 
 
 def _write(path: str, text: str) -> None:

@@ -137,8 +137,8 @@ class Guard:
         self._rest = b""
         self._group: str | None = None
         """The control group's folder."""
-        self._record = ""
-        """The file of this run's record."""
+        self._files: list[str] = []
+        """This run's record and its draft."""
 
     def watch(self) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
@@ -203,8 +203,8 @@ class Guard:
             order, _, value = line.partition(b" ")
             if order == b"grace":
                 self._grace_s = int(value) / 1000
-            elif order == b"record":
-                self._record = os.fsdecode(value)
+            elif order == b"file":
+                self._files.append(os.fsdecode(value))
         return bool(data)
 
     def _reap(self) -> None:
@@ -258,13 +258,13 @@ class Guard:
         folder = bundle.unpacked_folder()
         if folder is not None and is_dead(self._bootloader) and not bundle.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
-        if self._record:
+        for path in self._files:
             try:
-                os.unlink(self._record)
+                os.unlink(path)
             except FileNotFoundError:
                 pass  # the supervisor removed it
             except OSError as error:
-                say("warning", f"the record {self._record} could not be removed: {error.strerror}")
+                say("warning", f"the record {path} could not be removed: {error.strerror}")
 
 
 def is_dead(pidfd: int | None) -> bool:

@@ -184,17 +184,8 @@ class LinuxHost:
         return False
 
     def holder(self, port: int) -> Holder | None:
-        """See ``Host``. The user is in the kernel's table; the process can be hidden from us."""
-        found = listeners(port)
-        if not found:
-            return None
-        inodes = {inode for _, inode, _ in found}
-        user = _user(found[0][2])
-        for pid in all_processes():
-            if inodes & sockets_of(pid):
-                run_id = _variable(pid, RUN_ID)
-                return Holder(pid, command_of(pid), user, ours=run_id is not None and run_id != self._run_id)
-        return Holder(user=user)
+        """See ``Host``."""
+        return holder_of(port, self._run_id)
 
     def memory(self, service: str) -> int | None:
         """See ``Host``."""
@@ -260,7 +251,21 @@ class LinuxHost:
     def _left_by(self, orphan: Process, service: str, root: int) -> bool:
         if orphan.sid == root or len(self._trees) == 1:
             return True
-        return _variable(orphan.pid, SERVICE) == service
+        return variable(orphan.pid, SERVICE) == service
+
+
+def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
+    """Who listens on the port. The user is in the kernel's table; the process can be hidden from us."""
+    found = listeners(port)
+    if not found:
+        return None
+    inodes = {inode for _, inode, _ in found}
+    user = _user(found[0][2])
+    for pid in all_processes():
+        if inodes & sockets_of(pid):
+            run_id = variable(pid, RUN_ID)
+            return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
+    return Holder(user=user)
 
 
 def _become_subreaper() -> bool:
@@ -310,7 +315,7 @@ def _report(left: list[Process]) -> None:
         say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
 
 
-def _variable(pid: int, name: str) -> str | None:
+def variable(pid: int, name: str) -> str | None:
     """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
     key = os.fsencode(name) + b"="
     found = (it for it in environment(pid).split(b"\0") if it.startswith(key))

@@ -26,7 +26,10 @@ _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 WILDCARD_V4 = "0.0.0.0"  # noqa: S104  looked at, not served on
 WILDCARD_V6 = "::"
-_EVERYWHERE = ("127.0.0.1", WILDCARD_V4, "::1", WILDCARD_V6)
+EVERYWHERE = tuple(
+    (socket.AF_INET6 if ":" in at else socket.AF_INET, at) for at in ("127.0.0.1", WILDCARD_V4, "::1", WILDCARD_V6)
+)
+"""A port that is free on both loopbacks and both wildcards is free."""
 
 
 def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
@@ -138,9 +141,7 @@ class PortBook:
         with self._choosing:
             self.release(service)
             addresses = own_addresses(wish.host)
-            everywhere = dict.fromkeys(
-                [*addresses, *((socket.AF_INET6 if ":" in at else socket.AF_INET, at) for at in _EVERYWHERE)]
-            )
+            everywhere = dict.fromkeys([*addresses, *EVERYWHERE])
             denied: OSError | None = None
             for port in wish.in_order():
                 error = self._refusal(port, everywhere)

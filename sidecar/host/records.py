@@ -1,4 +1,8 @@
-"""What is kept between runs, in the user's state folder: remembered ports, and a record of each run for a sweep."""
+"""What is kept between runs, in the user's state folder: remembered ports, and a record of each run.
+
+A sweep needs of a record who ran it, and when; ``sidecar ps`` shows the rest. What only ps wants has a default, so that
+a version more or less of it is no reason to put a record aside.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ PORTS_KEPT = 500
 """The oldest are forgotten beyond this."""
 
 RECORD_VERSION = 1
+"""Another one only where a sweep would have to do something else."""
 
 _Ports = dict[str, int]
 
@@ -30,6 +35,16 @@ class Identity(Struct, frozen=True):
     start: int
 
 
+class ServiceRecord(Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """A service as its supervisor last told of it. Only shown, never acted upon."""
+
+    state: str
+    host: str | None = None
+    port: int | None = None
+    process: Identity | None = None
+    """Its program, while it runs."""
+
+
 class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
     """Written before a run's first spawn, removed at its end: one that is found later tells of a run killed whole."""
 
@@ -38,6 +53,15 @@ class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
     boot_id: str
     owners: tuple[Identity, ...]
     """Guard and supervisor: while one of them lives, the run is its own business."""
+    pid_namespace: str | None = None
+    """Where its pids mean something: nobody else may judge who lives (a container that shares the home folder)."""
+    group: str | None = None
+    """Its control group's folder, which a start elsewhere would not come across."""
+    app: Identity | None = None
+    """Whom it runs for, if that is watched."""
+    guarantees: dict[str, bool | str] = {}
+    """What ``initialize`` claims (msgspec gives each record a dict of its own)."""
+    services: dict[str, ServiceRecord] = {}
 
 
 def state_folder(name: str = "") -> Path:
@@ -90,6 +114,20 @@ def run_path(run_id: str) -> Path:
     return state_folder("runs") / f"{run_id}.json"
 
 
+def draft_of(path: Path) -> Path:
+    """What ``write_atomically`` writes before it is ``path``; left behind if this process is killed meanwhile."""
+    return path.with_suffix(f".{os.getpid()}.tmp")
+
+
+def drafts() -> list[tuple[Path, int]]:
+    """What is being written into the records' folder, or was when its writer was killed; with the writer's pid.
+
+    Raises ``OSError``.
+    """
+    named = ((path, path.suffixes[-2:][0].lstrip(".")) for path in sorted(state_folder("runs").glob("*.tmp")))
+    return [(path, int(pid)) for path, pid in named if pid.isdecimal()]
+
+
 def write_run(path: Path, record: RunRecord) -> None:
     """Write the record. Raises ``OSError``."""
     write_atomically(path, msgspec.json.encode(record))
@@ -112,7 +150,7 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 so that a reader sees the old one or the new one. Raises ``OSError``."""
-    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    fresh = draft_of(path)
     fresh.unlink(missing_ok=True)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -58,6 +58,24 @@ def read_process(pid: int | str) -> Process | None:
     return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), zombie, int(fields[17]))
 
 
+def pid_namespace() -> str:
+    """The number of the namespace that our pids are of: in another one (a container) they are other processes'."""
+    try:
+        return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
+    except OSError:
+        return "0"  # ENOENT: a kernel without namespaces, or /proc is hidden: then it is all one
+
+
+def behind(pidfd: int) -> Process | None:
+    """The process that a pidfd of ours holds; ``None`` if it is dead, or outside of our pid namespace."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+            pid = next((line[4:].strip() for line in file if line.startswith("Pid:")), "")
+    except OSError:
+        return None  # /proc is hidden
+    return read_process(pid) if pid.isdigit() and pid != "0" else None  # -1: it is dead; 0: out of our sight
+
+
 def all_processes() -> dict[int, Process]:
     """Every process that can be seen, by pid."""
     found = {}

@@ -244,7 +244,7 @@ def test_ctrl_c_ends_it_cleanly_with_130(dev: Dev) -> None:
     terminal.press("\x03")
     assert terminal.exit_code() == 130
     tree.await_gone()
-    assert "stopping python" in terminal.text()
+    terminal.wait("stopping python")
     assert terminal.modes() == terminal.modes_before
     assert "Traceback" not in terminal.text()
 
@@ -367,14 +367,14 @@ def test_a_folder_without_vite_is_told_with_what_to_do(dev: Dev, folder: Path) -
 def test_a_program_that_is_not_there_is_told(dev: Dev) -> None:
     terminal = dev("--", "no-such-program")
     assert terminal.exit_code() == 1
-    assert "there is no program 'no-such-program' to run" in terminal.text()
+    terminal.wait("there is no program 'no-such-program' to run")
 
 
 def test_a_program_that_ends_well_ends_it_with_0(dev: Dev) -> None:
     terminal = dev("--", *PYTHON, "-c", "print('done')")
     assert terminal.exit_code() == 0
-    assert "done" in terminal.text()
-    assert "has ended with exit code 0" in terminal.text()
+    terminal.wait("done")
+    terminal.wait("has ended with exit code 0")
 
 
 def test_nobody_is_left_who_was_started_for_the_view_either(dev: Dev) -> None:

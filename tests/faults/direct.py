@@ -29,13 +29,18 @@ class Direct:
     """A sidecar over two pipes of ours, in a control group of its own, with a roll call for its trees."""
 
     def __init__(
-        self, folder: Path, *options: str, prefix: Sequence[str] = (), before_exec: Callable[[], None] | None = None
+        self,
+        folder: Path,
+        *options: str,
+        prefix: Sequence[str] = (),
+        before_exec: Callable[[], None] | None = None,
+        group: str | None = None,
     ) -> None:
-        """``prefix`` stands before its command line; ``before_exec`` runs in it."""
+        """``prefix`` stands before its command line; ``before_exec`` runs in it. ``group`` may be another one's."""
         self._stack = ExitStack()
         self.stderr = folder / "stderr"
         with self._stack:
-            group = self._stack.enter_context(control_group(divisible=True))
+            group = group or self._stack.enter_context(control_group(divisible=True))
             self.roll = self._stack.enter_context(RollCall())
             inward, self.stdin = os.pipe()
             self.stdout, outward = os.pipe()

@@ -54,7 +54,7 @@ def me() -> Any:
 def test_a_group_holds_its_member_until_it_is_killed_and_removed(home: Path, kill: object) -> None:
     with sleeper() as (pid, pidfd):
         folder = cgroup.make(os.getpid(), pid)
-        assert folder == f"{home}/{cgroup.PREFIX}{os.getpid()}-{me().start}"
+        assert folder == f"{home}/{cgroup.PREFIX}{tree.pid_namespace()}-{os.getpid()}-{me().start}"
         assert cgroup.members(folder) == [pid]
         assert not cgroup.remove(folder)
         assert callable(kill)
@@ -92,9 +92,10 @@ def test_orphaned_are_the_groups_whose_guard_is_dead_or_whose_pid_is_somebody_el
     with sleeper() as (dead, _):
         start = 1
     start = me().start
-    ours = home / f"{cgroup.PREFIX}{os.getpid()}-{start}"
-    orphans = [home / f"{cgroup.PREFIX}{os.getpid()}-{start - 1}", home / f"{cgroup.PREFIX}{dead}-{start}"]
-    others = [home / f"{cgroup.PREFIX}x-1", home / f"{cgroup.PREFIX}1", home / "else-1-1"]
+    here = f"{cgroup.PREFIX}{tree.pid_namespace()}"
+    ours = home / f"{here}-{os.getpid()}-{start}"
+    orphans = [home / f"{here}-{os.getpid()}-{start - 1}", home / f"{here}-{dead}-{start}"]
+    others = [home / name for name in (f"{here}-x-1", f"{here}-1", here, f"{cgroup.PREFIX}7-{dead}-1", "else-1-1-1")]
     for folder in (ours, *orphans, *others):
         folder.mkdir()
     if where:  # the supervisor asks from inside of its own group

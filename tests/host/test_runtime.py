@@ -50,6 +50,7 @@ class Loop:
         self.fake = FakeHost(lambda: self.inbox.put(ChildSignal()))
         self.host: Host = self.fake
         self.said: list[object] = []
+        self.noted: list[ServiceState] = []
         self.grace: int | None = None
         self.closed = 0
         self.settled = threading.Event()
@@ -66,6 +67,9 @@ class Loop:
 
     def announce_grace(self, ms: int) -> None:
         self.grace = ms
+
+    def note(self, state: ServiceState) -> None:
+        self.noted.append(state)
 
     def reply(self, call: Id, result: Result) -> None:
         self._told(result)

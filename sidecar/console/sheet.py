@@ -1,0 +1,109 @@
+"""What a command that only tells has to say: lines and tables, with rich's colours at a terminal, plain elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from io import StringIO
+
+from sidecar.console.ansi import clean
+from sidecar.console.words import DIM, NAME, Line
+from sidecar.pumps import write_all
+
+GAP = "  "
+"""Between two columns."""
+
+Cell = tuple[str, str]
+"""Text and style; a newline in the text begins a new line in the cell."""
+
+Row = Sequence[Cell | str]
+
+
+class Sheet:
+    """Collects text for ``fd``. Texts may quote other programs: nothing in them gets at the terminal."""
+
+    def __init__(self, fd: int = 1) -> None:
+        """Look what the output is."""
+        self._fd = fd
+        self.controls = os.isatty(fd) and os.environ.get("TERM") != "dumb"
+        """Whether it is a terminal whose screen can be cleared."""
+        self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        self._text = StringIO()
+        self._console = None
+        if self.controls:
+            try:
+                from rich.console import Console
+            except ImportError:
+                return
+            self._console = Console(
+                file=self._text,
+                force_terminal=True,
+                color_system=None if os.environ.get("NO_COLOR") else "auto",
+                highlight=False,
+                width=os.get_terminal_size(fd).columns or None,
+            )
+
+    def line(self, *parts: Cell | str) -> None:
+        """One line; empty without parts."""
+        line = _line(parts)
+        if self._console is None:
+            self._text.write("".join(text for text, _ in line) + "\n")
+            return
+        from rich.text import Text
+
+        self._console.print(Text.assemble(*line))
+
+    def table(self, head: Sequence[str], rows: Iterable[Row]) -> None:
+        """A table; nothing without rows."""
+        cells = [_line(row) for row in rows]
+        if not cells:
+            return
+        if self._console is None:
+            self._text.write(_plain([tuple((text.upper(), "") for text in head), *cells]))
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style=DIM)
+        for at, name in enumerate(head):
+            numbers = all(row[at][0].replace(".", "").isdecimal() for row in cells)
+            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(text, style) for text, style in row))
+        self._console.print(table)
+
+    def heading(self, text: str) -> None:
+        """A line above what belongs together, with an empty one above it, unless it is the first."""
+        if self._text.tell():
+            self.line()
+        self.line((text, NAME))
+
+    def take(self) -> str:
+        """What was collected; the sheet is empty then."""
+        text = self._text.getvalue()
+        self._text.seek(0)
+        self._text.truncate()
+        return text
+
+    def show(self, before: str = "") -> bool:
+        """Write it; whether somebody can still read."""
+        return write_all(self._fd, (before + self.take()).encode(self._encoding, "backslashreplace"))
+
+
+def _line(row: Row) -> Line:
+    """Styled texts, cleaned line by line."""
+    parts = ((it, "") if isinstance(it, str) else it for it in row)
+    return tuple(("\n".join(clean(line) for line in text.split("\n")), style) for text, style in parts)
+
+
+def _plain(rows: list[Line]) -> str:
+    """Columns as wide as their widest cell; the last one ends where it ends."""
+    broken = [[text.split("\n") for text, _ in row] for row in rows]
+    widths = [max(len(line) for row in broken for line in row[at]) for at in range(len(rows[0]))]
+    written = []
+    for row in broken:
+        for number in range(max(len(cell) for cell in row)):
+            cells = [cell[number] if number < len(cell) else "" for cell in row]
+            written.append(GAP.join(it.ljust(width) for it, width in zip(cells, widths, strict=True)).rstrip())
+    return "\n".join(written) + "\n"

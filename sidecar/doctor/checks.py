@@ -1,0 +1,174 @@
+"""What the project and the machine have of what a service needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar import __version__, launch
+from sidecar.config import ViteService
+from sidecar.console.words import taken_by
+from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
+from sidecar.host import records
+from sidecar.host.linux import holder_of
+from sidecar.host.ports import EVERYWHERE, refusal
+from sidecar.host.runs import overview
+from sidecar.host.sweep import Leftovers, find
+from sidecar.wire.messages import Holder, Wire
+
+VERSION_S = 10.0
+"""``node --version`` takes 30 ms; a version manager's shim may look for an update first."""
+
+OLDEST_NODE = ((20, 19), (22, 12))
+"""What Vite 7 and newer want: 20.19 and later 20s, or 22.12 and later."""
+
+Verdict = Literal["ok", "note", "bad"]
+
+
+class Finding(Wire, frozen=True, omit_defaults=False):
+    """One line of the report. ``note`` is worth a look and stops nothing; ``bad`` keeps a service from running."""
+
+    subject: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+class _Package(msgspec.Struct):
+    """The one field of vite's package.json that is shown."""
+
+    version: str = "?"
+
+
+def check(root: str, port: int | None) -> list[Finding]:
+    """Everything but the layers."""
+    config = ViteService(root=root)
+    state = _state_folder()
+    last = None if state.verdict == "bad" else records.last_port(launch.project_key("vite", config))
+    return [_ourselves(), _node(config), *_project(config), *_ports(port or launch.VITE_PORT, last), state, _runs()]
+
+
+def _ourselves() -> Finding:
+    what = "one file" if getattr(sys, "frozen", False) else f"python {sys.version.split()[0]}"
+    return Finding("sidecar", "ok", f"{__version__}, {sys.executable} ({what})")
+
+
+def _node(config: ViteService) -> Finding:
+    try:
+        node = launch.find_node("node", config)
+    except NodeNotFoundError as error:
+        return _lacking("node", error)
+    try:
+        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=VERSION_S, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        return Finding("node", "bad", f"{node} cannot be run: {error}", "Install Node.js anew.")
+    told = re.match(r"v(\d+)\.(\d+)\.", done.stdout)
+    if told is None:
+        said = (done.stderr or done.stdout).strip()
+        return Finding(
+            "node", "bad", f"{node} does not tell its version (code {done.returncode}): {said}", "Install Node.js anew."
+        )
+    version = int(told[1]), int(told[2])
+    if version < OLDEST_NODE[0] or (version[0] > OLDEST_NODE[0][0] and version < OLDEST_NODE[1]):
+        advice = "Vite 7 and newer want 20.19 or newer, or 22.12 or newer: install one of these if Vite does not start."
+        return Finding("node", "note", f"{done.stdout.strip()}, {node}", advice)
+    return Finding("node", "ok", f"{done.stdout.strip()}, {node}")
+
+
+def _project(config: ViteService) -> list[Finding]:
+    root = Path(config.root).absolute()
+    try:
+        launch.plan("project", config)
+    except ProjectNotFoundError as error:
+        return [_lacking("project", error)]
+    except NodeNotFoundError:
+        pass  # said already; or a yarn is missing, which is said of vite
+    except SidecarError as error:
+        return [Finding("project", "ok", str(root)), _lacking("vite", error)]
+    entry = launch.find_vite(root)
+    return [Finding("project", "ok", str(root)), _vite(entry, config)]
+
+
+def _vite(entry: Path | None, config: ViteService) -> Finding:
+    if entry is None:
+        try:
+            launch.plan("vite", config)
+        except SidecarError as error:
+            return _lacking("vite", error)
+        return Finding("vite", "ok", "by yarn (Plug'n'Play)")
+    for folder in entry.parents:
+        try:
+            package = msgspec.json.decode((folder / "package.json").read_bytes(), type=_Package)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue  # not here: the entry lies deeper in the package
+        return Finding("vite", "ok", f"{package.version}, {entry}")
+    return Finding("vite", "ok", str(entry))
+
+
+def _ports(preferred: int, last: int | None) -> list[Finding]:
+    found = [_port(preferred, "the port that is tried first")]
+    if last is not None and last != preferred:
+        found.append(_port(last, "the last good port of this project"))
+    return found
+
+
+def _port(port: int, what: str) -> Finding:
+    subject = f"port {port}"
+    error = refusal(port, EVERYWHERE)
+    if error is None:
+        return Finding(subject, "ok", f"free ({what})")
+    holder = holder_of(port)
+    if holder is None:
+        return Finding(subject, "note", f"cannot be had: {error.strerror} ({what})", "A service takes another one.")
+    found = taken_by(holder)
+    return Finding(subject, "note", f"{found} ({what})", _advice_on(holder))
+
+
+def _advice_on(holder: Holder) -> str:
+    if holder.ours:
+        return "'sidecar ps' shows whose it is. A service takes another port."
+    return "A service takes another port; end that program, or name another one, if you want this one."
+
+
+def _state_folder() -> Finding:
+    wish = f"Make it writable for this user, or name another one in {records.STATE_DIR}."
+    try:
+        folder = records.state_folder("runs")
+        trial = folder / f"doctor-{os.getpid()}.trial"
+        records.write_atomically(trial, b"")
+        trial.unlink()
+    except OSError as error:
+        return Finding("state folder", "bad", f"cannot be used: {error}", wish)
+    return Finding("state folder", "ok", str(folder.parent))
+
+
+def _runs() -> Finding:
+    living = overview()
+    left = find()
+    count = len(living.runs)
+    found = f"{count} sidecar{'s' * (count != 1)} running"
+    if left == Leftovers():
+        return Finding("runs", "ok", f"{found}, nothing left of dead ones")
+    processes = len(left.processes())
+    things = len(left.groups) + len(left.runs) + len(left.unreadable) + len(left.drafts) + len(left.folders)
+    return Finding(
+        "runs",
+        "note",
+        f"{found}; dead ones have left {processes} processes and {things} files or groups",
+        "'sidecar clean' shows and ends them; the next start does, too.",
+    )
+
+
+def _lacking(subject: str, error: SidecarError) -> Finding:
+    """What is missing, and what to do, from an error's message: its last sentence is the advice."""
+    message = error.message.partition(": ")[2] or error.message
+    found, _, advice = message.rstrip(".").rpartition(". ")
+    return Finding(subject, "bad", found or message, f"{advice}." if found else "")

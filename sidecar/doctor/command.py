@@ -1,0 +1,99 @@
+"""The command: makes the report, draws it, and decides the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import msgspec
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.console.sheet import Cell, Sheet
+from sidecar.console.words import BAD, DIM, GOOD, NAME, WARN
+from sidecar.doctor.checks import Finding, check
+from sidecar.doctor.layers import Layer, find_layers
+from sidecar.doctor.prove import Trial, prove
+from sidecar.pumps import write_all
+
+EXIT_BAD = 1
+
+_STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
+
+
+def run(root: str, *, port: int | None, proving: bool, as_json: bool) -> int:
+    """Report; the exit code."""
+    findings = check(root, port)
+    layers = find_layers()
+    sheet = Sheet()
+    heard = True
+    if not as_json:
+        _draw(findings, layers, sheet)
+        heard = sheet.show()
+    trials = prove(_progress) if proving else []
+    good = not any(it.verdict == "bad" for it in findings) and all(it.held for it in trials)
+    if as_json:
+        report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
+        if proving:
+            report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
+        heard = write_all(1, msgspec.json.encode(report) + b"\n")
+    elif proving:
+        _draw_proof(trials, sheet)
+        heard = sheet.show("\n")
+    return 0 if good and heard else EXIT_BAD
+
+
+def _progress(text: str) -> None:
+    if os.isatty(2):
+        os.write(2, f"{text} ...\n".encode())
+
+
+def _draw(findings: list[Finding], layers: list[Layer], sheet: Sheet) -> None:
+    sheet.heading("What is here")
+    sheet.table(
+        ("", "what", "found"),
+        ([(it.verdict, _STYLES[it.verdict]), (it.subject, NAME), _two_lines(it.found, it.advice)] for it in findings),
+    )
+    sheet.heading("Layers of the kill")
+    sheet.table(
+        ("", "layer", "what it means"),
+        (
+            [("holds", GOOD) if it.holds else ("absent", WARN), (it.name, NAME), _two_lines(it.means, it.advice)]
+            for it in layers
+        ),
+    )
+
+
+def _two_lines(found: str, advice: str) -> Cell:
+    return (f"{found}\n{advice}" if advice else found, "")
+
+
+def _draw_proof(trials: list[Trial], sheet: Sheet) -> None:
+    sheet.heading("Killed for real (SIGKILL)")
+    sheet.table(
+        ("killed", "processes", "survivors", "ms", "claimed by", ""),
+        (
+            [
+                (it.killed, NAME),
+                str(it.processes),
+                (str(len(it.survivors)), BAD if it.survivors else ""),
+                f"{it.milliseconds:.1f}",
+                ", ".join(it.claims) or "-",
+                ("held", GOOD) if it.held else ("BROKEN", BAD),
+            ]
+            for it in trials
+        ),
+    )
+    for it in trials:
+        if it.sweep_milliseconds is not None:
+            what = f"{it.killed}: {it.until_next_start} lived on until the next start, which ended them in"
+            sheet.line((f"{what} {it.sweep_milliseconds:.1f} ms", DIM))
+        for text, style in (
+            *((f"{it.killed}: {who} survived", BAD) for who in it.survivors),
+            *((f"{it.killed}: {what} was left", BAD) for what in it.traces),
+            *((f"{it.killed}: {who} lived on, as is said: there is no control group here", WARN) for who in it.excused),
+        ):
+            sheet.line((text, style))
+        if it.problem:
+            sheet.line((f"{it.killed}: not tried: {it.problem}", BAD))

@@ -1,0 +1,111 @@
+"""Which layers of the kill hold here: found by doing what a start does, by the same code, with a process of no use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host import cgroup, make_host
+from sidecar.host.guard import watch_app
+from sidecar.wire.messages import Wire
+
+EMPTY_S = 1.0
+"""The one process of our group has ended already: the kernel only has to count."""
+
+RUN_ID = "doctor"
+"""The host of no run: it starts nothing."""
+
+
+class Layer(Wire, frozen=True, omit_defaults=False):
+    """A layer of the kill."""
+
+    name: str
+    """As ``initialize`` calls it."""
+    holds: bool
+    means: str
+    advice: str
+    """Why it is absent, and what to do; empty where it holds."""
+
+
+def find_layers() -> list[Layer]:
+    """All that this platform could have. Raises ``OSError`` if the system has no process to spare."""
+    claimed = _claims()
+    found = []
+    for name, (means, explain) in LAYERS.items():
+        holds = claimed.get(name) not in {False, None, "none"}
+        found.append(Layer(name, holds, means, "" if holds else explain()))
+    return found
+
+
+def _claims() -> dict[str, bool | str]:
+    """What ``initialize`` would claim: a child stands for the supervisor, and we for the guard."""
+    try:
+        app = watch_app(None, None)
+    except ProcessLookupError:
+        app = None  # whoever started us has ended meanwhile; a sidecar would not have started at all
+    enter_read, enter_write = os.pipe()
+    told_read, told_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(enter_write)
+        contained = os.read(enter_read, 1) == b"y"
+        host = make_host(RUN_ID, guarded=True, parent_watched=app is not None, contained=contained)
+        os.write(told_write, msgspec.json.encode(host.guarantees()))
+        os._exit(0)
+    os.close(enter_read)
+    os.close(told_write)
+    group = cgroup.make(os.getpid(), child)
+    os.write(enter_write, b"n" if group is None else b"y")
+    os.close(enter_write)
+    with os.fdopen(told_read, "rb") as told:
+        answer = told.read()
+    os.waitpid(child, 0)
+    if group is not None:
+        cgroup.wait_empty(group, EMPTY_S)
+        cgroup.remove(group)
+    if app is not None:
+        os.close(app)
+    return msgspec.json.decode(answer, type=dict[str, bool | str])
+
+
+def _no_group() -> str:
+    folder = cgroup.own_folder()
+    if folder is None:
+        return (
+            "Control groups of version 2 are not mounted, or /proc/self/cgroup does not show them (some containers). "
+            "Nothing needs to be done: the guard ends the tree by itself; only a daemon that scrubbed its environment "
+            "outlives guard and supervisor being killed together."
+        )
+    if not os.access(folder, os.W_OK) or not os.access(f"{folder}/cgroup.procs", os.W_OK):
+        return (
+            f"This session's group, {folder}, is not this user's to divide (ssh, a container, sudo). An app that a "
+            "desktop starts has one of its own; elsewhere: systemd-run --user --scope -p Delegate=yes COMMAND."
+        )
+    return f"The kernel refuses a group below {folder}: see its cgroup.max.descendants, cgroup.max.depth, cgroup.type."
+
+
+def _not_watched() -> str:
+    return (
+        "Who started this is outside of our pid namespace, or the kernel is older than 5.3. The end of stdin still "
+        "tells of the app's death. Start the sidecar in the app's own namespace."
+    )
+
+
+def _refused() -> str:
+    return "The kernel refuses it (prctl): a filter on system calls, such as a container's, has to allow it."
+
+
+LAYERS: dict[str, tuple[str, Callable[[], str]]] = {
+    "guard": ("a second process kills all below it when the app or the supervisor dies, or is wedged", _refused),
+    "subreaper": ("daemons stay below guard and supervisor, so that they are found", _refused),
+    "parentDeathSignal": ("the kernel ends each service's program when the supervisor dies", _refused),
+    "parentWatch": ("the app's death is seen at once, without polling", _not_watched),
+    "controlGroup": ("nothing leaves the tree by any means, and one write ends all of it", _no_group),
+    "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
+}
+"""By their names in ``initialize``: what each means, and why it may be absent. ``jobObject`` is Windows' own."""

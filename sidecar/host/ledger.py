@@ -1,0 +1,88 @@
+"""A run's record, kept up to date while it runs, so that ``sidecar ps`` can tell of services.
+
+A thread of its own writes it: neither the loop nor the kill path ever waits for a disk. Of many changes in a row only
+the last is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.diagnostics import say
+from sidecar.host.records import Identity, RunRecord, ServiceRecord, draft_of, write_run
+from sidecar.host.tree import read_process
+from sidecar.wire.messages import ServiceState
+
+CLOSE_S = 1.0
+"""At the end a write under way is waited for no longer: on a disk that hangs, the removal is left to the guard."""
+
+
+class Ledger:
+    """The record of this run."""
+
+    def __init__(self) -> None:
+        """Nothing is written before ``begin``."""
+        self._record: RunRecord | None = None
+        self._path: Path | None = None
+        self._services: dict[str, ServiceRecord] = {}
+        self._changed = threading.Event()
+        self._writing = threading.Lock()
+        self._closed = False
+
+    def begin(self, path: Path, record: RunRecord) -> None:
+        """Write it for the first time. Raises ``OSError``."""
+        with self._writing:
+            if not self._closed:
+                self._path, self._record = path, record
+                self._write()
+
+    def note(self, told: ServiceState) -> None:
+        """Take in what the client is told. Called on the loop, which alone reaps: the pid is still the program's."""
+        before = self._services.get(told.service)
+        process = before.process if before is not None else None
+        if told.pid is None:
+            process = None
+        elif process is None or process.pid != told.pid:
+            found = read_process(told.pid)
+            process = None if found is None else Identity(found.pid, found.start)
+        service = ServiceRecord(state=told.state, host=told.host, port=told.port, process=process)
+        self._services = {**self._services, told.service: service}  # replaced whole: the writer reads it without a lock
+        self._changed.set()
+
+    def keep(self) -> None:
+        """A thread's body: write what changes, until the end."""
+        complained = False
+        while not self._closed:
+            self._changed.wait()
+            self._changed.clear()
+            with self._writing:
+                try:
+                    if not self._closed:
+                        self._write()
+                except OSError as error:
+                    if not complained:
+                        say("warning", f"this run's record is out of date, so 'sidecar ps' is, too: {error}")
+                    complained = True
+
+    def close(self) -> None:
+        """Remove it; nothing is written any more."""
+        self._closed = True
+        self._changed.set()
+        if not self._writing.acquire(timeout=CLOSE_S):
+            return
+        try:
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+                draft_of(self._path).unlink(missing_ok=True)
+        finally:
+            self._writing.release()
+
+    def _write(self) -> None:
+        if self._path is not None and self._record is not None:
+            write_run(self._path, msgspec.structs.replace(self._record, services=self._services))

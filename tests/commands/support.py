@@ -1,0 +1,62 @@
+"""Runs a command of the sidecar to its end: in a control group and with a state folder of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+if sys.platform != "linux":
+    raise ImportError("control groups are Linux's")
+
+from tests.command import SIDECAR
+from tests.faults.cell import ROOT
+
+WAIT_S = 110
+"""Far more than a proof takes on a busy machine, which starts five sidecars; less than a test may take."""
+
+
+def enter(group: str | None) -> Callable[[], None]:
+    """What a child does before exec to be in the group: what it sweeps is then the test's own.
+
+    It hears Ctrl-C, also where a shell started the tests in the background and has that ignored.
+    """
+
+    def before_exec() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if group is not None:
+            with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
+                file.write("0")
+
+    return before_exec
+
+
+def run(
+    folder: Path, *words: str, group: str | None = None, stdin: Any = subprocess.DEVNULL, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``sidecar WORDS``; ``folder`` has its state."""
+    return subprocess.run(
+        [*SIDECAR, *words],
+        cwd=ROOT,
+        env={**os.environ, "SIDECAR_STATE_DIR": str(folder / "state"), **env},
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+        preexec_fn=enter(group),
+    )
+
+
+def told(folder: Path, *words: str, code: int = 0, group: str | None = None, **env: Any) -> dict[str, Any]:
+    """The one JSON object that it prints."""
+    done = run(folder, *words, "--json", group=group, **env)
+    assert (done.returncode, done.stderr) == (code, ""), done.stderr
+    (line,) = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found

@@ -1,0 +1,244 @@
+"""``sidecar doctor``: what it finds wrong here, and that it says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("control groups and /proc", allow_module_level=True)
+
+from sidecar.doctor import layers
+from sidecar.host import records
+from sidecar.wire.messages import Guarantees
+from tests.commands.support import run, told
+from tests.faults.cell import Cell
+from tests.faults.direct import Direct, program
+from tests.liveness import control_group
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder that looks like a Vite project with vite installed."""
+    folder = tmp_path / "project"
+    package = folder / "node_modules" / "vite"
+    (package / "bin").mkdir(parents=True)
+    (folder / "package.json").write_text("{}")
+    (package / "package.json").write_text(json.dumps({"version": "7.1.2", "bin": {"vite": "bin/vite.js"}}))
+    (package / "bin" / "vite.js").write_text("")
+    return folder
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> str:
+    """A folder for PATH with a node of a fit version, and nothing else."""
+    return fake_node(tmp_path, 'echo "v22.12.0"')
+
+
+def fake_node(folder: Path, script: str) -> str:
+    place = folder / "bin"
+    place.mkdir(exist_ok=True)
+    (place / "node").write_text(f"#!/bin/sh\n{script}\n")
+    (place / "node").chmod(0o755)
+    return str(place)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def finding(report: dict[str, Any], subject: str) -> dict[str, Any]:
+    (found,) = (it for it in report["findings"] if it["subject"] == subject)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_where_all_is_well_it_says_so_with_code_0(tmp_path: Path, project: Path, node: str) -> None:
+    port = free_port()
+    with control_group(divisible=True) as group:
+        report = told(tmp_path, "doctor", str(project), "--port", str(port), group=group, PATH=node)
+    assert report["ok"] is True
+    assert {it["verdict"] for it in report["findings"]} == {"ok"}
+    assert finding(report, "vite")["found"].startswith("7.1.2, ")
+    assert finding(report, "node")["found"] == f"v22.12.0, {node}/node"
+    assert "free" in finding(report, f"port {port}")["found"]
+    assert "proof" not in report
+
+
+def test_a_missing_node_is_bad_and_the_rest_is_still_looked_at(tmp_path: Path, project: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    if any(os.access(f"{place}/node", os.X_OK) for place in ("/usr/local/bin", "/opt/homebrew/bin")):
+        pytest.skip("a node stands where every PATH is helped out")
+    home = str(tmp_path / "empty")
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=home, HOME=home)
+    assert finding(report, "node") == {
+        "subject": "node",
+        "verdict": "bad",
+        "found": "there is no node on PATH",
+        "advice": "Install Node.js 20.19 or newer, or name it in the service's node field.",
+    }
+    assert finding(report, "vite")["verdict"] == "ok"
+    assert report["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict"),
+    [
+        ('echo "v20.19.0"', "ok"),
+        ('echo "v24.0.1"', "ok"),
+        ('echo "v18.20.4"', "note"),
+        ('echo "v22.11.0"', "note"),
+        ("echo broken >&2; exit 127", "bad"),
+        ("kill -9 $$", "bad"),
+    ],
+)
+def test_a_node_is_asked_for_its_version(tmp_path: Path, project: Path, script: str, verdict: str) -> None:
+    path = f"{fake_node(tmp_path, script)}:/usr/bin:/bin"
+    report = told(tmp_path, "doctor", str(project), code=verdict == "bad", PATH=path)
+    found = finding(report, "node")
+    assert found["verdict"] == verdict
+    assert bool(found["advice"]) == (verdict != "ok")
+
+
+def test_a_missing_vite_is_bad_and_says_how_to_get_it(tmp_path: Path, project: Path, node: str) -> None:
+    shutil.rmtree(project / "node_modules")
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=node)
+    assert finding(report, "project")["verdict"] == "ok"
+    assert finding(report, "vite")["verdict"] == "bad"
+    assert "npm install" in finding(report, "vite")["advice"]
+
+
+@pytest.mark.parametrize("name", ["absent", "empty"])
+def test_a_folder_without_a_project_is_bad(tmp_path: Path, node: str, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    report = told(tmp_path, "doctor", str(tmp_path / name), code=1, PATH=node)
+    assert finding(report, "project")["verdict"] == "bad"
+    assert "Correct root." in finding(report, "project")["advice"]
+
+
+def test_a_held_port_is_noted_with_its_holder(tmp_path: Path, project: Path, node: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        report = told(tmp_path, "doctor", str(project), "--port", str(port), PATH=node)
+    found = finding(report, f"port {port}")
+    assert found["verdict"] == "note"
+    assert f"pid {os.getpid()}" in found["found"]
+    assert report["ok"] is True, "a service takes another port"
+
+
+def test_a_port_that_a_sidecars_service_holds_is_told_as_such(tmp_path: Path, project: Path, node: str) -> None:
+    service = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, ready={"type": "tcp"})
+    with Direct(tmp_path) as sidecar:
+        port = sidecar.serve({"web": service}).client.status("web")["port"]
+        report = told(tmp_path, "doctor", str(project), "--port", str(port), PATH=node)
+        assert "another sidecar" in finding(report, f"port {port}")["found"]
+        assert "sidecar ps" in finding(report, f"port {port}")["advice"]
+        assert finding(report, "runs")["found"].startswith("1 sidecar running")
+
+
+def test_the_last_good_port_of_the_project_is_looked_at_too(
+    tmp_path: Path, project: Path, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sidecar.config import ViteService
+    from sidecar.launch import project_key
+
+    monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path / "state"))
+    port = free_port()
+    records.remember_port(project_key("vite", ViteService(root=str(project))), port)
+    report = told(tmp_path, "doctor", str(project), PATH=node)
+    assert "last good port" in finding(report, f"port {port}")["found"]
+
+
+def test_a_state_folder_that_cannot_be_used_is_bad(tmp_path: Path, project: Path, node: str) -> None:
+    (tmp_path / "state").write_text("a file")
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=node)
+    found = finding(report, "state folder")
+    assert found["verdict"] == "bad"
+    assert records.STATE_DIR in found["advice"]
+
+
+def test_what_dead_runs_left_is_noted_and_not_touched(tmp_path: Path, project: Path, node: str) -> None:
+    from tests.commands.test_clean import KILLED_WHOLE
+
+    with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
+        cell.grow()
+        cell.strike(*KILLED_WHOLE)
+        cell.await_ours_gone()
+        report = told(tmp_path, "doctor", str(project), group=group, PATH=node)
+        found = finding(report, "runs")
+        assert (found["verdict"], report["ok"]) == ("note", True)
+        assert "1 processes" in found["found"] or "2 processes" in found["found"]
+        assert "sidecar clean" in found["advice"]
+        assert cell.roll.living("daemon")
+        assert len(list((tmp_path / "state" / "runs").glob("*.json"))) == 1
+
+
+# ── the layers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_guarantee_that_initialize_can_give_is_a_layer_with_a_meaning() -> None:
+    claimable = {field.encode_name for field in msgspec.structs.fields(Guarantees)} - {"platform", "jobObject"}
+    assert set(layers.LAYERS) == claimable
+
+
+@pytest.mark.parametrize("divisible", [True, False])
+def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project: Path, divisible: bool) -> None:
+    """In the same control group, with the same parent."""
+    with control_group(divisible=divisible) as group, Cell(tmp_path, (), group=group) as cell:
+        claimed = cell.hello["guarantees"]
+        report = told(tmp_path, "doctor", str(project), group=group)
+        holds = {it["name"]: it["holds"] for it in report["layers"]}
+        assert holds == {name: claimed[name] not in {False, "none"} for name in layers.LAYERS}
+        for layer in report["layers"]:
+            assert layer["means"]
+            assert bool(layer["advice"]) != layer["holds"]
+        left = [] if group is None else [it for it in os.listdir(group) if os.path.isdir(f"{group}/{it}")]
+        assert len(left) == cell.contained, "only the sidecar's own group"
+
+
+def test_what_is_absent_is_explained_at_length_in_the_table(tmp_path: Path, project: Path) -> None:
+    with control_group(divisible=False) as group:
+        if group is None:
+            pytest.skip("control groups are not ours to divide here")
+        text = run(tmp_path, "doctor", str(project), group=group).stdout
+    assert "absent  controlGroup" in text
+    assert "cgroup.max.descendants" in text
+    assert "\x1b" not in text
+
+
+def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_draw(
+    tmp_path: Path, project: Path
+) -> None:
+    script = r"printf 'no \033[2J version'"
+    path = f"{fake_node(tmp_path, script)}:/usr/bin:/bin"
+    master, slave = os.openpty()
+    env = {**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state"), "TERM": "xterm-256color", "PATH": path}
+    env.pop("NO_COLOR", None)
+    seen = b""
+    command = [sys.executable, "-m", "sidecar", "doctor", str(project)]
+    with subprocess.Popen(command, env=env, stdin=slave, stdout=slave) as child:
+        os.close(slave)
+        try:
+            while data := os.read(master, 65_536):
+                seen += data
+        except OSError:
+            pass  # EIO: the terminal's last user is gone
+        finally:
+            os.close(master)
+        assert child.wait() == 1
+    assert b"\x1b[1;31mbad" in seen
+    assert b"\x1b[2J" not in seen
