@@ -73,7 +73,7 @@ def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> No
     record = tmp_path / "record.json"
     record.touch()
     orders, theirs = os.pipe()
-    os.write(theirs, b"grace 5\nrecord " + os.fsencode(record) + b"\n")
+    os.write(theirs, b"grace 5\nfile " + os.fsencode(record) + b"\n")
     os.close(theirs)
     guard.Guard(supervisor=0, app=None, bootloader=None, lifeline=-1, orders=orders)._tidy_up()
     os.close(orders)
