@@ -142,9 +142,15 @@ def test_a_Vite_that_is_killed_comes_back_on_the_same_port(launch: Launch, proje
 
 
 def test_a_Vite_that_keeps_dying_fails_after_its_budget_with_its_last_lines(launch: Launch, tmp_path: Path) -> None:
-    config = plugin('setTimeout(() => { console.error("I have had enough"); process.exit(7); }, 600);')
-    project = copy_example(tmp_path / "project", config)
-    sidecar = launch({"web": vite(project, restart={"limit": 2, **QUICK_RESTART})})
+    # the first ping makes it ready, the second is a health check
+    dies = """server.middlewares.use((request, _, next) => {
+        if (request.headers.accept !== "text/x-vite-ping" || ++globalThis.pings < 2) return next();
+        console.error("I have had enough");
+        process.exit(7);
+    });"""
+    project = copy_example(tmp_path / "project", plugin(dies, "globalThis.pings = 0;"))
+    service = vite(project, restart={"limit": 2, **QUICK_RESTART}, health={"intervalMs": 20})
+    sidecar = launch({"web": service})
     sidecar.send("start", service="web")
     failed: Message = sidecar.note("service/state", state="failed")
     assert [note["attempt"] for note in sidecar.notes("service/restarting")] == [1, 2]

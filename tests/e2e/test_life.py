@@ -129,7 +129,7 @@ def connects(pid: int) -> int:
 def test_an_interface_that_goes_down_and_comes_back_costs_no_restart(
     namespace: str, launch: Launch, project: Path
 ) -> None:
-    health = {"intervalMs": 20, "timeoutMs": 200, "failures": 2}
+    health = {"intervalMs": 20, "timeoutMs": 500, "failures": 3}
     sidecar = launch({"web": vite(project, health=health)}, prefix=("ip", "netns", "exec", namespace))
     ready = sidecar.start()
     mark = sidecar.mark()
