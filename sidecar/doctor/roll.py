@@ -10,10 +10,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host.tree import read_process
 
 BACKLOG = 256
 """More than all trees have processes: none waits to be accepted."""
@@ -43,12 +44,9 @@ class Member:
             self.kind, self.role = self._heard.decode().split()
 
     def stopped(self) -> bool:
-        """Whether it is stopped (or gone)."""
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_bytes()
-        except OSError:
-            return True  # ENOENT, ESRCH: it is gone, which its connection tells
-        return stat[stat.rfind(b")") + 2 :][:1] in b"Tt"
+        """Whether it is stopped, or gone, which its connection tells."""
+        process = read_process(self.pid)
+        return process is None or process.stopped
 
     def close(self) -> None:
         """Let go of it."""

@@ -24,7 +24,7 @@ PID_DIGITS = 8
 """After the prefix: the bootloader's pid, in hexadecimal; then six random characters (mkdtemp)."""
 
 _OWN_VARIABLES = ("_PYI_", "_MEIPASS")
-_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_LIBRARY_PATH = "LD_LIBRARY_PATH"
 
 
 def unpacked_folder() -> str | None:
@@ -55,11 +55,10 @@ def forget_variables() -> None:
         return
     for name in [name for name in os.environ if name.startswith(_OWN_VARIABLES)]:
         del os.environ[name]
-    for name in _LIBRARY_PATHS:
-        before = os.environ.pop(f"{name}_ORIG", None)
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
+    before = os.environ.pop(f"{_LIBRARY_PATH}_ORIG", None)
+    os.environ.pop(_LIBRARY_PATH, None)
+    if before is not None:
+        os.environ[_LIBRARY_PATH] = before
 
 
 def left_behind() -> list[str]:
@@ -67,18 +66,16 @@ def left_behind() -> list[str]:
     own = unpacked_folder()
     if own is None:
         return []
-    parent = os.path.dirname(own)
-    ours = set(_files(own))
-    found = []
+    parent, own_name = os.path.split(own)
     try:
         names = os.listdir(parent)
     except OSError:
         return []  # EACCES: a folder that we may use and not list
-    for name in names:
-        path = f"{parent}/{name}"
-        if path != own and name.startswith(PREFIX) and _bootloader_is_dead(name) and _is_ours(path, ours):
-            found.append(path)
-    return found
+    orphaned = [it for it in names if it.startswith(PREFIX) and it != own_name and _bootloader_is_dead(it)]
+    if not orphaned:
+        return []  # as in nearly every start, which need not look into its own folder then
+    ours = set(_files(own))
+    return [path for name in orphaned if _is_ours(path := f"{parent}/{name}", ours)]
 
 
 def _bootloader_is_dead(name: str) -> bool:

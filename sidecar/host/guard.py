@@ -227,8 +227,9 @@ class Guard:
             cgroup.kill_leaderless(self._group)
             cgroup.kill(self._group)
             cgroup.wait_empty(self._group, GROUP_BOUND_S)
-        # The supervisor last: it has seen the app's death, too, and ends the same tree. Whichever of us two is killed
-        # in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses in the end.
+        # Without a group the supervisor is ended last: it has seen the app's death, too, and ends the same tree.
+        # Whichever of us two is killed in the middle of it, the other one finishes. One that is wedged, or starts
+        # programs still, loses in the end. With a group it is dead by now, and so is all that it could have ended.
         kill_until_empty(lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None])
         if self._status is None:
             os.kill(self._supervisor, signal.SIGKILL)

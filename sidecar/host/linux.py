@@ -16,15 +16,10 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
-from sidecar.host.guard import PR_SET_CHILD_SUBREAPER
-from sidecar.host.sockets import command_of, listeners, reached_at, sockets_of
-from sidecar.host.tree import Process, all_processes, below, environment, kill_until_empty, send
+from sidecar.host.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
+from sidecar.host.sockets import holder_of, listeners, reached_at, sockets_of
+from sidecar.host.tree import RUN_ID, SERVICE, Process, all_processes, below, kill_until_empty, send, variable
 from sidecar.wire.messages import Guarantees, Holder
-
-RUN_ID = "SIDECAR_RUN_ID"
-"""The cookie: every process of a run has it in its environment."""
-
-SERVICE = "SIDECAR_SERVICE"
 
 
 class _Tree(Struct):
@@ -254,20 +249,6 @@ class LinuxHost:
         return variable(orphan.pid, SERVICE) == service
 
 
-def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
-    """Who listens on the port. The user is in the kernel's table; the process can be hidden from us."""
-    found = listeners(port)
-    if not found:
-        return None
-    inodes = {inode for _, inode, _ in found}
-    user = _user(found[0][2])
-    for pid in all_processes():
-        if inodes & sockets_of(pid):
-            run_id = variable(pid, RUN_ID)
-            return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
-    return Holder(user=user)
-
-
 def _become_subreaper() -> bool:
     from sidecar.host.guard import prctl
 
@@ -287,7 +268,7 @@ def _death_with_parent(parent: int) -> Callable[[], None]:
     number = int(signal.SIGKILL)
 
     def before_exec() -> None:
-        libc.prctl(1, number, 0, 0, 0)
+        libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(127)  # we died before the kernel knew of the wish
 
@@ -313,20 +294,3 @@ def _signal_name(number: int) -> str:
 def _report(left: list[Process]) -> None:
     for process in left:
         say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
-
-
-def variable(pid: int, name: str) -> str | None:
-    """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
-    key = os.fsencode(name) + b"="
-    found = (it for it in environment(pid).split(b"\0") if it.startswith(key))
-    value = next(found, None)
-    return None if value is None else os.fsdecode(value.removeprefix(key))
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

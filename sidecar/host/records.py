@@ -153,10 +153,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     fresh = draft_of(path)
     fresh.unlink(missing_ok=True)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)  # all of it: a disk that is nearly full takes a part from a single write(2), and says nothing
     fresh.replace(path)
 
 

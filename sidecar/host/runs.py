@@ -14,10 +14,9 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.config import url_of
 from sidecar.host import records
-from sidecar.host.linux import RUN_ID, SERVICE, variable
 from sidecar.host.sockets import command_of, listeners, sockets_of
 from sidecar.host.sweep import boot_id, is_elsewhere, is_over, lives
-from sidecar.host.tree import Process, all_processes, below
+from sidecar.host.tree import RUN_ID, SERVICE, Process, all_processes, below, variable
 from sidecar.wire.messages import Wire
 
 

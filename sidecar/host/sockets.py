@@ -7,6 +7,11 @@ import socket
 import sys
 from collections.abc import Iterable
 
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host.tree import RUN_ID, all_processes, variable
+from sidecar.wire.messages import Holder
+
 _LISTEN = "0A"
 
 COMMAND_SHOWN = 200
@@ -73,3 +78,26 @@ def command_of(pid: int) -> str | None:
         return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
     except psutil.Error:
         return None  # it is gone, or hidden from us
+
+
+def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
+    """Who listens on the port. The user is in the kernel's table; the process can be hidden from us."""
+    found = listeners(port)
+    if not found:
+        return None
+    inodes = {inode for _, inode, _ in found}
+    user = _user(found[0][2])
+    for pid in all_processes():
+        if inodes & sockets_of(pid):
+            run_id = variable(pid, RUN_ID)
+            return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
+    return Holder(user=user)
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -20,17 +21,17 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.host import bundle, cgroup, records
-from sidecar.host.linux import RUN_ID
 from sidecar.host.sockets import command_of
 from sidecar.host.tree import (
     KILL_BOUND_S,
     RESCAN_S,
+    RUN_ID,
     Process,
     all_processes,
-    environment,
     kill_until_empty,
     pid_namespace,
     read_process,
+    variable,
 )
 from sidecar.wire.messages import SupervisorSwept, SweptProcess, Wire
 
@@ -71,6 +72,7 @@ class Leftovers(Wire, frozen=True, kw_only=True, omit_defaults=False):
         )
 
 
+@cache
 def boot_id() -> str:
     """This boot's id: a record of an earlier boot names no living process."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -206,8 +208,8 @@ def _marked(run_id: str) -> list[Process]:
     while pid in processes:
         ancestors.add(pid)
         pid = processes[pid].ppid
-    mark = f"{RUN_ID}={run_id}\0".encode()
-    return [it for it in processes.values() if it.pid not in ancestors and not it.dead and mark in environment(it.pid)]
+    others = (it for it in processes.values() if it.pid not in ancestors and not it.dead)
+    return [it for it in others if variable(it.pid, RUN_ID) == run_id]
 
 
 def _describe(pids: Iterable[int]) -> tuple[SweptProcess, ...]:

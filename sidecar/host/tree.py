@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterable
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+RUN_ID = "SIDECAR_RUN_ID"
+"""The cookie: every process of a run has it in its environment."""
+
+SERVICE = "SIDECAR_SERVICE"
+
 KILL_BOUND_S = 10.0
 """A tree that is not gone by then holds processes in uninterruptible sleep, or that we may not kill: they are named."""
 
@@ -27,10 +32,11 @@ class Process:
     A plain class: the guard loads this module before it forks, and dataclasses would cost it ten milliseconds.
     """
 
-    __slots__ = ("dead", "leaderless", "pid", "ppid", "sid", "start")
+    __slots__ = ("dead", "leaderless", "pid", "ppid", "sid", "start", "stopped")
 
-    def __init__(self, pid: int, ppid: int, sid: int, start: int, zombie: bool, threads: int) -> None:  # noqa: FBT001
-        """Keep what was read."""
+    def __init__(self, pid: int, ppid: int, sid: int, start: int, state: bytes, threads: int) -> None:
+        """Keep what was read; ``state`` is the letter of proc(5)."""
+        zombie = state in (b"Z", b"X")
         self.pid = pid
         self.ppid = ppid
         self.sid = sid
@@ -38,6 +44,7 @@ class Process:
         # a leader that called pthread_exit shows as a zombie while its other threads run on
         self.dead = zombie and threads <= 1
         self.leaderless = zombie and threads > 1
+        self.stopped = state in (b"T", b"t")
 
 
 def read_process(pid: int | str) -> Process | None:
@@ -54,8 +61,7 @@ def read_process(pid: int | str) -> Process | None:
         os.close(fd)
     # the command is in parentheses and may contain any byte, parentheses too: look from the right
     fields = stat[stat.rfind(b")") + 2 :].split(b" ", 20)
-    zombie = fields[0] in (b"Z", b"X")
-    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), zombie, int(fields[17]))
+    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0], int(fields[17]))
 
 
 def pid_namespace() -> str:
@@ -98,6 +104,14 @@ def environment(pid: int) -> bytes:
     except OSError:
         return b""  # ENOENT, ESRCH: it went since the listing
     return next((found for tid in threads if (found := _environ_of(f"/proc/{pid}/task/{tid}"))), b"")
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
+    key = os.fsencode(name) + b"="
+    found = (it for it in environment(pid).split(b"\0") if it.startswith(key))
+    value = next(found, None)
+    return None if value is None else os.fsdecode(value.removeprefix(key))
 
 
 def _environ_of(folder: str) -> bytes:

@@ -183,6 +183,16 @@ def test_what_carries_a_dead_runs_cookie_is_ended(tmp_path: Path) -> None:
             roll.await_dead()
 
 
+def test_a_variable_that_only_ends_like_the_cookie_is_no_mark(tmp_path: Path) -> None:
+    run_id = "d" * 32
+    with RollCall() as roll, stranger(roll, "one that remembers a run", OLD_SIDECAR_RUN_ID=run_id):
+        path = record(tmp_path, run_id)
+        with Cell(tmp_path, ("plain",)) as cell:
+            cell.grow()
+            assert not path.exists()
+            roll.prove_alive("decoy")
+
+
 @pytest.mark.parametrize(
     "damage",
     [

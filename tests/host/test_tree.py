@@ -97,7 +97,7 @@ def test_all_processes_are_all_of_them() -> None:
 
 
 def a_process(pid: int, ppid: int) -> Any:
-    return tree.Process(pid, ppid, 1, 1, zombie=False, threads=1)
+    return tree.Process(pid, ppid, 1, 1, state=b"S", threads=1)
 
 
 def test_below_is_every_descendant_parents_first_and_nobody_else() -> None:
@@ -116,7 +116,7 @@ def test_a_circle_of_parents_which_a_scan_may_show_has_an_end() -> None:
 def test_a_signal_reaches_the_process_that_was_seen() -> None:
     with named(b"x") as (pid, pidfd):
         seen = read(pid)
-        no_child = tree.Process(pid, 0, seen.sid, seen.start, zombie=False, threads=1)
+        no_child = tree.Process(pid, 0, seen.sid, seen.start, state=b"S", threads=1)
         tree.send(no_child, signal.SIGKILL)
         await_end(pidfd)
     with named(b"x") as (pid, pidfd):
@@ -127,7 +127,7 @@ def test_a_signal_reaches_the_process_that_was_seen() -> None:
 def test_no_signal_reaches_another_one_that_has_its_pid_now() -> None:
     with named(b"x") as (pid, pidfd):
         seen = read(pid)
-        before = tree.Process(pid, 0, seen.sid, seen.start - 1, zombie=False, threads=1)
+        before = tree.Process(pid, 0, seen.sid, seen.start - 1, state=b"S", threads=1)
         tree.send(before, signal.SIGKILL)
         assert tree.kill_until_empty(lambda: [before], 0.01)
         assert lives(pidfd)
