@@ -16,12 +16,16 @@ import select
 import signal
 import sys
 import time
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
-assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 import termios
+
+from sidecar.host import bundle
+from sidecar.host.tree import Process, read_process
 
 KEY_BYTES = 64
 """Far more than a person types between two reads."""
@@ -35,6 +39,12 @@ start, so that the one event does not look like two."""
 
 BACKGROUND_S = 1.0
 """While another program reads the terminal's keys, so often we look whether it is ours again: no notice tells."""
+
+FOLLOW_S = 1.0
+"""The program that Ctrl-Z is to stop with us stops in microseconds, unless it decides otherwise."""
+
+GLANCE_S = 0.002
+"""Between two looks whether it has: only its parent is told."""
 
 Modes = list[Any]
 """What ``tcgetattr`` gives."""
@@ -129,29 +139,64 @@ def in_foreground(fd: int) -> bool:
 
 
 def stop_job() -> None:
-    """Stop the whole process group, as Ctrl-Z does; returns when it is continued.
+    """Stop as Ctrl-Z does; returns when we are continued.
 
-    Does nothing where no shell would ever continue it: then the group is what POSIX calls orphaned.
+    Does nothing where no shell would ever continue us: then the group is what POSIX calls orphaned. The shell looks at
+    its own child. That is one of us, which ignored Ctrl-Z until now; or another program (npm, a script), which Ctrl-Z
+    has stopped, and which fg may have continued before we got here.
     """
-    if sys.platform == "linux" and _has_shell():
+    child = _child_of_shell()
+    if child is None:
+        return
+    if child.pid in _ours():
         os.killpg(os.getpgrp(), signal.SIGSTOP)
+    else:
+        _stop_like(child.pid)
 
 
-if sys.platform == "linux":
-    from sidecar.host.tree import read_process
+def _child_of_shell() -> Process | None:
+    """The first process at or above us whose parent is of our session, but not of our group."""
+    group, found = os.getpgrp(), read_process(os.getpid())
+    try:
+        while found is not None and found.ppid != 0:
+            if os.getpgid(found.ppid) != group:
+                return found if os.getsid(found.ppid) == os.getsid(0) else None
+            found = read_process(found.ppid)
+    except ProcessLookupError:
+        pass  # it went since the look: an orphaned group
+    return None  # also at the top of a pid namespace
 
-    def _has_shell() -> bool:
-        """Whether the first process above us that is not of our group is of our session."""
-        group, pid = os.getpgrp(), os.getpid()
-        try:
-            while os.getpgid(pid) == group:
-                process = read_process(pid)
-                if process is None or process.ppid == 0:
-                    return False  # the top of a pid namespace
-                pid = process.ppid
-            return os.getsid(pid) == os.getsid(0)
-        except ProcessLookupError:
-            return False  # it went since the look: an orphaned group
+
+def _ours() -> tuple[int, int, int]:
+    """The supervisor and the guard above it; and a bootloader, where it is frozen into one file."""
+    guard = os.getppid()
+    above = read_process(guard)
+    return os.getpid(), guard, above.ppid if above is not None and bundle.unpacked_folder() is not None else guard
+
+
+def _stop_like(pid: int) -> None:
+    """Stop if that process is stopped, unless SIGCONT comes before we do.
+
+    No look at it, followed by a stop, could tell: SIGCONT may come in between. But the kernel discards a stop signal
+    that is pending when SIGCONT comes, even a blocked one (signal(7)): so first it is made pending, then we look.
+    """
+    handler = signal.getsignal(signal.SIGTSTP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    signal.pthread_kill(get_ident(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL if _comes_to_a_stop(pid) else signal.SIG_IGN)  # the latter discards it
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)  # here it stops us, if it is pending still
+    signal.signal(signal.SIGTSTP, handler)
+
+
+def _comes_to_a_stop(pid: int) -> bool:
+    """Whether that process is stopped, or is so within the bound and before anybody continues us."""
+    deadline = time.monotonic() + FOLLOW_S
+    while signal.SIGTSTP in signal.sigpending() and time.monotonic() < deadline:
+        process = read_process(pid)
+        if process is None or process.stopped:
+            return process is not None
+        time.sleep(GLANCE_S)
+    return False
 
 
 def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable[[], None]) -> None:

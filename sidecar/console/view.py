@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 
-assert sys.platform != "win32"  # for mypy: terminals are POSIX's here
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.console.front import FLUSH_S, DevFront
 from sidecar.console.opener import Opener
@@ -55,7 +55,7 @@ class TerminalDisplay(PlainDisplay):
         self._terminal = terminal
         self._restarting = False
         self.continued = True
-        """Whether SIGCONT came since Ctrl-Z: where another program (npm) is the shell's child, fg may overtake us."""
+        """Whether SIGCONT came since Ctrl-Z was pressed last: pressed twice it stops us once."""
         self.resume()
 
     def show(self, message: AnyNotification) -> None:

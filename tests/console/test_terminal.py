@@ -430,15 +430,19 @@ def shell_environment(folder: Path) -> dict[str, str]:
     return environment(folder, BROWSER="/bin/true", **prompt)
 
 
-@pytest.mark.parametrize("shell", ["bash", "dash"])
-def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Path, shell: str) -> None:
+@pytest.mark.parametrize(
+    ("shell", "wrapper"),
+    [("bash", "{}"), ("dash", "{}"), ("bash", "sh -c '{}; exit $?'")],
+    ids=["bash", "dash", "below another program, as npm run does"],
+)
+def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Path, shell: str, wrapper: str) -> None:
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"there is no {shell}")
     options = ["--norc", "--noprofile", "-i"] if shell == "bash" else ["-i"]
     with Terminal([program, *options], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
-        terminal.press(" ".join(command("--", *SERVICE)) + "\r")
+        terminal.press(wrapper.format(" ".join(command("--", *SERVICE))) + "\r")
         ready(terminal)
         until(lambda: not terminal.echoes(), "the modes being ours")
         terminal.watch()

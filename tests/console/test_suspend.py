@@ -1,0 +1,110 @@
+"""Stopping with another program that Ctrl-Z has stopped, however fg and we overtake each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("job control as Linux does it", allow_module_level=True)
+
+from tests.faults.cell import ROOT
+from tests.liveness import WAIT_S, state_of, until
+
+SCRIPT = """
+import os, signal, sys
+from sidecar.console import terminal
+
+def early(pid):
+    os.kill(os.getpid(), signal.SIGCONT)  # fg comes after the look, and before we stop
+    return True
+
+signal.signal(signal.SIGTSTP, lambda *_: print("a handler of ours", flush=True))
+if sys.argv[2] == "overtaken":
+    terminal._comes_to_a_stop = early
+terminal.FOLLOW_S = float(sys.argv[3])
+terminal._stop_like(int(sys.argv[1]))
+print("goes on", flush=True)
+os.kill(os.getpid(), signal.SIGTSTP)
+"""
+
+
+@contextmanager
+def other_program(*, stopped: bool) -> Iterator[int]:
+    """The program that the shell looks at."""
+    with subprocess.Popen(["sleep", "100"]) as child:
+        try:
+            if stopped:
+                child.send_signal(signal.SIGSTOP)
+                until(lambda: state_of(child.pid) == "T", "the stop")
+            yield child.pid
+        finally:
+            child.kill()
+
+
+@contextmanager
+def one_of_ours(pid: int, how: str = "as it is", follow_s: float = WAIT_S) -> Iterator[subprocess.Popen[str]]:
+    """In a group of its own, of which a shell (this test) is the parent."""
+    command = [sys.executable, "-c", SCRIPT, str(pid), how, str(follow_s)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0) as it:
+        try:
+            yield it
+        finally:
+            it.kill()
+
+
+def said(it: subprocess.Popen[str]) -> list[str]:
+    """All that it said until its end."""
+    return it.communicate(timeout=WAIT_S)[0].splitlines()
+
+
+THE_END = ["goes on", "a handler of ours"]
+"""Afterwards Ctrl-Z is handled as before."""
+
+
+def test_it_stops_with_a_program_that_is_stopped_and_goes_on_when_continued() -> None:
+    with other_program(stopped=True) as pid, one_of_ours(pid) as it:
+        stopped = os.waitid(os.P_PID, it.pid, os.WSTOPPED)
+        assert stopped is not None
+        assert stopped.si_status == signal.SIGTSTP
+        it.send_signal(signal.SIGCONT)
+        assert said(it) == THE_END
+
+
+def test_it_stops_also_if_the_other_one_stops_a_little_later() -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid) as it:
+        until(lambda: signal.SIGTSTP in pending(it.pid), "the stop that is kept ready")
+        os.kill(pid, signal.SIGSTOP)  # our own child, which is not reaped yet
+        assert os.waitid(os.P_PID, it.pid, os.WSTOPPED)
+        it.send_signal(signal.SIGCONT)
+        assert said(it) == THE_END
+
+
+def test_a_continue_that_comes_between_the_look_and_the_stop_wins() -> None:
+    with other_program(stopped=True) as pid, one_of_ours(pid, "overtaken") as it:
+        assert said(it) == THE_END
+
+
+def test_a_continue_that_comes_while_it_waits_wins() -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid) as it:
+        until(lambda: signal.SIGTSTP in pending(it.pid), "the stop that is kept ready")
+        it.send_signal(signal.SIGCONT)
+        assert said(it) == THE_END
+
+
+def test_it_does_not_stop_alone() -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid, follow_s=0.05) as it:
+        assert said(it) == THE_END
+
+
+def pending(pid: int) -> set[int]:
+    """The signals that wait for the process's first thread (proc(5): SigPnd)."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        mask = next(int(line.split()[1], 16) for line in file if line.startswith("SigPnd:"))
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
