@@ -433,9 +433,9 @@ def ensure_tauri(env: dict[str, str]) -> None:
     found = ["pkg-config", "--exists", "webkit2gtk-4.1"]
     if which("pkg-config", env) and subprocess.run(found, env=env, check=False).returncode == 0:
         return
-    missing = [package for package in TAURI_PACKAGES if not install_debian(package, package)]
-    if missing:
-        raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(' '.join(missing))}")
+    packages = " ".join(TAURI_PACKAGES)
+    if not install_debian(packages, "WebKitGTK"):
+        raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(packages)}")
 
 
 def ensure_packages(folder: Path, env: dict[str, str]) -> None:
@@ -486,18 +486,18 @@ UNWANTED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "FORCE_COLOR"
 # -------------------------------------------------------------------------------------------------------------- Debian
 
 
-def install_debian(package: str, what: str) -> bool:
-    """Install a Debian package where that is allowed: as root, or in CI with a sudo that asks nothing."""
+def install_debian(packages: str, what: str) -> bool:
+    """Install Debian packages where that is allowed: as root, or in CI with a sudo that asks nothing."""
     if not shutil.which("apt-get"):
         return False
     as_root = root_prefix()
     if as_root is None:
         return False
-    say(f"{what} is not available: installing the Debian package {package} ...")
+    say(f"{what} is not available: installing from Debian: {packages} ...")
     apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
     # An update that fails for one source still leaves the others usable, so only the install counts.
     subprocess.run([*apt, "update"], stdin=subprocess.DEVNULL, check=False)
-    install = [*apt, "install", "-y", "--no-install-recommends", package]
+    install = [*apt, "install", "-y", "--no-install-recommends", *packages.split()]
     return subprocess.run(install, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 

@@ -1,6 +1,6 @@
 """The command line: arguments → one of the commands.
 
-What only one command needs is imported in its function. The guard must be forked before anything heavy is loaded.
+What only one command needs is imported in its function: the guard is forked before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -8,22 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sidecar.host.lifeline import Lifeline
+from sidecar.doctor import DOCTOR_PART
 
 EXIT_UNSUPPORTED = 69
-
-EXIT_INTERRUPTED = 130
-
-DOCTOR_PART = "--doctor-part"
-"""What doctor starts us again with, to play a part; no help names it."""
 
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
@@ -44,14 +34,10 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code."""
     ensure_standard_streams()
-    if sys.platform == "linux":
-        from sidecar.host import bundle
-
-        bundle.forget_variables()
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == [DOCTOR_PART]:
-        return _doctor_part(words[1:])
+        return _run(DOCTOR_PART, argparse.Namespace(words=words[1:]))
     # what follows -- is a program's command line, and none of argparse's business
     own, words_of_program = (
         (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
@@ -67,16 +53,12 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
     command = options.command or ("help" if os.isatty(0) else "stdio")
-    if command == "stdio":
-        return _stdio(options)
-    if command == "dev":
-        return _dev(options)
-    if command in {"ps", "clean", "doctor"}:
-        return _look(command, options)
     if command == "schema":
         return _schema()
     if command == "completions":
         return _completions(parser, options)
+    if command != "help":
+        return _run(command, options)
     parser.print_help()
     return 0
 
@@ -166,83 +148,16 @@ def _host(text: str) -> str:
     return text
 
 
-def _stdio(options: argparse.Namespace) -> int:
+def _run(command: str, options: argparse.Namespace) -> int:
+    """What works on processes, where a host is written for that."""
     if sys.platform != "linux":
-        return _unsupported()
-    lifeline = _split(options)
-    if isinstance(lifeline, int):
-        return lifeline
-    from sidecar import stdio
-    from sidecar.runtime import leave
+        from sidecar.host import unsupported
 
-    return leave(stdio.serve(lifeline))
+        say("error", unsupported().message)
+        return EXIT_UNSUPPORTED
+    from sidecar import commands
 
-
-def _dev(options: argparse.Namespace) -> int:
-    if sys.platform != "linux":
-        return _unsupported()
-    from sidecar.console import opener as opening
-    from sidecar.console import terminal as terminals
-
-    terminal = None if options.json else terminals.find_terminal()
-    opener = opening.fork_opener() if terminal is not None or options.open else None
-    terminals.ignore_quit()
-    if terminal is not None:
-        terminal.postpone_suspend()
-    lifeline = _split(options, None if terminal is None else terminal.give_back)
-    if isinstance(lifeline, int):
-        return lifeline
-    from sidecar.console import dev
-    from sidecar.runtime import leave
-
-    return leave(dev.serve(lifeline, options, terminal, opener))
-
-
-def _look(command: str, options: argparse.Namespace) -> int:
-    if sys.platform != "linux":
-        return _unsupported()
-    try:
-        if command == "ps":
-            from sidecar import ps
-
-            return ps.run(as_json=options.json, watch=options.watch)
-        if command == "clean":
-            from sidecar import clean
-
-            return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
-        from sidecar.doctor import command as doctor
-
-        return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-
-
-def _doctor_part(words: list[str]) -> int:
-    if sys.platform != "linux":
-        return _unsupported()
-    from sidecar.doctor import parts
-
-    return parts.play(words)
-
-
-def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:
-    """Fork the guard; in the supervisor its lifeline, or an exit code where there is nothing to supervise for."""
-    if sys.platform != "linux":
-        return _unsupported()
-    from sidecar.host import guard
-
-    try:
-        return guard.split(options.parent_pid, at_end)
-    except ProcessLookupError:
-        say("error", "the process to watch (the app) is dead already; there is nothing to do")
-        return guard.EXIT_APP_GONE
-
-
-def _unsupported() -> int:
-    from sidecar.host import unsupported
-
-    say("error", unsupported().message)
-    return EXIT_UNSUPPORTED
+    return commands.run(command, options)
 
 
 def _schema() -> int:

@@ -20,6 +20,8 @@ import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.doctor import DOCTOR_PART
+
 WIDE = 20
 
 LIFE_S = 120
@@ -27,9 +29,6 @@ LIFE_S = 120
 
 SIZES = {"plain": 3, "deaf": 2, "daemon": 2, "scrubbed": 2, "stopped": 2, "wide": WIDE + 1}
 """The trees, and so many processes live once each is whole."""
-
-PART = "--doctor-part"
-"""See ``cli.DOCTOR_PART``."""
 
 PACKAGE_HOME = Path(__file__).resolve().parents[2]
 """Where ``python -m sidecar`` finds us, and no other thing that is called sidecar."""
@@ -173,6 +172,6 @@ def _leave_daemon(kind: str, roll: str, parent: socket.socket) -> None:
     if os.fork() != 0:
         os._exit(0)
     if kind == "scrubbed":
-        command = itself(PART, "rest", kind, roll)
+        command = itself(DOCTOR_PART, "rest", kind, roll)
         os.execve(command[0], command, {})  # noqa: S606  there is no shell to want
     _hold(_enroll(kind, roll, "daemon"))

@@ -16,7 +16,8 @@ import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.doctor.parts import PART, home, itself
+from sidecar.doctor import DOCTOR_PART
+from sidecar.doctor.parts import home, itself
 from sidecar.doctor.roll import Roll
 from sidecar.host import bundle, cgroup, sweep
 from sidecar.host.records import STATE_DIR
@@ -53,7 +54,7 @@ class StandIn:
         services = {
             kind: {
                 "type": "command",
-                "command": itself(PART, "tree", kind, roll.name),
+                "command": itself(DOCTOR_PART, "tree", kind, roll.name),
                 "cwd": home(),
                 "restart": {"policy": "never"},
             }
@@ -61,7 +62,7 @@ class StandIn:
         }
         env = {**os.environ, STATE_DIR: str(state)}
         self._process = subprocess.Popen(
-            itself(PART, "app", msgspec.json.encode(services).decode()),
+            itself(DOCTOR_PART, "app", msgspec.json.encode(services).decode()),
             cwd=home(),
             env=env,
             stdin=subprocess.PIPE,
