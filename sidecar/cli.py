@@ -13,8 +13,6 @@ from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
 from sidecar.doctor import DOCTOR_PART
 
-EXIT_UNSUPPORTED = 69
-
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
 
@@ -149,12 +147,7 @@ def _host(text: str) -> str:
 
 
 def _run(command: str, options: argparse.Namespace) -> int:
-    """What works on processes, where a host is written for that."""
-    if sys.platform != "linux":
-        from sidecar.host import unsupported
-
-        say("error", unsupported().message)
-        return EXIT_UNSUPPORTED
+    """What works on processes."""
     from sidecar import commands
 
     return commands.run(command, options)

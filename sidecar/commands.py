@@ -8,82 +8,98 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+from typing import TYPE_CHECKING
 
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
-from sidecar.host import bundle, guard
-from sidecar.host.lifeline import Lifeline
+from sidecar.errors import UnsupportedPlatformError
+from sidecar.host import attach, bundle, unsupported
 
+if TYPE_CHECKING:  # it loads msgspec
+    from sidecar.host.base import Tether
+
+EXIT_APP_GONE = 3
+EXIT_UNSUPPORTED = 69
 EXIT_INTERRUPTED = 130
 
 
 def run(command: str, options: argparse.Namespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
-    match command:
-        case "stdio":
-            return _stdio(options)
-        case "dev":
-            return _dev(options)
-        case _ if command == DOCTOR_PART:
-            from sidecar.doctor import parts
-
-            return parts.play(options.words)
-        case _:
-            try:
-                return _look(command, options)
-            except KeyboardInterrupt:
-                return EXIT_INTERRUPTED
+    return _stdio(options) if command == "stdio" else _run_other(command, options)
 
 
 def _stdio(options: argparse.Namespace) -> int:
-    lifeline = _split(options)
-    if isinstance(lifeline, int):
-        return lifeline
+    tether = _attach(options)
+    if isinstance(tether, int):
+        return tether
     from sidecar import stdio
     from sidecar.runtime import leave
 
-    return leave(stdio.serve(lifeline))
+    return leave(stdio.serve(tether))
 
 
-def _dev(options: argparse.Namespace) -> int:
-    from sidecar.console import opener as opening
-    from sidecar.console import terminal as terminals
-
-    terminal = None if options.json else terminals.find_terminal()
-    opener = opening.fork_opener() if terminal is not None or options.open else None
-    terminals.ignore_quit()
-    if terminal is not None:
-        terminal.postpone_suspend()
-    lifeline = _split(options, None if terminal is None else terminal.give_back)
-    if isinstance(lifeline, int):
-        return lifeline
-    from sidecar.console import dev
-    from sidecar.runtime import leave
-
-    return leave(dev.serve(lifeline, options, terminal, opener))
-
-
-def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:
-    """Fork the guard; in the supervisor its lifeline, or an exit code where there is nothing to supervise for."""
+def _attach(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Tether | int:
+    """Become the supervisor; or an exit code where there is nothing to supervise for, or no way to."""
     try:
-        return guard.split(options.parent_pid, at_end)
+        return attach(options.parent_pid, at_end)
     except ProcessLookupError:
         say("error", "the process to watch (the app) is dead already; there is nothing to do")
-        return guard.EXIT_APP_GONE
+        return EXIT_APP_GONE
+    except UnsupportedPlatformError as error:
+        say("error", error.message)
+        return EXIT_UNSUPPORTED
 
 
-def _look(command: str, options: argparse.Namespace) -> int:
-    if command == "ps":
-        from sidecar import ps
+if sys.platform == "linux":
 
-        return ps.run(as_json=options.json, watch=options.watch)
-    if command == "clean":
-        from sidecar import clean
+    def _run_other(command: str, options: argparse.Namespace) -> int:
+        match command:
+            case "dev":
+                return _dev(options)
+            case _ if command == DOCTOR_PART:
+                from sidecar.doctor import parts
 
-        return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
-    from sidecar.doctor import command as doctor
+                return parts.play(options.words)
+            case _:
+                try:
+                    return _look(command, options)
+                except KeyboardInterrupt:
+                    return EXIT_INTERRUPTED
 
-    return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+    def _dev(options: argparse.Namespace) -> int:
+        from sidecar.console import opener as opening
+        from sidecar.console import terminal as terminals
+
+        terminal = None if options.json else terminals.find_terminal()
+        opener = opening.fork_opener() if terminal is not None or options.open else None
+        terminals.ignore_quit()
+        if terminal is not None:
+            terminal.postpone_suspend()
+        tether = _attach(options, None if terminal is None else terminal.give_back)
+        if isinstance(tether, int):
+            return tether
+        from sidecar.console import dev
+        from sidecar.runtime import leave
+
+        return leave(dev.serve(tether, options, terminal, opener))
+
+    def _look(command: str, options: argparse.Namespace) -> int:
+        if command == "ps":
+            from sidecar import ps
+
+            return ps.run(as_json=options.json, watch=options.watch)
+        if command == "clean":
+            from sidecar import clean
+
+            return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
+        from sidecar.doctor import command as doctor
+
+        return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
+
+else:
+
+    def _run_other(command: str, options: argparse.Namespace) -> int:
+        del options
+        say("error", unsupported(command).message)
+        return EXIT_UNSUPPORTED

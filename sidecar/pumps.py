@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Generic, TypeVar
 
 from sidecar.core.readiness import plain
 from sidecar.events import Output
-from sidecar.host.fds import wait_readable, wait_writable
+from sidecar.host.fds import wait_readable, wait_writable, widen
 from sidecar.wire.framing import OutputSplitter
 from sidecar.wire.session import notification
 
@@ -52,18 +51,6 @@ def read_some(fd: int) -> bytes:
             return b""  # EIO: a terminal went away; EBADF: it was closed before we started. Both are the end
 
 
-def widen(fd: int) -> None:
-    """Let a pipe hold ``READ_BYTES``."""
-    if sys.platform == "linux":
-        import fcntl  # noqa: PLC0415  Windows has none
-
-        try:
-            if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < READ_BYTES:
-                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
-        except OSError:
-            pass  # EBADF: it is a file or a socket; EPERM: this user's pipes hold as much as they may
-
-
 class StreamPump:
     """Reads one output stream of one child: lines to ``emit``, and ``ended`` at its end."""
 
@@ -91,7 +78,7 @@ class StreamPump:
     def run(self) -> None:
         """The thread's body."""
         splitter = OutputSplitter()
-        widen(self._fd)
+        widen(self._fd, READ_BYTES)
         while data := read_some(self._fd):
             self._pass_on(splitter.receive(data), len(data), coloured=b"\x1b" in data)
         last = splitter.finish()
@@ -237,7 +224,7 @@ class Outbox:
 
     def run(self) -> None:
         """The writer thread's body."""
-        widen(self._fd)
+        widen(self._fd, READ_BYTES)
         while True:
             with self._changed:
                 self._writing = False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -373,21 +371,6 @@ def _remember(effect: RememberPort) -> None:
     if wish is not None and wish.sticky:
         port = None if effect.port == wish.preferred else effect.port
         records.remember_port(launching.project_key(effect.service, effect.config), port)
-
-
-def watch_signals(inbox: Inbox) -> None:
-    """Turn signals into events. ``SimpleQueue.put`` is reentrant, so a handler may call it."""
-
-    def seen(number: int, _frame: object) -> None:
-        inbox.put(SignalSeen(number, forwarded=False))
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, seen)
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, seen)
-        signal.signal(signal.SIGQUIT, seen)
-        signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def leave(code: int) -> NoReturn:

@@ -1,20 +1,17 @@
-"""The supervisor as a Tauri app uses it: JSON-RPC over stdin and stdout, with the guard above."""
+"""The supervisor as a Tauri app uses it: JSON-RPC over stdin and stdout."""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
 from sidecar import __version__
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Output
+from sidecar.host.base import Tether
 from sidecar.host.fds import hung_up
-from sidecar.host.lifeline import Lifeline
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox, read_some, start_thread
 from sidecar.runtime import Call, Inbox, Runtime
@@ -69,11 +66,11 @@ class StdioFront:
                 yield message
 
 
-def serve(lifeline: Lifeline) -> int:
+def serve(tether: Tether) -> int:
     """Be the supervisor until the client, the app, or a signal ends it; the exit code."""
     requests, answers = take_standard_streams()
     inbox = Inbox()
-    run = Run(lifeline, inbox)
+    run = Run(tether, inbox)
     core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
     outbox = Outbox(answers)
     front = StdioFront(outbox)

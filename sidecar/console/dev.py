@@ -26,7 +26,7 @@ from sidecar.console.view import Keys, PlainDisplay, TerminalDisplay
 from sidecar.console.words import NAME
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import Event, Interrupted
-from sidecar.host.lifeline import Lifeline
+from sidecar.host.base import Tether
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox, start_thread
 from sidecar.runtime import Call, Inbox, Runtime
@@ -42,10 +42,10 @@ NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
 
 
-def serve(lifeline: Lifeline, options: argparse.Namespace, terminal: Terminal | None, opener: Opener | None) -> int:
+def serve(tether: Tether, options: argparse.Namespace, terminal: Terminal | None, opener: Opener | None) -> int:
     """Be the supervisor until the service or the person ends it; the exit code."""
     inbox = Inbox()
-    run = Run(lifeline, inbox)
+    run = Run(tether, inbox)
     colour = not options.json and shows_colour()
     service, config = choose_service(options.root, options.program, options.host, options.port, colour=colour)
     core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)

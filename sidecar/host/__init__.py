@@ -1,18 +1,42 @@
-"""The system below us. ``make_host`` is the one place that picks a platform."""
+"""The system around us: the one place that picks a platform."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sidecar.errors import UnsupportedPlatformError
 
 if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is loaded
-    from sidecar.host.base import Host
+    from sidecar.host.base import Host, Tether
+
+
+def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Tether:
+    """Become a supervisor that hangs on the app: on ``parent_pid``, or else on the process that launched us.
+
+    Where a guard is needed it is forked here, before anything heavy is loaded: this returns in its child, and
+    ``at_end`` is what the guard does when all below it is dead.
+
+    Raises ``ProcessLookupError`` if the app is dead already, ``UnsupportedPlatformError`` where no host is written yet,
+    ``OSError`` if the system has no process to spare.
+    """
+    if sys.platform == "linux":
+        from sidecar.host import guard
+
+        lifeline = guard.split(parent_pid, at_end)
+        from sidecar.host.guarded import Guarded
+
+        return Guarded(lifeline)
+    if sys.platform == "win32":
+        from sidecar.host.windows_app import Unguarded
+
+        return Unguarded(parent_pid)
+    raise unsupported()
 
 
 def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> Host:
-    """The host of this platform.
+    """The host of a platform that has a guard.
 
     ``run_id`` marks every process of this run; ``guarded``, ``parent_watched`` and ``contained`` (in a control group)
     say what the guard set up. Raises ``UnsupportedPlatformError`` where no host is written yet.
@@ -24,8 +48,12 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bo
     raise unsupported()
 
 
-def unsupported() -> UnsupportedPlatformError:
-    """The error for a platform without a host."""
+def unsupported(command: str | None = None) -> UnsupportedPlatformError:
+    """The error for a platform without a host, or for a command that is not written for it."""
+    if sys.platform == "win32" and command is not None:
+        return UnsupportedPlatformError(
+            f"'sidecar {command}' does not run on Windows yet. What an app uses, 'sidecar stdio', does."
+        )
     return UnsupportedPlatformError(
-        f"This version of sidecar runs on Linux only; this is {sys.platform}. Windows and macOS are being worked on."
+        f"This version of sidecar runs on Linux and Windows only; this is {sys.platform}. macOS is being worked on."
     )

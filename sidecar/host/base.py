@@ -1,17 +1,21 @@
 """The one seam to the system: what the runtime needs of a platform, narrow enough to fake whole.
 
-All methods are called from the runtime's main thread, but for ``owns`` and ``holder``, which probes and preparations
-call from their own threads. A *tree* is a service's program with all that it started, however far that went.
+``Host`` is the system below us, ``Tether`` what we hang on: the app, and the guard where there is one.
+
+All methods of a host are called from the runtime's main thread, but for ``owns`` and ``holder``, which probes and
+preparations call from their own threads. A *tree* is a service's program with all that it started, however far that
+went.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
 
 from sidecar.events import Launch
-from sidecar.wire.messages import Guarantees, Holder
+from sidecar.wire.messages import Guarantees, Holder, ServiceState, SupervisorSwept
 
 
 class Child(Struct, frozen=True):
@@ -67,4 +71,46 @@ class Host(Protocol):
 
     def memory(self, service: str) -> int | None:
         """Resident memory of the tree in bytes; ``None`` where it cannot be read."""
+        ...
+
+
+class Tether(Protocol):
+    """What a supervisor hangs on. When it breaks, everything below us has to end."""
+
+    def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+        """Tell of each signal that is sent to us, and of each death below us, from now on. For the main thread.
+
+        Both are called where nothing may be waited for: in a signal's handler, or in a thread of the system's.
+        """
+        ...
+
+    def make_host(self, run_id: str) -> Host:
+        """Block until whoever has to end the tree in our stead is on watch, so that no child starts before; the host.
+
+        ``run_id`` marks every process of this run.
+        """
+        ...
+
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+        """A thread's body: tell once of each end of what we hang on, and of signals that the guard was sent."""
+        ...
+
+    def announce_grace(self, ms: int) -> None:
+        """Tell the guard, if there is one, how long to wait for us when the app dies."""
+        ...
+
+    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+        """End what dead runs left, and write this run's record; what there is to tell. Never raises."""
+        ...
+
+    def keep_record(self) -> None:
+        """A thread's body, after ``settle``: keep the record up to date."""
+        ...
+
+    def note(self, state: ServiceState) -> None:
+        """Keep it in the record."""
+        ...
+
+    def let_go(self) -> None:
+        """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""
         ...

@@ -14,17 +14,12 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
-from sidecar.host.tree import read_process
-
 PREFIX = "_MEI"
 MARKER = "tauri-sidecar.bundle"
 PID_DIGITS = 8
 """After the prefix: the bootloader's pid, in hexadecimal; then six random characters (mkdtemp)."""
 
 _OWN_VARIABLES = ("_PYI_", "_MEIPASS")
-_LIBRARY_PATH = "LD_LIBRARY_PATH"
 
 
 def unpacked_folder() -> str | None:
@@ -33,32 +28,69 @@ def unpacked_folder() -> str | None:
     return folder if folder is not None and os.path.basename(folder).startswith(PREFIX) else None
 
 
-def bootloader() -> int | None:
-    """The bootloader's pid: our parent, if we are frozen into one file.
-
-    Raises ``ProcessLookupError`` if it is dead already. A parent that runs our own file can only be it.
-    """
-    if unpacked_folder() is None:
-        return None
-    pid = os.getppid()
-    try:
-        if os.path.samefile(f"/proc/{pid}/exe", sys.executable):
-            return pid
-    except OSError:
-        pass  # EACCES: another user's process, and so not it; ENOENT: it went, or our file was replaced meanwhile
-    raise ProcessLookupError
-
-
 def forget_variables() -> None:
     """Put our environment back to what it was before the bootloader: every program that we start inherits it."""
     if not getattr(sys, "frozen", False):
         return
     for name in [name for name in os.environ if name.startswith(_OWN_VARIABLES)]:
         del os.environ[name]
-    before = os.environ.pop(f"{_LIBRARY_PATH}_ORIG", None)
-    os.environ.pop(_LIBRARY_PATH, None)
-    if before is not None:
-        os.environ[_LIBRARY_PATH] = before
+    _restore_library_path()
+
+
+if sys.platform == "win32":
+
+    def _restore_library_path() -> None:
+        """Libraries of ours must not be found by other programs before their own."""
+        from sidecar.host import winapi
+
+        winapi.forget_dll_folder()
+
+    def _is_foreign(found: os.stat_result) -> bool:
+        """The access list of the user's own folder for temporary files guards it."""
+        del found
+        return False
+
+else:
+    _LIBRARY_PATH = "LD_LIBRARY_PATH"
+
+    def _restore_library_path() -> None:
+        before = os.environ.pop(f"{_LIBRARY_PATH}_ORIG", None)
+        os.environ.pop(_LIBRARY_PATH, None)
+        if before is not None:
+            os.environ[_LIBRARY_PATH] = before
+
+    def _is_foreign(found: os.stat_result) -> bool:
+        return found.st_uid != os.geteuid()
+
+
+if sys.platform == "linux":
+    from sidecar.host.tree import read_process
+
+    def bootloader() -> int | None:
+        """The bootloader's pid: our parent, if we are frozen into one file.
+
+        Raises ``ProcessLookupError`` if it is dead already. A parent that runs our own file can only be it.
+        """
+        if unpacked_folder() is None:
+            return None
+        pid = os.getppid()
+        try:
+            if os.path.samefile(f"/proc/{pid}/exe", sys.executable):
+                return pid
+        except OSError:
+            pass  # EACCES: another user's process, and so not it; ENOENT: it went, or our file was replaced meanwhile
+        raise ProcessLookupError
+
+    def _is_dead(pid: int) -> bool:
+        process = read_process(pid)
+        return process is None or process.dead
+
+else:
+
+    def _is_dead(pid: int) -> bool:
+        import psutil
+
+        return not psutil.pid_exists(pid)
 
 
 def left_behind() -> list[str]:
@@ -84,8 +116,7 @@ def _bootloader_is_dead(name: str) -> bool:
         pid = int(name[len(PREFIX) :][:PID_DIGITS], 16)
     except ValueError:
         return False  # a folder of a PyInstaller before 6, which does not say whose it is
-    process = read_process(pid)
-    return process is None or process.dead
+    return _is_dead(pid)
 
 
 def _is_ours(folder: str, ours: set[str]) -> bool:
@@ -94,7 +125,7 @@ def _is_ours(folder: str, ours: set[str]) -> bool:
         found = os.lstat(folder)
     except OSError:
         return False  # ENOENT: somebody else removed it
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    if not stat.S_ISDIR(found.st_mode) or _is_foreign(found):
         return False
     files = set(_files(folder))
     return MARKER in files or files <= ours

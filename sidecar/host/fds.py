@@ -38,3 +38,20 @@ else:
         poll = select.poll()
         poll.register(fd, what)
         poll.poll()
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    def widen(fd: int, size: int) -> None:
+        """Let a pipe hold so many bytes."""
+        try:
+            if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < size:
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+        except OSError:
+            pass  # EBADF: it is a file or a socket; EPERM: this user's pipes hold as much as they may
+
+else:
+
+    def widen(fd: int, size: int) -> None:
+        """Leave it: only Linux's pipes can be resized."""

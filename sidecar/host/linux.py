@@ -17,8 +17,9 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
-from sidecar.host.sockets import holder_of, listeners, reached_at, sockets_of
-from sidecar.host.tree import RUN_ID, SERVICE, Process, all_processes, below, kill_until_empty, send, variable
+from sidecar.host.shared import RUN_ID, SERVICE, reached_at
+from sidecar.host.sockets import holder_of, listeners, sockets_of
+from sidecar.host.tree import Process, all_processes, below, kill_until_empty, send, variable
 from sidecar.wire.messages import Guarantees, Holder
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
@@ -71,15 +72,29 @@ def _no_address(host: str, error: Exception | None) -> PortUnavailableError:
     )
 
 
+if sys.platform == "win32":
+    CAN_HOLD = False
+    """A program cannot listen on a port that we hold: SO_REUSEADDR would let anybody in, so nobody sets it here."""
+    NOBODY = (
+        "nobody: Windows keeps it in an excluded range, mostly for Hyper-V; "
+        "see 'netsh interface ipv4 show excludedportrange protocol=tcp'"
+    )
+    _CLAIM = socket.SO_EXCLUSIVEADDRUSE
+else:
+    CAN_HOLD = True
+    NOBODY = "nobody: this user may not open ports below 1024"
+    _CLAIM = socket.SO_REUSEADDR
+
+
 def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     """A bound socket that does not listen. Raises ``OSError``.
 
     SO_REUSEADDR lets us pass over connections in TIME_WAIT, and lets a program that sets it too (node, by libuv) listen
-    on the port while we hold it. Linux still refuses where somebody listens.
+    on the port while we hold it. Linux still refuses where somebody listens. On Windows only SO_EXCLUSIVEADDRUSE does.
     """
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _CLAIM, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))
@@ -151,7 +166,7 @@ class PortBook:
             else:
                 port = self._assigned(wish.host, addresses[0], everywhere)
             self._taken[service] = port
-            if wish.keep:
+            if wish.keep and CAN_HOLD:
                 try:
                     self._kept[service] = bind(*addresses[0], port)
                 except OSError:
@@ -201,5 +216,5 @@ class PortBook:
                 return Holder(command=f"the service {service} of this sidecar", ours=True)
         holder = self._holder(port)
         if holder is None and denied is not None and denied.errno == errno.EACCES:
-            return Holder(command="nobody: this user may not open ports below 1024")
+            return Holder(command=NOBODY)
         return holder

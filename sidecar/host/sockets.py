@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterable
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import RUN_ID, all_processes, variable
+from sidecar.host.shared import RUN_ID, command_of
+from sidecar.host.tree import all_processes, variable
 from sidecar.wire.messages import Holder
 
 _LISTEN = "0A"
-
-COMMAND_SHOWN = 200
-"""So much of a holder's command line is named."""
 
 
 def listeners(port: int) -> list[tuple[str, str, int]]:
@@ -34,13 +31,6 @@ def _address(text: str, family: socket.AddressFamily) -> str:
     """The kernel prints addresses as 32-bit words in its own byte order."""
     words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
     return socket.inet_ntop(family, b"".join(words))
-
-
-def reached_at(table: Iterable[tuple[str, str, int]], address: str) -> list[tuple[str, str, int]]:
-    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard."""
-    found = list(table)
-    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
-    return [it for it in found if it[0] == address] or [it for it in found if it[0] in wildcards]
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -68,16 +58,6 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's
-
-
-def command_of(pid: int) -> str | None:
-    """Its command line, shortened; ``None`` if it is gone, or hidden from us."""
-    import psutil  # loaded only where processes are looked at closely: off the way to ready
-
-    try:
-        return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
-    except psutil.Error:
-        return None  # it is gone, or hidden from us
 
 
 def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:

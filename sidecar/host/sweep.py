@@ -21,11 +21,10 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.host import bundle, cgroup, records
-from sidecar.host.sockets import command_of
+from sidecar.host.shared import RUN_ID, command_of
 from sidecar.host.tree import (
     KILL_BOUND_S,
     RESCAN_S,
-    RUN_ID,
     Process,
     all_processes,
     kill_until_empty,

@@ -14,11 +14,6 @@ from collections.abc import Callable, Iterable
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-RUN_ID = "SIDECAR_RUN_ID"
-"""The cookie: every process of a run has it in its environment."""
-
-SERVICE = "SIDECAR_SERVICE"
-
 KILL_BOUND_S = 10.0
 """A tree that is not gone by then holds processes in uninterruptible sleep, or that we may not kill: they are named."""
 

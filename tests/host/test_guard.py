@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +14,8 @@ if sys.platform != "linux":
     pytest.skip("pidfds", allow_module_level=True)
 
 from sidecar import diagnostics, parent
-from sidecar.host import guard
+from sidecar.host import guard, guarded
+from sidecar.host.lifeline import Lifeline
 from sidecar.runtime import Inbox
 from tests.liveness import await_end
 
@@ -57,15 +58,14 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
     def sweep() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(parent, "sweep", sweep)
-    monkeypatch.setattr(parent.Run, "_write_record", lambda self: None)
-    run = parent.Run.__new__(parent.Run)
-    run._inbox = Inbox()
-    run._settled = threading.Event()
+    monkeypatch.setattr(guarded, "sweep", sweep)
+    monkeypatch.setattr(guarded.Guarded, "_write_record", lambda self, guarantees: None)
     monkeypatch.setattr(diagnostics, "_threshold", 99)
-    run._settle()
+    tether = Mock(settle=guarded.Guarded(Lifeline(0, -1, -1, None, None)).settle)
+    inbox = Inbox()
+    run = parent.Run(tether, inbox)
     run.wait_settled()
-    assert "ZeroDivisionError" in str(run._inbox.get_nowait())
+    assert "ZeroDivisionError" in str(inbox.get_nowait())
 
 
 def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if sys.platform != "linux":
 
 from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint
-from sidecar.host import ports, sockets
+from sidecar.host import ports, shared, sockets
 from sidecar.host.ports import PortBook, Wish
 from sidecar.wire.messages import Holder
 
@@ -206,7 +206,7 @@ def test_a_connection_is_no_listener() -> None:
     ],
 )
 def test_a_connection_reaches_whoever_is_bound_most_closely(address: str, bound: list[str], reached: list[str]) -> None:
-    assert [it[0] for it in sockets.reached_at([(at, "1", 0) for at in bound], address)] == reached
+    assert [it[0] for it in shared.reached_at([(at, "1", 0) for at in bound], address)] == reached
 
 
 def test_a_process_that_is_gone_has_no_sockets_and_no_command() -> None:
@@ -215,4 +215,4 @@ def test_a_process_that_is_gone_has_no_sockets_and_no_command() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert sockets.sockets_of(pid) == set()
-    assert sockets.command_of(pid) is None
+    assert shared.command_of(pid) is None

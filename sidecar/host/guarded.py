@@ -1,0 +1,138 @@
+"""The supervisor's side of the guard: what it waits for, watches, and tells. See ``Tether`` for the whole of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.diagnostics import say
+from sidecar.host import bundle, cgroup, make_host, records
+from sidecar.host.base import Host
+from sidecar.host.guard import is_dead
+from sidecar.host.ledger import Ledger
+from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.sweep import boot_id, sweep
+from sidecar.host.tree import behind, pid_namespace, read_process
+from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+
+
+class Guarded:
+    """A supervisor below a guard; see ``sidecar.host.base.Tether``."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        """Hang on what ``split`` returned."""
+        self._lifeline = lifeline
+        self._ledger = Ledger()
+        self._run_id = ""
+        self._group: str | None = None
+
+    def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+        """See ``Tether``."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, lambda number, _frame: seen(number))
+        signal.signal(signal.SIGCHLD, lambda *_: child_died())
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def make_host(self, run_id: str) -> Host:
+        """See ``Tether``. The guard's end instead is not lost: ``watch`` will read it again."""
+        self._run_id = run_id
+        contained = os.read(self._lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
+        self._group = cgroup.own_folder() if contained else None
+        return make_host(run_id, guarded=True, parent_watched=self._lifeline.app is not None, contained=contained)
+
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+        """See ``Tether``."""
+        app, signals = self._lifeline.app, self._lifeline.signals
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        if app is not None:
+            poll.register(app, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == app:
+                    gone("the app has ended")
+                    poll.unregister(fd)
+                    continue
+                numbers = os.read(signals, 512)
+                if not numbers:
+                    gone("the guard has ended")
+                    return
+                for number in numbers:
+                    forwarded(number)
+
+    def announce_grace(self, ms: int) -> None:
+        """See ``Tether``."""
+        self._order(b"grace %d" % ms)
+
+    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+        """See ``Tether``."""
+        report = _sweep()
+        try:
+            self._write_record(guarantees)
+        except OSError as error:
+            problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
+            say("warning", problem)
+            report = report or SupervisorSwept((), 0, 0, 0, ())
+            report = msgspec.structs.replace(report, problems=(*report.problems, problem))
+        return report
+
+    def keep_record(self) -> None:
+        """See ``Tether``."""
+        self._ledger.keep()
+
+    def note(self, state: ServiceState) -> None:
+        """See ``Tether``."""
+        self._ledger.note(state)
+
+    def let_go(self) -> None:
+        """See ``Tether``."""
+        self._ledger.close()
+        if os.getppid() == self._lifeline.guard_pid:
+            # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
+            os.kill(self._lifeline.guard_pid, signal.SIGCONT)
+            return
+        if self._group is not None:
+            cgroup.leave(self._group)
+        folder = bundle.unpacked_folder()
+        if folder is not None and is_dead(self._lifeline.bootloader):
+            bundle.remove(folder)
+
+    def _write_record(self, guarantees: Guarantees) -> None:
+        owners = [read_process(self._lifeline.guard_pid), read_process(os.getpid())]
+        app = None if self._lifeline.app is None else behind(self._lifeline.app)
+        record = records.RunRecord(
+            run_id=self._run_id,
+            boot_id=boot_id(),
+            owners=tuple(records.Identity(it.pid, it.start) for it in owners if it is not None),
+            pid_namespace=pid_namespace(),
+            group=self._group,
+            app=None if app is None else records.Identity(app.pid, app.start),
+            guarantees=msgspec.to_builtins(guarantees),
+        )
+        path = records.run_path(self._run_id)
+        # told before it is written: the guard may have to end us in between
+        for file in (path, records.draft_of(path)):
+            self._order(b"file " + os.fsencode(file))
+        self._ledger.begin(path, record)
+
+    def _order(self, order: bytes) -> None:
+        try:
+            os.write(self._lifeline.orders, order + b"\n")
+        except BrokenPipeError:
+            pass  # the guard is dead, which the lifeline's end tells
+
+
+def _sweep() -> SupervisorSwept | None:
+    try:
+        return sweep()
+    except Exception as error:  # noqa: BLE001  a fault of ours in a thread: this run still wants its record
+        problem = f"what earlier runs left could not be looked for: {error!r}. Please report this."
+        say("error", problem)
+        return SupervisorSwept((), 0, 0, 0, (problem,))

@@ -1,0 +1,33 @@
+"""What means the same on every system. Light on purpose: the guard loads this before it forks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+RUN_ID = "SIDECAR_RUN_ID"
+"""The cookie: every process of a run has it in its environment."""
+
+SERVICE = "SIDECAR_SERVICE"
+
+COMMAND_SHOWN = 200
+"""So much of a process's command line is named."""
+
+_Listener = TypeVar("_Listener", bound=tuple[object, ...])
+
+
+def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
+    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard. Addresses come first."""
+    found = list(table)
+    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
+    return [it for it in found if it[0] == address] or [it for it in found if it[0] in wildcards]
+
+
+def command_of(pid: int) -> str | None:
+    """Its command line, shortened; ``None`` if it is gone, or hidden from us."""
+    import psutil  # loaded only where processes are looked at closely: off the way to ready
+
+    try:
+        return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
+    except psutil.Error:
+        return None  # it is gone, or hidden from us
