@@ -1,0 +1,315 @@
+"""The calls to Windows that Python has none for, each as a small function that raises ``OSError``. Handles are ints."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+
+assert sys.platform == "win32"  # for mypy: what follows exists on Windows
+
+import socket
+from ctypes import wintypes
+
+INFINITE = 0xFFFF_FFFF
+SYNCHRONIZE = 0x0010_0000
+PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
+
+ERROR_ACCESS_DENIED = 5
+ERROR_INVALID_PARAMETER = 87
+"""What ``OpenProcess`` says where there is no such process."""
+ERROR_INSUFFICIENT_BUFFER = 122
+
+CTRL_BREAK_EVENT = 1
+
+_ASSOCIATE_COMPLETION_PORT = 7
+_BASIC_ACCOUNTING = 1
+_BASIC_PROCESS_ID_LIST = 3
+_EXTENDED_LIMITS = 9
+_KILL_ON_JOB_CLOSE = 0x2000
+
+_TABLE_OWNER_PID_LISTENER = 3
+
+_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+_iphlpapi = ctypes.WinDLL("iphlpapi")
+
+_INVALID_HANDLE = wintypes.HANDLE(-1)
+
+
+class _BasicLimits(ctypes.Structure):
+    _fields_ = (
+        ("PerProcessUserTimeLimit", wintypes.LARGE_INTEGER),
+        ("PerJobUserTimeLimit", wintypes.LARGE_INTEGER),
+        ("LimitFlags", wintypes.DWORD),
+        ("MinimumWorkingSetSize", ctypes.c_size_t),
+        ("MaximumWorkingSetSize", ctypes.c_size_t),
+        ("ActiveProcessLimit", wintypes.DWORD),
+        ("Affinity", ctypes.c_size_t),
+        ("PriorityClass", wintypes.DWORD),
+        ("SchedulingClass", wintypes.DWORD),
+    )
+
+
+class _ExtendedLimits(ctypes.Structure):
+    _fields_ = (
+        ("BasicLimitInformation", _BasicLimits),
+        ("IoInfo", ctypes.c_ulonglong * 6),
+        ("ProcessMemoryLimit", ctypes.c_size_t),
+        ("JobMemoryLimit", ctypes.c_size_t),
+        ("PeakProcessMemoryUsed", ctypes.c_size_t),
+        ("PeakJobMemoryUsed", ctypes.c_size_t),
+    )
+
+
+class _Accounting(ctypes.Structure):
+    _fields_ = (
+        ("Times", wintypes.LARGE_INTEGER * 4),
+        ("TotalPageFaultCount", wintypes.DWORD),
+        ("TotalProcesses", wintypes.DWORD),
+        ("ActiveProcesses", wintypes.DWORD),
+        ("TotalTerminatedProcesses", wintypes.DWORD),
+    )
+
+
+class _CompletionPort(ctypes.Structure):
+    _fields_ = (("CompletionKey", ctypes.c_void_p), ("CompletionPort", wintypes.HANDLE))
+
+
+class _TcpRow(ctypes.Structure):
+    _fields_ = (
+        ("State", wintypes.DWORD),
+        ("LocalAddr", ctypes.c_ubyte * 4),
+        ("LocalPort", ctypes.c_ubyte * 4),
+        ("RemoteAddr", ctypes.c_ubyte * 4),
+        ("RemotePort", wintypes.DWORD),
+        ("OwningPid", wintypes.DWORD),
+    )
+
+
+class _Tcp6Row(ctypes.Structure):
+    _fields_ = (
+        ("LocalAddr", ctypes.c_ubyte * 16),
+        ("LocalScopeId", wintypes.DWORD),
+        ("LocalPort", ctypes.c_ubyte * 4),
+        ("RemoteAddr", ctypes.c_ubyte * 16),
+        ("RemoteScopeId", wintypes.DWORD),
+        ("RemotePort", wintypes.DWORD),
+        ("State", wintypes.DWORD),
+        ("OwningPid", wintypes.DWORD),
+    )
+
+
+_HANDLER = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
+_handlers: list[object] = []
+"""What Windows calls must not be collected."""
+
+for _name, _result, _arguments in (
+    ("AssignProcessToJobObject", wintypes.BOOL, (wintypes.HANDLE, wintypes.HANDLE)),
+    ("AttachConsole", wintypes.BOOL, (wintypes.DWORD,)),
+    (
+        "CreateIoCompletionPort",
+        wintypes.HANDLE,
+        (wintypes.HANDLE, wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD),
+    ),
+    ("CreateJobObjectW", wintypes.HANDLE, (ctypes.c_void_p, wintypes.LPCWSTR)),
+    ("GenerateConsoleCtrlEvent", wintypes.BOOL, (wintypes.DWORD, wintypes.DWORD)),
+    ("GetProcessTimes", wintypes.BOOL, (wintypes.HANDLE, *[ctypes.POINTER(wintypes.FILETIME)] * 4)),
+    (
+        "GetQueuedCompletionStatus",
+        wintypes.BOOL,
+        (
+            wintypes.HANDLE,
+            ctypes.POINTER(wintypes.DWORD),
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+            wintypes.DWORD,
+        ),
+    ),
+    ("IsProcessInJob", wintypes.BOOL, (wintypes.HANDLE, wintypes.HANDLE, ctypes.POINTER(wintypes.BOOL))),
+    (
+        "QueryFullProcessImageNameW",
+        wintypes.BOOL,
+        (wintypes.HANDLE, wintypes.DWORD, wintypes.LPWSTR, ctypes.POINTER(wintypes.DWORD)),
+    ),
+    (
+        "QueryInformationJobObject",
+        wintypes.BOOL,
+        (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p),
+    ),
+    ("ResumeThread", wintypes.DWORD, (wintypes.HANDLE,)),
+    ("SetConsoleCtrlHandler", wintypes.BOOL, (_HANDLER, wintypes.BOOL)),
+    ("SetDllDirectoryW", wintypes.BOOL, (wintypes.LPCWSTR,)),
+    (
+        "SetInformationJobObject",
+        wintypes.BOOL,
+        (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD),
+    ),
+    ("TerminateJobObject", wintypes.BOOL, (wintypes.HANDLE, wintypes.UINT)),
+):
+    _function = getattr(_kernel32, _name)
+    _function.restype = _result
+    _function.argtypes = _arguments
+
+
+def _must(result: int | None) -> int:
+    if not result:
+        raise ctypes.WinError(ctypes.get_last_error())
+    return result
+
+
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_job() -> int:
+    """A job without a name, not inheritable, from which nothing may break away; its last handle's end is its death."""
+    job = _must(_kernel32.CreateJobObjectW(None, None))
+    limits = _ExtendedLimits()
+    limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE
+    _must(_kernel32.SetInformationJobObject(job, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)))
+    return job
+
+
+def assign(job: int, process: int) -> None:
+    """Put a process, and all that it will start, into the job."""
+    _must(_kernel32.AssignProcessToJobObject(job, process))
+
+
+def terminate_job(job: int, code: int) -> None:
+    """End all in it; they may need a moment to be gone."""
+    _must(_kernel32.TerminateJobObject(job, code))
+
+
+def count_in_job(job: int) -> int:
+    """How many live in it."""
+    found = _Accounting()
+    size = ctypes.sizeof(found)
+    _must(_kernel32.QueryInformationJobObject(job, _BASIC_ACCOUNTING, ctypes.byref(found), size, None))
+    return int(found.ActiveProcesses)
+
+
+def pids_in_job(job: int) -> list[int]:
+    """Who lives in it."""
+    room = count_in_job(job) + 16  # some may be started between the two calls; a list cut short is told as an error
+
+    class List(ctypes.Structure):
+        _fields_ = (
+            ("NumberOfAssignedProcesses", wintypes.DWORD),
+            ("NumberOfProcessIdsInList", wintypes.DWORD),
+            ("ProcessIdList", ctypes.c_size_t * room),
+        )
+
+    found = List()
+    size = ctypes.sizeof(found)
+    _must(_kernel32.QueryInformationJobObject(job, _BASIC_PROCESS_ID_LIST, ctypes.byref(found), size, None))
+    return list(found.ProcessIdList[: found.NumberOfProcessIdsInList])
+
+
+def is_in_job(process: int, job: int) -> bool:
+    """Whether the process is in it."""
+    found = wintypes.BOOL()
+    _must(_kernel32.IsProcessInJob(process, job, ctypes.byref(found)))
+    return bool(found.value)
+
+
+def create_port() -> int:
+    """A port where jobs tell what happens in them."""
+    return _must(_kernel32.CreateIoCompletionPort(_INVALID_HANDLE, None, None, 1))
+
+
+def tell(job: int, port: int) -> None:
+    """Let the job tell the port."""
+    told = _CompletionPort(None, port)
+    _must(_kernel32.SetInformationJobObject(job, _ASSOCIATE_COMPLETION_PORT, ctypes.byref(told), ctypes.sizeof(told)))
+
+
+def wait_for_news(port: int) -> None:
+    """Block until a job tells something: a start, an end, or that it is empty."""
+    what, key, process = wintypes.DWORD(), ctypes.c_void_p(), ctypes.c_void_p()
+    _must(
+        _kernel32.GetQueuedCompletionStatus(
+            port, ctypes.byref(what), ctypes.byref(key), ctypes.byref(process), INFINITE
+        )
+    )
+
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def created(process: int) -> int:
+    """When it was created, in the system's units of 100 ns: with its pid its identity."""
+    times = [wintypes.FILETIME() for _ in range(4)]
+    _must(_kernel32.GetProcessTimes(process, *map(ctypes.byref, times)))
+    return (times[0].dwHighDateTime << 32) | times[0].dwLowDateTime
+
+
+def image(process: int) -> str:
+    """The path of its program."""
+    size = wintypes.DWORD(32_768)  # no path is longer
+    buffer = ctypes.create_unicode_buffer(size.value)
+    _must(_kernel32.QueryFullProcessImageNameW(process, 0, buffer, ctypes.byref(size)))
+    return buffer.value
+
+
+def resume(thread: int) -> None:
+    """Let a suspended thread run."""
+    if _kernel32.ResumeThread(thread) == INFINITE:
+        raise ctypes.WinError(ctypes.get_last_error())
+
+
+def forget_dll_folder() -> None:
+    """Undo ``SetDllDirectoryW``, which our children would inherit."""
+    _must(_kernel32.SetDllDirectoryW(None))
+
+
+# ── consoles ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def has_console() -> bool:
+    """Whether we are attached to a console, be it a hidden one."""
+    return bool(_kernel32.GetConsoleCP())
+
+
+def ask_group(group: int) -> None:
+    """CTRL_BREAK to a process group that shares our console, or that has one of its own while we have none."""
+    if has_console():
+        _must(_kernel32.GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group))
+        return
+    _must(_kernel32.AttachConsole(group))
+    try:
+        _must(_kernel32.GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group))
+    finally:
+        _kernel32.FreeConsole()
+
+
+def on_console_event(handle: Callable[[int], bool]) -> None:
+    """Call ``handle`` for each event of our console, in a thread of the system's; ``True`` ends it there."""
+    handler = _HANDLER(handle)
+    _handlers.append(handler)
+    _must(_kernel32.SetConsoleCtrlHandler(handler, True))
+
+
+# ── sockets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def listeners() -> list[tuple[str, int, int]]:
+    """(address, port, owner's pid) of every listening TCP socket. The pid is 0 where the system does not say."""
+    found = []
+    for family, row in ((socket.AF_INET, _TcpRow), (socket.AF_INET6, _Tcp6Row)):
+        data = _table(family)
+        count = int.from_bytes(data[:4], "little")
+        for it in (row * count).from_buffer_copy(data, ctypes.sizeof(wintypes.DWORD)):
+            address = socket.inet_ntop(family, bytes(it.LocalAddr))
+            found.append((address, int.from_bytes(bytes(it.LocalPort[:2]), "big"), int(it.OwningPid)))
+    return found
+
+
+def _table(family: socket.AddressFamily) -> bytes:
+    size = wintypes.DWORD(4096)
+    while True:  # it may grow between two calls, but not for ever
+        buffer = ctypes.create_string_buffer(size.value)
+        kind = _TABLE_OWNER_PID_LISTENER
+        result = _iphlpapi.GetExtendedTcpTable(buffer, ctypes.byref(size), 0, int(family), kind, 0)
+        if result == 0:
+            return buffer.raw
+        if result != ERROR_INSUFFICIENT_BUFFER:
+            raise ctypes.WinError(result)

@@ -1,0 +1,387 @@
+"""Windows: a kill-on-close job around ourselves, a job for each service in it, socket owners from the TCP table.
+
+Our death, by any cause, closes the last handle of our own job, and with it ends all that was ever started below us:
+nothing leaves a job that does not allow it. (What the tree asks others to start is not below us: services, WMI.)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+assert sys.platform == "win32"  # for mypy: what follows exists on Windows
+
+import _winapi
+import msvcrt
+
+from msgspec import Struct
+
+from sidecar.diagnostics import say
+from sidecar.errors import ProcessSpawnFailedError
+from sidecar.events import Launch
+from sidecar.host import winapi
+from sidecar.host.base import Child, Ended
+from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.wire.messages import Guarantees, Holder
+
+KILLED = 0x5344_4B4C
+"""The exit code that we end processes with: nobody else's, so that a death by us is told from an exit."""
+
+CONTROL_C_EXIT = 0xC000_013A
+"""The exit code of a program that did not handle Ctrl-C or Ctrl-Break."""
+
+KILL_BOUND_S = 10.0
+"""A job that is not empty by then holds processes that are in the kernel: they are named."""
+
+RESCAN_S = 0.001
+"""Between two looks at a job that was ended: about what a death takes."""
+
+CREATE_SUSPENDED = 0x4
+
+
+class _Tree(Struct):
+    """A service's program; ``code`` is its exit code once it is dead, ``asked`` whether it was asked to end."""
+
+    pid: int
+    process: int
+    """Its handle, which keeps the pid its own."""
+    job: int | None
+    stdin: int | None
+    """Our end of its stdin, which is never written to; ``None`` once it is closed."""
+    code: int | None = None
+    asked: bool = False
+
+
+class WindowsHost:
+    """See ``sidecar.host.base.Host``."""
+
+    def __init__(self, run_id: str, *, parent_watched: bool, child_died: Callable[[], None]) -> None:
+        """Put ourselves into a job. ``child_died`` is told of every death below us, in a thread of our own."""
+        self._run_id = run_id
+        self._parent_watched = parent_watched
+        self._child_died = child_died
+        self._trees: dict[str, _Tree] = {}
+        self._own_job = _enter_job()
+        self._port = winapi.create_port()
+        self._console = winapi.has_console()
+        threading.Thread(target=self._listen, name="jobs", daemon=True).start()
+
+    def guarantees(self) -> Guarantees:
+        """See ``Host``."""
+        return Guarantees(
+            platform="windows",
+            guard=False,
+            subreaper=False,
+            parent_death_signal=False,
+            parent_watch="handle" if self._parent_watched else "none",
+            control_group=False,
+            job_object=self._own_job is not None,
+            run_cookie=False,
+        )
+
+    def spawn(self, service: str, launch: Launch) -> Child:
+        """See ``Host``. The program is put into its job before it runs; of our handles it gets its three pipes only."""
+        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            for readable in (False, True, True):
+                reader, writer = os.pipe()
+                ours.append(reader if readable else writer)
+                theirs.append(writer if readable else reader)
+            tree = self._start(launch, env, theirs, ours[0])
+        except (OSError, ValueError) as error:
+            for fd in ours:
+                os.close(fd)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ProcessSpawnFailedError(
+                f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
+                "Check the program and its permissions.",
+                service=service,
+                program=launch.argv[0],
+            ) from None
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._trees[service] = tree
+        return Child(tree.pid, ours[1], ours[2])
+
+    def _start(self, launch: Launch, env: dict[str, str], pipes: list[int], stdin: int) -> _Tree:
+        """Create it suspended, for else it could have started others before it is in its job. Raises ``OSError``."""
+        handles = [msvcrt.get_osfhandle(fd) for fd in pipes]
+        for handle in handles:
+            os.set_handle_inheritable(handle, True)
+        startup = subprocess.STARTUPINFO(
+            dwFlags=subprocess.STARTF_USESTDHANDLES,
+            hStdInput=handles[0],
+            hStdOutput=handles[1],
+            hStdError=handles[2],
+            lpAttributeList={"handle_list": handles},
+        )
+        flags = CREATE_SUSPENDED | subprocess.CREATE_NEW_PROCESS_GROUP
+        # it shares our console, which may be a hidden one, so that Ctrl-Break reaches it. Where we have none it gets a
+        # hidden one of its own
+        flags |= 0 if self._console else subprocess.CREATE_NO_WINDOW
+        # not Popen, which would close the thread's handle, by which alone it can be let run
+        process, thread, pid, _ = _winapi.CreateProcess(
+            None,
+            subprocess.list2cmdline(launch.argv),
+            None,
+            None,
+            True,
+            flags,
+            env,
+            launch.cwd,
+            startup,
+        )
+        try:
+            job = self._contain(process)
+            _start_watch(process, self._child_died)
+            winapi.resume(thread)
+        except OSError:
+            _winapi.TerminateProcess(process, KILLED)
+            raise
+        finally:
+            _winapi.CloseHandle(thread)
+        return _Tree(pid, process, job, stdin)
+
+    def _contain(self, process: int) -> int | None:
+        """A job with the process in it, within our own; ``None`` where the system refuses (see ``_members``)."""
+        job = winapi.create_job()
+        try:
+            winapi.tell(job, self._port)
+            winapi.assign(job, process)
+        except OSError as error:
+            # ERROR_ACCESS_DENIED: we are in a job of others that allows none within
+            say("warning", f"a service cannot be put into a job: {error.strerror}")
+            _winapi.CloseHandle(job)
+            return None
+        return job
+
+    def _listen(self) -> None:
+        """A thread's body: what jobs tell. That one is empty nobody else would say."""
+        while True:
+            winapi.wait_for_news(self._port)
+            self._child_died()
+
+    def terminate(self, service: str, signal: str) -> None:
+        """See ``Host``. Ctrl-Break to the program's process group, then the end of its stdin: one of these it may heed.
+
+        There are no other signals here: but for SIGKILL, which ends it, ``signal`` does not matter.
+        """
+        tree = self._trees.get(service)
+        if tree is None:
+            return
+        tree.asked = True
+        if tree.code is not None or _exit_code(tree.process) is not None:
+            return
+        if signal == "SIGKILL":
+            _terminate(tree.process)
+            return
+        try:
+            winapi.ask_group(tree.pid)
+        except OSError as error:
+            # ERROR_INVALID_PARAMETER: it has died since; ERROR_INVALID_HANDLE: it has left our console
+            say("debug", f"Ctrl-Break does not reach {service}: {error.strerror}")
+        _close_stdin(tree)
+
+    def kill(self, service: str) -> None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is not None:
+            tree.asked = False
+            _end(tree)
+
+    def reap(self) -> list[Ended]:
+        """See ``Host``."""
+        ended = []
+        for service, tree in list(self._trees.items()):
+            if tree.code is None:
+                tree.code = _exit_code(tree.process)
+            if tree.code is None:
+                continue
+            if not tree.asked:
+                _end(tree)  # it ended by itself, or was killed: nothing of it may live on
+            elif _members(tree):
+                continue
+            del self._trees[service]
+            _close(tree)
+            ended.append(_ended(service, tree.code, asked=tree.asked))
+        return ended
+
+    def kill_all(self) -> None:
+        """See ``Host``."""
+        trees, self._trees = self._trees, {}
+        for tree in trees.values():
+            _strike(tree)
+        for tree in trees.values():
+            _end(tree)
+            _close(tree)
+
+    def owns(self, service: str, address: str, port: int) -> bool:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return False
+        found = reached_at(_listeners(port), address)
+        return bool(found) and all(_is_member(tree, pid) for _, _, pid in found)
+
+    def holder(self, port: int) -> Holder | None:
+        """See ``Host``."""
+        found = _listeners(port)
+        if not found:
+            return None
+        pid = found[0][2]
+        return Holder(pid, command_of(pid), _user(pid)) if pid else Holder()
+
+    def memory(self, service: str) -> int | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return None
+        import psutil
+
+        total = 0
+        for pid in _members(tree):
+            try:
+                total += psutil.Process(pid).memory_info().rss
+            except psutil.Error:
+                continue  # it went since the look
+        return total
+
+
+def _enter_job() -> int | None:
+    """A job with us in it. Its only handle is ours, and is never closed: the system does that when we die."""
+    try:
+        job = winapi.create_job()
+        winapi.assign(job, _winapi.GetCurrentProcess())
+    except OSError as error:
+        # ERROR_ACCESS_DENIED: we are in a job of others that allows none within
+        say("warning", f"this process cannot have a job of its own: {error.strerror}")
+        return None
+    return job
+
+
+def _start_watch(process: int, child_died: Callable[[], None]) -> None:
+    """Tell of a program's own death, by a handle that is the watching thread's."""
+    own = _winapi.GetCurrentProcess()
+    handle = _winapi.DuplicateHandle(own, process, own, 0, False, _winapi.DUPLICATE_SAME_ACCESS)
+
+    def watch() -> None:
+        _winapi.WaitForSingleObject(handle, winapi.INFINITE)
+        _winapi.CloseHandle(handle)
+        child_died()
+
+    threading.Thread(target=watch, name=f"end of {process}", daemon=True).start()
+
+
+def _exit_code(process: int) -> int | None:
+    """``None`` while it runs: the handle tells, as a program may end with the code that stands for one that runs."""
+    if _winapi.WaitForSingleObject(process, 0) != _winapi.WAIT_OBJECT_0:
+        return None
+    return _winapi.GetExitCodeProcess(process)
+
+
+def _ended(service: str, code: int, *, asked: bool) -> Ended:
+    if code == KILLED:
+        return Ended(service, None, "SIGKILL")
+    if code == CONTROL_C_EXIT:
+        return Ended(service, None, "SIGBREAK" if asked else "SIGINT")
+    return Ended(service, code, None)
+
+
+def _members(tree: _Tree) -> list[int]:
+    """Who lives of it: what is in its job. Where it has none, its descendants as far as their parents live."""
+    if tree.job is not None:
+        return winapi.pids_in_job(tree.job)
+    import psutil
+
+    try:
+        root = psutil.Process(tree.pid)  # we have a handle of it: the pid is its own, even if it is dead
+        return [it.pid for it in root.children(recursive=True)] + ([] if tree.code is not None else [tree.pid])
+    except psutil.NoSuchProcess:
+        return []  # it is dead, and the system shows no more of it
+
+
+def _is_member(tree: _Tree, pid: int) -> bool:
+    """Whether a listener is of it. Where the system names none (pid 0, under Wine) there is nobody else to believe."""
+    if pid == 0 or tree.job is None:
+        return pid == 0 or pid in _members(tree)
+    try:
+        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
+    except OSError:
+        return False  # ERROR_INVALID_PARAMETER: it is dead; ERROR_ACCESS_DENIED: another user's, and so not ours
+    try:
+        return winapi.is_in_job(process, tree.job)
+    finally:
+        _winapi.CloseHandle(process)
+
+
+def _strike(tree: _Tree) -> None:
+    """Kill all of it, and wait for nothing."""
+    if tree.job is not None:
+        winapi.terminate_job(tree.job, KILLED)
+        return
+    import psutil
+
+    for pid in _members(tree):
+        try:
+            process = psutil.Process(pid)
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass  # it went since the look
+        except psutil.AccessDenied:
+            # another user's; where we are an administrator, the system's own tool may do more than we
+            tool = [f"{os.environ['SYSTEMROOT']}\\System32\\taskkill.exe", "/T", "/F", "/PID", str(pid)]
+            subprocess.run(tool, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def _end(tree: _Tree) -> None:
+    """Kill all of it, and wait until it is gone, within a bound."""
+    deadline = time.monotonic() + KILL_BOUND_S
+    _strike(tree)
+    while left := _members(tree):
+        if time.monotonic() >= deadline:
+            for pid in left:
+                say("error", f"process {pid} could not be ended; it is in the kernel, or another user's")
+            return
+        time.sleep(RESCAN_S)
+        if tree.job is None:
+            _strike(tree)  # a walk misses what is started meanwhile; a job does not
+
+
+def _terminate(process: int) -> None:
+    try:
+        _winapi.TerminateProcess(process, KILLED)
+    except OSError:
+        pass  # ERROR_ACCESS_DENIED: it is dying already
+
+
+def _close_stdin(tree: _Tree) -> None:
+    if tree.stdin is not None:
+        os.close(tree.stdin)
+        tree.stdin = None
+
+
+def _close(tree: _Tree) -> None:
+    _close_stdin(tree)
+    _winapi.CloseHandle(tree.process)
+    if tree.job is not None:
+        _winapi.CloseHandle(tree.job)
+
+
+def _listeners(port: int) -> list[tuple[str, int, int]]:
+    return [it for it in winapi.listeners() if it[1] == port]
+
+
+def _user(pid: int) -> str | None:
+    import psutil
+
+    try:
+        return psutil.Process(pid).username()
+    except (psutil.Error, OSError):
+        return None  # it is gone, or hidden from us

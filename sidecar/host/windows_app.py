@@ -1,0 +1,132 @@
+"""What a supervisor on Windows hangs on: the app, and the bootloader where we are frozen.
+
+There is no guard: see windows.py. Both are watched through handles, which keep their pids from being used anew.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+assert sys.platform == "win32"  # for mypy: what follows exists on Windows
+
+import _winapi
+
+from sidecar.host import bundle, winapi
+from sidecar.host.base import Host
+from sidecar.host.windows import WindowsHost
+from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+
+CTRL_C_EVENT = 0
+CTRL_BREAK_EVENT = 1
+"""After what comes next (the console is closed, the user logs off, the machine is shut down) the system ends us."""
+
+WATCHED = winapi.SYNCHRONIZE | winapi.PROCESS_QUERY_LIMITED_INFORMATION
+
+
+class Unguarded:
+    """See ``sidecar.host.base.Tether``."""
+
+    def __init__(self, parent_pid: int | None) -> None:
+        """Hold the app: ``parent_pid``, or else the process that launched us.
+
+        Raises ``ProcessLookupError`` if it is dead.
+        """
+        self._bootloader, launcher = _launchers()
+        self._app = launcher if parent_pid is None else open_process(parent_pid)
+        self._child_died: Callable[[], None] = lambda: None
+
+    def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+        """See ``Tether``. Not by Python's own means: its main thread waits in a lock, where it does not hear of any."""
+        self._child_died = child_died
+
+        def handle(event: int) -> bool:
+            number = {CTRL_C_EVENT: signal.SIGINT, CTRL_BREAK_EVENT: signal.SIGBREAK}.get(event, signal.SIGTERM)
+            seen(number)
+            if event > CTRL_BREAK_EVENT:
+                threading.Event().wait()  # the system gives us some seconds, unless we return
+            return True
+
+        winapi.on_console_event(handle)
+
+    def make_host(self, run_id: str) -> Host:
+        """See ``Tether``."""
+        return WindowsHost(run_id, parent_watched=self._app is not None, child_died=self._child_died)
+
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+        """See ``Tether``. Nobody forwards anything here."""
+        del forwarded
+        held = [(self._app, "the app has ended"), (self._bootloader, "the bootloader has ended")]
+        watched = [(handle, cause) for handle, cause in held if handle is not None]
+        while watched:
+            handles = [handle for handle, _ in watched]
+            index = _winapi.WaitForMultipleObjects(handles, False, winapi.INFINITE) - _winapi.WAIT_OBJECT_0
+            gone(watched.pop(index)[1])
+
+    def announce_grace(self, ms: int) -> None:
+        """See ``Tether``: there is no guard."""
+
+    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+        """See ``Tether``. No process outlives its run: only a killed bootloader leaves something, its folder."""
+        del guarantees
+        left = bundle.left_behind()
+        problems = [
+            f"the folder {it}, which a killed bootloader left, is still in use" for it in left if not bundle.remove(it)
+        ]
+        return SupervisorSwept((), 0, 0, len(left), tuple(problems)) if left else None
+
+    def keep_record(self) -> None:
+        """See ``Tether``: no record is kept."""
+
+    def note(self, state: ServiceState) -> None:
+        """See ``Tether``: no record is kept."""
+
+    def let_go(self) -> None:
+        """See ``Tether``: the files of a killed bootloader are in use while we run, so the next start removes them."""
+
+
+def open_process(pid: int) -> int | None:
+    """A handle by which the process can be waited for; ``None`` where we may not. Raises ``ProcessLookupError``."""
+    try:
+        return _winapi.OpenProcess(WATCHED, False, pid)
+    except OSError as error:
+        if error.winerror == winapi.ERROR_ACCESS_DENIED:
+            return None  # a process of the system's, or of another user
+        raise ProcessLookupError from None
+
+
+def _launchers() -> tuple[int | None, int | None]:
+    """Handles of the bootloader, if we are frozen into one file, and of who launched us.
+
+    Raises ``ProcessLookupError`` if one of them is dead.
+    """
+    parent = _parent_of(os.getpid(), _winapi.GetCurrentProcess())
+    if bundle.unpacked_folder() is None or parent is None:
+        return None, None if parent is None else parent[1]
+    pid, bootloader = parent
+    if not os.path.samefile(winapi.image(bootloader), sys.executable):
+        raise ProcessLookupError  # the bootloader is dead, and its pid is another's now
+    app = _parent_of(pid, bootloader)
+    return bootloader, None if app is None else app[1]
+
+
+def _parent_of(pid: int, process: int) -> tuple[int, int] | None:
+    """Pid and handle of its parent; ``None`` where there is none to be watched. Raises ``ProcessLookupError``.
+
+    Windows keeps the parent's pid but not the parent: one that was created later only has its pid.
+    """
+    import psutil
+
+    parent = psutil.Process(pid).ppid()
+    if parent == 0:
+        return None  # started by nothing that Windows knows, such as a program of Linux's, under Wine
+    handle = open_process(parent)
+    if handle is None:
+        return None
+    if winapi.created(handle) > winapi.created(process):
+        _winapi.CloseHandle(handle)
+        raise ProcessLookupError
+    return parent, handle
