@@ -20,7 +20,7 @@ class Subject(Protocol):
     """How many descriptors of a child stay open in the host's process, as they are the caller's."""
 
     def needs(self, what: str) -> None:
-        """Skip the test where the system has no such thing (``signals``)."""
+        """Skip the test where the system has no such thing: ``signals``, ``asking others`` than one group, ``owners``."""
 
     def spawn(self, *words: str, service: str = "web") -> Child:
         """Start the program with these words (see tests/children/program.py)."""
@@ -102,6 +102,7 @@ class Contract:
         assert subject.rest(child.stdout) == "got SIGTERM\n"
 
     def test_what_is_outside_of_the_group_is_asked_once_the_program_is_dead(self, subject: Subject) -> None:
+        subject.needs("asking others")
         child = subject.spawn("report:SIGTERM", "daemon", "print:up", "hold")
         subject.line(child.stdout)
         subject.host.terminate("web", "SIGTERM")
@@ -177,6 +178,7 @@ class Contract:
         [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1"), ("::", "::1")],
     )
     def test_a_listener_of_the_tree_is_its_own_and_nobody_elses(self, subject: Subject, at: str, asked: str) -> None:
+        subject.needs("owners")
         port = free_port()
         child = subject.spawn("daemon", f"listen:{at}={port}", "print:up", "hold")
         other = subject.spawn("print:up", "hold", service="api")
@@ -187,6 +189,7 @@ class Contract:
         assert not subject.host.owns("web", asked, free_port())
 
     def test_a_strangers_listener_is_not_ours_though_we_have_the_wildcard(self, subject: Subject) -> None:
+        subject.needs("owners")
         port = subject.stranger("127.0.0.1")
         child = subject.spawn(f"listen:::1={port}", "print:up", "hold")
         subject.line(child.stdout)
@@ -194,6 +197,7 @@ class Contract:
         assert not subject.host.owns("web", "127.0.0.1", port)
 
     def test_whoever_holds_a_port_is_named(self, subject: Subject) -> None:
+        subject.needs("owners")
         port = subject.stranger("127.0.0.1")
         found = subject.host.holder(port)
         assert found is not None

@@ -1,0 +1,92 @@
+"""The words of tests/children/program.py, as far as Windows knows them: ``program.py WORD…``, run with ``python -I -S``.
+
+There are no signals: to ``ignore`` is to heed neither Ctrl-Break nor the end of stdin, to ``report`` is to heed both.
+There is no fork: ``child`` and ``daemon`` are started with the words that they would have gone on with.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+if sys.platform != "win32":
+    raise ImportError("there are better means elsewhere")
+
+LIFE_S = 100
+"""So long it lives at most, whatever becomes of the test."""
+
+servers: list[socket.socket] = []
+
+
+def heed() -> None:
+    """Print and end when asked."""
+
+    def report(*_: object) -> None:
+        os.write(1, b"got SIGTERM\n")
+        os._exit(0)
+
+    def read_to_end() -> None:
+        while os.read(0, 1024):
+            pass
+        report()
+
+    signal.signal(signal.SIGBREAK, report)
+    threading.Thread(target=read_to_end, daemon=True).start()
+
+
+def start(*words: str, flags: int = 0) -> subprocess.Popen[bytes]:
+    """Ourselves once more, with our standard streams."""
+    return subprocess.Popen([sys.executable, "-I", "-S", __file__, *words], creationflags=flags)
+
+
+def listen(value: str) -> None:
+    address, _, port = value.partition("=")
+    server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    if ":" in address:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    server.bind((address, int(port)))
+    server.listen()
+    servers.append(server)
+
+
+def main() -> None:
+    threading.Timer(LIFE_S, os._exit, (124,)).start()
+    heeded: list[str] = []
+    words = sys.argv[1:]
+    while words:
+        word, _, value = words.pop(0).partition(":")
+        match word:
+            case "print":
+                os.write(1, value.encode() + b"\n")
+            case "err":
+                os.write(2, value.encode() + b"\n")
+            case "exit":
+                os._exit(int(value))
+            case "ignore":
+                signal.signal(signal.SIGBREAK, signal.SIG_IGN)
+                heeded.append(f"ignore:{value}")
+            case "report":
+                heed()
+                heeded.append(f"report:{value}")
+            case "child":
+                start(*heeded, *words)
+            case "daemon":
+                # one in between, whose end leaves it without a parent
+                flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+                start(*heeded, "orphan", flags=flags).wait()
+            case "orphan":
+                start(*heeded, "hold", flags=subprocess.CREATE_NEW_PROCESS_GROUP)
+                os._exit(0)
+            case "listen":
+                listen(value)
+            case "hold":
+                threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
