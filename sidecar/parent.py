@@ -19,7 +19,7 @@ from sidecar.host import bundle, cgroup, make_host, records
 from sidecar.host.base import Host
 from sidecar.host.guard import is_dead
 from sidecar.host.ledger import Ledger
-from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
 from sidecar.host.tree import behind, pid_namespace, read_process
 from sidecar.pumps import start_thread
@@ -149,8 +149,9 @@ def watch_lifeline(lifeline: Lifeline, inbox: Inbox) -> None:
             if not numbers:
                 inbox.put(AppGone("the guard has ended"))
                 return
-            for number in numbers:
-                inbox.put(SignalSeen(number, forwarded=True))
+            for byte in numbers:
+                number = byte & ~BY_BOOTLOADER
+                inbox.put(SignalSeen(number, "guard" if byte == number else "bootloader"))
 
 
 def _order(lifeline: Lifeline, order: bytes) -> None:
