@@ -51,7 +51,14 @@ PLATFORMS = ("linux", "darwin", "win32")
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
 PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
 # What a frozen sidecar could do otherwise than one that runs from source; the rest is the same code in the same Python.
-FROZEN_TESTS = ("tests/frozen", "tests/faults", "tests/e2e")
+FROZEN_TESTS = (
+    "tests/frozen",
+    "tests/faults",
+    "tests/e2e",
+    "tests/commands",
+    "tests/test_cli.py",
+    *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
+)
 
 
 class CannotError(Exception):

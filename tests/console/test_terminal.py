@@ -13,7 +13,7 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from sidecar.console.terminal import keys_in
-from tests.command import BINARY
+from tests.command import BINARY, from_source
 from tests.console.support import PYTHON, SERVER, SERVICE, Terminal, ask, command, environment
 from tests.e2e.support import foreign_server, listens
 from tests.liveness import marked, until
@@ -25,7 +25,6 @@ OURS = 3 if BINARY else 2
 GUARD, SUPERVISOR = OURS - 2, OURS - 1
 
 with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
-from_source = pytest.mark.skipif(BINARY is not None, reason="other code is put into it, which a binary does not take")
 
 
 def ready(terminal: Terminal, since: int = 0) -> str:
