@@ -5,9 +5,9 @@ What only one of them needs is imported in its function: the guard is forked bef
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -19,7 +19,7 @@ from sidecar.host.lifeline import Lifeline
 EXIT_INTERRUPTED = 130
 
 
-def run(command: str, options: argparse.Namespace) -> int:
+def run(command: str, options: SimpleNamespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
     match command:
@@ -38,7 +38,7 @@ def run(command: str, options: argparse.Namespace) -> int:
                 return EXIT_INTERRUPTED
 
 
-def _stdio(options: argparse.Namespace) -> int:
+def _stdio(options: SimpleNamespace) -> int:
     lifeline = _split(options)
     if isinstance(lifeline, int):
         return lifeline
@@ -48,7 +48,7 @@ def _stdio(options: argparse.Namespace) -> int:
     return leave(stdio.serve(lifeline))
 
 
-def _dev(options: argparse.Namespace) -> int:
+def _dev(options: SimpleNamespace) -> int:
     from sidecar.console import opener as opening
     from sidecar.console import terminal as terminals
 
@@ -66,7 +66,7 @@ def _dev(options: argparse.Namespace) -> int:
     return leave(dev.serve(lifeline, options, terminal, opener))
 
 
-def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:
+def _split(options: SimpleNamespace, at_end: Callable[[], None] | None = None) -> Lifeline | int:
     """Fork the guard; in the supervisor its lifeline, or an exit code where there is nothing to supervise for."""
     try:
         return guard.split(options.parent_pid, at_end)
@@ -75,7 +75,7 @@ def _split(options: argparse.Namespace, at_end: Callable[[], None] | None = None
         return guard.EXIT_APP_GONE
 
 
-def _look(command: str, options: argparse.Namespace) -> int:
+def _look(command: str, options: SimpleNamespace) -> int:
     if command == "ps":
         from sidecar import ps
 

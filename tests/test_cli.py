@@ -206,3 +206,13 @@ def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sidecar.cli" in loaded
     assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime"} & loaded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+def test_started_as_an_app_starts_it_nothing_is_loaded_to_parse_a_command_line(run: Any) -> None:
+    """The guard would keep it for as long as the app runs."""
+    done = run(python=("-X", "importtime"))
+    loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "sidecar.stdio" in loaded
+    assert "argparse" not in loaded
+    assert done.returncode == 3
