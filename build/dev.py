@@ -174,7 +174,7 @@ def freeze(arguments: Sequence[str]) -> int:
 
 
 def plugin(arguments: Sequence[str]) -> int:
-    """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test, tsc.
+    """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test, tsc, guest-js.
 
     It needs Rust, and installs WebKitGTK's Debian packages where it may. Arguments go to cargo test.
     """
@@ -191,6 +191,7 @@ def plugin(arguments: Sequence[str]) -> int:
     steps.run("cargo test", ["cargo", "test", "--locked", "--manifest-path", PLUGIN / "Cargo.toml", *arguments])
     for folder in (PLUGIN, EXAMPLE):
         steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
+    steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
     return steps.summary()
 
 
