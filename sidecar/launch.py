@@ -107,7 +107,7 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
 
 
 def _plain(folder: str) -> Path:
-    """The folder, absolute, and without ``..`` where that changes only its name (after a symbolic link it would not)."""
+    """The folder, absolute; without ``..`` where that changes only its name, as it would not after a symbolic link."""
     path = os.path.abspath(folder)
     named = os.path.join(os.getcwd(), folder)
     return Path(path if os.path.realpath(path) == os.path.realpath(named) else named)
