@@ -30,10 +30,17 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="build/dev.py freeze", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", action="store_true", help="a folder that starts at once, instead of one file")
     parser.add_argument("--out", type=Path, default=BINARIES, help="where to put it (default: the example's binaries/)")
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="GROUP",
+        help="leave a group of build/left-out.toml in, or the symbols: to measure what its absence gives; repeatable",
+    )
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sidecar-freeze-") as temporary:
-        made = freeze(Path(temporary), one_folder=options.folder)
+        made = freeze(Path(temporary), one_folder=options.folder, keep=options.keep)
         target = options.out / (f"sidecar-{host_tuple()}" + ("-folder" if options.folder else made.suffix))
         # beside it first, and renamed: one that runs at this moment cannot be written to
         fresh = target.with_name(f"{target.name}.fresh")
@@ -48,12 +55,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def freeze(work: Path, *, one_folder: bool) -> Path:
+def freeze(work: Path, *, one_folder: bool, keep: Sequence[str] = ()) -> Path:
     """Run PyInstaller in ``work``; what it made. Raises ``SystemExit`` with its last lines if it failed."""
     command = [sys.executable, "-m", "PyInstaller", "--clean", "--noconfirm", "--log-level=WARN"]
     command += ["--workpath", str(work / "work"), "--distpath", str(work / "dist"), str(SPEC)]
     env = {**os.environ, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": EPOCH}
     env["SIDECAR_FREEZE"] = "folder" if one_folder else "file"
+    env["SIDECAR_FREEZE_KEEP"] = " ".join(keep)
     done = subprocess.run(command, cwd=work, env=env, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         print(done.stderr[-4000:])

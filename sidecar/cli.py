@@ -5,13 +5,17 @@ What only one command needs is imported in its function: the guard is forked bef
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
 from sidecar.doctor import DOCTOR_PART
+
+if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar has nothing to be parsed
+    import argparse
 
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
@@ -32,15 +36,17 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code."""
     ensure_standard_streams()
-    parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == [DOCTOR_PART]:
-        return _run(DOCTOR_PART, argparse.Namespace(words=words[1:]))
+        return _run(DOCTOR_PART, SimpleNamespace(words=words[1:]))
+    if not words and not os.isatty(0):
+        return _run("stdio", SimpleNamespace(parent_pid=None))
+    parser = make_parser()
     # what follows -- is a program's command line, and none of argparse's business
     own, words_of_program = (
         (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     )
-    options = parser.parse_args(own)
+    options = parser.parse_args(own, SimpleNamespace())
     options.program = words_of_program
     if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
         parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
@@ -63,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands and options."""
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="sidecar",
         description="Starts dev servers on free ports, says ready when they are, and leaves no process behind.",
@@ -109,6 +117,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
     """Options that may stand before or after the command's name."""
+    import argparse
+
     default = None if top else argparse.SUPPRESS
     parser.add_argument(
         "--parent-pid",
@@ -136,17 +146,23 @@ def _port(text: str) -> int:
 def _number(text: str, what: str, most: int) -> int:
     number = int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(most)) else 0
     if not 1 <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text} is no {what}: 1 to {most}")
+        raise _wrong(f"{text} is no {what}: 1 to {most}")
     return number
 
 
 def _host(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("an empty text is no address")
+        raise _wrong("an empty text is no address")
     return text
 
 
-def _run(command: str, options: argparse.Namespace) -> int:
+def _wrong(message: str) -> Exception:
+    import argparse
+
+    return argparse.ArgumentTypeError(message)
+
+
+def _run(command: str, options: SimpleNamespace) -> int:
     """What works on processes."""
     from sidecar import commands
 
@@ -163,7 +179,7 @@ def _schema() -> int:
     return 0
 
 
-def _completions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def _completions(parser: argparse.ArgumentParser, options: SimpleNamespace) -> int:
     try:
         import shtab
     except ImportError:

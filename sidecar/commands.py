@@ -5,9 +5,9 @@ What only one of them needs is imported in its function: the guard is forked bef
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from sidecar.diagnostics import say
@@ -23,13 +23,13 @@ EXIT_UNSUPPORTED = 69
 EXIT_INTERRUPTED = 130
 
 
-def run(command: str, options: argparse.Namespace) -> int:
+def run(command: str, options: SimpleNamespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
     return _stdio(options) if command == "stdio" else _run_other(command, options)
 
 
-def _stdio(options: argparse.Namespace) -> int:
+def _stdio(options: SimpleNamespace) -> int:
     tether = _attach(options)
     if isinstance(tether, int):
         return tether
@@ -39,7 +39,7 @@ def _stdio(options: argparse.Namespace) -> int:
     return leave(stdio.serve(tether))
 
 
-def _attach(options: argparse.Namespace, at_end: Callable[[], None] | None = None) -> Tether | int:
+def _attach(options: SimpleNamespace, at_end: Callable[[], None] | None = None) -> Tether | int:
     """Become the supervisor; or an exit code where there is nothing to supervise for, or no way to."""
     try:
         return attach(options.parent_pid, at_end)
@@ -53,7 +53,7 @@ def _attach(options: argparse.Namespace, at_end: Callable[[], None] | None = Non
 
 if sys.platform == "linux":
 
-    def _run_other(command: str, options: argparse.Namespace) -> int:
+    def _run_other(command: str, options: SimpleNamespace) -> int:
         match command:
             case "dev":
                 return _dev(options)
@@ -67,7 +67,7 @@ if sys.platform == "linux":
                 except KeyboardInterrupt:
                     return EXIT_INTERRUPTED
 
-    def _dev(options: argparse.Namespace) -> int:
+    def _dev(options: SimpleNamespace) -> int:
         from sidecar.console import opener as opening
         from sidecar.console import terminal as terminals
 
@@ -84,7 +84,7 @@ if sys.platform == "linux":
 
         return leave(dev.serve(tether, options, terminal, opener))
 
-    def _look(command: str, options: argparse.Namespace) -> int:
+    def _look(command: str, options: SimpleNamespace) -> int:
         if command == "ps":
             from sidecar import ps
 
@@ -99,7 +99,7 @@ if sys.platform == "linux":
 
 else:
 
-    def _run_other(command: str, options: argparse.Namespace) -> int:
+    def _run_other(command: str, options: SimpleNamespace) -> int:
         del options
         say("error", unsupported(command).message)
         return EXIT_UNSUPPORTED

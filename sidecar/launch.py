@@ -84,7 +84,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
 
 
 def _plan_vite(name: str, config: ViteService) -> Launch:
-    root = Path(config.root).absolute()
+    root = _plain(config.root)
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
@@ -104,6 +104,13 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     arguments += config.args
     start = (find_node(name, config), str(entry)) if entry else _yarn(name, root)
     return Launch((*start, *arguments), str(root), dict(config.env))
+
+
+def _plain(folder: str) -> Path:
+    """The folder, absolute; without ``..`` where that changes only its name, as it would not after a symbolic link."""
+    path = os.path.abspath(folder)
+    named = os.path.join(os.getcwd(), folder)
+    return Path(path if os.path.realpath(path) == os.path.realpath(named) else named)
 
 
 def find_vite(root: Path) -> Path | None:
@@ -176,7 +183,7 @@ def _runs(path: Path) -> bool:
 
 
 def _plan_command(name: str, config: CommandService) -> Launch:
-    folder = Path(config.cwd).absolute()
+    folder = _plain(config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=str(folder)

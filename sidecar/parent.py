@@ -7,7 +7,7 @@ import threading
 from functools import partial
 
 from sidecar.events import AppGone, Swept
-from sidecar.host.base import Host, Tether
+from sidecar.host.base import Host, SignalledTo, Tether
 from sidecar.pumps import start_thread
 from sidecar.runtime import ChildSignal, Inbox, SignalSeen
 from sidecar.wire.messages import ServiceState
@@ -22,7 +22,7 @@ class Run:
     def __init__(self, tether: Tether, inbox: Inbox) -> None:
         """Take signals, wait for the guard, and begin to sweep and to watch."""
         # SimpleQueue.put is reentrant, so a signal's handler may call it
-        tether.watch_signals(partial(_seen, inbox), lambda: inbox.put(ChildSignal()))
+        tether.watch_signals(partial(_seen, inbox, "us"), lambda: inbox.put(ChildSignal()))
         self._tether = tether
         self._inbox = inbox
         self._settled = threading.Event()
@@ -48,7 +48,7 @@ class Run:
         self._tether.let_go()
 
     def _watch(self) -> None:
-        self._tether.watch(lambda cause: self._inbox.put(AppGone(cause)), partial(_seen, self._inbox, forwarded=True))
+        self._tether.watch(lambda cause: self._inbox.put(AppGone(cause)), partial(_seen, self._inbox))
 
     def _keep_record(self) -> None:
         try:
@@ -60,8 +60,8 @@ class Run:
         self._tether.keep_record()
 
 
-def _seen(inbox: Inbox, number: int, *, forwarded: bool = False) -> None:
-    inbox.put(SignalSeen(number, forwarded=forwarded))
+def _seen(inbox: Inbox, to: SignalledTo, number: int) -> None:
+    inbox.put(SignalSeen(number, to))
 
 
 def jitter() -> float:

@@ -47,7 +47,7 @@ from sidecar.events import (
     Verdict,
 )
 from sidecar.host import records
-from sidecar.host.base import Ended, Host
+from sidecar.host.base import Ended, Host, SignalledTo
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import attempt, await_ready
 from sidecar.pumps import StreamPump, start_thread
@@ -124,10 +124,10 @@ class Chunk(Struct, frozen=True):
 
 
 class SignalSeen(Struct, frozen=True):
-    """A signal came, to us directly or to the guard."""
+    """A signal came: to us directly, to the guard, or to the bootloader above it."""
 
     number: int
-    forwarded: bool
+    to: SignalledTo
 
 
 class Call(Struct, frozen=True):
@@ -172,7 +172,7 @@ class Runtime:
         self._book = PortBook(self._host.holder)
         self._runs: dict[str, _Run] = {}
         self._follow_ups: list[Event] = []
-        self._signals: dict[int, dict[bool, int]] = {}
+        self._signals: dict[int, dict[str, int]] = {}
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -222,8 +222,8 @@ class Runtime:
             case Chunk(output=output, pump=pump):
                 self._step(output)
                 pump.taken()
-            case SignalSeen(number=number, forwarded=forwarded):
-                self._signal(number, forwarded=forwarded)
+            case SignalSeen(number=number, to=to):
+                self._signal(number, to)
             case Call(work=work):
                 for event in work():
                     self._step(event)
@@ -231,11 +231,12 @@ class Runtime:
             case _:
                 self._step(item)
 
-    def _signal(self, number: int, *, forwarded: bool) -> None:
-        """A signal to the whole group comes twice, directly and through the guard: it counts once."""
-        counts = self._signals.setdefault(number, {True: 0, False: 0})
-        counts[forwarded] += 1
-        if counts[forwarded] > counts[not forwarded]:
+    def _signal(self, number: int, to: str) -> None:
+        """A signal to the whole group comes to each of us, and counts once: as often as it came to one of us."""
+        counts = self._signals.setdefault(number, {})
+        before = max(counts.values(), default=0)
+        counts[to] = counts.get(to, 0) + 1
+        if counts[to] > before:
             self._step(Interrupted(number))
 
     def _finish_runs(self) -> None:

@@ -9,8 +9,13 @@ import os
 import sys
 from typing import Any
 
+import pytest
+
 BINARY = os.environ.get("SIDECAR_BINARY")
 SIDECAR = [BINARY] if BINARY else [sys.executable, "-m", "sidecar"]
+
+from_source = pytest.mark.skipif(BINARY is not None, reason="other code is put into it, which a binary does not take")
+"""For a test that changes the sidecar's own modules by PYTHONPATH."""
 
 Message = dict[str, Any]
 """A JSON object."""

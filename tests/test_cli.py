@@ -15,7 +15,9 @@ import pytest
 from sidecar import __version__
 from sidecar.cli import EXIT_CODES, main, make_parser
 from sidecar.schema import protocol_schema
-from tests.command import SIDECAR
+from tests.command import BINARY, SIDECAR
+
+with_shtab = pytest.mark.skipif(BINARY is not None, reason="completions need shtab, which the binary lacks")
 
 WAIT_S = 60
 """Far more than a start takes on a busy machine."""
@@ -65,6 +67,7 @@ def test_the_schema_goes_to_stdout_and_needs_nothing_else(run: Any, tmp_path: Pa
     assert json.loads(done.stdout)["x-protocol"]["version"] == 1
 
 
+@with_shtab
 @pytest.mark.parametrize(("shell", "sign"), [("bash", "complete "), ("zsh", "#compdef sidecar"), ("tcsh", "complete ")])
 def test_a_completion_script_is_printed_for_each_shell(shell: str, sign: str, run: Any) -> None:
     done = run("completions", shell)
@@ -73,6 +76,7 @@ def test_a_completion_script_is_printed_for_each_shell(shell: str, sign: str, ru
     assert "completions" in done.stdout
 
 
+@with_shtab
 def test_bash_itself_takes_its_completion_script_and_completes_by_it(run: Any, tmp_path: Path) -> None:
     script = tmp_path / "completion"
     script.write_text(run("completions", "bash").stdout, encoding="utf-8")
@@ -202,3 +206,13 @@ def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sidecar.cli" in loaded
     assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime"} & loaded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+def test_started_as_an_app_starts_it_nothing_is_loaded_to_parse_a_command_line(run: Any) -> None:
+    """The guard would keep it for as long as the app runs."""
+    done = run(python=("-X", "importtime"))
+    loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "sidecar.stdio" in loaded
+    assert "argparse" not in loaded
+    assert done.returncode == 3

@@ -240,6 +240,25 @@ def test_a_project_without_vite_is_told_to_install_it(file: str, path: Path, tmp
     assert caught.value.data == {"service": "web", "root": str(root)}
 
 
+def test_a_folder_that_is_named_by_the_way_to_it_is_told_by_its_own_name(tmp_path: Path) -> None:
+    """As in a Tauri app, whose paths are relative to src-tauri."""
+    (tmp_path / "app" / "src-tauri").mkdir(parents=True)
+    (tmp_path / "app" / "package.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ViteNotFoundError) as caught:
+        plan("web", ViteService(root=str(tmp_path / "app" / "src-tauri" / "..")))
+    assert f"no vite in {tmp_path / 'app' / 'node_modules'} or above" in str(caught.value)
+
+
+def test_the_folder_above_a_link_s_target_is_not_the_one_above_the_link(path: Path, tmp_path: Path) -> None:
+    there = project(tmp_path / "there")
+    entry = vite(there / "node_modules" / "vite")
+    (there / "src-tauri").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "src-tauri").symlink_to(there / "src-tauri")
+    made = plan("web", ViteService(root=str(tmp_path / "here" / "src-tauri" / "..")))
+    assert made.argv[1] == str(entry)
+
+
 @pytest.mark.parametrize("manifest", [".pnp.cjs", ".pnp.js"])
 @pytest.mark.parametrize("below", [".", "packages/app"])
 def test_plug_n_play_is_entered_through_yarn(manifest: str, below: str, path: Path, tmp_path: Path) -> None:

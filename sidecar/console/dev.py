@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -10,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -42,7 +42,7 @@ NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
 
 
-def serve(tether: Tether, options: argparse.Namespace, terminal: Terminal | None, opener: Opener | None) -> int:
+def serve(tether: Tether, options: SimpleNamespace, terminal: Terminal | None, opener: Opener | None) -> int:
     """Be the supervisor until the service or the person ends it; the exit code."""
     inbox = Inbox()
     run = Run(tether, inbox)

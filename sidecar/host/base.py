@@ -10,7 +10,7 @@ went.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -74,6 +74,10 @@ class Host(Protocol):
         ...
 
 
+SignalledTo = Literal["us", "guard", "bootloader"]
+"""Which of our processes a signal was sent to. One to a whole process group comes to each of them."""
+
+
 class Tether(Protocol):
     """What a supervisor hangs on. When it breaks, everything below us has to end."""
 
@@ -91,7 +95,7 @@ class Tether(Protocol):
         """
         ...
 
-    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """A thread's body: tell once of each end of what we hang on, and of signals that the guard was sent."""
         ...
 

@@ -18,8 +18,9 @@ from typing import NoReturn
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, cgroup
-from sidecar.host.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host import bundle, cgroup, libc
+from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.signals import open_signals, read_signals
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -38,12 +39,7 @@ def prctl(option: int, argument: int | bytes) -> None:
 
     Raises ``OSError``. Source: prctl(2).
     """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, argument, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    libc.call("prctl", option, argument, 0, 0, 0)
 
 
 def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
@@ -142,13 +138,9 @@ class Guard:
 
     def watch(self) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
         os.set_blocking(self._lifeline, False)  # a stopped supervisor must not stop us with a full pipe
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (*FORWARDED, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
+        signals = open_signals((*FORWARDED, signal.SIGCHLD))
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if whoever launched us ignores it, the kernel would reap for us
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_NAME, b"sidecar-guard")
@@ -157,16 +149,16 @@ class Guard:
         self._tell(ON_WATCH if self._group is None else ON_WATCH_WITH_GROUP)
 
         poll = select.poll()
-        for fd in (wake_read, self._orders, self._app, self._bootloader):
+        for fd in (signals, self._orders, self._app, self._bootloader):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
         deadline: float | None = None
-        self._reap()  # it may have died before we had a handler
+        self._reap()  # it may have died before we listened
         while self._status is None:
             left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
             ready = [fd for fd, _ in poll.poll(left)]
-            if wake_read in ready:
-                self._take_signals(os.read(wake_read, 512))
+            if signals in ready:
+                self._take_signals(signals)
             if self._orders in ready and not self._take_orders():
                 poll.unregister(self._orders)
             if self._app is not None and self._app in ready:
@@ -189,10 +181,12 @@ class Guard:
         except OSError:
             pass  # EPIPE: the supervisor is dying, which SIGCHLD tells; EAGAIN: it has 64 Ki unread signals already
 
-    def _take_signals(self, numbers: bytes) -> None:
-        for number in numbers:
+    def _take_signals(self, fd: int) -> None:
+        for number, sender in read_signals(fd):
             if number == signal.SIGCHLD:
                 self._reap()
+            elif self._bootloader is not None and sender == os.getppid():
+                self._tell(number | BY_BOOTLOADER)  # it passes on what it gets, also what the whole group gets
             else:
                 self._tell(number)
 

@@ -14,10 +14,10 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
 from sidecar.host import bundle, cgroup, make_host, records
-from sidecar.host.base import Host
+from sidecar.host.base import Host, SignalledTo
 from sidecar.host.guard import is_dead
 from sidecar.host.ledger import Ledger
-from sidecar.host.lifeline import ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.sweep import boot_id, sweep
 from sidecar.host.tree import behind, pid_namespace, read_process
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
@@ -47,7 +47,7 @@ class Guarded:
         self._group = cgroup.own_folder() if contained else None
         return make_host(run_id, guarded=True, parent_watched=self._lifeline.app is not None, contained=contained)
 
-    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """See ``Tether``."""
         app, signals = self._lifeline.app, self._lifeline.signals
         poll = select.poll()
@@ -64,8 +64,9 @@ class Guarded:
                 if not numbers:
                     gone("the guard has ended")
                     return
-                for number in numbers:
-                    forwarded(number)
+                for byte in numbers:
+                    number = byte & ~BY_BOOTLOADER
+                    forwarded("guard" if byte == number else "bootloader", number)
 
     def announce_grace(self, ms: int) -> None:
         """See ``Tether``."""

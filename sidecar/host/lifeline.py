@@ -9,6 +9,10 @@ ON_WATCH_WITH_GROUP = 0xFE
 """The same, where the supervisor was put into a control group of its own."""
 
 
+BY_BOOTLOADER = 0x80
+"""Added to the number of a signal that the guard has from the bootloader."""
+
+
 class Lifeline:
     """The supervisor's ends of two pipes, and what is watched.
 

@@ -16,7 +16,7 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 import _winapi
 
 from sidecar.host import bundle, winapi
-from sidecar.host.base import Host
+from sidecar.host.base import Host, SignalledTo
 from sidecar.host.windows import WindowsHost
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
@@ -56,7 +56,7 @@ class Unguarded:
         """See ``Tether``."""
         return WindowsHost(run_id, parent_watched=self._app is not None, child_died=self._child_died)
 
-    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """See ``Tether``. Nobody forwards anything here."""
         del forwarded
         held = [(self._app, "the app has ended"), (self._bootloader, "the bootloader has ended")]

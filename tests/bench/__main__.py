@@ -17,13 +17,15 @@ from pathlib import Path
 import platformdirs
 from rich.console import Console
 
-from tests.bench import death, idle, launch, relay, start
+from tests.bench import cuts, death, frozen, idle, launch, relay, start
 from tests.bench.contenders import EXAMPLE, Tools, find_tools, script
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
-ROUNDS = {"start": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1}
-"""The benches in the order in which they run, and how many rounds each takes unless told: some three minutes in all."""
+ROUNDS = {"start": 15, "frozen": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1, "cuts": 15}
+"""The benches in the order in which they run, and how many rounds each takes unless told: some four minutes in all."""
+ON_DEMAND = {"cuts"}
+"""Those that run only when they are asked for: builds of a dozen binaries, which take longer than all the others."""
 NARROW = 120
 """Columns of a table that goes into a file or a pipe."""
 
@@ -32,7 +34,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=list(ROUNDS), metavar="NAME", help=f"one of {', '.join(ROUNDS)}; repeatable"
+        "--only",
+        action="append",
+        choices=list(ROUNDS),
+        metavar="NAME",
+        help=f"one of {', '.join(ROUNDS)}; repeatable; default: all but {', '.join(ON_DEMAND)}",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each bench (default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the numbers go (default: the user's cache)")
@@ -70,13 +76,15 @@ def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespac
     project: Path = options.project.resolve()
     benches: dict[str, Callable[[int], None]] = {
         "start": lambda rounds: start.run(report, place, rounds),
+        "frozen": lambda rounds: frozen.run(report, place, project, rounds),
         "launch": lambda rounds: launch.run(report, place, tools, project, rounds),
         "death": lambda rounds: death.run(report, place, tools, rounds),
         "logs": lambda rounds: relay.run(report, place, tools, rounds),
         "idle": lambda rounds: idle.run(report, place, project, rounds),
+        "cuts": lambda rounds: cuts.run(report, place, rounds),
     }
     for name, bench in benches.items():
-        if options.only and name not in options.only:
+        if name not in (options.only or ROUNDS.keys() - ON_DEMAND):
             continue
         rounds = options.rounds or ROUNDS[name]
         console.print(f"{name}: rounds: {rounds} …", style="dim", highlight=False)

@@ -113,10 +113,15 @@ def _own_state(folder: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(folder / "state")}
 
 
-def ours(folder: Path, services: Mapping[str, object], *, start_service: str | None) -> Launch:
-    """Our sidecar with ``services``; both requests are written at once, as an app that does not wait would."""
+def ours(
+    folder: Path, services: Mapping[str, object], *, start_service: str | None, argv: Sequence[str] = ()
+) -> Launch:
+    """Our sidecar with ``services``; both requests are written at once, as an app that does not wait would.
+
+    ``argv`` launches another one than that from source.
+    """
     send = [initialize(services)] + ([start(start_service)] if start_service else [])
-    return Launch(sidecar_argv(), REPOSITORY, send, _own_state(folder))
+    return Launch(argv or sidecar_argv(), REPOSITORY, send, _own_state(folder))
 
 
 def vite(tools: Tools, folder: Path, project: Path, port: int) -> dict[str, Launch]:

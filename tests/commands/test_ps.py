@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from sidecar.host import sweep
 from sidecar.host import tree as processes
-from tests.command import SIDECAR, Message
+from tests.command import BINARY, SIDECAR, Message
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT, Cell
 from tests.faults.direct import Direct, program
@@ -63,7 +63,9 @@ def test_a_run_is_shown_with_its_app_its_layers_and_its_service(tmp_path: Path) 
 
         assert only["app"]["pid"] == os.getpid()
         assert only["supervisor"]["pid"] == claimed["pid"]
-        assert only["guard"]["pid"] == sidecar.process.pid
+        guard = processes.read_process(only["guard"]["pid"])
+        assert guard is not None
+        assert sidecar.process.pid == (guard.ppid if BINARY else guard.pid)
         assert only["guarantees"] == claimed["guarantees"]
         assert only["memoryBytes"] > 0
         assert (service["program"]["pid"], service["port"], service["url"]) == (

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux; conftest.py leaves these tests out elsewhere
 
+from tests.command import SIDECAR
 from tests.e2e.support import ROOT, descendants
 from tests.liveness import WAIT_S, await_end, open_pidfd, send
 
@@ -46,7 +47,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 def command(*words: str) -> list[str]:
     """``sidecar dev`` with these."""
-    return [sys.executable, "-m", "sidecar", "dev", *words]
+    return [*SIDECAR, "dev", *words]
 
 
 class Watched:

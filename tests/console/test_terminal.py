@@ -13,16 +13,29 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from sidecar.console.terminal import keys_in
+from tests.command import BINARY, from_source
 from tests.console.support import PYTHON, SERVER, SERVICE, Terminal, ask, command, environment
 from tests.e2e.support import foreign_server, listens
 from tests.liveness import marked, until
 
 Dev = Callable[..., Terminal]
 
+OURS = 3 if BINARY else 2
+"""How many of a run's first processes are ours: the bootloader, where it is frozen; guard; supervisor."""
+GUARD, SUPERVISOR = OURS - 2, OURS - 1
+
+with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
+
 
 def ready(terminal: Terminal, since: int = 0) -> str:
     """Wait until it is ready; its URL."""
     return terminal.wait(r"is ready on (http\S+) after", since)[1]
+
+
+def status_line(terminal: Terminal, since: int = 0) -> None:
+    """Wait for the status line, where there is one."""
+    if not BINARY:
+        terminal.wait("ready  http", since)
 
 
 def customized(folder: Path, code: str) -> str:
@@ -34,6 +47,7 @@ def customized(folder: Path, code: str) -> str:
 # ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@with_rich
 def test_it_spins_until_it_is_ready_then_says_the_url_and_keeps_a_status_line(dev: Dev, folder: Path) -> None:
     terminal = dev("--", *SERVICE, "gate")
     for frame in "⠙⠹⠸⠼":
@@ -43,6 +57,7 @@ def test_it_spins_until_it_is_ready_then_says_the_url_and_keeps_a_status_line(de
     terminal.wait(r"● \S+ ready  " + re.escape(url) + r"  up \d+ s  restarts 0  \d+ MB")
 
 
+@with_rich
 def test_output_is_prefixed_and_its_colours_stay_its_own(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     url = ready(terminal)
@@ -58,6 +73,7 @@ def test_a_program_is_asked_for_colours(dev: Dev) -> None:
     terminal.wait(r"colour=1 none=\r")
 
 
+@with_rich
 def test_with_no_color_nothing_is_coloured_and_all_the_rest_is_there(dev: Dev) -> None:
     terminal = dev("--", *SERVICE, NO_COLOR="1")
     url = ready(terminal)
@@ -77,6 +93,7 @@ def test_on_a_dumb_terminal_there_are_no_control_sequences_at_all(dev: Dev) -> N
     assert b"\x1b" not in terminal.raw()
 
 
+@from_source
 def test_without_rich_it_works_in_plain_lines_keys_included(dev: Dev, tmp_path: Path) -> None:
     terminal = dev("--", *SERVICE, PYTHONPATH=customized(tmp_path, "import sys; sys.modules['rich'] = None"))
     url = ready(terminal)
@@ -91,6 +108,7 @@ def test_without_rich_it_works_in_plain_lines_keys_included(dev: Dev, tmp_path: 
     assert terminal.modes() == terminal.modes_before
 
 
+@with_rich
 def test_where_the_locale_has_no_utf_8_only_ascii_is_written(dev: Dev) -> None:
     terminal = dev("--", *SERVICE, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     url = ready(terminal)
@@ -107,6 +125,7 @@ def test_in_a_utf_8_locale_text_comes_as_it_is_and_broken_text_is_marked(dev: De
     terminal.wait("│ café�日本\r")
 
 
+@with_rich
 def test_the_status_line_follows_the_window_s_width(dev: Dev, tmp_path: Path) -> None:
     # it is not drawn again for the time's sake, so that what is seen is the answer to the new size
     no_ticks = "import sidecar.console.status as s; s.TICK_S = s.IDLE_S = 1000.0"
@@ -130,6 +149,7 @@ def test_who_has_the_port_is_named_and_another_one_taken(dev: Dev) -> None:
         assert ready(terminal) == f"http://127.0.0.1:{said[2]}/"
 
 
+@with_rich
 def test_a_crash_is_told_with_its_reason_and_the_delay_and_it_is_started_again(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     url = ready(terminal)
@@ -152,6 +172,7 @@ def test_a_program_without_a_place_for_a_port_is_ready_once_it_runs(dev: Dev) ->
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@with_rich
 def test_r_restarts_on_the_same_port(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     url = ready(terminal)
@@ -165,6 +186,7 @@ def test_r_restarts_on_the_same_port(dev: Dev) -> None:
     assert "Ctrl-C" not in terminal.text(mark)  # that is said of an end
 
 
+@with_rich
 def test_l_clears_the_screen(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     ready(terminal)
@@ -228,7 +250,7 @@ def test_q_ends_all_of_it_with_exit_code_0(dev: Dev, key: str) -> None:
     terminal = dev("--", *SERVICE, "child")
     url = ready(terminal)
     tree = terminal.watch()
-    assert len(tree.pids) == 4  # guard, supervisor, service, its child
+    assert len(tree.pids) == OURS + 2  # the service, its child
     assert not terminal.echoes()
     terminal.press(key)
     assert terminal.exit_code() == 0
@@ -247,6 +269,17 @@ def test_ctrl_c_ends_it_cleanly_with_130(dev: Dev) -> None:
     terminal.wait("stopping python")
     assert terminal.modes() == terminal.modes_before
     assert "Traceback" not in terminal.text()
+
+
+def test_one_ctrl_c_lets_a_slow_one_end_in_its_own_time(dev: Dev) -> None:
+    """It goes to each of us, and the bootloader of a frozen one passes it on besides: it is one all the same."""
+    terminal = dev("--", *SERVICE, "slow")
+    ready(terminal)
+    tree = terminal.watch()
+    terminal.press("\x03")
+    assert terminal.exit_code() == 130
+    tree.await_gone()
+    terminal.wait("│ in its own time")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_one_who_is_deaf_to_the_first(dev: Dev, folder: Path) -> None:
@@ -327,7 +360,7 @@ def test_when_the_supervisor_is_killed_the_guard_gives_the_terminal_back(dev: De
     ready(terminal)
     tree = terminal.watch()
     assert terminal.modes() != terminal.modes_before
-    tree.kill(tree.pids[1], signal.SIGKILL)
+    tree.kill(tree.pids[SUPERVISOR], signal.SIGKILL)
     assert terminal.exit_code() == 137
     tree.await_gone()
     assert terminal.modes() == terminal.modes_before
@@ -337,7 +370,7 @@ def test_when_the_guard_is_killed_the_supervisor_ends_it(dev: Dev) -> None:
     terminal = dev("--", *SERVICE, "session")
     ready(terminal)
     tree = terminal.watch()
-    tree.kill(tree.pids[0], signal.SIGKILL)
+    tree.kill(tree.pids[GUARD], signal.SIGKILL)
     assert terminal.exit_code() == -signal.SIGKILL
     tree.await_gone()
 
@@ -381,7 +414,7 @@ def test_nobody_is_left_who_was_started_for_the_view_either(dev: Dev) -> None:
     mark = f"test-{os.urandom(8).hex()}"
     terminal = dev("--", *SERVICE, MARK=mark)
     ready(terminal)
-    assert len(marked(mark)) == 4  # guard, supervisor, service, and the opener, which is not below them
+    assert len(marked(mark)) == OURS + 2  # the service, and the opener, which is not below us
     terminal.press("q")
     assert terminal.exit_code() == 0
     until(lambda: not marked(mark), "the opener's end")
@@ -457,7 +490,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Pa
         terminal.wait("shell-is-23", mark)
         mark = terminal.mark()
         terminal.press("fg\r")
-        terminal.wait("ready  http", mark)
+        status_line(terminal, mark)
         until(lambda: not terminal.echoes(), "the modes being ours again")
         mark = terminal.mark()
         terminal.press("?")
@@ -483,7 +516,7 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path) -> 
         terminal.press("echo shell-is-$((20 + 3))\r")
         terminal.wait("shell-is-23", mark)
         terminal.press("fg\r")
-        terminal.wait("ready  http", mark)
+        status_line(terminal, mark)
         until(lambda: not terminal.echoes(), "the modes being ours")
         mark = terminal.mark()
         terminal.press("\x03")
@@ -504,7 +537,7 @@ def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_bac
         until(lambda: not terminal.echoes(), "the modes being ours")
         tree = terminal.watch()
         mark = terminal.mark()
-        tree.kill(tree.pids[1], signal.SIGKILL)  # the first is the shell
+        tree.kill(tree.pids[1 + GUARD], signal.SIGKILL)  # the first is the shell
         terminal.wait("ok> ", mark)
         until(terminal.echoes, "the modes being the shell's")
         assert terminal.modes() == terminal.modes_before
@@ -518,6 +551,6 @@ def test_ctrl_z_where_no_shell_could_continue_it_does_not_stop_it(dev: Dev) -> N
     ready(terminal)
     mark = terminal.mark()
     terminal.press("\x1a")
-    terminal.wait("ready  http", mark)
+    status_line(terminal, mark)
     terminal.press("q")
     assert terminal.exit_code() == 0

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -312,14 +312,25 @@ def test_streams_that_never_end_do_not_hold_up_an_exit(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("seen", "insisted"),
-    [([True], False), ([False], False), ([True, False], False), ([False, True], False), ([True, True], True)],
+    [
+        (["guard"], False),
+        (["us"], False),
+        (["guard", "us"], False),
+        (["us", "guard"], False),
+        (["us", "guard", "bootloader"], False),
+        (["bootloader", "guard", "us"], False),
+        (["guard", "guard"], True),
+        (["us", "bootloader", "guard", "bootloader"], True),
+    ],
 )
-def test_a_signal_that_comes_directly_and_through_the_guard_counts_once(seen: list[bool], insisted: bool) -> None:
-    """A terminal sends it to the whole group. A second one of the same way is a second one."""
+def test_a_signal_that_comes_to_each_of_us_counts_once(
+    seen: list[Literal["us", "guard", "bootloader"]], insisted: bool
+) -> None:
+    """A terminal sends it to the whole group. A second one to the same process is a second one."""
 
     def interrupt(loop: Loop) -> None:
-        for forwarded in seen:
-            loop.inbox.put(SignalSeen(signal.SIGINT, forwarded=forwarded))
+        for to in seen:
+            loop.inbox.put(SignalSeen(signal.SIGINT, to))
         loop.inbox.put(Call(lambda: asked(loop)))
 
     def asked(loop: Loop) -> Iterable[Event]:

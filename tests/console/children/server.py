@@ -1,9 +1,9 @@
-"""A small service: ``server.py PORT [deaf] [child] [session] [gate]``. PORT 0 is none: it then only waits.
+"""A small service: ``server.py PORT [deaf] [slow] [child] [session] [gate]``. PORT 0 is none: it then only waits.
 
 What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/exit/N`` ends it, ``/flood`` prints without end. ``deaf``
-ignores SIGTERM; ``child`` starts another process, ``session`` one in a session of its own; ``gate`` listens only once
-there is a file ``go``. Its stdin is a pipe that ends with the sidecar,
-which it does not look at: the tests are about being ended.
+ignores SIGTERM, ``slow`` takes half a second to obey it; ``child`` starts another process, ``session`` one in a session
+of its own; ``gate`` listens only once there is a file ``go``. Its stdin is a pipe that ends with the sidecar, which it
+does not look at: the tests are about being ended.
 """
 
 from __future__ import annotations
@@ -41,8 +41,16 @@ def answer(path: str) -> None:
         threading.Thread(target=flood, daemon=True).start()
 
 
+def end_slowly(*_: object) -> None:
+    time.sleep(0.5)
+    say("in its own time")
+    os._exit(0)
+
+
 def main() -> None:
     port, wishes = int(sys.argv[1]), sys.argv[2:]
+    if "slow" in wishes:
+        signal.signal(signal.SIGTERM, end_slowly)
     if "deaf" in wishes:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if {"child", "session"} & set(wishes) and os.fork() == 0:
