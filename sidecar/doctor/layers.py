@@ -109,4 +109,7 @@ LAYERS: dict[str, tuple[str, Callable[[], str]]] = {
     "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", str),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent (``stdinGuard`` never is). ``jobObject`` is Windows' own."""
+"""By their names in ``initialize``: what each means, and why it may be absent (``stdinGuard`` never is).
+
+``jobObject`` is Windows' own.
+"""

@@ -135,5 +135,3 @@ def test_one_that_has_nothing_more_to_do_ends_though_its_stdin_does_not(launch: 
     sidecar = launch({"version": {**service, "cwd": str(project), "restart": {"policy": "never"}}})
     sidecar.call("start", service="version")
     assert sidecar.note("service/exited", service="version")["code"] == 0
-
-
