@@ -13,6 +13,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
+from sidecar.errors import SystemFailureError
 from sidecar.host import bundle, guard
 from sidecar.host.lifeline import Lifeline
 
@@ -22,6 +23,18 @@ EXIT_INTERRUPTED = 130
 def run(command: str, options: argparse.Namespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
+    try:
+        return _run(command, options)
+    except SystemFailureError as error:
+        say("error", error.message)
+    except OSError as error:
+        if error.errno not in guard.REFUSALS:
+            raise
+        say("error", guard.cannot_start(error))
+    return guard.EXIT_REFUSED
+
+
+def _run(command: str, options: argparse.Namespace) -> int:
     match command:
         case "stdio":
             return _stdio(options)

@@ -7,6 +7,7 @@ the supervisor's exit code. It is the pid that the app knows, so it also passes 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -24,6 +25,10 @@ from sidecar.host.tree import Process, all_processes, below, kill_until_empty, r
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 EXIT_APP_GONE = 3
+EXIT_REFUSED = 71
+
+REFUSALS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""The system has no process, descriptor or memory to spare."""
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
@@ -109,7 +114,22 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
         return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)
-    return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
+    try:
+        return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
+    except OSError as error:
+        # to set up with, it has nothing any more; the supervisor sees our end, and ends itself and what it has started
+        if error.errno not in REFUSALS:
+            raise
+        say("error", cannot_start(error))
+        os._exit(EXIT_REFUSED)
+
+
+def cannot_start(error: OSError) -> str:
+    """What to tell a person where the system gives too little for a start."""
+    return (
+        f"the sidecar cannot start: {error.strerror}. Raise the limits of this user or container (ulimit -n, "
+        "ulimit -u, pids.max), or free some memory, then start it again"
+    )
 
 
 class Guard:

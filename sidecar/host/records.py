@@ -141,8 +141,8 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
             record = msgspec.json.decode(path.read_bytes(), type=RunRecord)
         except FileNotFoundError:
             continue  # its run has just ended
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            found.append((path, None))
+        except (IsADirectoryError, PermissionError, msgspec.DecodeError, UnicodeDecodeError):
+            found.append((path, None))  # any other OSError (EMFILE, ENOMEM, EIO) says nothing of the record
         else:
             found.append((path, record if record.version == RECORD_VERSION else None))
     return found

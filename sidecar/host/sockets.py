@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import RUN_ID, all_processes, variable
+from sidecar.host.tree import RUN_ID, all_processes, raise_if_blind, variable
 from sidecar.wire.messages import Holder
 
 _LISTEN = "0A"
@@ -44,12 +44,13 @@ def reached_at(table: Iterable[tuple[str, str, int]], address: str) -> list[tupl
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look."""
+    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where nobody can look now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return found  # EACCES: another user's; ENOENT: it is gone
     for name in names:
         try:
@@ -66,7 +67,8 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's
 
 
