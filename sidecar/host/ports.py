@@ -85,7 +85,7 @@ def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket
         if error.errno in _ABSENT:
             raise
         raise PortUnavailableError(
-            f"No port can be looked at: {error.strerror}. Raise the limits of this user (ulimit -n), or free some memory."
+            f"No port can be looked at: {error.strerror}. Raise this user's limits (ulimit -n), or free some memory."
         ) from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
