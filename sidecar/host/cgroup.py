@@ -18,7 +18,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import Process, pid_namespace, read_process, send
+from sidecar.host.tree import Process, pid_namespace, raise_if_blind, read_process, send
 
 PREFIX = "tauri-sidecar-"
 
@@ -186,11 +186,33 @@ def is_orphaned(folder: str) -> bool:
     namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]
     if not (name.startswith(PREFIX) and pid.isdigit() and start.isdigit() and os.path.isdir(folder)):
         return False
-    if namespace != pid_namespace():
+    if namespace != pid_namespace() or not _is_group(folder):
         return False
     process = read_process(pid)
     # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
     return process is None or process.start != int(start) or process.dead
+
+
+def _is_group(folder: str) -> bool:
+    """Whether it lies in the kernel's own file system: a record is only a file, and could name any folder.
+
+    A list of pids that somebody wrote into a plain file is nobody's to be killed by.
+    """
+    try:
+        where = os.lstat(folder).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            points = [line.split(" ")[4].replace("\\040", " ") for line in file if " - cgroup2 " in line]
+    except OSError as error:
+        raise_if_blind(error)
+        return False  # ENOENT: it is gone, or /proc is hidden
+    return any(_device_of(point) == where for point in points)
+
+
+def _device_of(point: str) -> int | None:
+    try:
+        return os.stat(point).st_dev
+    except OSError:
+        return None  # EACCES: a mount that is not ours to see
 
 
 def _write(path: str, text: str) -> None:
