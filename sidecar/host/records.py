@@ -175,9 +175,9 @@ def _read(path: Path) -> bytes:
     with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
-            raise PermissionError(errno.EPERM, "it is no file of this user's", str(path))
+            raise OSError(errno.EPERM, "it is no file of this user's", str(path))
         if found.st_size > LARGEST_FILE:
-            raise PermissionError(errno.EFBIG, "it is larger than any that was written", str(path))
+            raise OSError(errno.EFBIG, "it is larger than any that was written", str(path))
         return file.read(LARGEST_FILE)
 
 
