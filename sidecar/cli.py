@@ -29,6 +29,7 @@ exit codes:
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
   70   an internal error; the trace is on stderr
+  71   the system has no process, thread, descriptor or memory to spare for a start
   128+N  ended by signal N (130: Ctrl-C), or the supervisor was killed by it (137)
 """
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
-from sidecar.errors import UnsupportedPlatformError
+from sidecar.errors import SystemFailureError, UnsupportedPlatformError
 from sidecar.host import attach, bundle, unsupported
+from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
 if TYPE_CHECKING:  # it loads msgspec
     from sidecar.host.base import Tether
 
-EXIT_APP_GONE = 3
 EXIT_UNSUPPORTED = 69
 EXIT_INTERRUPTED = 130
 
@@ -26,7 +26,15 @@ EXIT_INTERRUPTED = 130
 def run(command: str, options: SimpleNamespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
-    return _stdio(options) if command == "stdio" else _run_other(command, options)
+    try:
+        return _stdio(options) if command == "stdio" else _run_other(command, options)
+    except SystemFailureError as error:
+        say("error", error.message)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        say("error", cannot_start(error))
+    return EXIT_REFUSED
 
 
 def _stdio(options: SimpleNamespace) -> int:

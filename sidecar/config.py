@@ -133,6 +133,8 @@ class ViteService(_Service, frozen=True, kw_only=True, tag="vite"):
     config_file: NonEmptyText | None = None
     node: NonEmptyText | None = None
     """The node to run; else the one on PATH."""
+    stdin_guard: bool = True
+    """Whether node ends when its stdin does: what is left when everything of ours was killed at once."""
     port: PortConfig = PortConfig()
 
 

@@ -19,7 +19,9 @@ def set_level(name: str) -> None:
 def say(level: str, message: str) -> None:
     """Write one line to stderr. Never raises: a closed or full stderr must not end a supervisor."""
     if LEVELS[level] >= _threshold:
-        line = f"sidecar {level}: {message}\n".encode("utf-8", "backslashreplace")
+        # a message may quote a file's or a program's name, and that must not draw on whatever shows our stderr
+        shown = "".join(it if it.isprintable() or it in "\n\t" else ascii(it)[1:-1] for it in message)
+        line = f"sidecar {level}: {shown}\n".encode("utf-8", "backslashreplace")
         try:
             os.write(2, line)
         except OSError:

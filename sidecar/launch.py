@@ -31,6 +31,10 @@ _PROJECT_FILES = (
 _MORE_PLACES = ("~/.volta/bin", "~/.local/share/mise/shims", "~/.asdf/shims", "/usr/local/bin", "/opt/homebrew/bin")
 """An app that is started from a desktop has a shorter PATH than a terminal: version managers live here."""
 
+STDIN_GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdin_guard.cjs")
+"""What makes node end with its stdin. An option on Vite's own command line, not NODE_OPTIONS: that is the user's, and
+every node that Vite starts would inherit it."""
+
 
 class _BinField(msgspec.Struct):
     """The one field of vite's package.json that we need."""
@@ -102,7 +106,9 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     if config.config_file:
         arguments += ["--config", config.config_file]
     arguments += config.args
-    start = (find_node(name, config), str(entry)) if entry else _yarn(name, root)
+    # a long-lived file of a frozen binary may be gone: what cleans the temporary folder must not stop a restart
+    guard = ("--require", STDIN_GUARD) if config.stdin_guard and os.path.isfile(STDIN_GUARD) else ()
+    start = (find_node(name, config), *guard, str(entry)) if entry else _yarn(name, root)
     return Launch((*start, *arguments), str(root), dict(config.env))
 
 

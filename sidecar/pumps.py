@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from sidecar.core.readiness import plain
+from sidecar.errors import SystemFailureError
 from sidecar.events import Output
 from sidecar.host.fds import wait_readable, wait_writable, widen
 from sidecar.wire.framing import OutputSplitter
@@ -34,9 +35,18 @@ REPLY_BYTES_WAITING = 4 << 20
 
 
 def start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """Run ``work`` in a thread that does not keep the process alive."""
+    """Run ``work`` in a thread that does not keep the process alive.
+
+    Raises ``SystemFailureError`` if the system has none to spare.
+    """
     thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        raise SystemFailureError(
+            f"The system has no thread to spare for {name!r}. End some programs, or raise the limit on this user's or "
+            "this container's processes (ulimit -u, pids.max), then try again."
+        ) from None
     return thread
 
 

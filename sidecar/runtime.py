@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from sidecar import launch as launching
 from sidecar.core.supervisor import Supervisor
 from sidecar.diagnostics import say
-from sidecar.errors import InternalError, SidecarError
+from sidecar.errors import InternalError, SidecarError, SystemFailureError
 from sidecar.events import (
     AnnounceGrace,
     AwaitReady,
@@ -210,11 +210,7 @@ class Runtime:
     def _take(self, item: Item) -> None:
         match item:
             case ChildSignal():
-                for ended in self._host.reap():
-                    run = self._runs[ended.service]
-                    run.end = ended
-                    run.ended.set()
-                    run.drained_by = time.monotonic() + DRAIN_S
+                self._reap()
             case StreamEnded(service=service, run=number):
                 current = self._runs.get(service)
                 if current is not None and current.number == number:
@@ -230,6 +226,15 @@ class Runtime:
                     self._follow_up()
             case _:
                 self._step(item)
+
+    def _reap(self) -> None:
+        for ended in self._host.reap():
+            run = self._runs.get(ended.service)
+            if run is None:
+                continue  # it was given up within its spawn
+            run.end = ended
+            run.ended.set()
+            run.drained_by = time.monotonic() + DRAIN_S
 
     def _signal(self, number: int, to: str) -> None:
         """A signal to the whole group comes to each of us, and counts once: as often as it came to one of us."""
@@ -265,13 +270,27 @@ class Runtime:
             case Relay(output=output):
                 self._front.relay(output)
             case Prepare():
-                start_thread(f"prepare {effect.service}", partial(self._prepare, effect))
+                self._in_thread(
+                    f"prepare {effect.service}",
+                    partial(self._prepare, effect),
+                    lambda error: self._follow_ups.append(PrepareFailed(effect.service, effect.run, error)),
+                )
             case Spawn():
                 self._spawn(effect)
             case AwaitReady():
-                start_thread(f"ready {effect.service}", partial(self._await_ready, effect, self._runs[effect.service]))
+                self._in_thread(
+                    f"ready {effect.service}",
+                    partial(self._await_ready, effect, self._runs[effect.service]),
+                    lambda error: say("error", error.message),  # the start ends when its time is over
+                )
             case CheckHealth():
-                start_thread(f"health {effect.service}", partial(self._check_health, effect))
+                self._in_thread(
+                    f"health {effect.service}",
+                    partial(self._check_health, effect),
+                    lambda error: self._follow_ups.append(
+                        Probed(effect.service, effect.run, effect.turn, "unknown", error.message)
+                    ),
+                )
             case Terminate(service=service, signal=name):
                 self._host.terminate(service, name)
             case Kill(service=service):
@@ -280,7 +299,11 @@ class Runtime:
             case Release(service=service):
                 self._book.release(service)
             case RememberPort():
-                start_thread(f"remember {effect.service}", partial(_remember, effect))
+                self._in_thread(
+                    f"remember {effect.service}",
+                    partial(_remember, effect),
+                    lambda error: say("warning", f"the port could not be remembered: {error.message}"),
+                )
             case AnnounceGrace(ms=ms):
                 self._surroundings.announce_grace(ms)
             case KillAll():
@@ -289,6 +312,14 @@ class Runtime:
                 self._exit_code = code
             case _ as never:
                 assert_never(never)
+
+    @staticmethod
+    def _in_thread(name: str, work: Callable[[], None], otherwise: Callable[[SidecarError], None]) -> None:
+        """Run it beside the loop, or tell ``otherwise`` that the system has no thread for it."""
+        try:
+            start_thread(name, work)
+        except SystemFailureError as error:
+            otherwise(error)
 
     def _prepare(self, effect: Prepare) -> None:
         try:
@@ -327,17 +358,27 @@ class Runtime:
         except SidecarError as error:
             self._follow_ups.append(SpawnFailed(service, number, error))
             return
+        streams: list[tuple[Stream, int]] = [("stdout", child.stdout), ("stderr", child.stderr)]
+        try:
+            while streams:
+                stream, fd = streams[0]
+                pump = StreamPump(
+                    fd,
+                    partial(self._emit, service, number, stream),
+                    partial(self._inbox.put, StreamEnded(service, number)),
+                    self._front.pace,
+                    keep_ansi=self._keep_ansi,
+                )
+                start_thread(f"{service} {stream}", pump.run)
+                del streams[0]
+        except SystemFailureError as error:
+            self._host.kill(service)  # nobody would read what it writes
+            self._reap()
+            for _, fd in streams:
+                os.close(fd)
+            self._follow_ups.append(SpawnFailed(service, number, error))
+            return
         self._runs[service] = _Run(number)
-        streams: tuple[tuple[Stream, int], ...] = (("stdout", child.stdout), ("stderr", child.stderr))
-        for stream, fd in streams:
-            pump = StreamPump(
-                fd,
-                partial(self._emit, service, number, stream),
-                partial(self._inbox.put, StreamEnded(service, number)),
-                self._front.pace,
-                keep_ansi=self._keep_ansi,
-            )
-            start_thread(f"{service} {stream}", pump.run)
         self._follow_ups.append(Spawned(service, number, child.pid))
 
     def _emit(

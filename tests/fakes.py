@@ -57,7 +57,7 @@ class FakeHost:
 
     def guarantees(self) -> Guarantees:
         """None: nothing here is real."""
-        return Guarantees("fake", False, False, False, "none", False, False, False)
+        return Guarantees("fake", False, False, False, "none", False, False, False, False)
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``."""

@@ -57,6 +57,7 @@ def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
         mode=None,
         config_file=None,
         node=None,
+        stdin_guard=True,
         env={},
         port=PortConfig(preferred=None, host="127.0.0.1", env=None, sticky=True),
         ready_timeout_ms=30_000,

@@ -15,7 +15,7 @@ import pytest
 from sidecar.config import CommandService, PortConfig, ViteService, parse_service
 from sidecar.errors import NodeNotFoundError, ProcessSpawnFailedError, ProjectNotFoundError, ViteNotFoundError
 from sidecar.events import Endpoint, Launch
-from sidecar.launch import find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
+from sidecar.launch import STDIN_GUARD, find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
 
 if sys.platform == "win32":
     pytest.skip("programs are found in another way there", allow_module_level=True)
@@ -197,14 +197,29 @@ def test_where_there_is_no_vite_none_is_found(left: str, tmp_path: Path) -> None
 def test_vite_is_run_by_node_with_no_shell_and_no_npm_between(path: Path, tmp_path: Path) -> None:
     root, entry = npm(tmp_path)
     assert plan("web", ViteService(root=str(root), env={"A": "1"})) == Launch(
-        (str(path / "node"), str(entry), *VITE_OPTIONS), str(root), {"A": "1"}
+        (str(path / "node"), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS), str(root), {"A": "1"}
     )
+
+
+def test_nodes_stdin_is_not_watched_where_the_service_says_no(path: Path, tmp_path: Path) -> None:
+    root, entry = npm(tmp_path)
+    made = plan("web", ViteService(root=str(root), stdin_guard=False))
+    assert made.argv == (str(path / "node"), str(entry), *VITE_OPTIONS)
+
+
+def test_nor_where_a_cleaner_of_temporary_folders_took_the_script_away(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen binary unpacks it there, and has to restart Vite days later, too."""
+    root, entry = npm(tmp_path)
+    monkeypatch.setattr("sidecar.launch.STDIN_GUARD", str(tmp_path / "gone.cjs"))
+    assert plan("web", ViteService(root=str(root))).argv[1] == str(entry)
 
 
 def test_mode_configuration_and_arguments_stand_behind_ours(path: Path, tmp_path: Path) -> None:
     root, _ = npm(tmp_path)
     made = plan("web", ViteService(root=str(root), mode="test", config_file="c.ts", args=["--force", "--port", "1"]))
-    assert made.argv[2:] == (*VITE_OPTIONS, "--mode", "test", "--config", "c.ts", "--force", "--port", "1")
+    assert made.argv[4:] == (*VITE_OPTIONS, "--mode", "test", "--config", "c.ts", "--force", "--port", "1")
 
 
 def test_a_relative_root_is_below_the_working_folder(
@@ -213,7 +228,7 @@ def test_a_relative_root_is_below_the_working_folder(
     root, entry = npm(tmp_path)
     monkeypatch.chdir(tmp_path)
     made = plan("web", ViteService(root="app"))
-    assert (made.cwd, made.argv[1]) == (str(root), str(entry))
+    assert (made.cwd, made.argv[3]) == (str(root), str(entry))
 
 
 def test_a_folder_that_is_missing_or_a_file_is_named(path: Path, tmp_path: Path) -> None:
@@ -280,7 +295,7 @@ def test_plug_n_play_without_yarn_says_how_to_get_it(path: Path, tmp_path: Path)
 def test_a_vite_in_node_modules_goes_before_plug_n_play(path: Path, tmp_path: Path) -> None:
     root, entry = npm(tmp_path)
     (root / ".pnp.cjs").write_text("", encoding="utf-8")
-    assert plan("web", ViteService(root=str(root))).argv[1] == str(entry)
+    assert plan("web", ViteService(root=str(root))).argv[3] == str(entry)
 
 
 # ── node ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -106,6 +106,10 @@ LAYERS: dict[str, tuple[str, Callable[[], str]]] = {
     "parentDeathSignal": ("the kernel ends each service's program when the supervisor dies", _refused),
     "parentWatch": ("the app's death is seen at once, without polling", _not_watched),
     "controlGroup": ("nothing leaves the tree by any means, and one write ends all of it", _no_group),
+    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", str),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent. ``jobObject`` is Windows' own."""
+"""By their names in ``initialize``: what each means, and why it may be absent (``stdinGuard`` never is).
+
+``jobObject`` is Windows' own.
+"""

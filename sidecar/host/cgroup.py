@@ -18,7 +18,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import Process, pid_namespace, read_process, send
+from sidecar.host.tree import Process, pid_namespace, raise_if_blind, read_process, send
 
 PREFIX = "tauri-sidecar-"
 
@@ -49,15 +49,17 @@ def own_folder() -> str | None:
 
 def make(guard: int, member: int) -> str | None:
     """A new group beside that of ``guard`` (our own pid), with ``member`` in it; ``None`` where we may not."""
-    parent = own_folder()
-    process = read_process(guard)
-    if parent is None or process is None:
-        return None
-    folder = folder_of(process, parent)
     try:
+        parent = own_folder()
+        process = read_process(guard)
+        if parent is None or process is None:
+            return None
+        folder = folder_of(process, parent)
         os.mkdir(folder)
     except OSError:
-        return None  # EACCES, EROFS: not ours to divide (an SSH session, a container); ENOSPC: a limit on groups
+        # EACCES, EROFS: not ours to divide (an SSH session, a container); ENOSPC: a limit on groups; EMFILE, ENFILE,
+        # ENOMEM: not now, and we can do without
+        return None
     try:
         _write(f"{folder}/cgroup.procs", str(member))
     except OSError:
@@ -85,7 +87,10 @@ def kill_leaderless(folder: str) -> None:
     To be called before it, as it ends the supervisor: were its caller killed between the two, nobody would be left.
     """
     for pid in members(folder)[:LOOKED_AT]:
-        process = read_process(pid)
+        try:
+            process = read_process(pid)
+        except OSError:
+            return  # EMFILE, ENFILE, ENOMEM: what comes next does not depend on us
         if process is not None and process.leaderless:
             _try_to_kill(process)
 
@@ -94,7 +99,7 @@ def kill_each(folder: str) -> None:
     """SIGKILL the members one by one, by identity.
 
     ``cgroup.kill`` signals each process's first thread only. One whose first thread has called pthread_exit does not
-    mind that, and a kernel before 5.14 does not have it at all.
+    mind that, and a kernel before 5.14 does not have it at all. Raises ``OSError`` where nobody can be looked at now.
     """
     processes = [process for pid in members(folder) if (process := read_process(pid)) is not None]
     still = set(members(folder))  # a pid that was reused between the listing and the reading is not among these
@@ -161,7 +166,7 @@ def leave(folder: str) -> None:
 
 
 def orphaned() -> list[str]:
-    """Groups beside ours whose guard is dead."""
+    """Groups beside ours whose guard is dead. Raises ``OSError`` where nobody can be looked at now."""
     parent = own_folder()
     if parent is not None and os.path.basename(parent).startswith(PREFIX):
         parent = os.path.dirname(parent)  # the supervisor asks from inside its own group
@@ -175,17 +180,39 @@ def orphaned() -> list[str]:
 def is_orphaned(folder: str) -> bool:
     """Whether it is a group of ours by its name, and the guard in that name is dead.
 
-    The guard of another pid namespace cannot be looked for here.
+    The guard of another pid namespace cannot be looked for here. Raises ``OSError`` where nobody can be looked at now.
     """
     name = os.path.basename(folder)
     namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]
     if not (name.startswith(PREFIX) and pid.isdigit() and start.isdigit() and os.path.isdir(folder)):
         return False
-    if namespace != pid_namespace():
+    if namespace != pid_namespace() or not _is_group(folder):
         return False
     process = read_process(pid)
     # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
     return process is None or process.start != int(start) or process.dead
+
+
+def _is_group(folder: str) -> bool:
+    """Whether it lies in the kernel's own file system: a record is only a file, and could name any folder.
+
+    A list of pids that somebody wrote into a plain file is nobody's to be killed by.
+    """
+    try:
+        where = os.lstat(folder).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            points = [line.split(" ")[4].replace("\\040", " ") for line in file if " - cgroup2 " in line]
+    except OSError as error:
+        raise_if_blind(error)
+        return False  # ENOENT: it is gone, or /proc is hidden
+    return any(_device_of(point) == where for point in points)
+
+
+def _device_of(point: str) -> int | None:
+    try:
+        return os.stat(point).st_dev
+    except OSError:
+        return None  # EACCES: a mount that is not ours to see
 
 
 def _write(path: str, text: str) -> None:

@@ -20,11 +20,11 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.diagnostics import say
 from sidecar.host import bundle, cgroup, libc
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 from sidecar.host.signals import open_signals, read_signals
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-EXIT_APP_GONE = 3
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
@@ -105,7 +105,14 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
         return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)
-    return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
+    try:
+        return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
+    except OSError as error:
+        # to set up with, it has nothing any more; the supervisor sees our end, and ends itself and what it has started
+        if error.errno not in REFUSALS:
+            raise
+        say("error", cannot_start(error))
+        os._exit(EXIT_REFUSED)
 
 
 class Guard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -106,12 +107,14 @@ class Guarded:
             bundle.remove(folder)
 
     def _write_record(self, guarantees: Guarantees) -> None:
-        owners = [read_process(self._lifeline.guard_pid), read_process(os.getpid())]
+        owners = [it for it in map(read_process, (self._lifeline.guard_pid, os.getpid())) if it is not None]
+        if not owners:
+            raise OSError(errno.ENOENT, "/proc does not show who runs it")  # to others it would look like a dead run
         app = None if self._lifeline.app is None else behind(self._lifeline.app)
         record = records.RunRecord(
             run_id=self._run_id,
             boot_id=boot_id(),
-            owners=tuple(records.Identity(it.pid, it.start) for it in owners if it is not None),
+            owners=tuple(records.Identity(it.pid, it.start) for it in owners),
             pid_namespace=pid_namespace(),
             group=self._group,
             app=None if app is None else records.Identity(app.pid, app.start),

@@ -16,7 +16,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
 from sidecar.host.records import Identity, RunRecord, ServiceRecord, draft_of, write_run
-from sidecar.host.tree import read_process
+from sidecar.host.tree import Process, read_process
 from sidecar.wire.messages import ServiceState
 
 CLOSE_S = 1.0
@@ -49,7 +49,7 @@ class Ledger:
         if told.pid is None:
             process = None
         elif process is None or process.pid != told.pid:
-            found = read_process(told.pid)
+            found = _look_at(told.pid)
             process = None if found is None else Identity(found.pid, found.start)
         service = ServiceRecord(state=told.state, host=told.host, port=told.port, process=process)
         self._services = {**self._services, told.service: service}  # replaced whole: the writer reads it without a lock
@@ -80,9 +80,19 @@ class Ledger:
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
                 draft_of(self._path).unlink(missing_ok=True)
+        except OSError as error:
+            # EROFS, EACCES: the folder is not to be written to any more; the guard tries, too, and then the next start
+            say("warning", f"this run's record could not be removed: {error}")
         finally:
             self._writing.release()
 
     def _write(self) -> None:
         if self._path is not None and self._record is not None:
             write_run(self._path, msgspec.structs.replace(self._record, services=self._services))
+
+
+def _look_at(pid: int) -> Process | None:
+    try:
+        return read_process(pid)
+    except OSError:
+        return None  # EMFILE, ENFILE, ENOMEM: ps shows one program less, which is no reason to stop the loop

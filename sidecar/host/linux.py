@@ -19,7 +19,16 @@ from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
 from sidecar.host.sockets import holder_of, listeners, sockets_of
-from sidecar.host.tree import Process, all_processes, below, kill_until_empty, send, variable
+from sidecar.host.tree import (
+    Process,
+    all_processes,
+    below,
+    kill_until_empty,
+    once_seen,
+    sees_itself,
+    send,
+    variable,
+)
 from sidecar.wire.messages import Guarantees, Holder
 
 
@@ -44,14 +53,21 @@ class LinuxHost:
         self._contained = contained
         self._trees: dict[str, _Tree] = {}
         self._before_exec = _death_with_parent(os.getpid())
+        self._sees = sees_itself()
         self._subreaper = _become_subreaper()
+        if not self._sees:
+            say(
+                "warning",
+                "/proc is missing, or another pid namespace's: what leaves a service's process group is not found "
+                "there. Mount it in the sandbox that this runs in (unshare --mount-proc, bwrap --proc /proc)",
+            )
 
     def guarantees(self) -> Guarantees:
         """See ``Host``."""
         return Guarantees(
             platform="linux",
-            guard=self._guarded,
-            subreaper=self._subreaper,
+            guard=self._guarded and self._sees,
+            subreaper=self._subreaper and self._sees,
             parent_death_signal=True,
             parent_watch="pidfd" if self._parent_watched else "none",
             control_group=self._contained,
@@ -181,7 +197,10 @@ class LinuxHost:
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""
-        return holder_of(port, self._run_id)
+        try:
+            return holder_of(port, self._run_id)
+        except OSError:
+            return None  # EMFILE, ENFILE, ENOMEM: nobody can be looked for now, and it is only to be named
 
     def memory(self, service: str) -> int | None:
         """See ``Host``."""
@@ -190,8 +209,12 @@ class LinuxHost:
             return None
         import psutil
 
+        try:
+            members = self._members(service, tree, all_processes())
+        except OSError:
+            return None  # EMFILE, ENFILE, ENOMEM: nothing can be looked at now
         total = 0
-        for process in self._members(service, tree, all_processes()):
+        for process in members:
             try:
                 total += psutil.Process(process.pid).memory_info().rss
             except psutil.Error:
@@ -200,7 +223,7 @@ class LinuxHost:
 
     def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
         """The program is dead, as asked. What it left in other sessions heard nothing, and nobody else tells it."""
-        for process in self._members(service, tree, all_processes()):
+        for process in once_seen(lambda: self._members(service, tree, all_processes())):
             if process.sid != tree.popen.pid:
                 try:
                     send(process, number)
@@ -214,8 +237,9 @@ class LinuxHost:
         for service, tree in self._trees.items():
             if tree.status is None:
                 continue
-            processes = all_processes() if processes is None else processes
-            if not any(not process.dead for process in self._members(service, tree, processes)):
+            processes = once_seen(all_processes) if processes is None else processes
+            members = once_seen(lambda s=service, t=tree, p=processes: self._members(s, t, p))  # type: ignore[misc]
+            if not any(not process.dead for process in members):
                 dead.append(service)
             elif not tree.asked:
                 # it ended by itself, or was killed: nothing of it may live on. Our next child signal looks again.

@@ -87,12 +87,21 @@ else:
 
 
 def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    """A bound socket that does not listen. Raises ``OSError``.
+    """A bound socket that does not listen.
+
+    Raises ``OSError``, which is about the port, or ``PortUnavailableError`` where no socket is to be had at all.
 
     SO_REUSEADDR lets us pass over connections in TIME_WAIT, and lets a program that sets it too (node, by libuv) listen
     on the port while we hold it. Linux still refuses where somebody listens. On Windows only SO_EXCLUSIVEADDRUSE does.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise
+        raise PortUnavailableError(
+            f"No port can be looked at: {error.strerror}. Raise this user's limits (ulimit -n), or free some memory."
+        ) from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, _CLAIM, 1)
         if family == socket.AF_INET6:

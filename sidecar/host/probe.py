@@ -63,6 +63,8 @@ def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, ti
     ours = cache(partial(owned, address, endpoint.port))
     try:
         verdict, detail = _ask(probe, address, endpoint, ours, timeout_s)
+        if verdict == "ok" and not ours():
+            return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     except TimeoutError:
         if not _reaches_itself(address):
             return "unknown", f"this machine does not reach its own {address}: a network interface is down"
@@ -70,8 +72,6 @@ def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, ti
     except OSError as error:
         verdict = "unknown" if error.errno in _OUR_FAULT else "down"
         return verdict, (error.strerror or str(error)).lower()
-    if verdict == "ok" and not ours():
-        return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     return verdict, detail
 
 

@@ -6,6 +6,7 @@ a version more or less of it is no reason to put a record aside.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -24,6 +25,12 @@ PORTS_KEPT = 500
 
 RECORD_VERSION = 1
 """Another one only where a sweep would have to do something else."""
+
+LARGEST_FILE = 1 << 20
+"""What we write is a thousandth of this."""
+
+_NO_RECORD = {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.ENXIO}
+"""A folder, a file that is not this user's or that he may not read, a link, a socket: none was written as a record."""
 
 _Ports = dict[str, int]
 
@@ -77,16 +84,22 @@ def state_folder(name: str = "") -> Path:
 
         folder = platformdirs.user_state_path("tauri-sidecar")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_ours(folder)
     if name:
         folder /= name
         folder.mkdir(mode=0o700, exist_ok=True)
+        _make_ours(folder)
+    return folder
+
+
+def _make_ours(folder: Path) -> None:
+    """Nobody else may put something there, from here on. Raises ``OSError``."""
     found = folder.lstat()
     foreign = sys.platform != "win32" and found.st_uid != os.geteuid()  # there the profile's access list guards it
     if not stat.S_ISDIR(found.st_mode) or foreign:
         raise PermissionError(f"{folder} is a link, or belongs to another user: move it away, or set {STATE_DIR}")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
-    return folder
 
 
 def last_port(key: str) -> int | None:
@@ -138,14 +151,34 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
     found: list[tuple[Path, RunRecord | None]] = []
     for path in sorted(state_folder("runs").glob("*.json")):
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+            record = msgspec.json.decode(_read(path), type=RunRecord)
         except FileNotFoundError:
             continue  # its run has just ended
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            found.append((path, None))
+        except OSError as error:
+            if error.errno not in _NO_RECORD:
+                raise  # EMFILE, ENOMEM, EIO: this says nothing of the record
             found.append((path, None))
         else:
             found.append((path, record if record.version == RECORD_VERSION else None))
     return found
+
+
+def _read(path: Path) -> bytes:
+    """All of a file that this user wrote. Raises ``OSError``.
+
+    Before the folder was closed to others they may have left a link, a device or a pipe there, which would answer with
+    something else, without end, or never.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # Windows has neither
+    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
+            raise OSError(errno.EPERM, "it is no file of this user's", str(path))
+        if found.st_size > LARGEST_FILE:
+            raise OSError(errno.EFBIG, "it is larger than any that was written", str(path))
+        return file.read(LARGEST_FILE)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -160,7 +193,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _load() -> _Ports:
     try:
-        return msgspec.json.decode((state_folder() / "ports.json").read_bytes(), type=_Ports)
+        return msgspec.json.decode(_read(state_folder() / "ports.json"), type=_Ports)
     except FileNotFoundError:
         return {}  # the first time
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

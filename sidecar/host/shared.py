@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -12,6 +13,12 @@ SERVICE = "SIDECAR_SERVICE"
 
 COMMAND_SHOWN = 200
 """So much of a process's command line is named."""
+
+EXIT_APP_GONE = 3
+EXIT_REFUSED = 71
+
+REFUSALS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""The system has no process, descriptor or memory to spare."""
 
 _Listener = TypeVar("_Listener", bound=tuple[object, ...])
 
@@ -31,3 +38,11 @@ def command_of(pid: int) -> str | None:
         return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
     except psutil.Error:
         return None  # it is gone, or hidden from us
+
+
+def cannot_start(error: OSError) -> str:
+    """What to tell a person where the system gives too little for a start."""
+    return (
+        f"the sidecar cannot start: {error.strerror}. Raise the limits of this user or container (ulimit -n, "
+        "ulimit -u, pids.max), or free some memory, then start it again"
+    )

@@ -9,7 +9,7 @@ import sys
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.host.shared import RUN_ID, command_of
-from sidecar.host.tree import all_processes, variable
+from sidecar.host.tree import all_processes, raise_if_blind, variable
 from sidecar.wire.messages import Holder
 
 _LISTEN = "0A"
@@ -34,12 +34,13 @@ def _address(text: str, family: socket.AddressFamily) -> str:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look."""
+    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where nobody can look now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return found  # EACCES: another user's; ENOENT: it is gone
     for name in names:
         try:
@@ -56,7 +57,8 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return b""  # ENOENT, ESRCH: the process is gone; EACCES: another user's
 
 

@@ -79,11 +79,16 @@ def boot_id() -> str:
 
 def sweep() -> SupervisorSwept | None:
     """End what dead runs left; what was found, or ``None`` if nothing was. Never raises: it must not stop a start."""
-    return end(find())
+    try:
+        return end(find())
+    except OSError as error:
+        # EMFILE, ENFILE, ENOMEM: nobody is taken for dead who only could not be looked at
+        problem = f"what earlier runs left could not be looked for: {error.strerror}. The next start tries again."
+        return SupervisorSwept((), 0, 0, 0, (problem,))
 
 
 def find() -> Leftovers:
-    """What dead runs left. Ends and removes nothing."""
+    """What dead runs left. Ends and removes nothing. Raises ``OSError`` where nobody can be looked at now."""
     problems: list[str] = []
     orphaned = cgroup.orphaned()
     runs: list[DeadRun] = []
@@ -115,7 +120,10 @@ def find() -> Leftovers:
 
 
 def end(left: Leftovers) -> SupervisorSwept | None:
-    """End it, and what has joined it since; what was found, or ``None`` if nothing was. Never raises."""
+    """End it, and what has joined it since; what was found, or ``None`` if nothing was.
+
+    Raises ``OSError`` where nobody can be looked at now; what was ended until then is ended.
+    """
     if left == Leftovers():
         return None
     problems = list(left.problems)

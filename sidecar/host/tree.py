@@ -6,11 +6,14 @@ CONFIG_PROC_CHILDREN, is per thread, and may miss entries unless the tree is fro
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TypeVar
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -19,6 +22,34 @@ KILL_BOUND_S = 10.0
 
 RESCAN_S = 0.0005
 """Between two looks at a tree whose processes were all sent SIGKILL: about what a death takes."""
+
+BLIND_S = 0.01
+"""Between two tries to look while there is no descriptor or memory for it: others need the processor to let some go."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""These say nothing of the process that was looked at: taken for its death they would end a search, or a living run."""
+
+_Seen = TypeVar("_Seen")
+
+
+def once_seen(look: Callable[[], _Seen]) -> _Seen:
+    """What ``look`` gives, as soon as the system has a descriptor and memory to spare for it.
+
+    This waits without a bound. Whoever cannot look cannot say that a tree is gone, and has nothing better to do.
+    """
+    while True:
+        try:
+            return look()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            time.sleep(BLIND_S)
+
+
+def raise_if_blind(error: OSError) -> None:
+    """Raise it, if it is no answer about who was looked at."""
+    if error.errno in _EXHAUSTED:
+        raise error
 
 
 class Process:
@@ -42,15 +73,39 @@ class Process:
         self.stopped = state in (b"T", b"t")
 
 
+def sees_itself() -> bool:
+    """Whether /proc shows our processes by our numbers.
+
+    In a sandbox it may be missing, or be that of the pid namespace outside (``unshare --pid`` without a /proc of its
+    own): there our number is somebody else's, and whoever is below that one is none of ours.
+    """
+    return _is_shown(os.getpid())
+
+
+@cache
+def _is_shown(me: int) -> bool:
+    try:
+        return os.readlink("/proc/self") == str(me)
+    except OSError:
+        return False  # ENOENT: nothing is mounted there
+
+
 def read_process(pid: int | str) -> Process | None:
-    """The process, or ``None`` if there is none (any more)."""
+    """The process, or ``None`` if there is none (any more), or it is hidden from us.
+
+    Raises ``OSError`` where nothing can be looked at now.
+    """
+    if not sees_itself():
+        return None
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
-        return None  # ENOENT: it went between listing and opening; EMFILE is met by the next pass
+    except OSError as error:
+        raise_if_blind(error)
+        return None  # ENOENT: it went between listing and opening, or /proc hides it (hidepid)
     try:
         stat = os.read(fd, 1024)
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return None  # ESRCH: it went between opening and reading
     finally:
         os.close(fd)
@@ -78,7 +133,7 @@ def behind(pidfd: int) -> Process | None:
 
 
 def all_processes() -> dict[int, Process]:
-    """Every process that can be seen, by pid."""
+    """Every process that can be seen, by pid. Raises ``OSError`` where nothing can be looked at now."""
     found = {}
     for name in os.listdir("/proc"):
         if name[0] in "123456789" and (process := read_process(name)) is not None:
@@ -89,14 +144,16 @@ def all_processes() -> dict[int, Process]:
 def environment(pid: int) -> bytes:
     """The variables that a process was started with, each with a NUL behind it; empty if it is gone or another user's.
 
-    A leader that has called pthread_exit has none to show any more; its threads have.
+    A leader that has called pthread_exit has none to show any more; its threads have. Raises ``OSError`` where nothing
+    can be looked at now.
     """
     found = _environ_of(f"/proc/{pid}")
     if found:
         return found
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return b""  # ENOENT, ESRCH: it went since the listing
     return next((found for tid in threads if (found := _environ_of(f"/proc/{pid}/task/{tid}"))), b"")
 
@@ -113,7 +170,8 @@ def _environ_of(folder: str) -> bytes:
     try:
         with open(f"{folder}/environ", "rb", buffering=0) as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        raise_if_blind(error)
         return b""  # ENOENT, ESRCH: it is gone; EACCES: another user's
 
 
@@ -164,7 +222,7 @@ def kill_until_empty(list_tree: Callable[[], list[Process]], bound_s: float = KI
     deadline = time.monotonic() + bound_s
     killed: set[tuple[int, int]] = set()
     while True:
-        alive = [process for process in list_tree() if not process.dead]
+        alive = [process for process in once_seen(list_tree) if not process.dead]
         if not alive:
             return []
         fresh = [process for process in alive if (process.pid, process.start) not in killed]

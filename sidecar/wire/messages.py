@@ -143,6 +143,8 @@ class Guarantees(Wire, frozen=True, omit_defaults=False):
     job_object: bool
     run_cookie: bool
     """Every child carries our run's id in its environment."""
+    stdin_guard: bool = True
+    """Vite's node ends with its stdin, which ends with us. It is a matter of the command line, so no platform's own."""
 
 
 class Server(Wire, frozen=True):

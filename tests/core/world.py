@@ -73,6 +73,7 @@ GUARANTEES = Guarantees(
     control_group=False,
     job_object=False,
     run_cookie=True,
+    stdin_guard=True,
 )
 VITE: dict[str, object] = {"type": "vite"}
 COMMAND: dict[str, object] = {"type": "command", "command": ["serve"]}

@@ -133,3 +133,18 @@ def test_an_address_that_is_not_ours_is_PortUnavailable(host: str, launch: Launc
         sidecar.call("start", service="web")
     assert (refused.value.code, refused.value.kind) == (-32010, "PortUnavailable")
     assert host in refused.value.message
+
+
+HOST_IN_CONFIG = """
+export default { clearScreen: false, server: { host: %s } };
+"""
+
+
+@pytest.mark.parametrize("host", ["true", "'0.0.0.0'"])
+def test_a_project_that_would_listen_everywhere_does_not_unless_the_service_asks_for_it(
+    host: str, launch: Launch, tmp_path: Path
+) -> None:
+    project = copy_example(tmp_path / "project", HOST_IN_CONFIG % host)
+    ready = launch({"web": vite(project)}).start()
+    listening = [it for it in psutil.Process(ready["pid"]).net_connections() if it.status == psutil.CONN_LISTEN]
+    assert [it.laddr.ip for it in listening] == ["127.0.0.1"]

@@ -100,6 +100,8 @@ pub struct Guarantees {
     pub control_group: bool,
     pub job_object: bool,
     pub run_cookie: bool,
+    #[serde(default)]
+    pub stdin_guard: bool,
 }
 
 /// A program's name and version.

@@ -1,0 +1,91 @@
+"""Gives a dead process's pid to another one, in a pid namespace of its own, and lets the sidecar's code meet it.
+
+``reuse.py ROOT``; each line of output is one thing that held.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+if sys.platform != "linux":
+    raise ImportError("pid namespaces")
+
+sys.path.insert(0, sys.argv[1])
+
+from sidecar.host import records, sweep, tree
+
+RUN_ID = "f" * 32
+
+
+theirs, ours = socket.socketpair()
+
+
+def child() -> int:
+    """A process that echoes what we say."""
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        while word := theirs.recv(1):
+            theirs.send(word)
+        os._exit(0)
+    return pid
+
+
+def successor(of: int) -> int:
+    """Another one with the same pid, which it is given because we say which was the last."""
+    with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
+        file.write(str(of - 1))
+    return child()
+
+
+def tick() -> int:
+    """Clock ticks since boot, as starts are counted in."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def answers() -> bool:
+    """Whether the only child that is left lives, and had no signal on its way to it."""
+    theirs.close()
+    ours.send(b".")
+    return ours.recv(1) == b"."
+
+
+def main() -> None:
+    first = child()
+    old = tree.read_process(first)
+    assert old is not None
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    while tick() <= old.start:
+        pass  # the same pid within one tick would be the same identity, and take a namespace of a few pids
+    second = successor(first)
+    new = tree.read_process(second)
+    assert new is not None
+    assert (new.pid, new.start > old.start) == (old.pid, True)
+    print("another start")
+
+    old.ppid = 0  # we have reaped it, so it is not signalled as a child of ours any more
+    tree.send(old, signal.SIGKILL)
+    assert answers()
+    print("the dead one takes no signal")
+
+    owner = records.Identity(old.pid, old.start)
+    assert not sweep.lives(owner)
+    print("the owner is dead")
+
+    path = records.run_path(RUN_ID)
+    boot = sweep.boot_id()
+    records.write_run(path, records.RunRecord(run_id=RUN_ID, boot_id=boot, owners=(owner,)))
+    report = sweep.sweep()
+    assert report is not None
+    assert (report.records, report.processes) == (1, ())
+    assert not path.exists()
+    assert answers()
+    print("the record went, and the other one lives")
+
+
+main()

@@ -1,0 +1,137 @@
+"""Vite ends with its stdin: the last layer, when guard and supervisor are dead and the kernel was not asked to help."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("pidfds, and a parent-death signal to be left out", allow_module_level=True)
+
+from build.demo import fetch
+from tests.command import BINARY, Message
+from tests.e2e.conftest import Launch
+from tests.e2e.support import EXAMPLE, ROOT, Sidecar, copy_example, plugin, until, vite
+from tests.faults.cell import tree
+from tests.liveness import RollCall, await_end, lives, send
+
+pytestmark = [
+    pytest.mark.vite,
+    pytest.mark.skipif(BINARY is not None, reason="the parent-death signal is left out by a script"),
+]
+
+UNHELD = (sys.executable, str(Path(__file__).parent / "children" / "unheld.py"))
+
+BELOW = json.dumps(tree("deaf"))
+"""Started by Vite as it starts esbuild: in its process group, deaf to all that asks, and not looking at stdin."""
+
+DEAF = plugin(
+    f"""
+    for (const name of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(name, () => {{}});
+    server.close = () => wait(1e8);
+    const [program, ...words] = {BELOW};
+    spawn(program, words, {{ stdio: ["pipe", "ignore", "ignore"] }});
+    """,
+    'import { spawn } from "node:child_process";',
+)
+"""Vite's own end, which it would come to at the end of stdin, never comes."""
+
+
+def kill_both(sidecar: Sidecar) -> None:
+    """Guard and supervisor in the same instant: stopped first, so that neither acts upon the other's death."""
+    pidfds = [os.pidfd_open(pid) for pid in (sidecar.process.pid, sidecar.pid)]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pidfd in pidfds:
+            send(pidfd, number)
+    for pidfd in pidfds:
+        await_end(pidfd)
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("ci", ["", "true"])
+@pytest.mark.parametrize("below", [True, False], ids=["with a deaf tree below", "alone"])
+def test_Vite_and_its_group_end_though_nobody_of_ours_lives_to_kill_them(
+    below: bool, ci: str, launch: Launch, tmp_path: Path
+) -> None:
+    """With CI=true Vite does not even listen for the end of stdin."""
+    with RollCall() as roll:
+        project = copy_example(tmp_path / "project", DEAF if below else None)
+        sidecar = launch({"web": vite(project)}, prefix=UNHELD, env={**roll.env, "CI": ci, "PYTHONPATH": str(ROOT)})
+        pidfd = os.pidfd_open(sidecar.start()["pid"])
+        try:
+            if below:
+                roll.await_living("deaf", 2)
+            kill_both(sidecar)
+            await_end(pidfd, "Vite")
+            roll.await_dead()
+        finally:
+            send(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+
+
+def test_where_the_service_says_no_it_lives_on(launch: Launch, tmp_path: Path) -> None:
+    """Which shows that nothing else ends it in the test above."""
+    project = copy_example(tmp_path / "project", plugin("setInterval(() => writeFileSync('beat', ''), 5);"))
+    service = vite(project, stdinGuard=False)
+    sidecar = launch({"web": service}, prefix=UNHELD, env={"CI": "true", "PYTHONPATH": str(ROOT)})
+    pidfd = os.pidfd_open(sidecar.start()["pid"])
+    try:
+        kill_both(sidecar)
+        for _turn in range(3):
+            (project / "beat").unlink(missing_ok=True)
+            until((project / "beat").exists, "a sign of life of Vite")
+        assert lives(pidfd)
+    finally:
+        send(pidfd, signal.SIGKILL)
+        await_end(pidfd, "Vite")
+        os.close(pidfd)
+
+
+HELPERS = plugin(
+    """
+    writeFileSync("helper.mjs", `
+        import { isMainThread, parentPort } from "node:worker_threads";
+        const told = JSON.stringify({ execArgv: process.execArgv, thread: !isMainThread });
+        if (isMainThread) process.on("message", () => process.send(told));
+        else parentPort.on("message", () => parentPort.postMessage(told));
+    `);
+    const child = fork("./helper.mjs", { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const worker = new Worker("./helper.mjs");
+    server.middlewares.use("/helpers", async (_, response) => {
+        const heard = [once(child, "message"), once(worker, "message")];
+        child.send("?");
+        worker.postMessage("?");
+        response.end(JSON.stringify((await Promise.all(heard)).map(([it]) => JSON.parse(it))));
+    });
+    """,
+    """
+    import { fork } from "node:child_process";
+    import { once } from "node:events";
+    import { Worker } from "node:worker_threads";
+    """,
+)
+
+
+def test_the_processes_and_threads_that_Vite_starts_have_nothing_of_it(launch: Launch, tmp_path: Path) -> None:
+    """A forked one inherits node's options, and its stdin, /dev/null, ends at once."""
+    project = copy_example(tmp_path / "project", HELPERS)
+    ready = launch({"web": vite(project)}).start()
+    for _turn in range(3):
+        child, worker = json.loads(fetch(f"{ready['url']}helpers")[1])
+        assert child == {"execArgv": [], "thread": False}
+        assert worker["thread"]
+
+
+def test_one_that_has_nothing_more_to_do_ends_though_its_stdin_does_not(launch: Launch, tmp_path: Path) -> None:
+    project = copy_example(tmp_path / "project")
+    entry = EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js"
+    guard = ROOT / "sidecar" / "stdin_guard.cjs"
+    service: Message = {"type": "command", "command": ["node", "--require", str(guard), str(entry), "--version"]}
+    sidecar = launch({"version": {**service, "cwd": str(project), "restart": {"policy": "never"}}})
+    sidecar.call("start", service="version")
+    assert sidecar.note("service/exited", service="version")["code"] == 0

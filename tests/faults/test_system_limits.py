@@ -1,0 +1,240 @@
+"""Too few descriptors, processes, too little memory: it is said, nothing is left, and the next request works."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("limits as Linux counts them, and control groups", allow_module_level=True)
+
+from sidecar.errors import PortUnavailableError
+from sidecar.host import sweep, tree
+from sidecar.host.ports import PortBook, Wish
+from sidecar.host.records import Identity
+from tests.children.trees import SIZES
+from tests.command import BINARY, Message, Refused
+from tests.faults.cell import Cell, service
+from tests.faults.direct import Direct, program
+from tests.liveness import marked, until
+
+CANNOT_START = 71
+
+NOBODY = "54321"
+"""A user who has no process but those of the test: the kernel counts processes by user."""
+
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    # so much of root is left that a checkout in root's home can be read; these do not exempt from limits
+    *("--inh-caps=-all,+dac_override,+dac_read_search", "--ambient-caps=-all,+dac_override,+dac_read_search"),
+)
+
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root becomes another user (setpriv)"
+)
+
+
+def limit(which: int, to: int) -> Callable[[], None]:
+    """What a sidecar's process does before it is one."""
+    return lambda: resource.setrlimit(which, (to, to))
+
+
+def shell(script: str) -> Message:
+    """A service that any user can start."""
+    return {"type": "command", "command": ["/bin/sh", "-c", script], "cwd": "/", "restart": {"policy": "never"}}
+
+
+def started(it: Direct, services: Message) -> list[str]:
+    """Start one after the other; which of them did. The others were refused for what the system lacks."""
+    good = []
+    reasons = []
+    for name in services:
+        try:
+            it.client.call("start", service=name)
+            good.append(name)
+        except Refused as refused:
+            reasons.append((refused.kind, "limit" in refused.message))
+    assert set(reasons) <= {("ProcessSpawnFailed", True), ("SystemFailure", True)}
+    return good
+
+
+def hardly_runs(it: Direct, services: Message) -> list[str] | None:
+    """All that may become of a sidecar with too little; the services that started, ``None`` if it did not itself."""
+    try:
+        it.client.hello(services)
+    except AssertionError:
+        assert it.client.ended
+        assert it.exit_code() == CANNOT_START
+        said = it.stderr.read_text()
+        assert "raise the limit" in said.lower()
+        assert "Traceback" not in said
+        return None
+    good = started(it, services)
+    assert {name for name, one in it.client.call("status")["services"].items() if one["state"] == "ready"} == set(good)
+    it.let_go(it.stdin)
+    assert it.exit_code() == 3
+    assert "Traceback" not in it.stderr.read_text()
+    until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+    return good
+
+
+# ── descriptors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FEWEST = 5
+"""Python itself does not come up with less."""
+
+ENOUGH = 40
+
+
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
+def test_with_few_descriptors_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
+    services = {"plain": service("plain"), "daemon": service("daemon")}
+    seen = []
+    for most in range(FEWEST, ENOUGH):
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        with Direct(folder, before_exec=limit(resource.RLIMIT_NOFILE, most)) as it:
+            seen.append(hardly_runs(it, services))
+        if seen[-1] == ["plain", "daemon"]:
+            break
+    assert None in seen
+    assert [] in seen
+    assert seen[-1] == ["plain", "daemon"]
+
+
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs of its own")
+def test_where_a_second_service_finds_no_descriptors_it_does_once_the_first_has_stopped(tmp_path: Path) -> None:
+    services = {"plain": service("plain"), "daemon": service("daemon")}
+    for most in range(FEWEST, ENOUGH):
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        with Direct(folder, before_exec=limit(resource.RLIMIT_NOFILE, most)) as it:
+            try:
+                it.client.hello(services)
+            except AssertionError:
+                continue  # fewer than it needs itself
+            if started(it, {"plain": None}):
+                it.roll.await_living("plain", SIZES["plain"])
+                assert started(it, {"daemon": None}) == []
+                it.client.call("stop", service="plain")
+                it.roll.await_dead("plain")
+                it.client.call("start", service="daemon")
+                it.roll.await_living("daemon", SIZES["daemon"])
+                it.let_go(it.stdin)
+                assert it.exit_code() == 3
+                return
+    pytest.fail("the first service never started")
+
+
+@contextmanager
+def no_descriptor_to_spare() -> Iterator[None]:
+    """Until the end nobody in this process gets one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_nobody_is_taken_for_dead_who_only_cannot_be_looked_at() -> None:
+    me = tree.read_process(os.getpid())
+    assert me is not None
+    with no_descriptor_to_spare():
+        for look in (
+            lambda: tree.read_process(os.getpid()),
+            tree.all_processes,
+            lambda: tree.environment(os.getpid()),
+            lambda: sweep.lives(Identity(me.pid, me.start)),
+        ):
+            with pytest.raises(OSError, match="Too many open files"):
+                look()
+    assert sweep.lives(Identity(me.pid, me.start))
+
+
+def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> None:
+    looks: Iterator[Any] = iter([OSError(23, "ENFILE"), OSError(24, "EMFILE"), OSError(12, "ENOMEM"), []])
+
+    def look() -> list[Any]:
+        found = next(looks)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    assert tree.kill_until_empty(look) == []
+    assert next(looks, "all were asked") == "all were asked"
+
+
+def test_a_port_that_cannot_be_looked_at_is_not_called_taken_nor_its_host_foreign() -> None:
+    """Or the page would lose its origin, and its user be told to correct what is right."""
+    book = PortBook(lambda _port: None)
+    wish = Wish(host="127.0.0.1", preferred=5999, current=None, last=lambda: None, keep=True)
+    with no_descriptor_to_spare(), pytest.raises(PortUnavailableError, match=r"Too many open files\. Raise"):
+        book.choose("web", wish)
+
+
+def test_any_other_fault_of_a_look_is_told() -> None:
+    def look() -> list[Any]:
+        raise OSError(5, "EIO")
+
+    with pytest.raises(OSError, match="EIO"):
+        tree.kill_until_empty(look)
+
+
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs of its own")
+def test_a_start_with_few_descriptors_takes_no_living_run_for_a_dead_one(tmp_path: Path) -> None:
+    with Cell(tmp_path, ("plain", "daemon"), contained=False) as living:
+        living.grow()
+        for most in range(FEWEST, FEWEST + 12):
+            with Direct(tmp_path, before_exec=limit(resource.RLIMIT_NOFILE, most), group=living.group) as it:
+                hardly_runs(it, {"it": program("hold")})
+        for kind in ("plain", "daemon"):
+            living.roll.prove_alive(kind)
+        assert [it.suffix for it in (tmp_path / "state" / "runs").iterdir()] == [".json"], "its record is untouched"
+
+
+# ── processes and threads ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@only_root
+def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
+    """EAGAIN by fork, and no thread: at every place where one of them is wanted."""
+    services = {"first": shell("exec sleep 100"), "second": shell("exec sleep 100")}
+    seen = []
+    for most in range(1, ENOUGH):
+        folder = tmp_path / str(most)
+        folder.mkdir(mode=0o777)
+        with Direct(folder, before_exec=limit(resource.RLIMIT_NPROC, most), prefix=AS_NOBODY) as it:
+            seen.append(hardly_runs(it, services))
+        if seen[-1] == ["first", "second"]:
+            break
+    assert None in seen
+    assert [] in seen
+    assert seen[-1] == ["first", "second"]
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("megabytes", [50, 60, 70, 80, 90, 100, 120, 200])
+def test_with_little_memory_whatever_comes_of_it_nothing_is_left(tmp_path: Path, megabytes: int) -> None:
+    """An address space so small: threads, and Python's own objects, are refused anywhere."""
+    services = {"plain": service("plain"), "daemon": service("daemon")}
+    with Direct(tmp_path, before_exec=limit(resource.RLIMIT_AS, megabytes << 20)) as it:
+        try:
+            it.client.hello(services)
+            for name in services:
+                it.client.call("start", service=name)
+        except (AssertionError, Refused):
+            pass  # it ended, or refused: both are allowed here, to be left behind is not
+        it.let_go(it.stdin)
+        it.exit_code()
+        until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
