@@ -65,9 +65,7 @@ class Run:
         """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""
         self.wait_settled()
         self._ledger.close()
-        if os.getppid() == self._lifeline.guard_pid:
-            # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
-            os.kill(self._lifeline.guard_pid, signal.SIGCONT)
+        if _wake_guard(self._lifeline):
             return
         if self._group is not None:
             cgroup.leave(self._group)
@@ -128,8 +126,15 @@ def await_guard(lifeline: Lifeline) -> bool:
     """Wait until the guard is on watch; whether it has put us into a control group.
 
     No child may start before, or it could outlive us both. The guard's end instead is not lost: ``watch_lifeline`` will
-    read it again.
+    read it again. The app's death wakes a guard that was stopped (SIGSTOP) before: it would never come on watch.
     """
+    poll = select.poll()
+    poll.register(lifeline.signals, select.POLLIN)
+    if lifeline.app is not None:
+        poll.register(lifeline.app, select.POLLIN)
+    poll.poll()
+    if is_dead(lifeline.app):
+        _wake_guard(lifeline)
     return os.read(lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
 
 
@@ -151,6 +156,14 @@ def watch_lifeline(lifeline: Lifeline, inbox: Inbox) -> None:
                 return
             for number in numbers:
                 inbox.put(SignalSeen(number, forwarded=True))
+
+
+def _wake_guard(lifeline: Lifeline) -> bool:
+    """Let a guard that is stopped (SIGSTOP) go on: it would stay for ever. Whether it is there."""
+    if os.getppid() != lifeline.guard_pid:
+        return False
+    os.kill(lifeline.guard_pid, signal.SIGCONT)  # while it is our parent, the pid is its own
+    return True
 
 
 def _order(lifeline: Lifeline, order: bytes) -> None:
