@@ -60,6 +60,7 @@ class Cell:
         greet: bool = True,
         beside: frozenset[str] = frozenset(),
         env: dict[str, str] | None = None,
+        life_s: int = LIFE_S,
     ) -> None:
         """Launch, and say hello, unless told not to ``greet`` yet.
 
@@ -79,12 +80,12 @@ class Cell:
         first = next(iter(self.services.values()), {"command": tree("decoy")})
         with self._stack:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
-            self.roll = self._stack.enter_context(RollCall())
+            self.roll = self._stack.enter_context(RollCall(life_s))
             order = {
                 "argv": SIDECAR,
                 "cwd": str(ROOT),
                 "group": self.group,
-                "seconds": LIFE_S,
+                "seconds": life_s,
                 "siblings": [] if decoys is None else [first["command"]],
                 "near": near,
                 "heir": heir,

@@ -123,7 +123,7 @@ class Scene:
         self._await_opener()
 
     def _starting(self) -> None:
-        self._launch(self._services(ready={"type": "log", "pattern": "never"}))
+        self._launch(self._services(ready={"type": "log", "pattern": "never"}, readyTimeoutMs=NEVER_MS))
         for name in self.cell.services:
             self.cell.client.send("start", service=name)
         self.cell.await_whole()

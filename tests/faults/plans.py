@@ -122,6 +122,8 @@ def every_plan() -> list[Plan]:
     for layers, number in product((SUPERVISOR_ALONE, GUARD_ALONE), (KILL, *ASKING)):
         found += [Plan(("app",), number, READY, kind, layers) for kind in (*ALL_TREES, EVERY)]
         found += [Plan(("app",), number, moment, "daemon", layers) for moment in (*UNBORN, *GROWN)]
+    for victims, kind in product((("guard",), ("app", "guard")), (*ALL_TREES, EVERY)):
+        found.append(Plan(victims, KILL, READY, kind, GUARD_ALONE))  # the stopped supervisor is woken by the death
     for order, number, layers in product(permutations(("app", *OURS, SERVICE)), (TERM, KILL), both):
         found.append(Plan(order, number, READY, EVERY, layers, shutdown=True))
     return found
