@@ -125,7 +125,9 @@ def _assert_nothing_left(plan: Plan, scene: Scene) -> bool:
     """Nothing of this run, nor of one that it sweeps; whether the next start had to help."""
     cell = scene.cell
     both = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
-    cut_short = plan.signal == KILL and plan.hits("guard") and plan.victims != ("guard",)
+    # killed while it ends the tree, or while it still makes its control group, which it then cannot tell of
+    at_work = plan.victims != ("guard",) or plan.moment == "before initialize"
+    cut_short = plan.signal == KILL and plan.hits("guard") and at_work
     if both:
         cell.await_ours_gone()
         cell.start_next()
