@@ -53,7 +53,10 @@ def main() -> None:
         if line == b"!close\n":
             sidecar.stdin.close()
         else:
-            sidecar.stdin.write(line)
+            try:
+                sidecar.stdin.write(line)
+            except BrokenPipeError:
+                pass  # it was killed; we live on
     os._exit(0)
 
 
