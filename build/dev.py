@@ -162,6 +162,23 @@ def bench(arguments: Sequence[str]) -> int:
     become([PYTHON, "-m", "tests.bench", *arguments], env)
 
 
+def faults(arguments: Sequence[str]) -> int:
+    """Run the whole fault matrix: whom of ours dies, how, when, with which tree and layers; a quarter of an hour.
+
+    Arguments go to tests/faults/matrix.py: --seed N, --cells PATTERN, --jobs N, --list. SIDECAR_BINARY names a frozen
+    binary to be tried in place of the source, and adds its bootloader to the victims.
+    """
+    become([PYTHON, "-m", "tests.faults.matrix", *arguments], ready())
+
+
+def soak(arguments: Sequence[str]) -> int:
+    """Strike three apps at once by random faults, again and again, and see that nothing grows.
+
+    Arguments go to tests/faults/soak.py: --cycles N, --seed S, --first N.
+    """
+    become([PYTHON, "-m", "tests.faults.soak", *arguments], ready())
+
+
 def freeze(arguments: Sequence[str]) -> int:
     """Make the one-file binary that an app ships, named by this machine's target, where the example looks for it.
 
@@ -627,6 +644,8 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "run": run,
     "bench": bench,
+    "faults": faults,
+    "soak": soak,
     "freeze": freeze,
     "plugin": plugin,
     "lint": lint,

@@ -67,8 +67,9 @@ class Member:
 class RollCall:
     """Who of the trees lives."""
 
-    def __init__(self) -> None:
-        """Listen on an abstract socket, which leaves no file."""
+    def __init__(self, life_s: float = LIFE_S) -> None:
+        """Listen on an abstract socket, which leaves no file. Who answers lives so long at most."""
+        self._life_s = life_s
         self.name = f"sidecar-roll-{os.urandom(8).hex()}"
         self.seen = 0
         self._members: set[Member] = set()
@@ -98,7 +99,7 @@ class RollCall:
     @property
     def env(self) -> dict[str, str]:
         """What a process needs to answer the call."""
-        return {SOCKET: self.name, DEADLINE: str(time.monotonic() + LIFE_S)}
+        return {SOCKET: self.name, DEADLINE: str(time.monotonic() + self._life_s)}
 
     def living(self, tree: str | None = None) -> list[Member]:
         """Who lives, as far as ``turn`` has heard."""

@@ -22,9 +22,6 @@ from sidecar.host.tree import Process, pid_namespace, raise_if_blind, read_proce
 
 PREFIX = "tauri-sidecar-"
 
-LOOKED_AT = 1024
-"""So many members are looked at before the kill, 20 µs each: a storm would only grow meanwhile."""
-
 
 def own_folder() -> str | None:
     """The folder of the group that this process is in, or ``None`` where version 2 is not mounted or not shown."""
@@ -85,10 +82,12 @@ def kill_leaderless(folder: str) -> None:
     """SIGKILL what ``kill`` does not end: processes whose first thread has called pthread_exit.
 
     To be called before it, as it ends the supervisor: were its caller killed between the two, nobody would be left.
+    The kernel names a process as long as one of its threads lives, but no thread that is dead; so two lists tell who
+    may be such a one, and not each process of a storm, which grows meanwhile, has to be looked at.
     """
-    for pid in members(folder)[:LOOKED_AT]:
+    for pid in set(members(folder)) - set(_listed(f"{folder}/cgroup.threads")):
         try:
-            process = read_process(pid)
+            process = read_process(pid)  # of the others, most were only born, or died, between the two lists
         except OSError:
             return  # EMFILE, ENFILE, ENOMEM: what comes next does not depend on us
         if process is not None and process.leaderless:
@@ -138,8 +137,12 @@ def wait_empty(folder: str, bound_s: float) -> None:
 
 def members(folder: str) -> list[int]:
     """The pids in the group."""
+    return _listed(f"{folder}/cgroup.procs")
+
+
+def _listed(path: str) -> list[int]:
     try:
-        with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             return [int(line) for line in file]
     except OSError:
         return []  # ENOENT: the group is gone; ENODEV: it is being removed

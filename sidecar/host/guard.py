@@ -102,6 +102,7 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # stopped (SIGSTOP), we could not see by the lifeline that it died
         return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)

@@ -42,11 +42,26 @@ class Guarded:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def make_host(self, run_id: str) -> Host:
-        """See ``Tether``. The guard's end instead is not lost: ``watch`` will read it again."""
+        """See ``Tether``."""
         self._run_id = run_id
-        contained = os.read(self._lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
+        contained = self.await_guard()
         self._group = cgroup.own_folder() if contained else None
         return make_host(run_id, guarded=True, parent_watched=self._lifeline.app is not None, contained=contained)
+
+    def await_guard(self) -> bool:
+        """Wait until the guard is on watch; whether it has put us into a control group.
+
+        Its end instead is not lost: ``watch`` will read it again. The app's death wakes a guard that was stopped
+        (SIGSTOP) before: it would never come on watch.
+        """
+        poll = select.poll()
+        poll.register(self._lifeline.signals, select.POLLIN)
+        if self._lifeline.app is not None:
+            poll.register(self._lifeline.app, select.POLLIN)
+        poll.poll()
+        if is_dead(self._lifeline.app):
+            self._wake_guard()
+        return os.read(self._lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
 
     def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """See ``Tether``."""
@@ -96,9 +111,7 @@ class Guarded:
     def let_go(self) -> None:
         """See ``Tether``."""
         self._ledger.close()
-        if os.getppid() == self._lifeline.guard_pid:
-            # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
-            os.kill(self._lifeline.guard_pid, signal.SIGCONT)
+        if self._wake_guard():
             return
         if self._group is not None:
             cgroup.leave(self._group)
@@ -125,6 +138,13 @@ class Guarded:
         for file in (path, records.draft_of(path)):
             self._order(b"file " + os.fsencode(file))
         self._ledger.begin(path, record)
+
+    def _wake_guard(self) -> bool:
+        """Let a guard that is stopped (SIGSTOP) go on: it would stay for ever. Whether it is there."""
+        if os.getppid() != self._lifeline.guard_pid:
+            return False
+        os.kill(self._lifeline.guard_pid, signal.SIGCONT)  # while it is our parent, the pid is its own
+        return True
 
     def _order(self, order: bytes) -> None:
         try:

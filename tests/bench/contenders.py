@@ -23,6 +23,12 @@ NPM = "npm run"
 NODE = "node vite.js"
 CONCURRENTLY = "concurrently"
 BUN = "bun --no-orphans"
+SETPRIV = "setpriv --pdeathsig"
+UNSHARE = "unshare --kill-child"
+KILLPG = "killpg"
+"""No supervisor at all: we send the tree's process group a SIGKILL ourselves. Nothing that kills it can be quicker."""
+
+UTIL_LINUX = {SETPRIV: "setpriv", UNSHARE: "unshare", KILLPG: "setsid"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,19 @@ def start(service: str) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": 2, "method": "start", "params": {"service": service}})
 
 
-def _fault(program: Path) -> str | None:
+def _fault(name: str, program: Path) -> str | None:
     """Why ``program --version`` does not work, or None when it does."""
+    ask = ["--user", "--map-root-user", "--pid", "--fork", "true"] if name == UNSHARE else ["--version"]  # if it may
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([program, *ask], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return None if done.returncode == 0 else f"exit {done.returncode}: {done.stderr.strip()[-200:]}"
+
+
+def _on_path(program: str) -> list[Path]:
+    found = shutil.which(program)
+    return [] if found is None else [Path(found)]
 
 
 def find_tools() -> Tools:
@@ -73,13 +85,14 @@ def find_tools() -> Tools:
     candidates: dict[str, Sequence[Path]] = {
         NPM: [Path(npm)] if npm else [],
         CONCURRENTLY: [bins / "concurrently"],
+        **{name: _on_path(program) for name, program in UTIL_LINUX.items()},
         # bun's install script moves the binary into place; where such scripts may not run it stays in its own package.
         BUN: [bins / "bun", *sorted(PEERS.glob("node_modules/@oven/bun-*/bin/bun"))],
     }
     programs: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for name, paths in candidates.items():
-        faults = {path: _fault(path) for path in paths}
+        faults = {path: _fault(name, path) for path in paths}
         working = [path for path, fault in faults.items() if fault is None]
         if working:
             programs[name] = str(working[0])
@@ -146,10 +159,13 @@ def wrap(tools: Tools, folder: Path, command: Sequence[str]) -> dict[str, Launch
     (folder / "package.json").write_text(json.dumps({"name": "child", "scripts": {"child": line}}), encoding="utf-8")
     service = {"type": "command", "command": list(command), "cwd": str(folder), "restart": {"policy": "never"}}
     found = {SIDECAR: ours(folder, {"child": service}, start_service="child")}
-    commands = {
+    commands: dict[str, Sequence[str]] = {
         NPM: ["run", "child"],
         CONCURRENTLY: [line],
         BUN: ["run", "--no-orphans", "child"],
+        SETPRIV: ["--pdeathsig", "KILL", *command],
+        UNSHARE: ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", *command],
+        KILLPG: [*command],
     }
     for name, arguments in commands.items():
         if name in tools.programs:

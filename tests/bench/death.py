@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 import subprocess
+import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import add
 from pathlib import Path
@@ -14,8 +18,8 @@ import psutil
 
 from tests.bench import contenders
 from tests.bench.client import tail
-from tests.bench.contenders import BUN, SIDECAR, Launch, Tools
-from tests.bench.processes import BenchError, Pen, open_pidfd
+from tests.bench.contenders import BUN, KILLPG, SIDECAR, Launch, Tools
+from tests.bench.processes import ONLY_LINUX, BenchError, Pen, open_pidfd
 from tests.bench.report import Goal, Report, Row, ratios
 from tests.bench.rollcall import RollCall, peer_pid
 from tests.bench.trees import STORM, WIDE
@@ -36,7 +40,9 @@ class Tree:
 
     kind: str
     size: int
-    goals: tuple[Goal, ...]
+    goals: tuple[Goal, ...] = ()
+    words: tuple[str, ...] = ()
+    """What trees.py makes it from, if not from its kind."""
 
 
 TREES = (
@@ -45,6 +51,10 @@ TREES = (
     # The storm replaces a part of itself all the time and is seldom quite complete.
     Tree("storm", STORM * 95 // 100, (Goal(120.0, better=True),)),
 )
+GROWING = (10, 100, 1000)
+"""The cost of a kill is linear: so many processes, one the parent of the others."""
+KILLERS = (SIDECAR, BUN, KILLPG)
+"""Who ends them at all."""
 
 
 @dataclass
@@ -84,7 +94,7 @@ def _grow(roll: RollCall, tree: Tree, app: subprocess.Popen[bytes], errors: Path
     _await(roll, tree.size, app, errors)
 
 
-def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
+def _once(pen: Pen, name: str, how: Launch, tree: Tree, found: Deaths) -> None:
     """Grow the tree below a stand-in app, kill the app, and see who dies."""
     errors = pen.folder / "standin.stderr"
     order = {"argv": list(how.argv), "cwd": str(how.cwd), "send": list(how.send), "seconds": LIFE_SECONDS}
@@ -95,6 +105,9 @@ def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
             _grow(roll, tree, app, errors)
             killed = time.perf_counter()
             app.kill()  # by identity: we have not reaped it, so the pid is its own still
+            if name == KILLPG:
+                assert roll.first is not None
+                _kill_group(peer_pid(roll.first))
             while (roll.live or roll.watched) and time.perf_counter() - killed < SURVIVE_SECONDS:
                 roll.turn(killed + SURVIVE_SECONDS - time.perf_counter())
             found.survivors.append(roll.live)
@@ -108,6 +121,12 @@ def _once(pen: Pen, how: Launch, tree: Tree, found: Deaths) -> None:
             pen.let_go(app)
             raise
         pen.empty(app)
+
+
+def _kill_group(leader: int) -> None:
+    if sys.platform == "win32":
+        raise BenchError(ONLY_LINUX)
+    os.killpg(leader, signal.SIGKILL)  # its connection is open, and its parent has not reaped it
 
 
 def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
@@ -135,11 +154,28 @@ def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
     """Take ``rounds`` rounds a tree, each contender once a round, after one that only warms the caches."""
     for tree in TREES:
-        folder = pen.folder / tree.kind
-        folder.mkdir(exist_ok=True)
-        launches = contenders.wrap(tools, folder, contenders.script("trees.py", tree.kind))
-        taken = {name: Deaths() for name in launches}
-        for turn in range(rounds + 1):
-            for name in contenders.in_turn(launches, turn):
-                _once(pen, launches[name], tree, taken[name] if turn else Deaths())
+        _add(report, tree, _take(pen, tools, tree, rounds))
+    grown = []
+    for size in GROWING:
+        tree = Tree(f"{size:,} processes", size, words=("wide", str(size - 1)))
+        taken = _take(pen, tools, tree, rounds, KILLERS)
         _add(report, tree, taken)
+        grown.append(statistics.median(taken[SIDECAR].tree_ms or [0.0]))
+    _, fewer, more = grown
+    growth = tuple(ratios([more], [fewer]))
+    goal = Goal(GROWING[2] / GROWING[1], better=True)
+    report.rows.append(Row(BENCH, f"{GROWING[2]:,} / {GROWING[1]} processes", SIDECAR, "×", growth, "", (goal,)))
+
+
+def _take(pen: Pen, tools: Tools, tree: Tree, rounds: int, who: Iterable[str] | None = None) -> dict[str, Deaths]:
+    """All rounds of one tree, by contender."""
+    folder = pen.folder / tree.kind
+    folder.mkdir(exist_ok=True)
+    launches = contenders.wrap(tools, folder, contenders.script("trees.py", *(tree.words or (tree.kind,))))
+    if who is not None:
+        launches = {name: how for name, how in launches.items() if name in who}
+    taken = {name: Deaths() for name in launches}
+    for turn in range(rounds + 1):
+        for name in contenders.in_turn(launches, turn):
+            _once(pen, name, launches[name], tree, taken[name] if turn else Deaths())
+    return taken

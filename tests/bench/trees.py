@@ -1,4 +1,4 @@
-"""A script that makes a tree of processes: ``trees.py plain|wide|storm``.
+"""A script that makes a tree of processes: ``trees.py plain|wide|storm``, or ``trees.py wide CHILDREN``.
 
 Each process of the tree holds a connection to the bench, so that the kernel tells the bench of its death. A new process
 connects before it lets go of the connection that it inherited: at no time is one alive without holding any.
@@ -63,8 +63,8 @@ def plain(connection: socket.socket) -> None:
 
 
 def wide(connection: socket.socket) -> None:
-    """Fifty children."""
-    for _ in range(WIDE):
+    """Fifty children, or as many as are wanted."""
+    for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else WIDE):
         if os.fork() == 0:
             connection = renewed(connection)
             break

@@ -2,8 +2,8 @@
 
 Its argument is a JSON object: ``argv`` and ``cwd`` of the sidecar; ``seconds``, after which we end ourselves;
 ``group``, a control group to join first; ``siblings``, commands to start beside the sidecar (with ``siblings_env``),
-each once in our process group and once in a session of its own; ``heir``, whether to start the first of them once more,
-with the sidecar's stdin.
+each once in a session of its own and, if ``near``, once in our process group; ``heir``, whether to start the first of
+them once more, with the sidecar's stdin.
 
 Lines on stdin go to the sidecar, what it says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the
 sidecar's stdin) are for us.
@@ -24,11 +24,13 @@ assert sys.platform != "win32"  # for mypy: there is an alarm
 def main() -> None:
     order = json.loads(sys.argv[1])
     signal.alarm(order["seconds"])
+    for number in (signal.SIGINT, signal.SIGHUP):  # a test may run where they are ignored (nohup), which is inherited
+        signal.signal(number, signal.SIG_DFL)
     if order["group"]:
         with open(f"{order['group']}/cgroup.procs", "w", encoding="ascii") as file:
             file.write("0")
     for command in order["siblings"]:
-        for apart in (False, True):
+        for apart in (False, True) if order["near"] else (True,):
             subprocess.Popen(
                 command,
                 env={**os.environ, **order["siblings_env"]},
@@ -51,7 +53,10 @@ def main() -> None:
         if line == b"!close\n":
             sidecar.stdin.close()
         else:
-            sidecar.stdin.write(line)
+            try:
+                sidecar.stdin.write(line)
+            except BrokenPipeError:
+                pass  # it was killed; we live on
     os._exit(0)
 
 

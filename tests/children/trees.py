@@ -3,6 +3,8 @@
 Each process connects to the roll call (see tests/liveness.py) before it lets go of the connection that it inherited.
 They end when the roll call closes their connection, or at the deadline. Nothing else ends them: they look neither at
 their parent, nor at stdin, nor at stdout.
+
+With ``ROLL_DECOY`` set, the same command line makes no tree, but one process that is nobody's business.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 if sys.platform != "linux":
     raise ImportError("fork, and threads that outlive their leader")
 
+DECOY = "ROLL_DECOY"
 WIDE = 50
 DEEP = 8
 STORM = 200
@@ -198,8 +201,17 @@ def listener(connection: socket.socket) -> None:
     hold(connection)
 
 
+def decoy() -> None:
+    """Live, and listen on a port of those that services get."""
+    server = socket.create_server(("127.0.0.1", 0))
+    hold(enroll("decoy", kind="decoy"))
+    server.close()
+
+
 def main() -> None:
     """Enroll and grow."""
+    if DECOY in os.environ:
+        decoy()
     if sys.argv[1] == "--rest":  # the scrubbed daemon, after its exec
         _, _, kind, inherited, os.environ["ROLL_CALL"], os.environ["ROLL_DEADLINE"] = sys.argv
         hold(enroll("daemon", socket.socket(fileno=int(inherited)), kind))

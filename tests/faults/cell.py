@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
 from sidecar.host import tree as processes
-from tests.children.trees import SIZES
+from tests.children.trees import DECOY, SIZES
 from tests.client import Client
 from tests.command import BINARY, SIDECAR, Message
 from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, lives, marked, send, state_of, until
@@ -54,33 +55,41 @@ class Cell:
         decoys: RollCall | None = None,
         services: Message | None = None,
         heir: bool = False,
+        near: bool = True,
         apart: bool = True,
+        greet: bool = True,
+        beside: frozenset[str] = frozenset(),
         env: dict[str, str] | None = None,
+        life_s: int = LIFE_S,
     ) -> None:
-        """Launch and say hello.
+        """Launch, and say hello, unless told not to ``greet`` yet.
 
-        ``group`` is shared with another cell. ``decoys`` are started beside the sidecar; with ``heir`` one more, which
-        has the sidecar's stdin, too. An app that is not ``apart`` (in a session of its own) leaves an orphaned process
-        group, which the kernel sends SIGHUP and SIGCONT if one of it is stopped: a stopped guard would be woken by
-        that, and a decoy be killed.
+        ``group`` is shared with another cell, of which the traces ``beside`` ours may stay. ``decoys`` are started
+        beside the sidecar by the very command line of the first tree, the one in the app's process group only if
+        ``near``; with ``heir`` one more, which has the sidecar's stdin, too. An app that is not ``apart`` (in a session
+        of its own) leaves an orphaned process group, which the kernel sends SIGHUP and SIGCONT if one of it is stopped:
+        a stopped guard would be woken by that, and a decoy be killed.
         """
         self._stack = ExitStack()
         self.state = folder / "state"
         self.unpacked = folder / "unpacked"
         """Where a frozen binary unpacks."""
         self.services = services or {kind: service(kind) for kind in trees}
+        self.beside = beside
         self.unpacked.mkdir(exist_ok=True)
+        first = next(iter(self.services.values()), {"command": tree("decoy")})
         with self._stack:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
-            self.roll = self._stack.enter_context(RollCall())
+            self.roll = self._stack.enter_context(RollCall(life_s))
             order = {
                 "argv": SIDECAR,
                 "cwd": str(ROOT),
                 "group": self.group,
-                "seconds": LIFE_S,
-                "siblings": [] if decoys is None else [tree("decoy")],
+                "seconds": life_s,
+                "siblings": [] if decoys is None else [first["command"]],
+                "near": near,
                 "heir": heir,
-                "siblings_env": {} if decoys is None else decoys.env,
+                "siblings_env": {} if decoys is None else {**decoys.env, DECOY: "1"},
             }
             self.app = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(CHILDREN / "app.py"), json.dumps(order)],
@@ -102,26 +111,16 @@ class Cell:
             assert self.app.stdout is not None
             self.client = Client(self.app.stdin.fileno(), self.app.stdout.fileno())
             launched = self.client.find(lambda it: "launched" in it, "the sidecar's launch")["launched"]
-            self.hello = self.client.hello(self.services)
-            supervisor = processes.read_process(self.hello["pid"])
-            assert supervisor is not None
-            guard = processes.read_process(supervisor.ppid)
-            assert guard is not None
-            self.pidfds = {
-                "app": os.pidfd_open(self.app.pid),
-                "supervisor": os.pidfd_open(supervisor.pid),
-                "guard": os.pidfd_open(guard.pid),
-            }
-            if BINARY:
-                assert guard.ppid == launched
-                self.pidfds["bootloader"] = os.pidfd_open(launched)
-            else:
-                assert guard.pid == launched
+            self.pids = {"app": self.app.pid, **_ours(launched)}
+            self.pidfds = {name: os.pidfd_open(pid) for name, pid in self.pids.items()}
             for pidfd in self.pidfds.values():
                 self._stack.callback(os.close, pidfd)
             self._stack.callback(self._end_ours)
-            self.contained = bool(self.hello["guarantees"]["controlGroup"])
             self.port: int | None = None
+            self.whole = False
+            """Whether every tree has been there, with all its processes."""
+            if greet:
+                self.greet()
             self._stack = self._stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -142,16 +141,28 @@ class Cell:
         for pidfd in self.pidfds.values():
             send(pidfd, signal.SIGKILL)
 
+    def greet(self) -> Message:
+        """Say hello."""
+        self.hello = self.client.hello(self.services)
+        assert self.hello["pid"] == self.pids["supervisor"]
+        self.contained = bool(self.hello["guarantees"]["controlGroup"])
+        return self.hello
+
     def grow(self) -> Self:
         """Start every tree and wait until each is whole."""
         self.client.start_all(self.services)
+        self.await_whole()
+        return self
+
+    def await_whole(self) -> None:
+        """Each tree has all its processes."""
         for kind in self.services:
             members = self.roll.await_living(kind, SIZES[kind])
             if kind == "stopped":
                 until(lambda: all(state_of(it.pid) == "T" for it in members), "a stopped tree")  # noqa: B023  at once
             if kind == "listener":
                 self.port = self.client.status(kind)["port"]
-        return self
+        self.whole = True
 
     def strike(self, *hits: tuple[str, int]) -> None:
         """Send the signals back to back; ``fleeting`` trees lose their roots in the same moment."""
@@ -174,22 +185,29 @@ class Cell:
     def assert_nothing_left(self) -> None:
         """Nothing of the trees, nor of ours, and no trace of the run."""
         self.assert_nothing_left_alive()
-        assert list((self.state / "runs").iterdir()) == []
-        assert own_groups(self.group) == []
-        assert list(self.unpacked.iterdir()) == []
+        assert self.traces() == self.beside
 
     def assert_next_start_removes_the_rest(self) -> None:
         """Nothing lives. The guard was killed in the middle of its work: a record, a group, or a folder may be left."""
         self.assert_nothing_left_alive()
-        with Cell(self.state.parent, ("plain",), group=self.group) as second:
-            second.grow().order("exit")  # what starts a service has swept
+        self.start_next()
+
+    def start_next(self) -> None:
+        """What starts a service has swept: nothing is left of it, nor of those before it."""
+        with Cell(self.state.parent, ("plain",), group=self.group, beside=self.beside) as second:
+            second.grow().order("exit")
             second.assert_nothing_left()
+
+    def traces(self) -> frozenset[str]:
+        """The files and groups of runs that are there."""
+        records, unpacked = (list(it.iterdir()) if it.exists() else [] for it in (self.state / "runs", self.unpacked))
+        return frozenset(str(it) for it in (*records, *unpacked)) | frozenset(own_groups(self.group))
 
     def assert_nothing_left_alive(self) -> None:
         """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
         self.roll.await_dead()
         self.await_ours_gone()
-        assert self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
+        assert not self.whole or self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
         if self.port is not None:
             with socket.socket() as sock:
@@ -199,6 +217,20 @@ class Cell:
     def app_lives(self) -> bool:
         """Whether the app has not ended."""
         return lives(self.pidfds["app"])
+
+
+def _ours(launched: int) -> dict[str, int]:
+    """The pids of our processes, each the only child of the one before; they have forked, and may have done no more."""
+    names = ["bootloader", "guard", "supervisor"] if BINARY else ["guard", "supervisor"]
+    found = {names[0]: launched}
+    for parent, name in pairwise(names):
+
+        def children(of: int = found[parent]) -> list[int]:
+            return [it.pid for it in processes.all_processes().values() if it.ppid == of]
+
+        until(children, f"the {name}")
+        [found[name]] = children()
+    return found
 
 
 def own_groups(group: str | None) -> list[str]:

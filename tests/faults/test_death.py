@@ -23,6 +23,7 @@ STRIKES = {
     "the guard SIGKILLed": [("guard", KILL)],
     "the supervisor SIGSTOPped, then the app SIGKILLed": [("supervisor", STOP), ("app", KILL)],
     "the guard SIGSTOPped, then the app SIGKILLed": [("guard", STOP), ("app", KILL)],
+    "the supervisor SIGSTOPped, then the guard SIGKILLed": [("supervisor", STOP), ("guard", KILL)],
     "app and supervisor SIGKILLed": [("app", KILL), ("supervisor", KILL)],
     "supervisor and app SIGKILLed": [("supervisor", KILL), ("app", KILL)],
     "app and guard SIGKILLed": [("app", KILL), ("guard", KILL)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ if sys.platform != "linux":
     pytest.skip("control groups", allow_module_level=True)
 
 from sidecar.host import cgroup, tree
-from tests.liveness import await_end, control_group, until
+from tests.liveness import await_end, control_group, lives, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,3 +128,19 @@ def test_one_that_leaves_its_group_removes_it_and_lives_on(home: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(home)
     assert not folder.exists()
+
+
+def test_before_a_group_is_killed_only_those_without_a_leader_are(home: Path) -> None:
+    script = "import _thread, ctypes, time; _thread.start_new_thread(time.sleep, (100,)); "
+    script += "ctypes.CDLL(None).pthread_exit(None)"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    with sleeper() as (pid, pidfd), subprocess.Popen(command) as leaderless:
+        try:
+            for member in (pid, leaderless.pid):
+                (home / "cgroup.procs").write_text(str(member))
+            until(lambda: (it := tree.read_process(leaderless.pid)) and it.leaderless, "a process without a leader")
+            cgroup.kill_leaderless(str(home))
+            assert leaderless.wait() == -signal.SIGKILL
+            assert lives(pidfd)
+        finally:
+            leaderless.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ if sys.platform != "linux":
 
 from sidecar import diagnostics, parent
 from sidecar.host import guard, guarded
-from sidecar.host.lifeline import Lifeline
+from sidecar.host.lifeline import ON_WATCH, Lifeline
 from sidecar.runtime import Inbox
 from tests.liveness import await_end
 
@@ -78,3 +79,23 @@ def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> No
     guard.Guard(supervisor=0, app=None, bootloader=None, lifeline=-1, orders=orders)._tidy_up()
     os.close(orders)
     assert not record.exists()
+
+
+def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before_it_was_on_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signals, theirs = os.pipe()
+    sent: list[tuple[int, int]] = []
+
+    def send(pid: int, number: int) -> None:
+        sent.append((pid, number))
+        os.write(theirs, bytes([ON_WATCH]))
+
+    with subprocess.Popen(["true"], stdout=subprocess.DEVNULL) as app:
+        pidfd = os.pidfd_open(app.pid)
+        await_end(pidfd)
+    monkeypatch.setattr(os, "kill", send)
+    assert not guarded.Guarded(Lifeline(os.getppid(), signals, -1, pidfd, None)).await_guard()
+    assert sent == [(os.getppid(), signal.SIGCONT)]
+    for fd in (signals, theirs, pidfd):
+        os.close(fd)

@@ -1,0 +1,145 @@
+"""One cell of the fault matrix: come to its moment, strike, and see that nothing is left, and nobody else harmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+if sys.platform != "linux":
+    raise ImportError("pidfds and control groups are Linux's")
+
+from tests.faults.moments import Scene
+from tests.faults.place import Place
+from tests.faults.plans import (
+    ALL_LAYERS,
+    ASKING,
+    GROUP,
+    GUARD_ALONE,
+    INT,
+    KILL,
+    SERVICE,
+    STOP,
+    SUPERVISOR_ALONE,
+    TERM,
+    Plan,
+)
+from tests.liveness import open_pidfd, send
+
+
+class NotHereError(Exception):
+    """The layers that the plan wants cannot be had on this machine."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell that held."""
+
+    ms: float
+    """From the last blow to the last death of the trees."""
+    later: bool
+    """Only the next start ended the last of them, as the design says it may."""
+
+
+def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
+    """Raises ``AssertionError`` where something is left, or somebody was harmed; ``NotHereError``."""
+    place.enter()
+    if place.neighbour.contained != (plan.layers == ALL_LAYERS):
+        raise NotHereError("control groups are not ours to divide here")
+    with Scene(plan, place, folder) as scene:
+        cell = scene.cell
+        root = scene.root() if SERVICE in plan.victims and not plan.shutdown else None
+        if plan.layers in {SUPERVISOR_ALONE, GUARD_ALONE}:
+            send(cell.pidfds["guard" if plan.layers == SUPERVISOR_ALONE else "supervisor"], STOP)
+        began = time.monotonic()
+        cell.roll.tell("fleeting", b"g", "root")
+        if plan.shutdown:
+            _shut_down(plan, scene)
+        else:
+            _hit(plan, seed, scene, root)
+        scene.pass_by()
+        if plan.victims == (SERVICE,) and plan.signal != STOP:
+            _assert_the_sidecar_minds_only_the_service(plan, scene)
+            began = time.monotonic()
+            send(cell.pidfds["app"], KILL)
+        if plan.signal == STOP:
+            began = time.monotonic()
+            send(cell.pidfds["app"], KILL)
+            if plan.hits("guard") and plan.hits("supervisor"):
+                send(cell.pidfds["guard"], signal.SIGCONT)  # till one of them goes on nobody is there to do anything
+        later = _assert_nothing_left(plan, scene)
+        ms = (time.monotonic() - began) * 1000
+        assert cell.app_lives() == (not _kills_the_app(plan))
+        scene.prove_decoys_unharmed()
+        place.prove_unharmed()
+        return Outcome(ms, later)
+
+
+def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
+    if plan.victims == (GROUP,):
+        os.killpg(scene.cell.app.pid, plan.signal)  # not reaped yet, so the number is its own
+        return
+    pidfds = scene.cell.pidfds if root is None else {**scene.cell.pidfds, SERVICE: root}
+    for victim in plan.in_order(seed):
+        send(pidfds[victim], plan.signal)
+    if plan.signal in ASKING and plan.moment == "stopping":
+        # what stops has all the time in the world; a second signal does not wait for it
+        for victim in set(plan.victims) - {"app", SERVICE}:
+            send(pidfds[victim], TERM if plan.signal == INT else INT)
+
+
+def _shut_down(plan: Plan, scene: Scene) -> None:
+    """As an init does: SIGTERM to everything, SIGKILL to what is left."""
+    cell = scene.cell
+    members = [pidfd for it in cell.roll.living() if (pidfd := open_pidfd(it.pid)) is not None]
+    try:
+        for number in (TERM, KILL):
+            if number == KILL and plan.signal == TERM:
+                cell.assert_nothing_left()  # before the second
+            for victim in plan.victims:
+                for pidfd in members if victim == SERVICE else [cell.pidfds[victim]]:
+                    send(pidfd, number)
+    finally:
+        for pidfd in members:
+            os.close(pidfd)
+
+
+def _kills_the_app(plan: Plan) -> bool:
+    return plan.hits("app") or plan.signal == STOP or plan.victims == (SERVICE,)
+
+
+def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None:
+    cell = scene.cell
+    # what stops has all its time to stop; of several services, nobody knows whose a scrubbed daemon is: README says so
+    if plan.signal == KILL and plan.moment != "stopping" and plan.tree != "scrubbed":
+        cell.roll.await_dead(scene.tree)
+    states = {name: cell.client.status(name)["state"] for name in cell.services}
+    wanted = "starting" if plan.moment == "starting" else "ready"
+    assert all(state == wanted or name in {scene.tree, "fleeting"} for name, state in states.items()), states
+
+
+def _assert_nothing_left(plan: Plan, scene: Scene) -> bool:
+    """Nothing of this run, nor of one that it sweeps; whether the next start had to help."""
+    cell = scene.cell
+    both = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
+    # killed while it ends the tree, or while it still makes its control group, which it then cannot tell of
+    at_work = plan.victims != ("guard",) or plan.moment == "before initialize"
+    cut_short = plan.signal == KILL and plan.hits("guard") and at_work
+    if both:
+        cell.await_ours_gone()
+        cell.start_next()
+        cell.assert_nothing_left()
+    elif scene.before is not None:
+        cell.await_ours_gone()
+        cell.assert_nothing_left_alive()
+        cell.start_next()
+    elif cut_short:
+        cell.assert_next_start_removes_the_rest()
+    else:
+        cell.assert_nothing_left()
+    if scene.before is not None:
+        scene.before.assert_nothing_left_alive()
+    return both

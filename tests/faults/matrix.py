@@ -1,0 +1,121 @@
+"""The fault matrix, all of it: ``python3 build/dev.py faults``.
+
+Every cell is an app with a sidecar and hostile trees, struck at a moment of its life. It holds if nothing is left of
+them, alive or as a file, and nobody else was harmed. A cell that does not hold prints the command that replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+
+if sys.platform != "linux":
+    sys.exit("The fault matrix needs pidfds, leases and /proc: it runs on Linux only.")
+
+from tests.faults import experiment, plans
+from tests.faults.experiment import NotHereError, Outcome
+from tests.faults.place import GUESTS, Place
+from tests.faults.plans import Plan
+
+Result = tuple[Plan, Outcome | str | None]
+"""What came of a cell: how it held, the trace of a failure, or nothing where it cannot take place here."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the cells and print the table; 1 when one did not hold."""
+    parser = argparse.ArgumentParser(prog="build/dev.py faults", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the order in which victims of the same cell are hit")
+    parser.add_argument("--cells", action="append", metavar="PATTERN", help="ids, * stands for anything; repeatable")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="cells at once")
+    parser.add_argument("--list", action="store_true", help="print the ids and do nothing")
+    options = parser.parse_args(argv)
+    found = plans.chosen(options.cells or ["*"])
+    if options.list or not found:
+        print("\n".join(it.id for it in found) or "no cell has such an id; --list shows them")
+        return 0 if found else 2
+    began = time.monotonic()
+    # a process of ours keeps its places for a batch: those of the same layers together
+    found.sort(key=lambda it: it.layers)
+    batches = [found[at : at + GUESTS] for at in range(0, len(found), GUESTS)]
+    results: list[Result] = []
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(run_batch, batch, options.seed) for batch in batches]):
+            results += done.result()
+            for plan, outcome in done.result():
+                if isinstance(outcome, str):
+                    print(f"\n{outcome}FAILED: {plan.id}\nreplay: {replay(plan, options.seed)}", flush=True)
+            print(f"{len(results)} of {len(found)} cells, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"\n{table(results)}")
+    failed = [plan for plan, outcome in results if isinstance(outcome, str)]
+    skipped = sum(outcome is None for _, outcome in results)
+    print(f"{len(results)} cells, {len(failed)} failed, {skipped} skipped, seed {options.seed}")
+    for plan in failed:
+        print(replay(plan, options.seed))
+    return 1 if failed else 0
+
+
+def replay(plan: Plan, seed: int) -> str:
+    """The command that runs this cell alone."""
+    return f"python3 build/dev.py faults --seed {seed} --cells '{plan.id}'"
+
+
+def run_batch(batch: Sequence[Plan], seed: int) -> list[Result]:
+    """Run cells one after another, in places of their own."""
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="sidecar-faults-") as name, ExitStack() as stack:
+        folder = Path(name)
+        places: dict[bool, Place] = {}
+        for number, plan in enumerate(batch):
+            contained = plan.layers == plans.ALL_LAYERS
+            if contained not in places:
+                places[contained] = stack.enter_context(Place(folder, contained=contained))
+            own = folder / str(number)
+            own.mkdir()
+            results.append((plan, run_cell(plan, seed, places[contained], own)))
+    return results
+
+
+def run_cell(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome | str | None:
+    """Run one cell; a failure is a trace to print, and does not spoil the next cell's place."""
+    try:
+        return experiment.run(plan, seed, place, folder)
+    except NotHereError:
+        return None
+    except Exception:  # noqa: BLE001  whatever it is, the others are run, too
+        place.leave()
+        return traceback.format_exc()
+
+
+def table(results: Sequence[Result]) -> str:
+    """A line for each kind of tree, a column for each victim: cells that failed/cells, and the worst milliseconds."""
+    victims = list(dict.fromkeys(_victim(plan) for plan, _ in results))
+    trees = list(dict.fromkeys(plan.tree for plan, _ in results))
+    lines = [["tree", *victims]]
+    for tree in trees:
+        line = [tree]
+        for victim in victims:
+            mine = [outcome for plan, outcome in results if plan.tree == tree and _victim(plan) == victim and outcome]
+            times = [it.ms for it in mine if isinstance(it, Outcome) and not it.later]
+            bad = sum(isinstance(it, str) for it in mine)
+            line.append(f"{bad}/{len(mine)} {max(times, default=0):.0f}" if mine else "")
+        lines.append(line)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ([word.ljust(width) for word, width in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
+def _victim(plan: Plan) -> str:
+    return plans.SHUTDOWN if plan.shutdown else "+".join(plan.victims)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

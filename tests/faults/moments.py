@@ -1,0 +1,183 @@
+"""How a cell is brought to the moment at which it is struck, from outside.
+
+By files that nobody may open yet (``Held``), and by services that never get ready, or never stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+if sys.platform != "linux":
+    raise ImportError("pidfds and control groups are Linux's")
+
+from tests.command import Message
+from tests.faults.cell import ALL_TREES, Cell, service
+from tests.faults.held import Held
+from tests.faults.place import Place
+from tests.faults.plans import EVERY, GROUP, Plan
+from tests.liveness import RollCall, open_pidfd, send
+
+NEVER_MS = 86_000_000
+"""Nobody waits so long."""
+SOON_MS = 100
+"""For trees that are asked to end, and do not: then they are killed."""
+
+DEAF = ["/bin/sh", "-c", 'trap "" TERM; exec "$@"', "sh"]
+"""Before a command: what is ignored stays so in all that it becomes and starts."""
+
+
+class Scene:
+    """A cell at its moment, and those who must not be harmed. Leaving it ends all."""
+
+    cell: Cell
+
+    def __init__(self, plan: Plan, place: Place, folder: Path) -> None:
+        """Launch, and come to the plan's moment. ``folder`` is this cell's own."""
+        self._plan = plan
+        self._place = place
+        self._folder = folder
+        self._held: Held | None = None
+        self.tree = "plain" if plan.tree == EVERY else plan.tree
+        """The tree that is restarted, stopped, or struck."""
+        self.before: Cell | None = None
+        """A run that was killed whole; this one sweeps what it left."""
+        with ExitStack() as stack:
+            self._stack = stack
+            self.decoys = stack.enter_context(RollCall())
+            {
+                "before initialize": self._before_initialize,
+                "sweeping": self._sweeping,
+                "choosing a port": self._choosing_a_port,
+                "before exec": self._before_exec,
+                "starting": self._starting,
+                "ready": self._ready,
+                "restarting": self._restarting,
+                "stopping": self._stopping,
+            }[plan.moment]()
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def pass_by(self) -> None:
+        """The moment is over: what was held goes on."""
+        if self._held is not None:
+            self._held.release()
+
+    def root(self) -> int:
+        """A pidfd of the tree's program."""
+        pidfd = open_pidfd(self.cell.client.status(self.tree)["pid"])
+        assert pidfd is not None
+        self._stack.callback(os.close, pidfd)
+        return pidfd
+
+    def prove_decoys_unharmed(self) -> None:
+        """They live and answer, all of them."""
+        self.decoys.prove_alive("decoy")
+        assert len(self.decoys.living()) == self._decoys
+
+    # ── the moments ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _before_initialize(self) -> None:
+        self._launch(self._services(), greet=False)
+
+    def _sweeping(self) -> None:
+        services = {self.tree: service(self.tree)}
+        before = Cell(self._place.folder, (), services=services, group=self._place.group)
+        self.before = self._stack.enter_context(before)
+        ours = [name for name in before.pids if name != "app"]
+        # first stopped: whoever saw another one die would begin to tidy up
+        before.grow().strike(*((name, signal.SIGSTOP) for name in ours), *((name, signal.SIGKILL) for name in ours))
+        before.await_ours_gone()
+        [record] = [it for it in before.traces() - self._place.traces if it.endswith(".json")]
+        self._hold(Path(record))
+        self._launch({"plain": service("plain")})
+        self.cell.client.send("start", service="plain")
+        self._await_opener()
+
+    def _choosing_a_port(self) -> None:
+        self._launch({self.tree: self._service(self.tree), "listener": service("listener", port={"sticky": True})})
+        self.cell.client.start_all({self.tree: None})
+        ports = self._place.folder / "state" / "ports.json"
+        ports.write_text("{}")
+        self._hold(ports)
+        self.cell.client.send("start", service="listener")
+        self._await_opener()
+
+    def _before_exec(self) -> None:
+        program = self._folder / "program"
+        program.write_text('#!/bin/sh\nexec "$@"\n')
+        program.chmod(0o700)
+        tree = self._service(self.tree)
+        self._launch({self.tree: {**tree, "command": [str(program), *tree["command"]]}})
+        self._hold(program)
+        self.cell.client.send("start", service=self.tree)
+        self._await_opener()
+
+    def _starting(self) -> None:
+        self._launch(self._services(ready={"type": "log", "pattern": "never"}, readyTimeoutMs=NEVER_MS))
+        for name in self.cell.services:
+            self.cell.client.send("start", service=name)
+        self.cell.await_whole()
+
+    def _ready(self) -> None:
+        self._launch(self._services())
+        self.cell.grow()
+
+    def _restarting(self) -> None:
+        at_once = {"policy": "always", "backoff": {"initialMs": 1, "maxMs": 1}}
+        self._launch(self._services(restart=at_once))
+        self.cell.grow()
+        send(self.root(), signal.SIGKILL)
+        self.cell.client.note("service/restarting", service=self.tree)
+
+    def _stopping(self) -> None:
+        services = self._services()
+        tree = services[self.tree]
+        services[self.tree] = {**tree, "command": [*DEAF, *tree["command"]], "stop": {"timeoutMs": NEVER_MS}}
+        self._launch(services)
+        self.cell.grow()
+        self.cell.client.send("stop", service=self.tree)
+        self.cell.client.note("service/state", service=self.tree, state="stopping")
+
+    # ── their parts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _service(self, kind: str, **more: object) -> Message:
+        return service(kind, stop={"timeoutMs": SOON_MS}, **more)
+
+    def _services(self, **more: object) -> Message:
+        """The plan's tree, and one that has a port."""
+        kinds = ALL_TREES if self._plan.tree == EVERY else dict.fromkeys((self.tree, "listener"))
+        return {kind: {**self._service(kind), **more} for kind in kinds}
+
+    def _launch(self, services: Message, *, greet: bool = True) -> None:
+        near = self._plan.victims != (GROUP,)
+        self.cell = self._stack.enter_context(
+            Cell(
+                self._place.folder,
+                (),
+                services=services,
+                group=self._place.group,
+                decoys=self.decoys,
+                near=near,
+                greet=greet,
+                beside=self._place.traces,
+            )
+        )
+        self._decoys = 1 + near
+        self.decoys.await_living("decoy", self._decoys)
+
+    def _hold(self, path: Path) -> None:
+        self._held = self._stack.enter_context(Held(path))
+
+    def _await_opener(self) -> None:
+        assert self._held is not None
+        self._held.await_opener()

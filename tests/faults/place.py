@@ -1,0 +1,70 @@
+"""Where cells of the fault matrix take place: a state folder and a control group that another sidecar shares."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+if sys.platform != "linux":
+    raise ImportError("pidfds and control groups are Linux's")
+
+import msgspec
+
+from sidecar.host import records
+from tests.faults.cell import Cell
+from tests.liveness import control_group, until
+
+GUESTS = 20
+"""So many cells have the same neighbour: its processes end themselves before long (``LIFE_S``)."""
+
+
+class Place:
+    """The same user's other supervisor runs here all the time, with a tree that nobody may touch."""
+
+    def __init__(self, parent: Path, *, contained: bool) -> None:
+        """It is in a folder of its own below ``parent``."""
+        self.contained = contained
+        self._parent = parent
+        self._guests = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def leave(self) -> None:
+        """The next cell has another place, and neighbour."""
+        self._stack.close()
+        self._stack = ExitStack()
+        self._guests = 0
+
+    def enter(self) -> None:
+        """One more cell takes place here."""
+        if self._guests == GUESTS:
+            self.leave()
+        if self._guests == 0:
+            self.folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="place-", dir=self._parent)))
+            self.group = self._stack.enter_context(control_group(divisible=self.contained))
+            self.neighbour = self._stack.enter_context(Cell(self.folder, ("plain", "daemon"), group=self.group))
+            self.neighbour.grow()
+            until(self._is_recorded, "the neighbour's record")  # it writes there no more
+            self.traces = self.neighbour.traces()
+        self._guests += 1
+
+    def _is_recorded(self) -> bool:
+        runs = (self.folder / "state" / "runs").glob("*.json")
+        found = [msgspec.json.decode(it.read_bytes(), type=records.RunRecord) for it in runs]
+        return any([it.state for it in run.services.values()] == ["ready", "ready"] for run in found)
+
+    def prove_unharmed(self) -> None:
+        """The neighbour and its trees live and answer, and its record and its group are there."""
+        for kind in self.neighbour.services:
+            self.neighbour.roll.prove_alive(kind)
+            assert self.neighbour.client.status(kind)["state"] == "ready"
+        assert self.neighbour.traces() == self.traces
+        assert self.neighbour.client.notes("supervisor/swept") == []
