@@ -84,7 +84,8 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
 
 
 def _plan_vite(name: str, config: ViteService) -> Launch:
-    root = Path(config.root).absolute()
+    # Without the "..": an app's root is "..", and its message is to name a folder that people know.
+    root = Path(os.path.abspath(config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
