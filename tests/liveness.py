@@ -232,9 +232,9 @@ def state_of(pid: int) -> str:
     return chr(stat[stat.rfind(b")") + 2])
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
     """Wait for what must come true and has no notice to wait for."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"awaited in vain: {what}"
         time.sleep(0.002)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -229,6 +230,16 @@ def test_a_relative_root_is_below_the_working_folder(
     monkeypatch.chdir(tmp_path)
     made = plan("web", ViteService(root="app"))
     assert (made.cwd, made.argv[3]) == (str(root), str(entry))
+
+
+def test_a_project_above_the_working_folder_is_named_without_dots(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path / "project")
+    (root / "src-tauri").mkdir()
+    monkeypatch.chdir(root / "src-tauri")
+    with pytest.raises(ViteNotFoundError, match=re.escape(f"no vite in {root / 'node_modules'} or above")):
+        plan("web", ViteService(root=".."))
 
 
 def test_a_folder_that_is_missing_or_a_file_is_named(path: Path, tmp_path: Path) -> None:

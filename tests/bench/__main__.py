@@ -22,8 +22,8 @@ from tests.bench.contenders import EXAMPLE, Tools, find_tools, script
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
-ROUNDS = {"start": 15, "frozen": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1, "cuts": 15}
-"""The benches in the order in which they run, and how many rounds each takes unless told: some four minutes in all."""
+ROUNDS = {"start": 15, "frozen": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1, "window": 5, "cuts": 15}
+"""The benches in the order in which they run, and how many rounds each takes unless told: some six minutes in all."""
 ON_DEMAND = {"cuts"}
 """Those that run only when they are asked for: builds of a dozen binaries, which take longer than all the others."""
 NARROW = 120
@@ -73,6 +73,9 @@ def pen() -> Iterator[Pen]:
 
 def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespace, console: Console) -> None:
     """Run the benches that were asked for. One that cannot be taken is named, and the next one runs."""
+    assert sys.platform == "linux", ONLY_LINUX
+    from tests.bench import window
+
     project: Path = options.project.resolve()
     benches: dict[str, Callable[[int], None]] = {
         "start": lambda rounds: start.run(report, place, rounds),
@@ -82,9 +85,10 @@ def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespac
         "logs": lambda rounds: relay.run(report, place, tools, rounds),
         "idle": lambda rounds: idle.run(report, place, project, rounds),
         "cuts": lambda rounds: cuts.run(report, place, rounds),
+        "window": lambda rounds: window.run(report, place, rounds),
     }
     for name, bench in benches.items():
-        if name not in (options.only or ROUNDS.keys() - ON_DEMAND):
+        if name not in (options.only or ROUNDS.keys() - ON_DEMAND) or name in report.skipped:
             continue
         rounds = options.rounds or ROUNDS[name]
         console.print(f"{name}: rounds: {rounds} …", style="dim", highlight=False)
@@ -106,6 +110,8 @@ def main() -> int:
     if sys.platform != "linux":
         print(ONLY_LINUX, file=sys.stderr)
         return 2
+    from tests.bench import window
+
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGHUP, _ended)
     options = arguments()
@@ -118,6 +124,8 @@ def main() -> int:
     programs = {"node": tools.node, **tools.programs}
     versions = {name.split(" ")[0]: [program, "--version"] for name, program in programs.items()}
     report = Report(machine(versions), skipped=dict(tools.skipped))
+    if (reason := window.missing()) is not None:
+        report.skipped[window.BENCH] = reason
     missing = len(report.skipped)
     try:
         with pen() as place:

@@ -38,6 +38,7 @@ mod commands;
 mod config;
 mod core;
 mod desktop;
+mod ends;
 mod error;
 pub mod models;
 mod page;
@@ -62,7 +63,7 @@ use tauri::{
 pub use desktop::Sidecar;
 pub use error::{Error, Result};
 
-use crate::{config::Config, core::Core, models::State, process::Program, windows::Windows};
+use crate::{config::Config, core::Core, ends::LastWish, models::State, process::Program, windows::Windows};
 
 /// `plugins.sidecar`, as it is written: what is wrong in it is told in the window, and does not end the app.
 pub type Section = serde_json::Value;
@@ -177,7 +178,11 @@ impl Builder {
                 false => tauri::utils::platform::resource_dir(package, &tauri::Env::default()).ok(),
             };
         }
-        Core::new(config, self.program)
+        let core = Core::new(config, self.program);
+        if !core.config.services.is_empty() {
+            ends::watch_signals(&core);
+        }
+        core
     }
 }
 
@@ -232,6 +237,7 @@ where
                 windows.check_permissions()?;
             }
             app.manage(Sidecar { core: core.clone() });
+            app.resources_table().add(LastWish(core.clone()));
             app.manage(windows.clone());
             let handle = app.clone();
             core.on_event(move |event| {

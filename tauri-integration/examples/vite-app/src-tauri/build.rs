@@ -5,7 +5,7 @@ fn main() {
         println!("cargo:warning={missing} is a placeholder: `python3 build/dev.py freeze` makes the sidecar's binary");
     }
     // Tauri has to know the commands by name, or no page on a dev server that it did not know could be allowed them.
-    let manifest = tauri_build::AppManifest::new().commands(&["greet"]);
+    let manifest = tauri_build::AppManifest::new().commands(&["greet", "relaunch"]);
     tauri_build::try_build(tauri_build::Attributes::new().app_manifest(manifest)).expect("tauri-build failed");
 }
 

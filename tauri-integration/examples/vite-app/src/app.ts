@@ -75,6 +75,7 @@ export async function showApp(): Promise<void> {
   onClick("app-restart", () => sidecar.restart(service));
   onClick("app-stop", () => (isDown(state) ? sidecar.start(service) : sidecar.stop(service)));
   onClick("app-crash", crash);
+  onClick("app-relaunch", () => invoke("relaunch"));
 
   await Promise.all([
     sidecar.on("log", (event) => event.service === service && showLines(event.lines)),

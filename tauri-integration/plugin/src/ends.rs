@@ -1,0 +1,73 @@
+//! The app's ends that come with no `RunEvent::Exit`: a signal, and a restart on the main thread. The services get their
+//! grace there, too. Of a process that is killed, or panics, nothing is heard: that end is the sidecar's to notice.
+
+use std::sync::Arc;
+
+use tauri::Resource;
+
+use crate::core::Core;
+
+/// Tauri lets go of its resources before it ends or restarts the app by its own hand. `app.restart()` on the main
+/// thread says nothing else to a plugin, and starts the next process right after: this one's ports are free by then.
+pub(crate) struct LastWish(pub Arc<Core>);
+
+impl Resource for LastWish {}
+
+impl Drop for LastWish {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+/// Gives the services their grace when the app is asked to end by SIGINT or SIGTERM, then lets the signal do what it
+/// would have done. A second one does not wait. A signal that the app handles already, or that whoever started it has
+/// told it to ignore, is left alone.
+#[cfg(unix)]
+pub(crate) fn watch_signals(core: &Arc<Core>) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use signal_hook::{
+        consts::{SIGINT, SIGTERM},
+        flag,
+        iterator::Signals,
+        low_level,
+    };
+
+    let watch = |core: &Arc<Core>| {
+        let ours: Vec<_> = [SIGINT, SIGTERM].into_iter().filter(|&it| is_default(it)).collect();
+        let second = Arc::new(AtomicBool::new(false));
+        for &signal in &ours {
+            flag::register_conditional_default(signal, second.clone())?;
+        }
+        let mut signals = Signals::new(&ours)?;
+        let core = Arc::downgrade(core);
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                second.store(true, Ordering::SeqCst);
+                if let Some(core) = core.upgrade() {
+                    core.shutdown();
+                }
+                if let Err(error) = low_level::emulate_default_handler(signal) {
+                    log::error!("sidecar: signal {signal} could not be let through: {error}");
+                }
+            }
+        });
+        std::io::Result::Ok(())
+    };
+    if let Err(error) = watch(core) {
+        log::warn!("sidecar: signals end the services without grace: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn watch_signals(_core: &Arc<Core>) {}
+
+#[cfg(unix)]
+fn is_default(signal: libc::c_int) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with a null pointer it only asks, and it answers into memory of ours.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_DFL
+    }
+}

@@ -1,0 +1,468 @@
+"""A real app in a real window: its build, an X server for it, WebDriver, and the proof that nothing of it is left.
+
+Other tests use it through the fixtures in ``conftest.py``, or directly: ``missing()`` says why it cannot be used here,
+``build`` makes the app, ``Screen`` shows windows, ``App`` is one app of a project, and ``Window`` drives it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import platformdirs
+import psutil
+from PIL import Image, ImageGrab
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException, WebDriverException
+from selenium.webdriver.common.options import ArgOptions
+from selenium.webdriver.remote.client_config import ClientConfig
+from selenium.webdriver.remote.remote_connection import RemoteConnection
+from selenium.webdriver.support.wait import WebDriverWait
+
+if sys.platform != "linux":
+    raise ImportError("WebKitWebDriver and Xvfb are Linux's")
+
+from Xlib import X
+from Xlib.display import Display
+from Xlib.protocol.event import ClientMessage
+
+from tests.command import BINARY
+from tests.e2e.support import EXAMPLE, ROOT, copy_example, free_port, listens
+from tests.liveness import await_end, lives, marked, open_pidfd, send, until
+
+MARK = "SIDECAR_APP_TEST"
+"""The variable that all processes of an app have, each app with a value of its own."""
+SIZE = "1000x900x24"
+"""Of the screen: the example's window fills it."""
+WINDOW_WAIT_S = 60.0
+"""For what must be seen in a window: an app starts in 2 s on two cores that have nothing else to do."""
+BUILD_S = 1500.0
+"""For a build of all of Tauri where nothing is cached: 2.5 minutes on two cores that have nothing else to do."""
+
+LOOK_S = 0.05
+"""Between two looks at a window."""
+
+T = TypeVar("T")
+
+HINT = "python3 build/dev.py app installs what it can and runs these tests"
+PROGRAMS = {
+    "cargo": "Rust from https://rustup.rs",
+    "node": "Node",
+    "npm": "Node with npm",
+    "Xvfb": "Debian's xvfb",
+    "WebKitWebDriver": "Debian's webkit2gtk-driver",
+    "tauri-driver": "cargo install tauri-driver",
+}
+
+
+def missing() -> str | None:
+    """Why no app can be built and driven here, with what to do; ``None`` if it can."""
+    for program, source in PROGRAMS.items():
+        if shutil.which(program) is None:
+            return f"there is no {program} on PATH (it comes with {source}): {HINT}"
+    if subprocess.run(["pkg-config", "--exists", "webkit2gtk-4.1"], check=False).returncode != 0:
+        return f"WebKitGTK's headers are not installed (Debian's libwebkit2gtk-4.1-dev): {HINT}"
+    if not (EXAMPLE / "node_modules" / "@tauri-apps").is_dir():
+        return f"the example's npm packages are not installed: {HINT}"
+    return None
+
+
+# ── the app ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def target_folder() -> Path:
+    """Where cargo builds: outside the checkout, and kept, as it is 2.4 GB and minutes of work."""
+    told = os.environ.get("CARGO_TARGET_DIR")
+    return Path(told) if told else platformdirs.user_cache_path("tauri-sidecar") / "cargo-target"
+
+
+def build() -> Path:
+    """Build the example for ``tauri dev``, with the frozen sidecar beside it; the app's binary.
+
+    It is built where it lies, as cargo takes a copy for another app: what has not changed is not built again.
+    """
+    put_sidecar(EXAMPLE)
+    target = target_folder()
+    manifest = EXAMPLE / "src-tauri" / "Cargo.toml"
+    subprocess.run(
+        ["cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest)],
+        env={**os.environ, "CARGO_TARGET_DIR": str(target)},
+        timeout=BUILD_S,
+        check=True,
+    )
+    return target / "debug" / "sidecar-example"
+
+
+def copy_app(folder: Path) -> Path:
+    """A copy of the example, as far as Vite and the plugin look at it."""
+    copy_example(folder)
+    (folder / "src-tauri").mkdir()
+    (folder / "src-tauri" / "tauri.conf.json").symlink_to(EXAMPLE / "src-tauri" / "tauri.conf.json")
+    return folder
+
+
+def put_sidecar(project: Path) -> None:
+    """Put the frozen sidecar where ``externalBin`` names it: the one under test, or one that is made now.
+
+    The same bytes are left as they are, so that cargo sees nothing new.
+    """
+    folder = project / "src-tauri" / "binaries"
+    asked = subprocess.run(["rustc", "--print", "host-tuple"], capture_output=True, text=True, check=True)
+    name = f"sidecar-{asked.stdout.strip()}"
+    with tempfile.TemporaryDirectory(prefix="sidecar-app-") as made:
+        if not BINARY:
+            freeze = [sys.executable, str(ROOT / "build" / "freeze.py"), "--out", made]
+            subprocess.run(freeze, stdout=subprocess.DEVNULL, check=True)
+        fresh = Path(BINARY or Path(made, name))
+        if not (folder / name).exists() or not filecmp.cmp(fresh, folder / name, shallow=False):
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(fresh, folder / name)
+
+
+# ── the screen ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Screen:
+    """An X server that shows its windows to nobody."""
+
+    def __init__(self) -> None:
+        """Start it. It chooses its own number, and tells it once it takes clients."""
+        reader, writer = os.pipe()
+        command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp", "-noreset"]
+        self._server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL, start_new_session=True)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            self.display = f":{told.readline().strip()}"
+        assert self.display != ":", f"Xvfb ended with {self._server.wait()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.terminate()
+        self._server.wait()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For a GTK program that is to be shown here. It is to start no D-Bus, which would outlive it."""
+        return {
+            "DISPLAY": self.display,
+            "GDK_BACKEND": "x11",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "WEBKIT_DISABLE_COMPOSITING_MODE": "1",
+            "NO_AT_BRIDGE": "1",
+            "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+        }
+
+    def shot(self) -> Image.Image:
+        """What is seen now. WebDriver's own screenshots never come from a page of the app's own scheme."""
+        return ImageGrab.grab(xdisplay=self.display)
+
+    def close_window(self, pid: int) -> None:
+        """Ask the process's window to close, as a click on its title bar's cross does."""
+        display = Display(self.display)
+        try:
+            protocols, delete = (display.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW"))
+            owner = display.intern_atom("_NET_WM_PID")
+            for window in display.screen().root.query_tree().children:
+                told = window.get_full_property(owner, 0)
+                seen = window.get_attributes().map_state == X.IsViewable  # GTK has one more, which is never shown
+                if seen and told is not None and told.value[0] == pid:
+                    data = (32, [delete, 0, 0, 0, 0])
+                    window.send_event(ClientMessage(window=window, client_type=protocols, data=data))
+                    display.sync()
+                    return
+            raise AssertionError(f"process {pid} shows no window")
+        finally:
+            display.close()
+
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Tree:
+    """All processes with one mark in their environment, each held by a pidfd from when it is looked for."""
+
+    def __init__(self) -> None:
+        self.mark = f"tree-{os.urandom(8).hex()}"
+        self._held: dict[int, int] = {}
+
+    def hold(self) -> dict[int, int]:
+        """Look for more of them; pid and pidfd of all that were ever found."""
+        fresh = {pid: open_pidfd(pid) for pid in marked(self.mark) if pid not in self._held}
+        ours = set(marked(self.mark))  # a pidfd is of the process that was listed only if that is still there
+        for pid, pidfd in fresh.items():
+            if pidfd is not None and pid in ours:
+                self._held[pid] = pidfd
+            elif pidfd is not None:
+                os.close(pidfd)
+        return self._held
+
+    def living(self) -> list[psutil.Process]:
+        """Those that live now."""
+        found = []
+        for pid, pidfd in self.hold().items():
+            with suppress(psutil.NoSuchProcess):  # it went since the look
+                process = psutil.Process(pid)
+                if lives(pidfd):
+                    found.append(process)
+        return found
+
+    def named(self, *names: str) -> list[psutil.Process]:
+        """Those whose program has one of these names, the oldest first."""
+        found = []
+        for process in self.living():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it is on its way out
+                if Path(process.exe()).name in names:
+                    found.append(process)
+        return sorted(found, key=psutil.Process.create_time)
+
+    def hit(self, process: psutil.Process, number: int) -> None:
+        """Signal one of them, by identity."""
+        send(self.hold()[process.pid], number)
+
+    def await_end(self) -> None:
+        """Wait for the end of all that were found, and of what they have started since."""
+        for pid, pidfd in self.hold().items():
+            await_end(pidfd, f"process {pid}")
+        until(lambda: not marked(self.mark), "the end of all that has the mark")
+
+    def kill(self) -> None:
+        """End whoever is left: a fault, or a test that has failed."""
+        while any(lives(pidfd) for pidfd in self.hold().values()):
+            for pidfd in self._held.values():
+                send(pidfd, signal.SIGKILL)
+            for pidfd in self._held.values():
+                await_end(pidfd)
+        for pidfd in self._held.values():
+            os.close(pidfd)
+        self._held.clear()
+
+
+def assert_free(port: int) -> None:
+    """Nobody has the port."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended hold no port
+        sock.bind(("127.0.0.1", port))
+        sock.listen()
+
+
+class App:
+    """One app of a project. Nothing of it may be left at the end of the test."""
+
+    def __init__(self, binary: Path, project: Path, screen: Screen, folder: Path, **env: str) -> None:
+        """Nothing is started yet; ``env`` are more variables for it, such as ``SIDECAR_EXAMPLE_START``.
+
+        ``folder`` is the test's, for what is written.
+        """
+        self.binary = binary
+        self.project = project
+        self.screen = screen
+        self.tree = Tree()
+        self.port = free_port()
+        """The one that its page is to have, unless somebody takes it."""
+        self.errors = folder / f"{self.tree.mark}.stderr"
+        self.env = {
+            **screen.env,
+            MARK: self.tree.mark,
+            "SIDECAR_EXAMPLE_PORT": str(self.port),
+            "SIDECAR_STATE_DIR": str(folder / "state"),
+            **env,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tree.kill()
+        if self.process is not None:
+            self.process.wait()
+
+    def start(self, *command: str) -> Self:
+        """Start it with nobody at its controls; ``command`` is another way to do so, in the project's folder.
+
+        Else it is started in the Tauri folder, which tells it its project, as its binary does not lie there.
+        """
+        with self.errors.open("wb") as sink:
+            self.process = subprocess.Popen(
+                command or [self.binary],
+                cwd=self.project if command else self.project / "src-tauri",
+                env={**os.environ, **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        return self
+
+    def script(self) -> Path:
+        """A program that becomes the app: a driver can give it no environment of its own."""
+        path = self.errors.with_suffix(".sh")
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env.items())
+        place, binary, errors = (shlex.quote(str(it)) for it in (self.project / "src-tauri", self.binary, self.errors))
+        path.write_text(f'#!/bin/sh\n{exports}cd {place}\nexec {binary} "$@" 2>{errors}\n')
+        path.chmod(0o755)
+        return path
+
+    def main(self) -> psutil.Process:
+        """The app's own process."""
+        found = self.tree.named(self.binary.name)
+        assert len(found) == 1, found
+        return found[0]
+
+    def vite(self) -> psutil.Process:
+        """The process that has the port."""
+        for process in self.tree.named("node"):
+            with suppress(psutil.NoSuchProcess):  # it went since the look
+                if any(it.status == "LISTEN" and it.laddr.port == self.port for it in process.net_connections("tcp")):
+                    return process
+        raise AssertionError(f"nothing of the app listens on {self.port}: {self.tree.living()}")
+
+    def shows_page(self) -> bool:
+        """Whether a window has the page open: the webview holds a connection to Vite for its hot updates."""
+        for process in self.tree.named("WebKitNetworkProcess"):
+            with suppress(psutil.NoSuchProcess):  # it went since the look
+                for it in process.net_connections("tcp"):
+                    if it.raddr[1:] == (self.port,) and it.status == "ESTABLISHED":
+                        return True
+        return False
+
+    def await_page(self) -> Self:
+        """Wait until a window has the page open."""
+        try:
+            until(self.shows_page, f"a page on port {self.port}", WINDOW_WAIT_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the app said:\n{self.said()}") from error
+        return self
+
+    def said(self) -> str:
+        """What it wrote."""
+        return self.errors.read_text(errors="replace") if self.errors.exists() else ""
+
+    def hit(self, number: int) -> None:
+        """Signal the app, with all of its tree held."""
+        self.tree.hit(self.main(), number)
+
+    def ended_with(self) -> int:
+        """Wait for the end of what was started; its exit code, or the signal's number below 0."""
+        assert self.process is not None
+        return self.process.wait(WINDOW_WAIT_S)
+
+    def await_end_of(self, process: psutil.Process, seconds: float = WINDOW_WAIT_S) -> None:
+        """Wait until one process of the app has ended."""
+        pidfd = self.tree.hold()[process.pid]
+        assert select.select([pidfd], [], [], seconds)[0], f"awaited in vain: the end of {process}"
+
+    def assert_nothing_left(self, port: int | None = None) -> None:
+        """Every process of the app ends, by itself, and its port is free."""
+        self.tree.await_end()
+        assert_free(port or self.port)
+
+
+# ── the window ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Options(ArgOptions):
+    """WebKitWebDriver knows none of the capabilities that browsers have."""
+
+    @property
+    def default_capabilities(self) -> dict[str, Any]:
+        return {}
+
+
+class Window:
+    """An app that is driven through its window."""
+
+    def __init__(self, app: App) -> None:
+        """Start the app by a driver of its own: WebKit's has one session at a time."""
+        self.app = app
+        self._stack = ExitStack()
+        with self._stack:
+            self._driver = Tree()
+            self._stack.callback(self._driver.kill)
+            port, native = free_port(), free_port()
+            process = subprocess.Popen(
+                ["tauri-driver", "--port", str(port), "--native-port", str(native)],
+                env={**os.environ, **app.screen.env, MARK: self._driver.mark},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self._stack.callback(process.wait)
+            self._stack.callback(process.terminate)
+            for its in (port, native):
+                until(lambda: listens(its), "a driver")  # noqa: B023  at once
+            options = _Options()
+            options.set_capability("tauri:options", {"application": str(app.script())})
+            config = ClientConfig(f"http://127.0.0.1:{port}", timeout=int(WINDOW_WAIT_S))
+            self.web = webdriver.Remote(RemoteConnection(client_config=config), options=options)
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """Where the window is."""
+        return self.web.current_url
+
+    def script(self, body: str, *arguments: object) -> Any:
+        """Run JavaScript in the page; what it returns."""
+        return self.web.execute_script(body, *arguments)
+
+    def text(self, name: str) -> str | None:
+        """The text of the element with this id."""
+        text: str | None = self.script("return document.getElementById(arguments[0])?.textContent", name)
+        return text
+
+    def click(self, name: str) -> None:
+        """Click on the element with this id."""
+        self.web.find_element("id", name).click()
+
+    def until(self, condition: Callable[[], T], what: str) -> T:
+        """Wait for what must be seen; what it was.
+
+        A look that meets the window on its way from one page to the next fails (there is no document, or the one it
+        ran in is gone), as does one for an element that the next page has. It is taken again: that is all that
+        "reconnecting" is, for the session itself stays as long as the app lives.
+        """
+        wait = WebDriverWait(self.web, WINDOW_WAIT_S, LOOK_S, ignored_exceptions=[WebDriverException])
+        try:
+            return wait.until(lambda _: condition())
+        except TimeoutException as error:
+            seen = (
+                self.script("return document.body?.innerText")
+                if self.app.tree.named(self.app.binary.name)
+                else "the app has ended"
+            )
+            raise AssertionError(f"never seen: {what}. Seen last: {seen}\nThe app said:\n{self.app.said()}") from error
+
+    def await_app(self, port: int | None = None) -> Self:
+        """Wait until the example is there, its dev server answers, and its buttons work."""
+        address = f"http://127.0.0.1:{port or self.app.port}/"
+        self.until(lambda: self.url.startswith(address), f"the page at {address}")
+        self.until(lambda: self.text("state") in {"Ready", "Restarted"}, "a dev server that answers")
+        self.until(lambda: (self.text("app-told") or "").startswith("The sidecar says"), "the app's part of the page")
+        return self
+
+    def await_failure(self, words: str) -> str:
+        """Wait for the plugin's page to say what has failed, with these words in it; all that it says."""
+        self.until(lambda: self.script("return document.documentElement.dataset.phase") == "failed", "the failure page")
+        self.until(lambda: words in (self.text("message") or ""), words)
+        return "\n".join(self.text(name) or "" for name in ("title", "message", "note", "lines"))

@@ -1,0 +1,117 @@
+"""However the app ends, nothing of it is left; where it ends in an orderly way, the dev server is asked to, too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+
+import signal
+
+from selenium.common.exceptions import WebDriverException
+
+from tests.app.support import WINDOW_WAIT_S, App, Window
+from tests.liveness import until
+
+pytestmark = pytest.mark.vite
+
+MODES = pytest.mark.parametrize("start", ["early", "setup"])
+
+PLUGIN = """{
+  name: "test",
+  configureServer() {
+    writeFileSync("ran", "");
+    process.on("SIGTERM", () => writeFileSync("asked", ""));
+  },
+}"""
+
+
+@pytest.fixture
+def project(project: Path) -> Path:
+    """One whose Vite writes ``ran`` when it runs, and ``asked`` when it is asked to end."""
+    config = project / "vite.config.ts"
+    text = config.read_text().replace("plugins: [sidecarInfo()]", f"plugins: [sidecarInfo(), {PLUGIN}]")
+    assert PLUGIN in text
+    config.write_text(f'import {{ writeFileSync }} from "node:fs";\n{text}')
+    return project
+
+
+def asked(app: App) -> bool:
+    return (app.project / "asked").exists()
+
+
+@MODES
+def test_closing_the_window_ends_all_of_it_in_an_orderly_way(app: Callable[..., App], start: str) -> None:
+    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+    one.tree.hold()
+    one.screen.close_window(one.main().pid)
+    one.assert_nothing_left()
+    assert one.ended_with() == 0
+    assert asked(one)
+
+
+@MODES
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_that_asks_ends_all_of_it_in_an_orderly_way(
+    app: Callable[..., App], start: str, number: signal.Signals
+) -> None:
+    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+    one.hit(number)
+    one.assert_nothing_left()
+    assert one.ended_with() == -number
+    assert asked(one)
+
+
+@MODES
+def test_SIGKILL_ends_all_of_it_at_once(app: Callable[..., App], start: str) -> None:
+    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+    one.hit(signal.SIGKILL)
+    one.assert_nothing_left()
+    assert one.ended_with() == -signal.SIGKILL
+    assert not asked(one)
+
+
+def test_a_signal_that_the_apps_parent_had_it_ignore_stays_ignored(app: Callable[..., App]) -> None:
+    one = app()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the app inherits
+    try:
+        one.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    one.await_page().hit(signal.SIGINT)
+    one.hit(signal.SIGTERM)
+    one.assert_nothing_left()
+    assert one.ended_with() == -signal.SIGTERM
+
+
+@MODES
+def test_a_panic_in_setup_leaves_nothing(app: Callable[..., App], start: str) -> None:
+    one = app(SIDECAR_EXAMPLE_START=start, SIDECAR_EXAMPLE_PANIC="1").start()
+    assert one.ended_with() != 0
+    assert "a panic was asked for" in one.said()
+    one.assert_nothing_left()
+    if start == "early":
+        assert (one.project / "ran").exists()
+
+
+@MODES
+def test_an_app_that_restarts_itself_gets_its_port_again(window: Callable[..., Window], start: str) -> None:
+    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+    one = seen.app
+    old = [one.main(), one.vite(), *one.tree.named("sidecar")]
+    with suppress(WebDriverException):  # the app may be gone before it has answered
+        seen.click("app-relaunch")
+    for process in old:
+        one.await_end_of(process)
+    assert asked(one)
+    until(lambda: one.tree.named(one.binary.name), "the app again", WINDOW_WAIT_S)
+    one.await_page()
+    assert not {it.pid for it in old} & {it.pid for it in one.tree.living()}
+    one.hit(signal.SIGTERM)
+    one.assert_nothing_left()
