@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from sidecar import errors
-from sidecar.config import Service
+from sidecar.config import SERVICE_NAME_MOST, Service
 from sidecar.errors import ERROR_CODES, SidecarError
 from sidecar.wire.messages import (
     METHODS,
@@ -90,6 +90,14 @@ def protocol_schema() -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
+def config_schema() -> str:
+    """The document for ``plugins.sidecar`` of a Tauri configuration, laid out like the protocol's.
+
+    It is of 2019-09's vocabulary without newer words, so that editors which know only an older draft take it, too.
+    """
+    raise NotImplementedError
+
+
 # ── lines ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -132,7 +140,7 @@ def _types(lines: list[type[Struct]]) -> dict[str, Any]:
     types = {name: _with_names(each, named) for name, each in types.items()} | named
     services = types["Initialize"]["properties"]["services"]  # they are parsed one by one, for exact places in errors
     services["additionalProperties"] = {"$ref": _ref("Service")}
-    services["propertyNames"] = {"minLength": 1, "maxLength": 64}
+    services["propertyNames"] = {"minLength": 1, "maxLength": SERVICE_NAME_MOST}
     error = types["Failure"]
     error["properties"]["code"] = {"oneOf": [_code(code, kind) for code, kind in ERROR_CODES.items()]}
     error["properties"]["data"] |= {"properties": {"kind": {"enum": sorted(ERROR_CODES.values())}}}
