@@ -185,7 +185,9 @@ def _schema(*, of_config: bool) -> int:
 def _init(options: argparse.Namespace) -> int:
     try:
         from sidecar.init import command
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "tomlkit":
+            raise
         say("error", "init needs the package tomlkit: pip install 'tauri-sidecar[terminal]'")
         return 2
     return command.run(

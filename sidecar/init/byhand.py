@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.init import binary, frontend, rust, tomltext
+from sidecar.init import binary, frontend, jsontext, rust, tomltext
 from sidecar.init.crate import CRATE
 from sidecar.init.found import Found
 
@@ -46,7 +45,7 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     if mode == "setup":
         steps.append(_step("In", found, "build.rs", "with the names of the app's own commands:", _BUILD))
     steps += [
-        _step("In", found, found.config_file.name, _config_words(mode), json.dumps(config, indent=2)),
+        _step("In", found, found.config_file.name, _config_words(mode), jsontext.set_member('{}', (), config)),
         _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
         f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
         _step("In", found, ".gitignore:", "", "/binaries/"),

@@ -5,11 +5,11 @@ Each function takes a text and gives one; places are member names (and numbers, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from sidecar.tauri.json5 import Array, Node, Object, Scalar, after_trivia, parse, value_of
@@ -162,7 +162,7 @@ def _write(value: Any, style: _Style, indent: str) -> str:
         return f"[{joined}{style.end}{indent}]"
     if isinstance(value, str):
         return _quoted(value, style)
-    return json.dumps(value)
+    return msgspec.json.encode(value).decode()
 
 
 def _key(key: str, style: _Style) -> str:
@@ -170,7 +170,7 @@ def _key(key: str, style: _Style) -> str:
 
 
 def _quoted(text: str, style: _Style) -> str:
-    written = json.dumps(text, ensure_ascii=False)
+    written = msgspec.json.encode(text).decode()
     if style.quote == '"':
         return written
     return "'" + written[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from msgspec import Struct
 
 from sidecar.errors import ConfigurationError
 from sidecar.init.plan import Edit
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class _Prepared(Struct):
@@ -52,16 +54,13 @@ def _prepare(edit: Edit, prepared: list[_Prepared]) -> None:
     each = _Prepared(edit, target, target, made)
     prepared.append(each)
     target.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    each.fresh = Path(name)
-    with os.fdopen(number, "wb") as file:
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    mode = stat.S_IMODE(target.stat().st_mode) if edit.before is not None else 0o777 if edit.executable else 0o666
+    with open(os.open(fresh, _NEW, mode), "wb") as file:
+        each.fresh = fresh
         file.write(edit.after)
     if edit.before is not None:
-        shutil.copymode(target, each.fresh)
-    else:
-        umask = os.umask(0)
-        os.umask(umask)
-        each.fresh.chmod((0o777 if edit.executable else 0o666) & ~umask)
+        fresh.chmod(mode)  # what the umask took away
 
 
 def _content(path: Path) -> bytes | None:
