@@ -107,10 +107,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     init = commands.add_parser("init", help="put the sidecar into an existing Tauri + Vite project")
     init.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the app's folder (default: this one)")
-    init.add_argument("--mode", choices=("early", "setup"), default="early", help="how Vite is started (default: early)")
     init.add_argument(
-        "--plugin", metavar="WHERE", help="the crate tauri-plugin-sidecar: a folder, the URL of a git repository, a version"
+        "--mode", choices=("early", "setup"), default="early", help="when Vite is started (default: early)"
     )
+    init.add_argument("--plugin", metavar="WHERE", help="the plugin's crate: a folder, a git URL, or a version")
     init.add_argument("--dry-run", action="store_true", help="only show what would change")
     init.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -190,9 +190,7 @@ def _init(options: argparse.Namespace) -> int:
             raise
         say("error", "init needs the package tomlkit: pip install 'tauri-sidecar[terminal]'")
         return 2
-    return command.run(
-        options.root, mode=options.mode, plugin=options.plugin, dry_run=options.dry_run, yes=options.yes
-    )
+    return command.run(options.root, mode=options.mode, plugin=options.plugin, dry_run=options.dry_run, yes=options.yes)
 
 
 def _completions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
-"""JSON Schema: of ``plugins.sidecar`` for editors, and (2020-12) of the whole protocol for programs, made from the structs that the code
-itself sends and takes.
+"""JSON Schema, made from the structs that the code itself sends and takes.
+
+There are two: of ``plugins.sidecar``, for editors, and (2020-12) of the whole protocol, for programs.
 
 The protocol's document is a line of either direction, so that a validator takes any line as it is. For generators:
 
@@ -176,7 +177,9 @@ def _with_names(node: Any, named: dict[str, Any], ref: str) -> Any:
     if not isinstance(node, dict):
         return node
     name = next((name for name, union in named.items() if node == union), None)
-    return {"$ref": ref.format(name=name)} if name else {key: _with_names(each, named, ref) for key, each in node.items()}
+    return (
+        {"$ref": ref.format(name=name)} if name else {key: _with_names(each, named, ref) for key, each in node.items()}
+    )
 
 
 def _code(code: int, kind: str) -> dict[str, Any]:

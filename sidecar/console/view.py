@@ -161,7 +161,9 @@ class Keys:
     def _open(self) -> None:
         url = self._status.shown.url
         if self._opener is None or url is None or self._status.shown.ready_at is None:
-            self._screen.put(((f"there is no page to open: {self._status.shown.service} is not ready, or has no port", WARN),))
+            self._screen.put(
+                ((f"there is no page to open: {self._status.shown.service} is not ready, or has no port", WARN),)
+            )
             return
         self._screen.put((("opening ", ""), (url, LINK)))
         self._opener.open(url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -32,7 +31,7 @@ def place_in(folder: Path) -> Path:
 def own_binary() -> Path | None:
     """The file that we run from, if that is all there is to us: frozen into one file."""
     unpacked = getattr(sys, "_MEIPASS", None)
-    one_file = unpacked is not None and os.path.basename(unpacked).startswith("_MEI")
+    one_file = unpacked is not None and Path(unpacked).name.startswith("_MEI")
     return Path(sys.executable) if one_file else None
 
 

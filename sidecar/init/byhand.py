@@ -45,11 +45,11 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     if mode == "setup":
         steps.append(_step("In", found, "build.rs", "with the names of the app's own commands:", _BUILD))
     steps += [
-        _step("In", found, found.config_file.name, _config_words(mode), jsontext.set_member('{}', (), config)),
+        _step("In", found, found.config_file.name, _config_words(mode), jsontext.set_member("{}", (), config)),
         _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
         f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
         _step("In", found, ".gitignore:", "", "/binaries/"),
-        f"Put the sidecar's binary to {_name(found, binary.place_in(found.folder))}: python3 build/dev.py freeze makes it.",
+        f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze makes it).",
         f"Start the app: {frontend.run_words(found.manager, 'tauri:dev')}",
     ]
     return steps

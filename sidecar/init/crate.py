@@ -37,7 +37,7 @@ def requirement(plugin: str | None, folder: Path) -> str | dict[str, Any]:
         return {"path": _path(path, folder)}
     if _VERSION.fullmatch(plugin):
         return plugin
-    raise ConfigurationError(f"--plugin {plugin}: this is neither a folder with the crate {CRATE}, a URL, nor a version.")
+    raise ConfigurationError(f"--plugin {plugin}: this is no folder with {CRATE}, no URL and no version.")
 
 
 def _path(path: Path, folder: Path) -> str:

@@ -83,7 +83,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
     file = project.main_file(folder) if folder else None
     if folder is None or file is None:
         raise NotUnderstoodError(
-            [f"there is no Tauri project in {root}: neither there nor in {project.FOLDER} is a {project.MAIN_FILES[0]}"],
+            [f"there is no Tauri project in {root}: no {project.MAIN_FILES[0]} is there, nor in {project.FOLDER}"],
             ["Run it in the folder of the app, or name that: sidecar init PATH"],
         )
     config = project.parse_file(file)
@@ -99,7 +99,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
     package = project.parse_file(front / "package.json") if front else {}
     front = front or folder.absolute().parent
     if not frontend.has_vite(front, package):
-        reasons.append(f"{front} is no Vite project: its package.json does not ask for vite, and there is no vite.config")
+        reasons.append(f"{front} is no Vite project: no vite in its package.json, and no vite.config")
     found = Found(
         root=root,
         folder=folder,
@@ -207,10 +207,8 @@ def _take_dev_command(found: Found) -> list[str]:
     if isinstance(command, str) and command.strip():
         understood = frontend.understand(command, _section(found.package, "scripts"))
         if understood == "mixed":
-            return [
-                f"beforeDevCommand ({command}) starts Vite in a way that is not understood, or something beside it: "
-                "the two would start it twice"
-            ]
+            how = "in a way that is not understood, or something beside it"
+            return [f"beforeDevCommand ({command}) starts Vite {how}: there would be two of it"]
         if isinstance(understood, frontend.ViteStart):
             start = understood
             found.removes_dev_command = True
@@ -226,7 +224,8 @@ def _take_dev_command(found: Found) -> list[str]:
     if start.host:
         found.notes.append("--host is not taken over: Vite will listen on 127.0.0.1 only (services.web.port.host).")
     port = url.port if url is not None and url.hostname in _LOOPBACK else None
-    found.service = _service(start, Path(os.path.relpath(base / start.root, found.folder)).as_posix(), port or start.port)
+    root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
+    found.service = _service(start, root, port or start.port)
     return []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -47,7 +46,10 @@ _RUNNERS = {
 
 _OPERATORS = re.compile(r"[;&|<>`\n]|\$\(")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-_VALUE_FLAGS = {"--port", "--mode", "-m", "--config", "-c", "--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen"}
+_VALUE_FLAGS = {
+    *("--port", "--mode", "-m", "--config", "-c"),
+    *("--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen"),
+}
 _OURS = {"--strictPort", "--open"}
 """The sidecar passes the first by itself; the page is opened by the app."""
 
@@ -74,9 +76,9 @@ def find_manager(folder: Path, package: Mapping[str, Any], command: str | None) 
         return named  # type: ignore[return-value]
     for place in (folder, *folder.absolute().parents):
         for name, manager in LOCKS.items():
-            if os.path.isfile(place / name):
+            if (place / name).is_file():
                 return manager
-        if os.path.isdir(place / ".git"):
+        if (place / ".git").exists():
             break  # above the repository nothing belongs to the project
     first = (command or "").split(" ", 1)[0]
     return first if first in _RUN else "npm"  # type: ignore[return-value]
@@ -91,7 +93,7 @@ def has_vite(folder: Path, package: Mapping[str, Any]) -> bool:
     """Whether it is a Vite project."""
     wanted = [package.get(kind) for kind in ("dependencies", "devDependencies")]
     return any(isinstance(names, dict) and "vite" in names for names in wanted) or any(
-        os.path.isfile(folder / name) for name in VITE_CONFIGS
+        (folder / name).is_file() for name in VITE_CONFIGS
     )
 
 

@@ -87,14 +87,14 @@ def remove_member(text: str, place: Place) -> str:
 
 def _cut(text: str, start: int, end: int) -> str:
     """Without a span; if it had its lines for itself, without these."""
-    head = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
-    tail = re.compile(r"[ \t]*(\r\n|\n|\r)?").match(text, end)
-    assert tail is not None
-    if text[head:start].strip(" \t") == "" and tail[1]:
-        return text[:head] + text[tail.end() :]
-    if text[tail.end() : tail.end() + 1] in {"}", "]", ""}:
+    head = _line_start(text, start)
+    after = end + len(text[end:]) - len(text[end:].lstrip(" \t"))
+    line_end = next((each for each in ("\r\n", "\n", "\r") if text.startswith(each, after)), "")
+    if text[head:start].strip(" \t") == "" and line_end:
+        return text[:head] + text[after + len(line_end) :]
+    if line_end or text[after : after + 1] in {"}", "]"}:
         return text[:start].rstrip(" \t") + text[end:]
-    return text[:start] + text[tail.end() :]
+    return text[:start] + text[after:]
 
 
 def _below(node: Node | None, key: str | int) -> Node | None:
@@ -215,14 +215,17 @@ def _walk(node: Node) -> Iterator[Node]:
 
 def _indent_at(text: str, at: int) -> str:
     """The white space that the line of this place begins with."""
-    head = max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
-    found = re.compile(r"[ \t]*").match(text, head)
-    return found[0] if found else ""
+    line = text[_line_start(text, at) : at]
+    return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def _starts_line(text: str, at: int) -> bool:
-    head = max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
+    head = _line_start(text, at)
     return head > 0 and text[head:at].strip(" \t") == ""
+
+
+def _line_start(text: str, at: int) -> int:
+    return max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
 
 
 def _last_content(text: str, start: int, close: int) -> int:
@@ -234,5 +237,3 @@ def _ends_in_line_comment(text: str, start: int, end: int) -> bool:
     """Whether what is put at ``end`` would be a part of a comment."""
     line = text[max(text.rfind("\n", start, end), text.rfind("\r", start, end), start - 1) + 1 : end]
     return "//" in line and not line.rstrip().endswith("*/")
-
-

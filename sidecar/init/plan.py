@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
@@ -74,7 +74,9 @@ class _Planner:
         self._commands: list[str] = []
 
     def steps(self) -> tuple[Callable[[], None], ...]:
-        return (self._cargo, self._source, self._build, self._config, self._capability, self._script, self._ignore, self._program)
+        """In this order: a later one needs what an earlier one found."""
+        own = (self._cargo, self._source, self._build, self._config)
+        return (*own, self._capability, self._script, self._ignore, self._program)
 
     def plan(self) -> Plan:
         edits = [
@@ -102,7 +104,7 @@ class _Planner:
         locked = self._found.locked_tauri
         if locked is not None and locked < OLDEST_TAURI:
             version, oldest = (".".join(map(str, each)) for each in (locked, OLDEST_TAURI))
-            self._notes.append(f"Cargo.lock has tauri {version}, and the plugin needs {oldest}: run cargo update -p tauri.")
+            self._notes.append(f"Cargo.lock has tauri {version}; the plugin needs {oldest}: run cargo update -p tauri.")
 
     def _source(self) -> None:
         source = self._found.source
@@ -110,8 +112,7 @@ class _Planner:
         try:
             there = rust.mode_of(text)
             if there not in {None, self._mode}:
-                words = f"{self._name(source)} starts the plugin in {there} mode already: change that by hand, or leave it"
-                raise NotUnderstoodError([words])
+                self._refuse(f"{self._name(source)} starts the plugin in {there} mode already")
             self._put(source, rust.add_plugin(text, self._mode))
             self._commands = rust.commands(text) if self._mode == "setup" else []
         except rust.RustShapeError as error:
@@ -139,7 +140,7 @@ class _Planner:
             if self._mode == "setup":
                 self._set(file, ("plugins", "sidecar", "permissions"), self._page_permissions())
         if self._mode == "setup":
-            self._set(file, ("app", "windows", found.window, "create"), False)
+            self._set(file, ("app", "windows", found.window, "create"), value=False)
 
     def _page_permissions(self) -> list[str]:
         """What the page may do as a foreign origin: what it may do as the app's own."""
@@ -147,8 +148,8 @@ class _Planner:
         own = [each for each in capability.permissions if isinstance(each, str)] if capability else ["core:default"]
         if capability and len(own) < len(capability.permissions):
             self._notes.append(
-                f"{self._name(capability.file)} has permissions with scopes, which plugins.sidecar.permissions cannot carry: "
-                "in setup mode the page is without them."
+                f"{self._name(capability.file)} has permissions with scopes, which plugins.sidecar.permissions cannot "
+                "carry: in setup mode the page is without them."
             )
         return list(dict.fromkeys((*own, PERMISSION, *self._allowed())))
 
@@ -156,11 +157,12 @@ class _Planner:
         capability = self._found.capability
         if capability is None:
             self._notes.append(
-                f'No capability file of the window was found: where the page is to use the plugin, allow it "{PERMISSION}".'
+                f'The window has no capability file: where the page is to use the plugin, allow it "{PERMISSION}".'
             )
             return
+        has_it = {PERMISSION} if "sidecar:control" in capability.permissions else set()
         for name in (PERMISSION, *self._allowed()):
-            if name not in capability.permissions and not (name == PERMISSION and "sidecar:control" in capability.permissions):
+            if name not in has_it and name not in capability.permissions:
                 self._append(capability.file, (*capability.place, "permissions"), name)
 
     def _allowed(self) -> list[str]:
@@ -175,8 +177,8 @@ class _Planner:
             self._set(found.front / "package.json", ("scripts", SCRIPT), f"{found.cli} dev {wait}")
         elif "--no-dev-server" not in str(there):
             self._notes.append(
-                f'The script "{SCRIPT}" is there and stays: {there!r}. Without --no-dev-server-wait it waits for a server '
-                "that nobody starts."
+                f'The script "{SCRIPT}" is there and stays: {there!r}. Without --no-dev-server-wait it waits for a '
+                "server that nobody starts."
             )
 
     def _ignore(self) -> None:
@@ -205,8 +207,8 @@ class _Planner:
             source = binary.checkout()
             where = f"in {source}: " if source else "in a checkout of tauri-sidecar: "
             self._notes.append(
-                f"{self._name(place)} is an empty placeholder: the app builds with it, and says so in its window. The real "
-                f"one is made by freezing, {where}python3 build/dev.py freeze --out {place.parent.absolute()}"
+                f"{self._name(place)} is an empty placeholder: the app builds with it, and says so in its window. The "
+                f"real one is made by freezing, {where}python3 build/dev.py freeze --out {place.parent.absolute()}"
             )
 
     # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -226,6 +228,9 @@ class _Planner:
     def _put(self, path: Path, after: str) -> None:
         self._texts[path] = (self._texts[path][0], after)
 
+    def _refuse(self, reason: str) -> NoReturn:
+        raise NotUnderstoodError([reason])
+
     def _set(self, path: Path, place: Place, value: Any) -> None:
         text = self._text(path)
         if path.suffix == ".toml":
@@ -241,5 +246,3 @@ class _Planner:
     def _remove(self, path: Path, place: Place) -> None:
         editor = tomltext if path.suffix == ".toml" else jsontext
         self._put(path, editor.remove_member(self._text(path), place))
-
-

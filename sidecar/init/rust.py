@@ -124,7 +124,8 @@ def tokenize(text: str) -> list[Token]:
             at = _comment_end(text, at)
             continue
         found = _TOKEN.match(text, at)
-        assert found is not None  # the last alternative takes any character
+        if found is None:
+            raise AssertionError(at)  # the last alternative takes any character
         if found.lastgroup != "trivia" and found["trivia"] is None:
             tokens.append(Token(found[0], at, found.end()))
         at = found.end()

@@ -1,4 +1,4 @@
-"""The same edits as in ``jsontext``, of TOML, by tomlkit. What it does not see to: where a new key belongs, and CRLF."""
+"""The same edits as in ``jsontext``, of TOML, by tomlkit. What it leaves to us: where a new key belongs, and CRLF."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 from sidecar.errors import ConfigurationError
 from sidecar.init.plan import Edit
 
-
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -36,8 +35,7 @@ def write(edits: Sequence[Edit]) -> None:
         for edit in edits:
             _prepare(edit, prepared)
         for each in prepared:
-            if _content(each.target) != each.edit.before:
-                raise ConfigurationError(f"{each.edit.path} was changed meanwhile; nothing is written. Start again.")
+            _check(each)
             replaced.append(each)  # before the deed: an interrupt may come right after it
             each.fresh.replace(each.target)
     except BaseException as error:
@@ -56,11 +54,16 @@ def _prepare(edit: Edit, prepared: list[_Prepared]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     mode = stat.S_IMODE(target.stat().st_mode) if edit.before is not None else 0o777 if edit.executable else 0o666
-    with open(os.open(fresh, _NEW, mode), "wb") as file:
+    with os.fdopen(os.open(fresh, _NEW, mode), "wb") as file:
         each.fresh = fresh
         file.write(edit.after)
     if edit.before is not None:
         fresh.chmod(mode)  # what the umask took away
+
+
+def _check(each: _Prepared) -> None:
+    if _content(each.target) != each.edit.before:
+        raise ConfigurationError(f"{each.edit.path} was changed meanwhile; nothing is written. Start again.")
 
 
 def _content(path: Path) -> bytes | None:

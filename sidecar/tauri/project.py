@@ -6,7 +6,6 @@ is merged over it (JSON Merge Patch, RFC 7396). JSON5 is taken in files that end
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -26,7 +25,9 @@ FILE_BYTES_MOST = 1 << 20
 _PLATFORM = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
 PLATFORM_FILES = (f"tauri.{_PLATFORM}.conf.json", f"tauri.{_PLATFORM}.conf.json5", f"Tauri.{_PLATFORM}.toml")
 
-_TOML_PLACE = re.compile(r"(?P<reason>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
+_TOML_PLACE = re.compile(
+    r"(?P<reason>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
+)
 
 
 class TauriConfigError(ConfigurationError):
@@ -62,7 +63,7 @@ def platform_file(folder: Path) -> Path | None:
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read(folder: Path) -> Project:
@@ -85,7 +86,7 @@ def parse_file(file: Path) -> dict[str, Any]:
 def read_text(file: Path) -> str:
     """The text as it is, line ends and BOM included. Raises ``TauriConfigError``."""
     try:
-        with open(file, "rb") as opened:
+        with file.open("rb") as opened:
             data = opened.read(FILE_BYTES_MOST + 1)
     except OSError as error:  # ENOENT, EACCES, EISDIR: it went, or is not ours to read
         raise TauriConfigError(f"{file} cannot be read: {error.strerror}.", path=str(file)) from None

@@ -83,7 +83,7 @@ def _check_permissions(value: object) -> None:
 
 
 def _from(folder: Path, service: Service) -> Service:
-    """The same with its folder absolute: the plugin runs the sidecar in the configuration's folder, a person anywhere."""
+    """The same with its folder absolute: the plugin runs the sidecar where the configuration is, a person anywhere."""
     if isinstance(service, ViteService):
         return msgspec.structs.replace(service, root=os.path.normpath(folder.absolute() / service.root))
     return msgspec.structs.replace(service, cwd=os.path.normpath(folder.absolute() / service.cwd))

@@ -7,8 +7,7 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy
 
-from sidecar.config import CommandService, TcpReady, ViteService
-from sidecar.config import Service
+from sidecar.config import CommandService, Service, TcpReady, ViteService
 from sidecar.console.dev import choose_services
 from sidecar.console.front import MOOT, DevFront
 from sidecar.console.look import Glyphs, Look
