@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.console.ask import agreed
 from sidecar.console.sheet import Row, Sheet
 from sidecar.console.words import GOOD, WARN
 from sidecar.diagnostics import say
@@ -35,7 +35,7 @@ def run(*, dry_run: bool, yes: bool, as_json: bool) -> int:
         sheet.show()
         if found == Leftovers():
             return 0
-        if not (dry_run or yes) and not _agreed():
+        if not (dry_run or yes) and not agreed("End and remove all of this?"):
             return 0
     if dry_run:
         return 0
@@ -77,20 +77,6 @@ def draw(found: Leftovers, sheet: Sheet) -> None:
         sheet.table(("what", "where"), things)
     for problem in found.problems:
         sheet.line((problem, WARN))
-
-
-def _agreed() -> bool:
-    # Ctrl-C is the kernel's to act on: Python's handler may come just before the read, which then waits all the same
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        return input("End and remove all of this? [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:
-        write_all(1, b"\n")
-        return False
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _tell(what: Leftovers | SupervisorSwept) -> int:

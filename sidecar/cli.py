@@ -59,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     set_level(options.log_level)
     command = options.command or ("help" if os.isatty(0) else "stdio")
     if command == "schema":
-        return _schema()
+        return _schema(of_config=options.config)
+    if command == "init":
+        return _init(options)
     if command == "completions":
         return _completions(parser, options)
     if command != "help":
@@ -110,7 +112,17 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
-    commands.add_parser("schema", help="print the JSON Schema of the protocol")
+    init = commands.add_parser("init", help="put the sidecar into an existing Tauri + Vite project")
+    init.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the app's folder (default: this one)")
+    init.add_argument(
+        "--mode", choices=("early", "setup"), default="early", help="when Vite is started (default: early)"
+    )
+    init.add_argument("--plugin", metavar="WHERE", help="the plugin's crate: a folder, a git URL, or a version")
+    init.add_argument("--dry-run", action="store_true", help="only show what would change")
+    init.add_argument("--yes", action="store_true", help="do not ask")
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of the protocol")
+    schema.add_argument("--config", action="store_true", help="print the one of plugins.sidecar in tauri.conf.json")
     completions = commands.add_parser("completions", help="print a completion script for your shell")
     completions.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser
@@ -170,14 +182,25 @@ def _run(command: str, options: SimpleNamespace) -> int:
     return commands.run(command, options)
 
 
-def _schema() -> int:
+def _schema(*, of_config: bool) -> int:
     from sidecar.pumps import write_all
-    from sidecar.schema import protocol_schema
+    from sidecar.schema import config_schema, protocol_schema
 
-    if not write_all(1, protocol_schema().encode()):
+    if not write_all(1, (config_schema() if of_config else protocol_schema()).encode()):
         say("error", "the schema could not be written: stdout is closed, or its disk is full")
         return 1
     return 0
+
+
+def _init(options: SimpleNamespace) -> int:
+    try:
+        from sidecar.init import command
+    except ModuleNotFoundError as error:
+        if error.name != "tomlkit":
+            raise
+        say("error", "init needs the package tomlkit: pip install 'tauri-sidecar[terminal]'")
+        return 2
+    return command.run(options.root, mode=options.mode, plugin=options.plugin, dry_run=options.dry_run, yes=options.yes)
 
 
 def _completions(parser: argparse.ArgumentParser, options: SimpleNamespace) -> int:

@@ -5,6 +5,7 @@ Durations end in ``_ms`` and are milliseconds; on the wire all names are camelCa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,9 @@ EnvName = Annotated[str, Meta(pattern=r"^[^\x00=]+$")]
 
 REASON_SHOWN = 200
 """So much of a reason is sent back: it quotes the client, who may have sent a whole line of it."""
+
+SERVICE_NAME_MOST = 64
+"""A name stands in front of each line of output."""
 
 NAME_SHOWN = 64
 """As ``REASON_SHOWN``, for the name of a variable."""
@@ -151,6 +155,21 @@ class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
 Service = ViteService | CommandService
 
 
+def parse_services(values: Mapping[str, object], path: str) -> dict[str, Service]:
+    """Make services of plain JSON objects; ``path`` is the place of the whole (such as ``$.params.services``).
+
+    Raises ``InvalidParamsError`` that names the place.
+    """
+    services: dict[str, Service] = {}
+    for name, value in values.items():
+        place = f"{path}.{name}" if name else f'{path}[""]'
+        if not name or len(name) > SERVICE_NAME_MOST or not name.isprintable():
+            reason = f"A service's name has 1 to {SERVICE_NAME_MOST} printable characters at {place}."
+            raise InvalidParamsError(reason, path=place)
+        services[name] = parse_service(value, place)
+    return services
+
+
 def parse_service(value: object, path: str) -> Service:
     """Make one service of plain JSON objects.
 
@@ -172,7 +191,7 @@ def convert_at(value: object, shape: object, path: str) -> Any:
         return msgspec.convert((value,), GenericAlias(tuple, (shape,)))[0]
     except msgspec.ValidationError as error:
         reason, place = place_of(error)
-        raise _fault(path + place.removeprefix("[0]"), reason) from None
+        raise fault(path + place.removeprefix("[0]"), reason) from None
 
 
 def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -200,16 +219,16 @@ def _check(service: Service, path: str) -> None:
             return
         case CommandService():
             if service.command[0] == "":
-                raise _fault(f"{path}.command[0]", "The program's name is empty")
+                raise fault(f"{path}.command[0]", "The program's name is empty")
             uses_port = any(
                 mark in text
                 for text in (*service.command, *service.env.values())
                 for mark in ("{port}", "{host}", "{url}")
             )
             if service.port is None and uses_port:
-                raise _fault(f"{path}.port", "{port}, {host} or {url} is used, but the service has no port")
+                raise fault(f"{path}.port", "{port}, {host} or {url} is used, but the service has no port")
             if service.port is None and isinstance(service.ready, HttpReady | TcpReady):
-                raise _fault(f"{path}.port", "An http or tcp readiness probe needs a port")
+                raise fault(f"{path}.port", "An http or tcp readiness probe needs a port")
             if isinstance(service.ready, LogReady):
                 _check_pattern(service.ready.pattern, path)
 
@@ -222,10 +241,11 @@ def _check_pattern(pattern: str, path: str) -> None:
     except (re.error, OverflowError, RecursionError) as error:
         # the last two: counts and nesting beyond re's own bounds
         reason = f"The regular expression is not valid ({str(error)[:REASON_SHOWN]})"
-        raise _fault(f"{path}.ready.pattern", reason) from None
+        raise fault(f"{path}.ready.pattern", reason) from None
 
 
-def _fault(place: str, reason: str) -> InvalidParamsError:
+def fault(place: str, reason: str) -> InvalidParamsError:
+    """The error that says what is wrong at a place."""
     return InvalidParamsError(f"{reason} at {place}. Correct that field and send the request again.", path=place)
 
 

@@ -1,6 +1,8 @@
-"""The JSON Schema (2020-12) of the whole protocol, made from the structs that the code itself sends and takes.
+"""JSON Schema, made from the structs that the code itself sends and takes.
 
-The document is a line of either direction, so that a validator takes any line as it is. For generators:
+There are two: of ``plugins.sidecar``, for editors, and (2020-12) of the whole protocol, for programs.
+
+The protocol's document is a line of either direction, so that a validator takes any line as it is. For generators:
 
 - ``$defs`` has every type once, with ``ClientMessage`` and ``ServerMessage`` for the two directions, and one type for
   each kind of line (``StartRequest``, ``StartAnswer``, ``ServiceReadyNotification``, ``ErrorAnswer``);
@@ -17,8 +19,9 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from sidecar import errors
-from sidecar.config import Service
+from sidecar.config import SERVICE_NAME_MOST, Service
 from sidecar.errors import ERROR_CODES, SidecarError
+from sidecar.tauri.section import Section
 from sidecar.wire.messages import (
     METHODS,
     NOTIFICATIONS,
@@ -46,6 +49,7 @@ RESULTS: dict[str, type[Struct]] = {
 """What each method is answered with, if not with an error."""
 
 _REF = "#/$defs/{name}"
+_DRAFT_7_REF = "#/definitions/{name}"
 _JSONRPC = ("jsonrpc", Literal["2.0"])
 _UNIONS = {"Id": Id, "Service": Service, "State": State}
 """Types that have a name in the code only: msgspec writes them out wherever they are used."""
@@ -87,6 +91,35 @@ def protocol_schema() -> str:
         },
         "$defs": dict(sorted(types.items())),
     }
+    return _text(document)
+
+
+def config_schema() -> str:
+    """The document for ``plugins.sidecar`` of a Tauri configuration, in the draft that editors know."""
+    unions, types = msgspec.json.schema_components(
+        [Service, Section], schema_hook=lambda _anything: {}, ref_template=_DRAFT_7_REF
+    )
+    named = {"Service": unions[0]}
+    types = {name: _with_names(each, named, _DRAFT_7_REF) for name, each in types.items()} | named
+    section = types.pop("Section")
+    _name_services(section["properties"]["services"], _DRAFT_7_REF)
+    document = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **section,
+        "title": "plugins.sidecar of a Tauri configuration",
+        "description": "What tauri-plugin-sidecar starts for the app.",
+        "definitions": dict(sorted(types.items())),
+    }
+    return _text(document)
+
+
+def _name_services(services: dict[str, Any], ref: str) -> None:
+    """They are parsed one by one, for exact places in errors: to msgspec they are anything."""
+    services["additionalProperties"] = {"$ref": ref.format(name="Service")}
+    services["propertyNames"] = {"minLength": 1, "maxLength": SERVICE_NAME_MOST}
+
+
+def _text(document: dict[str, Any]) -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
@@ -129,24 +162,24 @@ def _types(lines: list[type[Struct]]) -> dict[str, Any]:
         ref_template=_REF,
     )
     named = dict(zip(_UNIONS, unions[: len(_UNIONS)], strict=True))
-    types = {name: _with_names(each, named) for name, each in types.items()} | named
-    services = types["Initialize"]["properties"]["services"]  # they are parsed one by one, for exact places in errors
-    services["additionalProperties"] = {"$ref": _ref("Service")}
-    services["propertyNames"] = {"minLength": 1, "maxLength": 64}
+    types = {name: _with_names(each, named, _REF) for name, each in types.items()} | named
+    _name_services(types["Initialize"]["properties"]["services"], _REF)
     error = types["Failure"]
     error["properties"]["code"] = {"oneOf": [_code(code, kind) for code, kind in ERROR_CODES.items()]}
     error["properties"]["data"] |= {"properties": {"kind": {"enum": sorted(ERROR_CODES.values())}}}
     return types
 
 
-def _with_names(node: Any, named: dict[str, Any]) -> Any:
+def _with_names(node: Any, named: dict[str, Any], ref: str) -> Any:
     """The same with a reference wherever a named union was written out."""
     if isinstance(node, list):
-        return [_with_names(each, named) for each in node]
+        return [_with_names(each, named, ref) for each in node]
     if not isinstance(node, dict):
         return node
     name = next((name for name, union in named.items() if node == union), None)
-    return {"$ref": _ref(name)} if name else {key: _with_names(each, named) for key, each in node.items()}
+    return (
+        {"$ref": ref.format(name=name)} if name else {key: _with_names(each, named, ref) for key, each in node.items()}
+    )
 
 
 def _code(code: int, kind: str) -> dict[str, Any]:

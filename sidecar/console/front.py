@@ -1,9 +1,9 @@
-"""The supervisor's one client, where a person sits: asks for the service, and for the end once it is over."""
+"""The supervisor's one client, where a person sits: asks for the services, and for the end once one has failed."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -61,20 +61,23 @@ class Display(Protocol):
 class DevFront:
     """See ``runtime.Front``."""
 
-    def __init__(self, service: str, inbox: Inbox, display: Display, open_page: Callable[[str], None] | None) -> None:
-        """``open_page`` is called with the URL when the service is ready for the first time."""
-        self._service = service
+    def __init__(self, page: str, inbox: Inbox, display: Display, open_page: Callable[[str], None] | None) -> None:
+        """``open_page`` is called with the URL when the service ``page`` is ready for the first time."""
+        self._page = page
+        self._running: set[str] = set()
         self._inbox = inbox
         self._display = display
         self._open_page = open_page
         self._calls = itertools.count(1)
         self.failed = False
 
-    def begin(self, config: Service) -> None:
-        """Ask for the service."""
-        services: dict[str, object] = {self._service: msgspec.to_builtins(config)}
-        self.ask(Initialize(PROTOCOL_VERSION, Client("sidecar dev", __version__), services))
-        self.ask(Start(self._service))
+    def begin(self, services: Mapping[str, Service]) -> None:
+        """Ask for the services."""
+        self._running.update(services)
+        configs: dict[str, object] = {name: msgspec.to_builtins(config) for name, config in services.items()}
+        self.ask(Initialize(PROTOCOL_VERSION, Client("sidecar dev", __version__), configs))
+        for name in services:
+            self.ask(Start(name))
 
     def ask(self, request: AnyRequest) -> None:
         """Send a request; what comes of it comes as notifications."""
@@ -93,13 +96,17 @@ class DevFront:
         """See ``runtime.Front``."""
         self._display.show(message)
         match message:
-            case ServiceReady(url=str(url)) if self._open_page is not None:
+            case ServiceReady(service=name, url=str(url)) if name == self._page and self._open_page is not None:
                 self._open_page(url)
                 self._open_page = None
             case ServiceState(state="failed", error=Failure() as error):
                 self._fail(error)
-            case ServiceState(state="stopped"):
-                self.ask(Shutdown())  # it ended by itself, or we are ending anyway
+            case ServiceState(state="starting", service=name):
+                self._running.add(name)
+            case ServiceState(state="stopped", service=name):
+                self._running.discard(name)
+                if not self._running:
+                    self.ask(Shutdown())  # the last one ended by itself, or we are ending anyway
             case _:
                 pass
 

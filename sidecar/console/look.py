@@ -31,14 +31,13 @@ class Glyphs:
 class Look:
     """Makes text of lines. Without ``console`` it is plain."""
 
-    def __init__(self, service: str, glyphs: Glyphs, console: Console | None) -> None:
-        """``service`` is what output is prefixed with."""
+    def __init__(self, glyphs: Glyphs, console: Console | None) -> None:
+        """Nothing was shown yet."""
         self.glyphs = glyphs
         self._console = console
-        coloured = console is not None and console.color_system is not None
-        self._colours: dict[Stream, Colours] | None = {"stdout": Colours(), "stderr": Colours()} if coloured else None
-        prefix = f"{service} {glyphs.bar} "
-        self._prefixes = {stream: self._styled(((prefix, style),)) for stream, style in PREFIX_STYLES.items()}
+        self._coloured = console is not None and console.color_system is not None
+        self._streams: dict[tuple[str, Stream], tuple[str, Colours | None]] = {}
+        """Each service's streams: what their lines begin with, and the colours that they left on."""
         self._ours = self._styled(((f"{glyphs.ours} ", "bold cyan"),))
         self.frames = _frames(glyphs) if console is not None else ""
 
@@ -49,14 +48,18 @@ class Look:
 
     def ours(self, line: Line) -> str:
         """A line of ours; whatever colour the program left on ends before it."""
-        for colours in (self._colours or {}).values():
-            colours.switch("0")
+        for _, colours in self._streams.values():
+            if colours is not None:
+                colours.switch("0")
         return f"{self._ours}{self._styled(line)}\n"
 
     def log(self, output: Output) -> str:
-        """Lines of the program, prefixed, in its own colours or none."""
-        prefix = self._prefixes[output.stream]
-        colours = self._colours[output.stream] if self._colours else None
+        """Lines of a program, prefixed with its service, in its own colours or none."""
+        stream = output.service, output.stream
+        if stream not in self._streams:
+            prefix = self._styled(((f"{output.service} {self.glyphs.bar} ", PREFIX_STYLES[output.stream]),))
+            self._streams[stream] = prefix, Colours() if self._coloured else None
+        prefix, colours = self._streams[stream]
         return "".join(f"{prefix}{clean(line, colours)}\n" for line in output.lines)
 
     def fit(self, line: Line, width: int) -> str:
@@ -78,17 +81,17 @@ class Look:
         return drawn.get()
 
 
-def load_look(service: str, encoding: str, *, terminal: bool, colour: bool) -> Look:
+def load_look(encoding: str, *, terminal: bool, colour: bool) -> Look:
     """The best look for this output; plain where it is no terminal, or rich is not installed."""
     glyphs = Glyphs(encoding)
     if not terminal:
-        return Look(service, glyphs, None)
+        return Look(glyphs, None)
     try:
         from rich.console import Console  # see the module's docstring
     except ImportError:
-        return Look(service, glyphs, None)
+        return Look(glyphs, None)
     system: Literal["auto"] | None = "auto" if colour else None
-    return Look(service, glyphs, Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False))
+    return Look(glyphs, Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False))
 
 
 def _frames(glyphs: Glyphs) -> str:

@@ -1,4 +1,4 @@
-"""The status line: a spinner until ready, then state, port, uptime, restarts and memory."""
+"""The status line, of one service: a spinner until ready, then state, port, uptime, restarts and memory."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ MEMORY_S = 5.0
 NARROW = 80
 """The width to assume where the terminal does not say."""
 
+_FOLLOWED = (ServiceReady, ServiceRestarting, ServiceState)
+
 STYLES: dict[State, str] = {"ready": GOOD, "unhealthy": WARN, "backingOff": WARN, "failed": BAD}
 
 
@@ -68,6 +70,8 @@ class StatusLine:
 
     def follow(self, message: AnyNotification) -> bool:
         """Take a notification; whether the line changes by it."""
+        if isinstance(message, _FOLLOWED) and message.service != self.shown.service:
+            return False
         match message:
             case ServiceState(state=state, port=port):
                 at = self.shown.ready_at if state in {"ready", "unhealthy"} else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
@@ -112,7 +112,7 @@ class Keys:
 
     def __init__(
         self,
-        service: str,
+        services: Sequence[str],
         front: DevFront,
         output: TerminalDisplay,
         screen: Screen,
@@ -120,7 +120,7 @@ class Keys:
         opener: Opener | None,
     ) -> None:
         """Join them."""
-        self._service = service
+        self._services = services
         self._front = front
         self._output = output
         self._screen = screen
@@ -153,14 +153,17 @@ class Keys:
     def _restart(self) -> None:
         if self._status.shown.state == "stopping":
             return  # on its way to a new start, or to the end
-        self._screen.put((("restarting ", WARN), (self._service, NAME)))
+        self._screen.put((("restarting ", WARN), (", ".join(self._services), NAME)))
         self._output.restart()
-        self._front.ask(Restart(self._service))
+        for name in self._services:
+            self._front.ask(Restart(name))
 
     def _open(self) -> None:
         url = self._status.shown.url
         if self._opener is None or url is None or self._status.shown.ready_at is None:
-            self._screen.put(((f"there is no page to open: {self._service} is not ready, or has no port", WARN),))
+            self._screen.put(
+                ((f"there is no page to open: {self._status.shown.service} is not ready, or has no port", WARN),)
+            )
             return
         self._screen.put((("opening ", ""), (url, LINK)))
         self._opener.open(url)

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec import UNSET
 
-from sidecar.config import Service, parse_service
+from sidecar.config import parse_services
 from sidecar.core.service import SupervisedService
 from sidecar.errors import (
     AlreadyInitializedError,
@@ -65,8 +65,6 @@ SUSPEND_S = 2.5
 
 MAX_SERVICES = 64
 """Far above any app; a bound on threads."""
-
-_NAME_LENGTH = 64
 
 EXIT_CLEAN = 0
 EXIT_APP_GONE = 3
@@ -219,14 +217,7 @@ class Supervisor:
                 f"{len(request.services)} services are more than the {MAX_SERVICES} that one sidecar takes.",
                 path="$.params.services",
             )
-        services: dict[str, Service] = {}
-        for name, value in request.services.items():
-            path = f"$.params.services.{name}" if name else '$.params.services[""]'
-            if not name or len(name) > _NAME_LENGTH or not name.isprintable():
-                raise InvalidParamsError(
-                    f"A service's name has 1 to {_NAME_LENGTH} printable characters at {path}.", path=path
-                )
-            services[name] = parse_service(value, path)
+        services = parse_services(request.services, "$.params.services")
         for name, config in services.items():
             self.services[name] = SupervisedService(name, config, self._random, self._put)
         self._initialized = True

@@ -7,8 +7,8 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy
 
-from sidecar.config import CommandService, TcpReady, ViteService
-from sidecar.console.dev import choose_service
+from sidecar.config import CommandService, Service, TcpReady, ViteService
+from sidecar.console.dev import choose_services
 from sidecar.console.front import MOOT, DevFront
 from sidecar.console.look import Glyphs, Look
 from sidecar.console.screen import Screen
@@ -81,7 +81,7 @@ def front(inbox: Inbox, output: FakeDisplay) -> DevFront:
 
 
 def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:
-    front.begin(CommandService(command=["x"], env={"A": "b"}))
+    front.begin({"web": CommandService(command=["x"], env={"A": "b"})})
     hello, start = asked(inbox)
     assert isinstance(hello, Initialize)
     assert hello.services == {"web": {"type": "command", "command": ["x"], "env": {"A": "b"}}}
@@ -117,6 +117,24 @@ def test_a_service_that_ended_by_itself_ends_it_without_a_failure(front: DevFron
     assert not front.failed
 
 
+def test_it_ends_when_the_last_of_several_services_has_ended(front: DevFront, inbox: Inbox) -> None:
+    front.begin({name: CommandService(command=["x"]) for name in ("web", "api")})
+    assert asked(inbox)[1:] == [Start("web"), Start("api")]
+    front.notify(ServiceState("web", "stopped"))
+    assert asked(inbox) == []
+    front.notify(ServiceState("api", "stopped"))
+    assert asked(inbox) == [Shutdown()]
+
+
+def test_a_service_that_was_started_again_is_waited_for(front: DevFront, inbox: Inbox) -> None:
+    front.begin({name: CommandService(command=["x"]) for name in ("web", "api")})
+    front.notify(ServiceState("web", "stopped"))
+    front.notify(ServiceState("web", "starting"))
+    asked(inbox)
+    front.notify(ServiceState("api", "stopped"))
+    assert asked(inbox) == []
+
+
 def test_the_page_is_opened_at_the_first_readiness_that_has_one(inbox: Inbox, output: FakeDisplay) -> None:
     opened: list[str] = []
     front = DevFront("web", inbox, output, opened.append)
@@ -135,10 +153,10 @@ class Desk:
     def __init__(self) -> None:
         self.inbox: Inbox = queue.SimpleQueue()
         self.status = StatusLine("web", -1, lambda: None, keys=True)
-        self.screen = Screen(-1, lambda: Look("web", Glyphs("utf-8"), None), self.status, "utf-8")
+        self.screen = Screen(-1, lambda: Look(Glyphs("utf-8"), None), self.status, "utf-8")
         self.output = TerminalDisplay(self.screen, self.status, None)
         self.front = DevFront("web", self.inbox, self.output, None)
-        self.keys = Keys("web", self.front, self.output, self.screen, self.status, None)
+        self.keys = Keys(["web"], self.front, self.output, self.screen, self.status, None)
 
     def press(self, keys: str) -> list[AnyRequest]:
         for key in keys:
@@ -206,9 +224,18 @@ def test_it_is_drawn_often_only_while_something_is_on_its_way(monkeypatch: pytes
 # ── the command line's service ────────────────────────────────────────────────────────────────────────────────────────
 
 
+def only(
+    root: str | None, program: list[str], host: str | None = None, port: int | None = None, *, colour: bool = False
+) -> tuple[str, Service]:
+    """The one service of this command line."""
+    page, services = choose_services(root, program, host, port, colour=colour)
+    assert list(services) == [page]
+    return page, services[page]
+
+
 def test_without_a_program_it_is_a_vite_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    name, config = choose_service("some/where", [], "::1", 3000, colour=True)
+    name, config = only("some/where", [], "::1", 3000, colour=True)
     assert isinstance(config, ViteService)
     assert (name, config.root, config.port.host, config.port.preferred) == ("vite", "some/where", "::1", 3000)
     assert config.env == {"FORCE_COLOR": "1"}
@@ -216,17 +243,17 @@ def test_without_a_program_it_is_a_vite_project(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_user_s_own_wish_for_colours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "0")
-    assert choose_service(None, [], None, None, colour=True)[1].env == {}
+    assert only(None, [], colour=True)[1].env == {}
 
 
 def test_a_program_that_takes_a_port_is_ready_when_it_listens() -> None:
-    name, config = choose_service(None, ["/usr/bin/node", "x.js", "{port}"], None, None, colour=False)
+    name, config = only(None, ["/usr/bin/node", "x.js", "{port}"])
     assert isinstance(config, CommandService)
     assert (name, config.ready, config.port is None, config.env) == ("node", TcpReady(), False, {})
 
 
 def test_a_program_that_takes_none_is_ready_when_it_runs() -> None:
-    _, config = choose_service("here", ["x"], None, None, colour=False)
+    _, config = only("here", ["x"])
     assert isinstance(config, CommandService)
     assert (config.ready, config.port, config.cwd) == (None, None, "here")
 
@@ -236,4 +263,4 @@ def test_a_program_that_takes_none_is_ready_when_it_runs() -> None:
     [("a" * 99, "a" * 32), ("b\x1b[2J", "program"), ("caf\udce9", "program"), ("/", "program"), ("dir/x y", "x y")],
 )
 def test_a_service_is_named_after_its_program_if_that_can_be_shown(program: str, name: str) -> None:
-    assert choose_service(None, [program], None, None, colour=False)[0] == name
+    assert only(None, [program])[0] == name

@@ -20,7 +20,7 @@ from tests.e2e.support import WAIT_S
 
 
 def plain_look() -> Look:
-    return Look("web", Glyphs("utf-8"), None)
+    return Look(Glyphs("utf-8"), None)
 
 
 def log(*lines: str) -> Output:
@@ -102,26 +102,26 @@ def test_what_comes_when_nobody_reads_any_more_is_not_kept() -> None:
 def test_glyphs_can_be_written_in_the_output_s_encoding(encoding: str) -> None:
     glyphs = Glyphs(encoding)
     assert (glyphs.ours + glyphs.bar + glyphs.dot + glyphs.more).encode(encoding)
-    look = load_look("web", encoding, terminal=True, colour=True)
+    look = load_look(encoding, terminal=True, colour=True)
     assert look.ours((("x", "bold"),)).encode(encoding)
     assert look.frames.encode(encoding)
 
 
 def test_a_look_without_colour_has_no_escape_sequences() -> None:
-    look = load_look("web", "utf-8", terminal=True, colour=False)
+    look = load_look("utf-8", terminal=True, colour=False)
     assert look.rich
     assert "\x1b" not in look.ours((("bad", "bold red"),)) + look.log(log("\x1b[31mred\x1b[0m"))
 
 
 def test_quoted_text_cannot_get_at_the_terminal() -> None:
     for colour in (True, False):
-        look = load_look("web", "utf-8", terminal=True, colour=colour)
+        look = load_look("utf-8", terminal=True, colour=colour)
         assert "\x1b[2J" not in look.ours((("taken by \x1b[2Jevil\x07", ""),))
 
 
 def test_the_program_s_colours_end_before_a_line_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    look = load_look("web", "utf-8", terminal=True, colour=True)
+    look = load_look("utf-8", terminal=True, colour=True)
     assert "\x1b[31mred" in look.log(log("\x1b[31mred"))
     assert "\x1b[31mstill" in look.log(log("still"))
     look.ours((("restarting", ""),))
@@ -132,7 +132,7 @@ def test_the_program_s_colours_end_before_a_line_of_ours(monkeypatch: pytest.Mon
 def test_a_status_line_is_never_wider_than_the_terminal(width: int) -> None:
     from rich.cells import cell_len
 
-    look = load_look("web", "utf-8", terminal=True, colour=False)
+    look = load_look("utf-8", terminal=True, colour=False)
     shown = Shown("日本語のサービス", "ready", "http://127.0.0.1:5173/", 5173, 0.0, 3, 85_000_000)
     assert cell_len(look.fit(status_parts(shown, "●", 65.0), width)) <= width
 

@@ -1,0 +1,87 @@
+"""What a person does where ``sidecar init`` would not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sidecar.init import binary, frontend, jsontext, rust, tomltext
+from sidecar.init.crate import CRATE
+from sidecar.init.found import Found
+
+_EARLY = """\
+let mut context = tauri::generate_context!();
+tauri::Builder::default()
+    // ... what is there
+    .plugin(tauri_plugin_sidecar::launch(&mut context))
+    .run(context)"""
+
+_SETUP = """\
+tauri::Builder::default()
+    // ... what is there
+    .plugin(tauri_plugin_sidecar::init())
+    .run(tauri::generate_context!())"""
+
+_BUILD = """\
+let manifest = tauri_build::AppManifest::new().commands(&["greet"]);
+let attributes = tauri_build::Attributes::new().app_manifest(manifest);
+tauri_build::try_build(attributes).expect("tauri-build failed");"""
+
+
+def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) -> list[str]:
+    """The steps, each with what to write and where."""
+    dependency = tomltext.set_member("", (CRATE,), requirement, inline=True).strip()
+    wait = "--no-dev-server-wait" if found.dev_url else "--no-dev-server"
+    config = {
+        "bundle": {"externalBin": ["binaries/sidecar"]},
+        "plugins": {"sidecar": {"services": {"web": found.service or _guess(found)}}},
+    }
+    steps = [
+        _step("In", found, "Cargo.toml", "below [dependencies]:", f'{dependency}\nserde_json = "1"'),
+        _step("In", found, f"src/{found.source.name}:", "", _EARLY if mode == "early" else _SETUP),
+    ]
+    if mode == "setup":
+        steps.append(_step("In", found, "build.rs", "with the names of the app's own commands:", _BUILD))
+    steps += [
+        _step("In", found, found.config_file.name, _config_words(mode), jsontext.set_member("{}", (), config)),
+        _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
+        f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
+        _step("In", found, ".gitignore:", "", "/binaries/"),
+        f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze makes it).",
+        f"Start the app: {frontend.run_words(found.manager, 'tauri:dev')}",
+    ]
+    return steps
+
+
+def _config_words(mode: rust.Mode) -> str:
+    words = "without a beforeDevCommand that starts Vite, and with:"
+    return words if mode == "early" else f'the window "main" with "create": false, {words}'
+
+
+def _allow(mode: rust.Mode) -> str:
+    if mode == "early":
+        return ""
+    return ', "allow-greet"\n(and all of these in plugins.sidecar.permissions, beside "core:default")'
+
+
+def _guess(found: Found) -> dict[str, Any]:
+    return {"type": "vite", "root": Path(os.path.relpath(found.front, found.folder)).as_posix()}
+
+
+def _step(word: str, found: Found, name: str, more: str, text: str) -> str:
+    return f"{word} {_name(found, found.folder / name)} {more}".rstrip() + f"\n{text}"
+
+
+def _name(found: Found, path: Path) -> str:
+    return os.path.relpath(path, found.root)
+
+
+def numbered(steps: Sequence[str]) -> list[str]:
+    """Lines, with the text of each step below its number."""
+    lines: list[str] = []
+    for number, step in enumerate(steps, 1):
+        first, *rest = step.split("\n")
+        lines += [f"{number}. {first}", *(f"       {line}" for line in rest)]
+    return lines

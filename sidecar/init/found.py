@@ -1,0 +1,275 @@
+"""What a project is made of, as far as ``sidecar init`` has to know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+
+from sidecar.errors import ConfigurationError
+from sidecar.init import frontend, rust
+from sidecar.tauri import project
+from sidecar.tauri.section import read_services
+
+WINDOW = "main"
+"""Tauri's own name for a window that has none, and the plugin's for the one that it moves."""
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PLATFORMS = ("linux", "macos", "windows", "android", "ios")
+
+
+class NotUnderstoodError(ConfigurationError):
+    """The project is not of a shape that can be edited safely."""
+
+    def __init__(self, reasons: list[str], steps: list[str] | None = None) -> None:
+        """All the ``reasons``, and the ``steps`` to do by hand."""
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+        self.steps = steps or []
+
+
+class Capability(Struct):
+    """The capability that the window has."""
+
+    file: Path
+    place: tuple[str | int, ...]
+    """Where it is in the file, which may hold several."""
+    permissions: list[Any]
+
+
+class Found(Struct):
+    """A project that was looked at."""
+
+    root: Path
+    folder: Path
+    """The one with the Tauri configuration."""
+    front: Path
+    """The one with package.json."""
+    config_file: Path
+    config: dict[str, Any]
+    """Of that file alone: edits are made there."""
+    package: dict[str, Any]
+    cargo: dict[str, Any]
+    source: Path
+    """The Rust file that builds the app."""
+    manager: frontend.Manager
+    cli: str
+    dev_url: str | None
+    service: dict[str, Any]
+    """How Vite is to be started, for ``plugins.sidecar.services``."""
+    removes_dev_command: bool
+    has_section: bool
+    window: int
+    """The window's index in ``app.windows``."""
+    capability: Capability | None
+    locked_tauri: tuple[int, ...] | None
+    notes: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """Why it must not be edited."""
+
+
+def look(root: Path, mode: rust.Mode) -> Found:
+    """Look at the project in ``root``.
+
+    Raises ``NotUnderstoodError`` if there is no project at all, or ``TauriConfigError``; the other reasons not to edit
+    it are in the answer, with all that was found beside them.
+    """
+    folder = project.find(root)
+    file = project.main_file(folder) if folder else None
+    if folder is None or file is None:
+        raise NotUnderstoodError(
+            [f"there is no Tauri project in {root}: no {project.MAIN_FILES[0]} is there, nor in {project.FOLDER}"],
+            ["Run it in the folder of the app, or name that: sidecar init PATH"],
+        )
+    config = project.parse_file(file)
+    manifest = folder / "Cargo.toml"
+    cargo = project.parse_file(manifest) if manifest.is_file() else {}
+    if _is_tauri_1(config, cargo):
+        raise NotUnderstoodError(
+            ["this is an app of Tauri 1, and the plugin is for Tauri 2"],
+            ["Migrate it first: npx @tauri-apps/cli@2 migrate"],
+        )
+    reasons = [*_cargo_reasons(folder, cargo), *_platform_reasons(folder, mode)]
+    front = next((each for each in (folder.absolute().parent, folder) if (each / "package.json").is_file()), None)
+    package = project.parse_file(front / "package.json") if front else {}
+    front = front or folder.absolute().parent
+    if not frontend.has_vite(front, package):
+        reasons.append(f"{front} is no Vite project: no vite in its package.json, and no vite.config")
+    found = Found(
+        root=root,
+        folder=folder,
+        front=front,
+        config_file=file,
+        config=config,
+        package=package,
+        cargo=cargo,
+        source=_source(folder),
+        manager="npm",
+        cli="tauri" if _has_cli(package) else "cargo tauri",
+        dev_url=_section(config, "build").get("devUrl"),
+        service={},
+        removes_dev_command=False,
+        has_section=_section(config, "plugins").get("sidecar") is not None,
+        window=_window(config),
+        capability=_find_capability(folder, config),
+        locked_tauri=_locked_tauri(folder),
+    )
+    reasons += _take_dev_command(found)
+    if found.has_section:
+        read_services(project.read(folder))  # what is there has to be right, as the app will read it
+    if mode == "setup" and found.window < 0:
+        reasons.append(f'{file} has no window "{WINDOW}" that the plugin could create')
+    found.reasons += reasons
+    return found
+
+
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _is_tauri_1(config: dict[str, Any], cargo: dict[str, Any]) -> bool:
+    wanted = _section(cargo, "dependencies").get("tauri", "")
+    version = wanted.get("version", "") if isinstance(wanted, dict) else wanted
+    return "tauri" in config or str(version).lstrip("^~=v ").split(".")[0] == "1"
+
+
+def _cargo_reasons(folder: Path, cargo: dict[str, Any]) -> Iterator[str]:
+    if not cargo:
+        yield f"there is no Cargo.toml in {folder}"
+    elif "tauri" not in _section(cargo, "dependencies"):
+        yield f"{folder / 'Cargo.toml'} does not have tauri in [dependencies]"
+
+
+def _platform_reasons(folder: Path, mode: rust.Mode) -> Iterator[str]:
+    """A file for one platform that says otherwise wins over what we would write, there and nowhere else."""
+    touched = [("build", "beforeDevCommand"), ("bundle", "externalBin"), ("plugins", "sidecar")]
+    touched += [("app", "windows")] if mode == "setup" else []
+    for name in _PLATFORMS:
+        for file in (f"tauri.{name}.conf.json", f"tauri.{name}.conf.json5", f"Tauri.{name}.toml"):
+            if (folder / file).is_file():
+                config = project.parse_file(folder / file)
+                for section, key in touched:
+                    if key in _section(config, section):
+                        yield f"{folder / file} has {section}.{key} of its own, which replaces the one of all platforms"
+
+
+def _source(folder: Path) -> Path:
+    """The file that calls ``generate_context!``; where none does, the usual one, for the message."""
+    files = [folder / "src" / name for name in ("lib.rs", "main.rs")]
+    there = [file for file in files if file.is_file()]
+    building = [file for file in there if "generate_context!" in project.read_text(file)]
+    return (building or there or files)[0]
+
+
+def _has_cli(package: dict[str, Any]) -> bool:
+    kinds = (_section(package, kind) for kind in ("dependencies", "devDependencies", "optionalDependencies"))
+    return any("@tauri-apps/cli" in names for names in kinds) or "tauri" in _section(package, "scripts")
+
+
+def _window(config: dict[str, Any]) -> int:
+    windows = _section(config, "app").get("windows")
+    for at, window in enumerate(windows if isinstance(windows, list) else ()):
+        if isinstance(window, dict) and window.get("label", WINDOW) == WINDOW:
+            return at
+    return -1
+
+
+def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
+    """The version in Cargo.lock, which a workspace has further up; ``None`` if it is not to be found."""
+    for place in (folder, *folder.absolute().parents):
+        lock = place / "Cargo.lock"
+        if lock.is_file():
+            packages = project.parse_file(lock).get("package", [])
+            versions = [each.get("version", "") for each in packages if each.get("name") == "tauri"]
+            numbers = versions[0].split("+")[0].split("-")[0].split(".") if versions else []
+            return tuple(int(each) for each in numbers if each.isdecimal()) or None
+        if (place / ".git").exists():
+            break
+    return None
+
+
+# ── the dev server ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _take_dev_command(found: Found) -> list[str]:
+    """Fill in how Vite is started; what stands in the way."""
+    build = _section(found.config, "build")
+    given = build.get("beforeDevCommand")
+    command = given.get("script") if isinstance(given, dict) else given
+    found.manager = frontend.find_manager(found.front, found.package, command)
+    start = frontend.ViteStart()
+    if isinstance(command, str) and command.strip():
+        understood = frontend.understand(command, _section(found.package, "scripts"))
+        if understood == "mixed":
+            how = "in a way that is not understood, or something beside it"
+            return [f"beforeDevCommand ({command}) starts Vite {how}: there would be two of it"]
+        if isinstance(understood, frontend.ViteStart):
+            start = understood
+            found.removes_dev_command = True
+        else:
+            found.notes.append(f"beforeDevCommand stays: {command!r} does not start Vite.")
+    url = urlsplit(found.dev_url) if isinstance(found.dev_url, str) else None
+    if url is not None and url.scheme == "https":
+        return ["devUrl is https: the sidecar cannot tell when such a server is ready"]
+    if start.root != "." and start.config is not None:
+        return ["Vite is started with a root and a configuration file of its own"]
+    cwd = given.get("cwd") if isinstance(given, dict) and found.removes_dev_command else None
+    base = found.front / cwd if isinstance(cwd, str) else found.front
+    if start.host:
+        found.notes.append("--host is not taken over: Vite will listen on 127.0.0.1 only (services.web.port.host).")
+    port = url.port if url is not None and url.hostname in _LOOPBACK else None
+    root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
+    found.service = _service(start, root, port or start.port)
+    return []
+
+
+def _service(start: frontend.ViteStart, root: str, port: int | None) -> dict[str, Any]:
+    service: dict[str, Any] = {"type": "vite", "root": root}
+    if port:
+        service["port"] = {"preferred": port}
+    if start.mode:
+        service["mode"] = start.mode
+    if start.config:
+        service["configFile"] = start.config
+    if start.args:
+        service["args"] = start.args
+    if start.env:
+        service["env"] = start.env
+    return service
+
+
+# ── capabilities ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _find_capability(folder: Path, config: dict[str, Any]) -> Capability | None:
+    """The one that lets the window's own pages do what they do: ``default`` if it is among them, else the first."""
+    enabled = _section(_section(config, "app"), "security").get("capabilities")
+    names = {name for name in enabled if isinstance(name, str)} if isinstance(enabled, list) and enabled else None
+    found = [
+        (each.get("identifier") != "default", Capability(file, place, each["permissions"]))
+        for file, place, each in _capabilities(folder)
+        if isinstance(each.get("permissions"), list)
+        and each.get("local", True) is True
+        and any(isinstance(name, str) and fnmatchcase(WINDOW, name) for name in each.get("windows", ()))
+        and (names is None or each.get("identifier") in names)
+    ]
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _capabilities(folder: Path) -> Iterator[tuple[Path, tuple[str | int, ...], dict[str, Any]]]:
+    for file in sorted((folder / "capabilities").glob("**/*")):
+        if file.suffix not in {".json", ".json5", ".toml"} or not file.is_file():
+            continue
+        content = project.parse_value(file, project.read_text(file))
+        listed = content if isinstance(content, list) else content.get("capabilities")
+        if not isinstance(listed, list):
+            yield file, (), content
+            continue
+        way: tuple[str | int, ...] = () if isinstance(content, list) else ("capabilities",)
+        yield from ((file, (*way, at), each) for at, each in enumerate(listed) if isinstance(each, dict))

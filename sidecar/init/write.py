@@ -1,0 +1,90 @@
+"""Writes all edits, or none: each file is made beside the old one first, then all are put in place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from sidecar.errors import ConfigurationError
+from sidecar.init.plan import Edit
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+class _Prepared(Struct):
+    edit: Edit
+    target: Path
+    """Where a link leads: the link stays."""
+    fresh: Path
+    made: list[Path]
+    """Folders that were not there."""
+
+
+def write(edits: Sequence[Edit]) -> None:
+    """Put all of them in place.
+
+    Raises ``ConfigurationError`` if a file cannot be written, or is not what it was; all files are then as before.
+    """
+    prepared: list[_Prepared] = []
+    replaced: list[_Prepared] = []
+    try:
+        for edit in edits:
+            _prepare(edit, prepared)
+        for each in prepared:
+            _check(each)
+            replaced.append(each)  # before the deed: an interrupt may come right after it
+            each.fresh.replace(each.target)
+    except BaseException as error:
+        _roll_back(prepared, replaced)
+        if isinstance(error, OSError):  # ENOSPC, EACCES, EROFS: the disk, or the folder's owner, will not have it
+            what = f"{error.filename}: {error.strerror}. Nothing is written: all files are as they were."
+            raise ConfigurationError(what) from None
+        raise
+
+
+def _prepare(edit: Edit, prepared: list[_Prepared]) -> None:
+    target = Path(os.path.realpath(edit.path))
+    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+    each = _Prepared(edit, target, target, made)
+    prepared.append(each)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    mode = stat.S_IMODE(target.stat().st_mode) if edit.before is not None else 0o777 if edit.executable else 0o666
+    with os.fdopen(os.open(fresh, _NEW, mode), "wb") as file:
+        each.fresh = fresh
+        file.write(edit.after)
+    if edit.before is not None:
+        fresh.chmod(mode)  # what the umask took away
+
+
+def _check(each: _Prepared) -> None:
+    if _content(each.target) != each.edit.before:
+        raise ConfigurationError(f"{each.edit.path} was changed meanwhile; nothing is written. Start again.")
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _roll_back(prepared: Sequence[_Prepared], replaced: Sequence[_Prepared]) -> None:
+    """As it was before; what was never changed is not touched."""
+    for each in replaced:
+        if each.fresh.exists():
+            continue  # this one was not put in place
+        if each.edit.before is None:
+            each.target.unlink(missing_ok=True)
+        else:
+            each.target.write_bytes(each.edit.before)
+    for each in prepared:
+        if each.fresh != each.target:
+            each.fresh.unlink(missing_ok=True)
+    for folder in sorted({folder for each in prepared for folder in each.made}, key=lambda it: -len(it.parts)):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
