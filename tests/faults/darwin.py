@@ -1,0 +1,33 @@
+"""The sidecar with macOS's guard, tether and host, on Linux's processes: ``python -m tests.faults.darwin``.
+
+What stands between them and the kernel is tests/host/bsd.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "linux":
+    raise ImportError("tests.host.bsd is made of Linux")
+
+from sidecar.host import darwin_guard
+from sidecar.host.notices import Notices
+from tests.host.bsd import Kernel, Kevent
+
+
+def main() -> None:
+    kernel = Kernel()
+    watched = darwin_guard.identify(kernel, None, None)
+    lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched)
+    kernel.close()  # the guard's: what it hears must not be taken from it
+    from sidecar import stdio
+    from sidecar.host.darwin_tether import KqueueTether
+    from sidecar.host.sweep import boot_id
+    from sidecar.runtime import leave
+
+    own = Kernel()
+    tether = KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, boot_id())
+    leave(stdio.serve(tether))
+
+
+main()
