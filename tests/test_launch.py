@@ -282,7 +282,7 @@ def test_the_folder_above_a_link_s_target_is_not_the_one_above_the_link(path: Pa
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "src-tauri").symlink_to(there / "src-tauri")
     made = plan("web", ViteService(root=str(tmp_path / "here" / "src-tauri" / "..")))
-    assert made.argv[1] == str(entry)
+    assert str(entry) in made.argv
 
 
 @pytest.mark.parametrize("manifest", [".pnp.cjs", ".pnp.js"])
