@@ -91,11 +91,15 @@ class Unguarded:
 def open_process(pid: int) -> int | None:
     """A handle by which the process can be waited for; ``None`` where we may not. Raises ``ProcessLookupError``."""
     try:
-        return _winapi.OpenProcess(WATCHED, False, pid)
+        handle = _winapi.OpenProcess(WATCHED, False, pid)
     except OSError as error:
         if error.winerror == winapi.ERROR_ACCESS_DENIED:
             return None  # a process of the system's, or of another user
         raise ProcessLookupError from None
+    if _winapi.WaitForSingleObject(handle, 0) == _winapi.WAIT_OBJECT_0:
+        _winapi.CloseHandle(handle)  # it is dead, and only somebody's handle keeps its pid
+        raise ProcessLookupError
+    return handle
 
 
 def _launchers() -> tuple[int | None, int | None]:
