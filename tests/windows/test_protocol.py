@@ -13,7 +13,7 @@ if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
 from tests.command import Refused
-from tests.windows.support import PYTHON, SIDECAR, WAIT_S, Direct, await_end, held, program
+from tests.windows.support import PYTHON, ROOT, SIDECAR, WAIT_S, Direct, await_end, held, program
 
 EXIT_APP_GONE = 3
 EXIT_UNSUPPORTED = 69
@@ -92,7 +92,7 @@ def test_a_program_is_found_as_an_exe_and_a_batch_file_is_refused_with_advice(tm
         it.client.hello({"python": python, "tool": {"type": "command", "command": ["tool"], "env": env}})
         it.client.send("start", service="python")
         it.client.printed("python", "found")
-        with pytest.raises(Refused, match="tool.cmd is a batch file") as refused:
+        with pytest.raises(Refused, match=r"tool\.cmd is a batch file") as refused:
             it.client.call("start", service="tool")
         assert refused.value.kind == "ProcessSpawnFailed"
 
@@ -116,6 +116,27 @@ def test_so_does_the_death_of_the_process_that_it_is_told_to_watch(tmp_path: Pat
         it.client.hello({})
         app.kill()
         assert it.exit_code() == EXIT_APP_GONE
+
+
+def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> None:
+    """Its other thread sees the app's death, and waits for the loop no longer than the services' grace and a bound."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from sidecar.host import windows_app\n"
+        "windows_app.WEDGED_S = 0.1\n"
+        "tether = windows_app.Unguarded(int(sys.argv[2]))\n"
+        "tether.announce_grace(100)\n"
+        "print('watching', flush=True)\n"
+        "tether.watch(print, print)\n"
+    )
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen([*PYTHON, "-c", "import sys; sys.stdin.read()"], stdin=pipe) as app:
+        words = [sys.executable, "-c", code, str(ROOT), str(app.pid)]
+        with subprocess.Popen(words, stdin=null, stdout=pipe) as supervisor:
+            assert supervisor.stdout is not None
+            assert supervisor.stdout.readline().strip() == b"watching"
+            app.kill()
+            assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
 
 
 def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:
