@@ -53,6 +53,9 @@ WINDOW_PACKAGES = ("xvfb", "webkit2gtk-driver")
 # What Selenium talks to: it starts the app, and hands on to WebKit's driver.
 TAURI_DRIVER = "2.1.0"
 
+WINE_PACKAGES = "wine wine64"
+WINDOWS_TARGET = "x86_64-pc-windows-msvc"
+
 PLATFORMS = ("linux", "darwin", "win32")
 # What the plugin's Rust is checked for on Linux, too, with what that needs. Checking links nothing, so for macOS, where
 # one dependency compiles ten lines of Objective-C, a compiler that makes nothing is enough.
@@ -133,6 +136,7 @@ def test(arguments: Sequence[str]) -> int:
         steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *what])
         steps.skipped += skipped_tests(report)
     frozen_steps(steps, whole=not arguments)
+    wine_steps(steps, whole=not arguments)
     tauri_steps(steps, whole=not arguments)
     steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
@@ -203,9 +207,14 @@ def soak(arguments: Sequence[str]) -> int:
 def freeze(arguments: Sequence[str]) -> int:
     """Make the one-file binary that an app ships, named by this machine's target, where the example looks for it.
 
-    Arguments go to build/freeze.py: --folder for a folder that starts at once, --out for another place.
+    Arguments go to build/freeze.py: --folder for a folder that starts at once, --out for another place. With --target
+    x86_64-pc-windows-msvc first, on Linux, it is made under Wine.
     """
     env = ready()
+    if list(arguments[:2]) == ["--target", WINDOWS_TARGET] and not WINDOWS:
+        if not which("wine", env) and not install_debian(WINE_PACKAGES, "wine"):
+            raise CannotError(f"Windows's binary is made under Wine; it comes with: {debian_command(WINE_PACKAGES)}")
+        become([PYTHON, ROOT / "build" / "wine.py", wine_folder(), "freeze", *arguments[2:]], env)
     if not which("objdump", env) and not install_debian("binutils", "objdump"):
         raise CannotError(f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
     become([PYTHON, ROOT / "build" / "freeze.py", *arguments], env)
@@ -396,6 +405,34 @@ def foreign_clippy_steps(steps: Steps) -> None:
             command = ["env", *variables, "cargo", "clippy", "--locked", "--all-targets", f"--target={target}"]
             command += ["--manifest-path", str(folder / "Cargo.toml"), "--", "-Dwarnings"]
             steps.run(f"{name}: {folder.name}", command)
+
+
+def wine_steps(steps: Steps, *, whole: bool) -> None:
+    """Run the tests of Windows under Wine: from source, then on a binary that is frozen there."""
+    name = "pytest of Windows under Wine"
+    if not whole:
+        steps.skip(name, "only a part of the tests was asked for")
+        return
+    if sys.platform != "linux":
+        steps.skip(name, "Wine is used on Linux only")
+        return
+    if not which("wine", steps.env) and not install_debian(WINE_PACKAGES, "wine"):
+        steps.skip(name, f"Wine is not installed; it comes with: {debian_command(WINE_PACKAGES)}")
+        return
+    wine = [PYTHON, ROOT / "build" / "wine.py", wine_folder()]
+    with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
+        report = Path(folder) / "junit.xml"
+        steps.run(name, [*wine, "pytest", f"--junitxml={report}"])
+        steps.skipped += skipped_tests(report)
+        steps.run("freeze under Wine", [*wine, "freeze", "--out", folder])
+        for binary in Path(folder).glob("*.exe"):
+            steps.run(f"{name}, frozen", [*wine, "pytest", f"--junitxml={report}"], SIDECAR_BINARY=str(binary))
+            steps.skipped += skipped_tests(report)
+
+
+def wine_folder() -> Path:
+    """Where a Windows Python is kept: many checkouts may use one."""
+    return user_cache() / "tauri-sidecar" / "wine"
 
 
 def skipped_tests(report: Path) -> list[str]:

@@ -2,6 +2,9 @@
 
 It is real: CPython's own Windows binaries, the libraries' Windows wheels, by the same pins as ours. Only the system
 below is Wine's. It is made once, in the user's cache folder, and made anew when a pin changes.
+
+    wine.py FOLDER pytest ARGUMENTS...    the tests of Windows
+    wine.py FOLDER freeze --out PLACE     build/freeze.py, for Windows
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,8 +46,62 @@ PYTHON_FOLDER = "cp311"
 PREFIX_FOLDER = "prefix"
 
 
+TESTS = "tests/windows"
+
+TIMEOUT_S = 600
+"""For one test: a process starts ten times slower there."""
+
+
 class WineError(Exception):
     """It cannot be made; the text says why."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Make the Python where it is missing, and run in it what is asked for; its exit code."""
+    folder, what, *words = Path(argv[0]), *argv[1:]
+    try:
+        prepare(folder)
+    except WineError as problem:
+        print(problem)
+        return 1
+    with awake(folder):
+        if what == "freeze":
+            return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
+        pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+        options = ["-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", "-ra", "--color=no"]
+        chosen = words if any(it.startswith("tests") for it in words) else [*words, TESTS]
+        return show([*run(folder), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder))
+
+
+@contextmanager
+def awake(folder: Path) -> Iterator[None]:
+    """Keep Wine's server and services running, which would else start anew with each program.
+
+    They inherit the streams of the program that woke them, and live longer: so it is one whose streams nobody reads.
+    """
+    with subprocess.Popen(
+        [*run(folder), "-c", "import sys; sys.stdin.read()"],
+        env=environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as holder:
+        # this one waits until they run
+        must([*run(folder), "-c", ""], environment(folder))
+        yield
+        if holder.stdin is not None:
+            holder.stdin.close()
+
+
+def show(command: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run it and pass on what it prints; its exit code."""
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as program:
+        for line in program.stdout or ():
+            sys.stdout.buffer.write(line.replace(b"\r\n", b"\n"))
+            sys.stdout.flush()
+    return program.returncode
 
 
 def prepare(folder: Path) -> None:
@@ -130,3 +188,7 @@ def pip(*words: str | Path) -> None:
     """Run this Python's pip."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, words)]
     must(command, os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ from sidecar.errors import (
     ViteNotFoundError,
 )
 from sidecar.events import Endpoint, Launch
+from sidecar.host.programs import SEPARATORS, places_of_node, scripts, spellings, with_upper_drive
 
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
@@ -27,9 +28,6 @@ _PROJECT_FILES = (
     "vite.config.mjs",
     "vite.config.mts",
 )
-
-_MORE_PLACES = ("~/.volta/bin", "~/.local/share/mise/shims", "~/.asdf/shims", "/usr/local/bin", "/opt/homebrew/bin")
-"""An app that is started from a desktop has a shorter PATH than a terminal: version managers live here."""
 
 STDIN_GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdin_guard.cjs")
 """What makes node end with its stdin. An option on Vite's own command line, not NODE_OPTIONS: that is the user's, and
@@ -58,7 +56,7 @@ def project_key(name: str, config: Service) -> str:
     """What a remembered port belongs to: this service of this folder."""
     folder = config.root if isinstance(config, ViteService) else config.cwd
     # a path need not be text in the file system's encoding, but the key is written as JSON
-    return os.fsencode(f"{os.path.realpath(folder)}::{name}").decode("utf-8", "backslashreplace")
+    return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::{name}").decode("utf-8", "backslashreplace")
 
 
 def plan(name: str, config: Service) -> Launch:
@@ -88,7 +86,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
 
 
 def _plan_vite(name: str, config: ViteService) -> Launch:
-    root = _plain(config.root)
+    root = with_upper_drive(_plain(config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
@@ -162,8 +160,7 @@ def find_node(name: str, config: ViteService) -> str:
     wanted = config.node or "node"
     found = which(wanted, Path(config.root), config.env.get("PATH"))
     if found is None and config.node is None:
-        places = (f"{os.path.expanduser(place)}/node" for place in _MORE_PLACES)
-        found = next((place for place in places if os.access(place, os.X_OK)), None)
+        found = which("node", Path(config.root), os.pathsep.join(places_of_node()))
     if found is None:
         where = f"{config.node} is not there" if config.node else "there is no node on PATH"
         raise NodeNotFoundError(
@@ -174,14 +171,16 @@ def find_node(name: str, config: ViteService) -> str:
 
 def which(program: str, folder: Path, path: str | None = None) -> str | None:
     """The program's path as a shell in ``folder`` finds it (``shutil`` would import three compressors for this)."""
-    if os.sep in program:
-        candidate = folder / program
-        return str(candidate.absolute()) if _runs(candidate) else None
-    for place in (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep):
-        candidate = folder / place / program
-        if _runs(candidate):
-            return str(candidate.absolute())
-    return None
+    return _find(spellings(program), program, folder, path)
+
+
+def _find(names: tuple[str, ...], program: str, folder: Path, path: str | None) -> str | None:
+    if any(separator in program for separator in SEPARATORS):
+        places = [""]
+    else:
+        places = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
+    candidates = (folder / place / name for place in places for name in names)
+    return next((str(it.absolute()) for it in candidates if _runs(it)), None)
 
 
 def _runs(path: Path) -> bool:
@@ -196,6 +195,13 @@ def _plan_command(name: str, config: CommandService) -> Launch:
         )
     program, *words = config.command
     found = which(program, folder, config.env.get("PATH"))
+    if found is None and (script := _find(scripts(program), program, folder, config.env.get("PATH"))):
+        raise ProcessSpawnFailedError(
+            f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "
+            'such as node with its script; or let a shell run it: "cmd", "/d", "/c" before command[0].',
+            service=name,
+            program=program,
+        )
     if found is None:
         raise ProcessSpawnFailedError(
             f"{name}: there is no program {program!r} to run (looked in {folder} and on PATH). "

@@ -57,7 +57,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program(folder / "node")
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("sidecar.launch._MORE_PLACES", ("~/.volta/bin", "~/.asdf/shims"))
+    monkeypatch.setattr("sidecar.host.programs.NODE_PLACES", ("~/.volta/bin", "~/.asdf/shims"))
     return folder
 
 

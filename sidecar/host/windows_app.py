@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
@@ -24,6 +25,11 @@ CTRL_C_EVENT = 0
 CTRL_BREAK_EVENT = 1
 """After what comes next (the console is closed, the user logs off, the machine is shut down) the system ends us."""
 
+WEDGED_S = 5.0
+"""Beside the grace of the services the loop needs milliseconds to end: it is waited for no longer."""
+
+EXIT_APP_GONE = 3
+
 WATCHED = winapi.SYNCHRONIZE | winapi.PROCESS_QUERY_LIMITED_INFORMATION
 
 
@@ -38,6 +44,7 @@ class Unguarded:
         self._bootloader, launcher = _launchers()
         self._app = launcher if parent_pid is None else open_process(parent_pid)
         self._child_died: Callable[[], None] = lambda: None
+        self._grace_s = 0.0
 
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """See ``Tether``. Not by Python's own means: its main thread waits in a lock, where it does not hear of any."""
@@ -57,17 +64,21 @@ class Unguarded:
         return WindowsHost(run_id, parent_watched=self._app is not None, child_died=self._child_died)
 
     def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
-        """See ``Tether``. Nobody forwards anything here."""
+        """See ``Tether``. Nobody forwards anything here. Should the loop be wedged, our own end is the tree's."""
         del forwarded
         held = [(self._app, "the app has ended"), (self._bootloader, "the bootloader has ended")]
         watched = [(handle, cause) for handle, cause in held if handle is not None]
-        while watched:
-            handles = [handle for handle, _ in watched]
-            index = _winapi.WaitForMultipleObjects(handles, False, winapi.INFINITE) - _winapi.WAIT_OBJECT_0
-            gone(watched.pop(index)[1])
+        if not watched:
+            return
+        handles = [handle for handle, _ in watched]
+        index = _winapi.WaitForMultipleObjects(handles, False, winapi.INFINITE) - _winapi.WAIT_OBJECT_0
+        gone(watched[index][1])
+        time.sleep(self._grace_s + WEDGED_S)
+        os._exit(EXIT_APP_GONE)
 
     def announce_grace(self, ms: int) -> None:
-        """See ``Tether``: there is no guard."""
+        """See ``Tether``: there is no guard, but ``watch``."""
+        self._grace_s = ms / 1000
 
     def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
         """See ``Tether``. No process outlives its run: only a killed bootloader leaves something, its folder."""
@@ -91,11 +102,15 @@ class Unguarded:
 def open_process(pid: int) -> int | None:
     """A handle by which the process can be waited for; ``None`` where we may not. Raises ``ProcessLookupError``."""
     try:
-        return _winapi.OpenProcess(WATCHED, False, pid)
+        handle = _winapi.OpenProcess(WATCHED, False, pid)
     except OSError as error:
         if error.winerror == winapi.ERROR_ACCESS_DENIED:
             return None  # a process of the system's, or of another user
         raise ProcessLookupError from None
+    if _winapi.WaitForSingleObject(handle, 0) == _winapi.WAIT_OBJECT_0:
+        _winapi.CloseHandle(handle)  # it is dead, and only somebody's handle keeps its pid
+        raise ProcessLookupError
+    return handle
 
 
 def _launchers() -> tuple[int | None, int | None]:

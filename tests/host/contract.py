@@ -20,7 +20,7 @@ class Subject(Protocol):
     """How many descriptors of a child stay open in the host's process, as they are the caller's."""
 
     def needs(self, what: str) -> None:
-        """Skip the test where the system has no such thing: ``signals``, ``asking others`` than one group, ``owners``."""
+        """Skip the test where the system has no such thing: ``signals``, ``asking others``, ``owners`` of sockets."""
 
     def spawn(self, *words: str, service: str = "web") -> Child:
         """Start the program with these words (see tests/children/program.py)."""

@@ -1,14 +1,241 @@
-"""What the tests of Windows share."""
+"""What the tests of Windows share: a roll call over TCP, a client with a thread that reads, and a sidecar of their own.
+
+As in tests/liveness.py a process's death is the end of a connection that nobody else has.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import queue
+import selectors
+import socket
+import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
 
 if sys.platform != "win32":
     raise ImportError("Windows' own")
 
+import psutil
+
+from tests.command import BINARY, Message
+from tests.conversation import Conversation
+
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 """For what must happen: far more than it takes on two busy cores, under Wine."""
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILDREN = Path(__file__).resolve().parent / "children"
+PYTHON = [sys.executable, "-I", "-S"]
+
+_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
+SIDECAR = [BINARY] if BINARY else [sys.executable, "-c", _MAIN, str(ROOT)]
+"""The command: an embedded Python looks for modules neither in PYTHONPATH nor in the current folder."""
+
+
+class Member:
+    """A process that has connected, and said of which tree it is."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.kind = "?"
+        self.pid = 0
+
+    def __repr__(self) -> str:
+        return f"{self.kind} {self.pid}"
+
+
+class RollCall:
+    """Who of the trees lives."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self.members: set[Member] = set()
+        self.seen = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whoever is left sees the end of its connection, and ends."""
+        for member in self.members:
+            member.connection.close()
+        self._listener.close()
+        self._selector.close()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs to answer the call."""
+        return {"ROLL_CALL": str(self._listener.getsockname()[1])}
+
+    def living(self, kind: str) -> list[Member]:
+        """Who of it lives, as far as was heard."""
+        return [it for it in self.members if it.kind == kind]
+
+    def await_living(self, kind: str, count: int) -> None:
+        """Wait until so many of the tree live."""
+        self._await(lambda: len(self.living(kind)) >= count, f"{count} living of {kind}")
+
+    def await_dead(self) -> None:
+        """Wait until nobody lives."""
+        self._await(lambda: not self.members, "the death of all")
+
+    def prove_alive(self, kind: str) -> None:
+        """Each of the tree still echoes a byte."""
+        for member in self.living(kind):
+            member.connection.setblocking(True)
+            member.connection.settimeout(WAIT_S)
+            member.connection.sendall(b".")
+            assert member.connection.recv(1) == b"."
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            left = deadline - time.monotonic()
+            assert left > 0, f"awaited in vain: {what}. Alive: {self.members}"
+            for key, _ in self._selector.select(left):
+                if key.data is None:
+                    self._accept()
+                else:
+                    self._hear(key.data)
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        member = Member(connection)
+        self.members.add(member)
+        self.seen += 1
+        self._selector.register(connection, selectors.EVENT_READ, member)
+
+    def _hear(self, member: Member) -> None:
+        try:
+            data = member.connection.recv(4096)
+        except ConnectionError:
+            data = b""  # it was ended, and the system says so
+        if data:
+            kind, pid = data.decode().split()  # sent at once: it comes at once, over loopback
+            member.kind, member.pid = kind, int(pid)
+        else:
+            self._selector.unregister(member.connection)
+            member.connection.close()
+            self.members.discard(member)
+
+
+class Client(Conversation):
+    """Speaks over the pipes of a process, with a thread that reads: pipes cannot be polled here."""
+
+    patience_s = WAIT_S
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__()
+        self._process = process
+        self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def raw(self, data: bytes) -> None:
+        """See ``Conversation``; the thread reads meanwhile."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+
+    def _await_bytes(self, seconds: float) -> None:
+        try:
+            self._take(self._chunks.get(timeout=seconds))
+        except queue.Empty:
+            pass  # the caller's time is over
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while data := self._process.stdout.read(65_536):
+            self._chunks.put(data)
+        self._process.stdout.close()
+        self._chunks.put(b"")
+
+
+class Direct:
+    """A sidecar whose app is the test itself, or the stand-in app with one."""
+
+    def __init__(self, folder: Path, *options: str, app: bool = False, env: dict[str, str] | None = None) -> None:
+        """``options`` are the sidecar's."""
+        self.state = folder / "state"
+        self.unpacked = folder / "unpacked"
+        """Where a frozen binary unpacks."""
+        self.unpacked.mkdir(exist_ok=True)
+        self._stack = ExitStack()
+        with self._stack:
+            self.roll = self._stack.enter_context(RollCall())
+            self.stderr = folder / "stderr"
+            above = [*PYTHON, str(CHILDREN / "app.py")] if app else []
+            temporary = str(self.unpacked)
+            own = {"SIDECAR_STATE_DIR": str(self.state), "TEMP": temporary, "TMP": temporary}
+            with self.stderr.open("wb") as sink:
+                self.process = subprocess.Popen(
+                    [*above, *SIDECAR, *options],
+                    env={**os.environ, **self.roll.env, **own, **(env or {})},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=sink,
+                    bufsize=0,
+                )
+            self._stack.callback(self._end)
+            self.client = Client(self.process)
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _end(self) -> None:
+        self.process.kill()  # by its handle
+        self.process.wait(WAIT_S)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.client.reader.join(WAIT_S)  # when all who have its stdout are dead
+
+    def close_stdin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def exit_code(self) -> int:
+        """Its exit code; waits for it."""
+        return self.process.wait(WAIT_S)
+
+
+def tree(kind: str) -> Message:
+    """A hostile tree as a service: ready once it runs, and tried once."""
+    command = [*PYTHON, str(CHILDREN / "tree.py"), kind]
+    it: Message = {"type": "command", "command": command, "restart": {"policy": "never"}}
+    if kind == "listener":
+        it |= {"port": {"sticky": False, "env": "PORT"}}
+    return it
+
+
+def program(*words: str, **more: object) -> Message:
+    """A service that does what the words say (children/program.py)."""
+    command = [*PYTHON, str(CHILDREN / "program.py"), *words]
+    return {"type": "command", "command": command, "restart": {"policy": "never"}, **more}
+
+
+def held(pid: int) -> psutil.Process:
+    """A process that lives now, told apart from any other that will have its pid."""
+    return psutil.Process(pid)
+
+
+def await_end(process: psutil.Process) -> None:
+    """Wait for its death."""
+    try:
+        process.wait(WAIT_S)
+    except psutil.NoSuchProcess:
+        pass  # it is dead already

@@ -18,8 +18,8 @@ if sys.platform != "win32":
 import psutil
 
 from sidecar.events import Launch
+from sidecar.host import windows
 from sidecar.host.base import Child, Ended, Host
-from sidecar.host.windows import WindowsHost
 from tests.host.contract import Contract
 from tests.windows.support import UNDER_WINE, WAIT_S
 
@@ -72,7 +72,7 @@ class WindowsSubject:
 
     def __init__(self) -> None:
         self._deaths: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.host: Host = WindowsHost("a" * 32, parent_watched=False, child_died=lambda: self._deaths.put(None))
+        self.host: Host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: self._deaths.put(None))
         self.given = 0  # its threads close them
         self._streams: dict[int, Stream] = {}
         self._processes: dict[int, psutil.Process] = {}

@@ -1,4 +1,4 @@
-"""The words of tests/children/program.py, as far as Windows knows them: ``program.py WORD…``, run with ``python -I -S``.
+"""The words of tests/children/program.py, as far as Windows knows them: ``program.py WORD…``.
 
 There are no signals: to ``ignore`` is to heed neither Ctrl-Break nor the end of stdin, to ``report`` is to heed both.
 There is no fork: ``child`` and ``daemon`` are started with the words that they would have gone on with.

@@ -1,0 +1,64 @@
+"""How a program is found by its name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if sys.platform == "win32":
+    SEPARATORS = ("\\", "/")
+    SUFFIXES = (".exe", ".com")
+    """What can be started as it is. Batch files can only be handed to a shell, which takes arguments apart anew."""
+
+    SCRIPTS = (".cmd", ".bat")
+
+    NODE_PLACES = (
+        r"%ProgramFiles%\nodejs",
+        r"%NVM_SYMLINK%",
+        r"%LOCALAPPDATA%\Volta\bin",
+        r"%LOCALAPPDATA%\mise\shims",
+        r"%USERPROFILE%\scoop\apps\nodejs\current",
+    )
+    """Where installers and version managers put node, for an app whose PATH is older than they are."""
+
+    def spellings(program: str) -> tuple[str, ...]:
+        """The file names that a program's name stands for."""
+        if program.lower().endswith(SUFFIXES):
+            return (program,)
+        return tuple(program + suffix for suffix in SUFFIXES)
+
+    def scripts(program: str) -> tuple[str, ...]:
+        """The names of files that a shell would take for the program, and that cannot be started without one."""
+        return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
+
+else:
+    SEPARATORS = ("/",)
+
+    NODE_PLACES = (
+        "~/.volta/bin",
+        "~/.local/share/mise/shims",
+        "~/.asdf/shims",
+        "/usr/local/bin",
+        "/opt/homebrew/bin",
+    )
+    """An app that is started from a desktop has a shorter PATH than a terminal: version managers live here."""
+
+    def spellings(program: str) -> tuple[str, ...]:
+        """The file names that a program's name stands for."""
+        return (program,)
+
+    def scripts(program: str) -> tuple[str, ...]:
+        """None: a script has a line that says who runs it."""
+        del program
+        return ()
+
+
+def places_of_node() -> list[str]:
+    """Where node may be without being on PATH."""
+    return [os.path.expandvars(os.path.expanduser(place)) for place in NODE_PLACES]
+
+
+def with_upper_drive(path: Path) -> Path:
+    """The same path with Windows' drive in capitals: Vite takes a module's path in two spellings for two modules."""
+    return Path(path.drive.upper() + str(path)[len(path.drive) :])

@@ -1,0 +1,156 @@
+"""The sidecar over two pipes: what a client hears, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "win32":
+    pytest.skip("Windows' own", allow_module_level=True)
+
+from tests.command import Refused
+from tests.windows.support import PYTHON, ROOT, SIDECAR, WAIT_S, Direct, await_end, held, program
+
+EXIT_APP_GONE = 3
+EXIT_UNSUPPORTED = 69
+
+SERVER = (
+    "import http.server as h, os; "
+    "h.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), h.SimpleHTTPRequestHandler).serve_forever()"
+)
+
+
+def test_a_service_is_started_and_stopped_and_a_shutdown_ends_with_0(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        hello = it.client.hello({"web": program("report:SIGTERM", "print:up", "hold")})
+        assert hello["guarantees"]["platform"] == "windows"
+        started = it.client.call("start", service="web")
+        assert started["status"]["state"] == "ready"
+        it.client.printed("web", "up")
+        process = held(started["status"]["pid"])
+        it.client.call("stop", service="web")
+        await_end(process)
+        exited = it.client.note("service/exited", service="web")
+        assert (exited["reason"], exited["code"]) == ("stopped", 0)
+        assert it.client.call("shutdown") == {"stopped": ["web"]}
+        assert it.exit_code() == 0
+    assert it.stderr.read_bytes() == b""
+
+
+def test_one_that_does_not_heed_is_ended_after_its_time(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        it.client.hello({"web": program("ignore:SIGTERM", "child", "print:up", "hold", stop={"timeoutMs": 200})})
+        it.client.call("start", service="web")
+        it.client.printed("web", "up")
+        it.client.call("stop", service="web")
+        assert it.client.note("service/exited", service="web")["signal"] == "SIGKILL"
+
+
+def test_a_server_is_ready_when_it_answers_and_a_taken_port_is_passed_over(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        wish = {"env": "PORT", "sticky": False}
+        service = {"type": "command", "command": [*PYTHON, "-c", SERVER], "ready": {"type": "http"}, "port": wish}
+        it.client.hello({"one": service})
+        first = it.client.call("start", service="one")["status"]
+        assert first["state"] == "ready"
+        with Direct(tmp_path) as other:
+            other.client.hello({"two": {**service, "port": {**wish, "preferred": first["port"]}}})
+            second = other.client.call("start", service="two")["status"]
+            assert second["port"] != first["port"]
+            assert other.client.note("service/portChanged")["from"] == first["port"]
+
+
+def test_a_bad_line_is_answered_and_the_next_one_works(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        it.client.raw(b"\xff\n{}\r\n")
+        codes = [it.client.find(lambda m: "error" in m, "an error", since=at)["error"]["code"] for at in (0, 1)]
+        assert codes == [-32700, -32600]
+        it.client.hello({})
+
+
+def test_what_a_program_prints_about_itself_and_its_words_comes_through(tmp_path: Path) -> None:
+    folder = tmp_path / "ein Ordner mit Ümläuten 日本"
+    folder.mkdir()
+    words = ["", "a b", '"', 'a\\"b', "C:\\x\\", "ü 日本", "%PATH%", "^&|<>"]
+    code = "import os, sys; print(ascii([os.getcwd(), *sys.argv[1:]]))"
+    with Direct(tmp_path) as it:
+        service = {"type": "command", "command": [*PYTHON, "-c", code, *words], "cwd": str(folder)}
+        it.client.hello({"it": service})
+        it.client.send("start", service="it")
+        it.client.printed("it", ascii([str(folder), *words]))
+
+
+def test_a_program_is_found_as_an_exe_and_a_batch_file_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "tool.cmd").write_text("@echo off\n")
+    env = {"PATH": os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent)])}
+    with Direct(tmp_path) as it:
+        python = {"type": "command", "command": ["python", "-c", "print('found')"], "env": env}
+        it.client.hello({"python": python, "tool": {"type": "command", "command": ["tool"], "env": env}})
+        it.client.send("start", service="python")
+        it.client.printed("python", "found")
+        with pytest.raises(Refused, match=r"tool\.cmd is a batch file") as refused:
+            it.client.call("start", service="tool")
+        assert refused.value.kind == "ProcessSpawnFailed"
+
+
+def test_the_end_of_stdin_ends_it_with_3(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        it.client.hello({"web": program("ignore:SIGTERM", "print:up", "hold")})
+        it.client.call("start", service="web")
+        process = held(it.client.status("web")["pid"])
+        it.close_stdin()
+        await_end(process)
+        assert it.exit_code() == EXIT_APP_GONE
+
+
+def test_so_does_the_death_of_the_process_that_it_is_told_to_watch(tmp_path: Path) -> None:
+    command = [*PYTHON, "-c", "import sys; sys.stdin.read()"]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as app,
+        Direct(tmp_path, "--parent-pid", str(app.pid)) as it,
+    ):
+        it.client.hello({})
+        app.kill()
+        assert it.exit_code() == EXIT_APP_GONE
+
+
+def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> None:
+    """Its other thread sees the app's death, and waits for the loop no longer than the services' grace and a bound."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from sidecar.host import windows_app\n"
+        "windows_app.WEDGED_S = 0.1\n"
+        "tether = windows_app.Unguarded(int(sys.argv[2]))\n"
+        "tether.announce_grace(100)\n"
+        "print('watching', flush=True)\n"
+        "tether.watch(print, print)\n"
+    )
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen([*PYTHON, "-c", "import sys; sys.stdin.read()"], stdin=pipe) as app:
+        words = [sys.executable, "-c", code, str(ROOT), str(app.pid)]
+        with subprocess.Popen(words, stdin=null, stdout=pipe) as supervisor:
+            assert supervisor.stdout is not None
+            assert supervisor.stdout.readline().strip() == b"watching"
+            app.kill()
+            assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
+
+
+def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:
+    with subprocess.Popen([*PYTHON, "-c", ""]) as gone:
+        gone.wait(WAIT_S)
+    words = [*SIDECAR, "--parent-pid", str(gone.pid), "stdio"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
+    assert (done.returncode, done.stdout) == (EXIT_APP_GONE, b"")
+    assert b"is dead already" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["dev", "ps", "clean", "doctor"])
+def test_what_is_not_written_for_windows_says_so(command: str) -> None:
+    words = [*SIDECAR, command]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
+    assert done.returncode == EXIT_UNSUPPORTED
+    assert f"'sidecar {command}' does not run on Windows yet".encode() in done.stderr
