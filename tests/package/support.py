@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -70,7 +70,7 @@ class App:
 
     def __init__(self, folder: Path, display: str, command: Sequence[str]) -> None:
         """Start it."""
-        self._stack = ExitStack()
+        self._held: dict[int, str] = {}
         self.mark = f"app-{os.urandom(12).hex()}"
         self.state = folder / "state"
         self.unpacked = folder / "unpacked"
@@ -79,26 +79,25 @@ class App:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "WAYLAND_", "DBUS_"))}
         env |= {"HOME": str(folder / "home"), "TMPDIR": str(self.unpacked), "SIDECAR_STATE_DIR": str(self.state)}
         env |= {"DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1", "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
+        # no session bus, and none started for it: that would be nobody's, and live on
+        env |= {"DBUS_SESSION_BUS_ADDRESS": "disabled:", "NO_AT_BRIDGE": "1", "GSETTINGS_BACKEND": "memory"}
         self.process = subprocess.Popen([*command], env={**env, "MARK": self.mark}, cwd=folder, start_new_session=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in marked(self.mark):
-            self._hold(pid)
-        for pidfd in self._pidfds:
+        for pid, name in self.programs().items():
+            self._hold(pid, name)
+        for pidfd in self._held:
             send(pidfd, signal.SIGKILL)
-        self.process.wait(WAIT_S)
-        for pidfd in self._pidfds:
             os.close(pidfd)
+        self.process.wait(WAIT_S)
 
-    _pidfds: tuple[int, ...] = ()
-
-    def _hold(self, pid: int) -> None:
+    def _hold(self, pid: int, name: str) -> None:
         pidfd = open_pidfd(pid)
         if pidfd is not None:
-            self._pidfds = (*self._pidfds, pidfd)
+            self._held[pidfd] = name
 
     def programs(self) -> dict[int, str]:
         """The name of each of its processes, itself included."""
@@ -127,11 +126,10 @@ class App:
 
     def kill(self) -> None:
         """SIGKILL the app alone; all that it had is dead after that."""
-        others = [pid for pid in self.programs() if pid != self.process.pid]
-        for pid in others:
-            self._hold(pid)
+        for pid, name in self.programs().items():
+            self._hold(pid, name)
         self.process.kill()
-        self.process.wait(WAIT_S)
-        for pidfd in self._pidfds:
-            await_end(pidfd, "what the app had started")
+        for pidfd, name in self._held.items():
+            await_end(pidfd, name)
+        self.process.wait()
         until(lambda: not marked(self.mark), "the end of all that has the app's mark")
