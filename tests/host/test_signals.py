@@ -14,41 +14,40 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("signalfd", allow_module_level=True)
 
-from sidecar.host import libc
-from sidecar.host.signals import open_signals, read_signals
+from sidecar.host import libc, signals
 from tests.liveness import WAIT_S
 
 WANTED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @pytest.fixture
-def signals() -> Iterator[int]:
+def fd() -> Iterator[int]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    fd = open_signals(WANTED)
+    fd = signals.open_signals(WANTED)
     try:
         yield fd
     finally:
         while select.select([fd], [], [], 0)[0]:  # one that is left would end us when it is unblocked
-            list(read_signals(fd))
+            list(signals.read_signals(fd))
         os.close(fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def test_each_is_told_once_with_its_sender(signals: int) -> None:
+def test_each_is_told_once_with_its_sender(fd: int) -> None:
     os.kill(os.getpid(), signal.SIGUSR1)
     with subprocess.Popen(["sh", "-c", f"kill -USR2 {os.getpid()}"]) as other:
         other.wait(WAIT_S)
-    assert select.select([signals], [], [], WAIT_S)[0]
-    assert sorted(read_signals(signals)) == [(signal.SIGUSR1, os.getpid()), (signal.SIGUSR2, other.pid)]
-    assert not select.select([signals], [], [], 0)[0]
+    assert select.select([fd], [], [], WAIT_S)[0]
+    assert sorted(signals.read_signals(fd)) == [(signal.SIGUSR1, os.getpid()), (signal.SIGUSR2, other.pid)]
+    assert not select.select([fd], [], [], 0)[0]
 
 
-def test_one_that_is_ignored_is_told_all_the_same(signals: int) -> None:
+def test_one_that_is_ignored_is_told_all_the_same(fd: int) -> None:
     """As SIGINT is in a program that a shell has started in the background."""
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert list(read_signals(signals)) == [(signal.SIGUSR1, os.getpid())]
+        assert list(signals.read_signals(fd)) == [(signal.SIGUSR1, os.getpid())]
     finally:
         signal.signal(signal.SIGUSR1, before)
 
