@@ -246,6 +246,46 @@ def app(arguments: Sequence[str]) -> int:
     become([PYTHON, "-m", "pytest", "-ra", *([] if paths else [APP_TESTS]), *arguments], env)
 
 
+def package(arguments: Sequence[str]) -> int:
+    """Make a Debian package of the example, with a service in it, and check it: installed, run, killed, removed.
+
+    It needs Rust, and installs WebKitGTK's and Xvfb's Debian packages where it may. The checks are tests/package; the
+    installing one needs root, and does it on an overlay of this machine that is gone afterwards. With --debug it builds
+    an unoptimized app, which takes a third of the time. Not a part of test: a cold build takes minutes.
+    """
+    parser = argparse.ArgumentParser(prog="build/dev.py package")
+    parser.add_argument("--debug", action="store_true", help="build an unoptimized app")
+    mode = ["--debug"] if parser.parse_args(arguments).debug else []
+    env = ready(packages=[EXAMPLE])
+    ensure_tauri(env)
+    for program, debian in (("objdump", "binutils"), ("Xvfb", "xvfb")):
+        if not which(program, env) and not install_debian(debian, program):
+            raise CannotError(f"{program} is needed; it comes with: {debian_command(debian)}")
+    target = Path(env["CARGO_TARGET_DIR"])
+    made = target / ("debug" if mode else "release")
+    build = ["npm", "--prefix", str(EXAMPLE), "run", "tauri", "--", "build", "--ci", *mode]
+    steps = Steps(env)
+    with tempfile.TemporaryDirectory(prefix="sidecar-package-") as folder:
+        steps.run("freeze", [PYTHON, ROOT / "build" / "freeze.py"])
+        steps.run("the app as a release without services", [*build, "--no-bundle"])
+        for name in ("sidecar-example", "sidecar"):  # the next build overwrites them
+            if (made / name).exists():
+                shutil.copy2(made / name, folder)
+        shutil.rmtree(made / "bundle" / "deb", ignore_errors=True)
+        more = str(ROOT / "tests" / "package" / "app.conf.json")
+        steps.run("the package, with a service", [*build, "--bundles", "deb", "--config", more])
+        for deb in (made / "bundle" / "deb").glob("*.deb"):
+            [binary] = (EXAMPLE / "src-tauri" / "binaries").glob("sidecar-*")
+            steps.run(
+                "pytest of the package",
+                [PYTHON, "-m", "pytest", "-ra", "tests/package"],
+                SIDECAR_BINARY=str(binary),
+                SIDECAR_DEB=str(deb),
+                SIDECAR_PLAIN_APP=f"{folder}/sidecar-example",
+            )
+    return steps.summary()
+
+
 def lock(arguments: Sequence[str]) -> int:
     """Write build/requirements.lock from pyproject.toml, and the lock of node: pins and hashes for every OS.
 
@@ -798,6 +838,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "freeze": freeze,
     "plugin": plugin,
     "app": app,
+    "package": package,
     "lint": lint,
     "lock": lock,
 }
@@ -806,7 +847,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 def overview() -> str:
     """Return the help text: this file's own docstring and the first line of each job's."""
     lines = [(job.__doc__ or "").splitlines()[0] for job in JOBS.values()]
-    jobs = "\n".join(f"  {name:<6} {line}" for name, line in zip(JOBS, lines, strict=True))
+    jobs = "\n".join(f"  {name:<7} {line}" for name, line in zip(JOBS, lines, strict=True))
     return f"{__doc__}\nJobs:\n{jobs}\n\npython3 build/dev.py JOB --help says more about one."
 
 

@@ -60,6 +60,8 @@ def freeze(work: Path, *, one_folder: bool, keep: Sequence[str] = ()) -> Path:
     command = [sys.executable, "-m", "PyInstaller", "--clean", "--noconfirm", "--log-level=WARN"]
     command += ["--workpath", str(work / "work"), "--distpath", str(work / "dist"), str(SPEC)]
     env = {**os.environ, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": EPOCH}
+    # else two freezes at once share the user's cache of stripped libraries, and each empties it
+    env["PYINSTALLER_CONFIG_DIR"] = str(work / "cache")
     env["SIDECAR_FREEZE"] = "folder" if one_folder else "file"
     env["SIDECAR_FREEZE_KEEP"] = " ".join(keep)
     done = subprocess.run(command, cwd=work, env=env, text=True, capture_output=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,18 @@ def test_nothing_of_the_bundle_reaches_a_child(
     assert variables.get("LD_LIBRARY_PATH") == before
     assert [name for name in variables if name.startswith(("_PYI", "_MEI")) or name.endswith("_ORIG")] == []
     assert variables["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize(
+    "command", [["strip"], ["patchelf", "--set-rpath", "$ORIGIN/../lib"]], ids=["strip", "patchelf"]
+)
+def test_it_survives_what_packagers_do_to_programs(command: list[str], tmp_path: Path) -> None:
+    """Its modules are a section of the ELF file, so they stay when it is stripped, or given another library path."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]}")
+    copy = shutil.copy(BINARY or "", tmp_path / "copy")
+    subprocess.run([*command, copy], check=True)
+    assert subprocess.run([copy, "--version"], capture_output=True, text=True, check=True).stdout.startswith("sidecar ")
 
 
 def test_it_runs_where_there_is_no_python(tmp_path: Path) -> None:
