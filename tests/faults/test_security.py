@@ -281,9 +281,8 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
         assert all(
             message["method"] != "service/ready" or message["params"]["service"] == "loud" for message in notes(it)
         )
-        assert (
-            sum(len(line) for line in lines) >= 3_000_000
-        )  # less than may wait for a slow client, so nothing is dropped
+        # less than may wait for a slow client, so nothing is dropped
+        assert sum(len(line) for line in lines) >= 3_000_000
         # the listing itself has one more open; the three are pipes, and none of them is the client's
         assert "fds 0 1 2 3" in lines
         targets = [line.removeprefix("target ") for line in lines if line.startswith("target ")]
