@@ -120,6 +120,8 @@ class StopConfig(_Config, frozen=True, kw_only=True):
 
 class _Service(_Config, frozen=True, kw_only=True, tag_field="type"):
     env: dict[EnvName, Text] = field(default_factory=dict)
+    isolation: Literal["none", "pidNamespace"] = "none"
+    """``pidNamespace`` (Linux): the kernel ends all that the service started in the instant when we die."""
     ready_timeout_ms: PositiveMillis = 30_000
     health: HealthConfig = HealthConfig()
     restart: RestartConfig = RestartConfig()

@@ -50,6 +50,8 @@ class Launch(Struct, frozen=True):
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str] = field(default_factory=dict)
+    pid_namespace: bool = False
+    """Whether it is to run in a pid namespace of its own."""
 
 
 class Endpoint(Struct, frozen=True):

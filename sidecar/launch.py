@@ -64,9 +64,8 @@ def plan(name: str, config: Service) -> Launch:
 
     Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
     """
-    if isinstance(config, ViteService):
-        return _plan_vite(name, config)
-    return _plan_command(name, config)
+    made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
+    return msgspec.structs.replace(made, pid_namespace=config.isolation == "pidNamespace")
 
 
 def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) -> Launch:
@@ -82,7 +81,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     if isinstance(config, ViteService):
         env.setdefault(VITE_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
-    return Launch(argv, launch.cwd, env)
+    return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
 def _plan_vite(name: str, config: ViteService) -> Launch:

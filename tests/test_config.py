@@ -58,6 +58,7 @@ def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
         config_file=None,
         node=None,
         stdin_guard=True,
+        isolation="none",
         env={},
         port=PortConfig(preferred=None, host="127.0.0.1", env=None, sticky=True),
         ready_timeout_ms=30_000,

@@ -415,6 +415,18 @@ def test_the_port_is_filled_into_words_and_variables() -> None:
     )
 
 
+def test_the_isolation_that_a_service_asks_for_is_in_its_launch_with_and_without_a_port(
+    path: Path, tmp_path: Path
+) -> None:
+    program(path / "serve")
+    for isolation, wanted in (("none", False), ("pidNamespace", True)):
+        service = {"type": "command", "command": ["serve"], "cwd": str(tmp_path), "isolation": isolation}
+        config = parse_service(service, "$")
+        made = plan("api", config)
+        assert made.pid_namespace is wanted
+        assert with_endpoint(made, config, Endpoint("127.0.0.1", 1)).pid_namespace is wanted
+
+
 def test_without_a_port_nothing_is_filled_in() -> None:
     launch = Launch(("serve", "{port}"), "/", {"URL": "{url}"})
     assert with_endpoint(launch, CommandService(command=["serve"]), None) is launch

@@ -42,7 +42,10 @@ class Host(Protocol):
         ...
 
     def spawn(self, service: str, launch: Launch) -> Child:
-        """Start the program in a tree of its own. Raises ``ProcessSpawnFailedError``."""
+        """Start the program in a tree of its own.
+
+        Raises ``ProcessSpawnFailedError``, also where it wants a pid namespace of its own and none can be made.
+        """
         ...
 
     def terminate(self, service: str, signal: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -30,6 +31,9 @@ from sidecar.host.tree import (
     variable,
 )
 from sidecar.wire.messages import Guarantees, Holder
+
+if TYPE_CHECKING:  # an opt-in, whose import others need not wait for
+    from sidecar.host.pidns import PidNamespace
 
 
 class _Tree(Struct):
@@ -80,7 +84,13 @@ class LinuxHost:
         env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
         ours: list[int] = []
         theirs: list[int] = []
+        namespace: PidNamespace | None = None
+        refused = ""
         try:
+            if launch.pid_namespace:
+                from sidecar.host.pidns import PidNamespace
+
+                namespace = PidNamespace(self._before_exec)
             # pipes of our own: Popen's would be closed with it, under the feet of the thread that reads them
             for readable in (False, True, True):
                 reader, writer = os.pipe()
@@ -94,11 +104,22 @@ class LinuxHost:
                 stdout=theirs[1],
                 stderr=theirs[2],
                 start_new_session=True,
-                preexec_fn=self._before_exec,  # noqa: PLW1509  it does three system calls and takes no lock
+                # it makes a few system calls, and takes no lock that a thread of ours may hold
+                preexec_fn=self._before_exec if namespace is None else namespace.enter,  # noqa: PLW1509
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             for fd in ours:
                 os.close(fd)
+            if namespace is not None:
+                refused, namespace = namespace.close(), None
+            if refused:
+                raise ProcessSpawnFailedError(
+                    f"{service}: isolation 'pidNamespace' cannot be had here ({refused}). Allow this user to make user "
+                    "namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: sysctl "
+                    "kernel.unprivileged_userns_clone=1; a container: its seccomp profile), or leave isolation out.",
+                    service=service,
+                    program=launch.argv[0],
+                ) from None
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ProcessSpawnFailedError(
                 f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
@@ -107,6 +128,8 @@ class LinuxHost:
                 program=launch.argv[0],
             ) from None
         finally:
+            if namespace is not None:
+                namespace.close()
             for fd in theirs:
                 os.close(fd)
         self._trees[service] = _Tree(popen, ours[0])

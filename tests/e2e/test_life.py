@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from build.demo import fetch
 from tests.e2e.conftest import Launch
-from tests.e2e.support import KILL, WAIT_S, children_of, descendants, foreign_server, listens, until, vite
+from tests.e2e.support import KILL, STOP, WAIT_S, children_of, descendants, foreign_server, listens, until, vite
 
 pytestmark = pytest.mark.vite
 
@@ -99,6 +100,27 @@ def test_a_killed_app_takes_Vite_with_it_and_the_port_is_free_for_the_next(launc
             os.close(fd)
     with foreign_server("127.0.0.1", port) as (_, taken):
         assert taken == port
+
+
+def test_Vite_runs_in_a_pid_namespace_and_is_gone_when_guard_and_supervisor_are(launch: Launch, project: Path) -> None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("root can always make a pid namespace, others may not")
+    sidecar = launch({"web": vite(project, isolation="pidNamespace", stdinGuard=False)})
+    ready = sidecar.start()
+    assert "/@vite/client" in fetch(ready["url"])[1]
+    told = json.loads(fetch(f"{ready['url']}__sidecar")[1])
+    assert (told["pid"], told["ppid"]) == (2, 1)
+    tree = [os.pidfd_open(it.pid) for it in descendants(ready["pid"])]
+    assert len(tree) >= 3
+    try:
+        for number in (STOP, KILL):
+            for pid in (sidecar.pid, sidecar.process.pid):
+                psutil.Process(pid).send_signal(number)
+        for fd in tree:
+            assert select.select([fd], [], [], WAIT_S)[0], "a process lives on"
+    finally:
+        for fd in tree:
+            os.close(fd)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 if sys.platform != "linux":
@@ -20,10 +21,9 @@ from tests.e2e.support import EXAMPLE, ROOT, Sidecar, copy_example, plugin, unti
 from tests.faults.cell import tree
 from tests.liveness import RollCall, await_end, lives, send
 
-pytestmark = [
-    pytest.mark.vite,
-    pytest.mark.skipif(BINARY is not None, reason="the parent-death signal is left out by a script"),
-]
+pytestmark = pytest.mark.vite
+
+from_source = pytest.mark.skipif(BINARY is not None, reason="the parent-death signal is left out by a script")
 
 UNHELD = (sys.executable, str(Path(__file__).parent / "children" / "unheld.py"))
 
@@ -53,6 +53,7 @@ def kill_both(sidecar: Sidecar) -> None:
         os.close(pidfd)
 
 
+@from_source
 @pytest.mark.parametrize("ci", ["", "true"])
 @pytest.mark.parametrize("below", [True, False], ids=["with a deaf tree below", "alone"])
 def test_Vite_and_its_group_end_though_nobody_of_ours_lives_to_kill_them(
@@ -74,6 +75,7 @@ def test_Vite_and_its_group_end_though_nobody_of_ours_lives_to_kill_them(
             os.close(pidfd)
 
 
+@from_source
 def test_where_the_service_says_no_it_lives_on(launch: Launch, tmp_path: Path) -> None:
     """Which shows that nothing else ends it in the test above."""
     project = copy_example(tmp_path / "project", plugin("setInterval(() => writeFileSync('beat', ''), 5);"))
@@ -121,6 +123,7 @@ def test_the_processes_and_threads_that_Vite_starts_have_nothing_of_it(launch: L
     """A forked one inherits node's options, and its stdin, /dev/null, ends at once."""
     project = copy_example(tmp_path / "project", HELPERS)
     ready = launch({"web": vite(project)}).start()
+    assert psutil.Process(ready["pid"]).cmdline()[1] == "--require"
     for _turn in range(3):
         child, worker = json.loads(fetch(f"{ready['url']}helpers")[1])
         assert child == {"execArgv": [], "thread": False}

@@ -256,11 +256,12 @@ for fd in (1, 2):
     os.write(fd, {FORGED!r}.encode() + b"\n")
     os.write(fd, b'\n{{"jsonrpc":"2.0","method":"service/ready","params":{{"service":"forged"}}}}\r\n')
     os.write(fd, b"\r\r\n\x00\x07\x1b]0;title\x07\x1b[2J\xff\xfe \xe2\x80\xa8 \xc2\x85 next\n")
-    os.write(fd, b"x" * 3_000_000 + b"\n")
+    os.write(fd, b"x" * 1_500_000 + b"\n")
 os.write(1, ("fds " + " ".join(sorted(os.listdir("/proc/self/fd"), key=int))).encode() + b"\n")
 for fd in (0, 1, 2):
     os.write(1, ("target " + os.readlink(f"/proc/self/fd/{{fd}}")).encode() + b"\n")
-os.write(1, b"done\n")
+os.write(1, b"out is done\n")
+os.write(2, b"err is done\n")
 os.read(0, 1)
 """
 
@@ -269,7 +270,8 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
     command = [sys.executable, "-I", "-S", "-c", LOUD]
     with Direct(tmp_path) as it:
         it.serve({"loud": {"type": "command", "command": command, "restart": {"policy": "never"}}})
-        it.client.printed("loud", "done")
+        it.client.printed("loud", "out is done")
+        it.client.printed("loud", "err is done")
         it.client.call("status")
         supervisor = it.client.said[0]["result"]["pid"]
         own = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in (supervisor, it.process.pid) for fd in fds_of(pid)}
@@ -279,7 +281,8 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
         assert all(
             message["method"] != "service/ready" or message["params"]["service"] == "loud" for message in notes(it)
         )
-        assert sum(len(line) for line in lines) >= 6_000_000
+        # less than may wait for a slow client, so nothing is dropped
+        assert sum(len(line) for line in lines) >= 3_000_000
         # the listing itself has one more open; the three are pipes, and none of them is the client's
         assert "fds 0 1 2 3" in lines
         targets = [line.removeprefix("target ") for line in lines if line.startswith("target ")]

@@ -163,7 +163,7 @@ def test_nobody_is_taken_for_dead_who_only_cannot_be_looked_at() -> None:
 def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> None:
     looks: Iterator[Any] = iter([OSError(23, "ENFILE"), OSError(24, "EMFILE"), OSError(12, "ENOMEM"), []])
 
-    def look() -> list[Any]:
+    def look() -> Any:
         found = next(looks)
         if isinstance(found, OSError):
             raise found
@@ -182,7 +182,7 @@ def test_a_port_that_cannot_be_looked_at_is_not_called_taken_nor_its_host_foreig
 
 
 def test_any_other_fault_of_a_look_is_told() -> None:
-    def look() -> list[Any]:
+    def look() -> Any:
         raise OSError(5, "EIO")
 
     with pytest.raises(OSError, match="EIO"):

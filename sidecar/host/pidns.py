@@ -1,0 +1,154 @@
+"""A pid namespace for one service (``isolation: "pidNamespace"``): with its first process the kernel ends the rest.
+
+::
+
+    supervisor ── waiter ── init ── the program ── whatever it starts
+                  (its pid   (pid 1
+                  outside)   inside)
+
+Waiter and init are forks of the supervisor that import nothing: no file has to be found and started, frozen or not.
+The waiter gets SIGKILL when the supervisor dies, init when the waiter dies (PDEATHSIG), and init's death is everybody's
+in the namespace, wherever they went and whatever their environment says: pid_namespaces(7). So nothing is left even
+where guard and supervisor are killed together.
+
+An unprivileged user makes it through a user namespace, in which he is himself: uid and gid stay what they are.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_REC = 0x4000
+MS_SLAVE = 0x8_0000
+
+PR_SET_PDEATHSIG = 1
+
+STATUS_BYTES = 4
+REASON_BYTES = 512
+
+
+class PidNamespace:
+    """What one spawn needs: ``enter`` is for the child before its exec, ``close`` tells the parent why that failed."""
+
+    def __init__(self, die_with_parent: Callable[[], None]) -> None:
+        """``die_with_parent`` binds a direct child's life to ours. Raises ``OSError``."""
+        import ctypes
+
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._errno = ctypes.get_errno
+        self._die_with_parent = die_with_parent
+        self._reasons, self._reason = os.pipe()
+
+    def close(self) -> str:
+        """Let go of it; why no namespace could be made, or nothing."""
+        os.close(self._reason)
+        reason = os.read(self._reasons, REASON_BYTES)
+        os.close(self._reasons)
+        return os.fsdecode(reason)
+
+    def enter(self) -> None:
+        """Returns in the program-to-be, inside. The caller becomes the waiter and never returns. Raises ``OSError``."""
+        try:
+            self._unshare()
+            self._die_with_parent()
+            alive, waiter_lives = os.pipe()
+            statuses, status = os.pipe()
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            init = os.fork()
+        except OSError as error:
+            os.write(self._reason, os.fsencode(f"{error.filename or 'fork'}: {error.strerror}"))
+            raise
+        if init != 0:
+            _never_return(lambda: _wait_for(init, statuses, waiter_lives))
+        os.close(waiter_lives)
+        self._libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if _has_ended(alive):
+            os._exit(127)  # the waiter died before the kernel knew of the wish
+        self._mount_proc()
+        program = os.fork()
+        if program != 0:
+            _never_return(lambda: _reap_until(program, status))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _unshare(self) -> None:
+        """Children are to be in a pid namespace, and we in one of mounts, for its /proc. Raises ``OSError``."""
+        if self._libc.unshare(CLONE_NEWPID | CLONE_NEWNS) == 0:
+            return  # privileged: no user namespace is needed
+        uid, gid = os.geteuid(), os.getegid()
+        if self._libc.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0:
+            number = self._errno()
+            raise OSError(number, os.strerror(number), "unshare")
+        # user_namespaces(7): a group may be mapped by its owner only once nobody can drop groups any more
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
+            os.write(fd, text.encode())
+            os.close(fd)
+
+    def _mount_proc(self) -> None:
+        """A /proc with the pids as they are inside; where that is forbidden (a container) the one outside stays."""
+        # a slave: what the user mounts later is still seen inside, and nothing of ours outside
+        if self._libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None) == 0:
+            self._libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+
+
+def _never_return(work: Callable[[], NoReturn]) -> NoReturn:
+    try:
+        work()
+    finally:
+        os._exit(127)  # whatever it was: this is a fork of the supervisor, and must not become a second one
+
+
+def _wait_for(init: int, statuses: int, waiter_lives: int) -> NoReturn:
+    """The waiter: end as the program did. All signals are blocked: those to the process group are the program's."""
+    _close_all_but(statuses, waiter_lives)
+    told = os.read(statuses, STATUS_BYTES)
+    os.waitpid(init, 0)
+    # an init that was killed had no time to tell
+    status = int.from_bytes(told, "little") if len(told) == STATUS_BYTES else int(signal.SIGKILL)
+    if os.WIFEXITED(status):
+        os._exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's own dump is the one of interest
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+def _reap_until(program: int, status: int) -> NoReturn:
+    """Init: collect whatever is orphaned inside; the program's end is the end."""
+    _close_all_but(status)
+    while True:
+        pid, how = os.wait()
+        if pid == program:
+            os.write(status, how.to_bytes(STATUS_BYTES, "little"))
+            os._exit(0)
+
+
+def _has_ended(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _close_all_but(*kept: int) -> None:
+    """Above all subprocess's own pipe, whose end it takes for the program's start; the standard streams may stay."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
