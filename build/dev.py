@@ -188,7 +188,7 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def faults(arguments: Sequence[str]) -> int:
-    """Run the whole fault matrix: whom of ours dies, how, when, with which tree and layers; a quarter of an hour.
+    """Run the whole fault matrix: whom of ours dies, how, when, with which tree and layers; half an hour.
 
     Arguments go to tests/faults/matrix.py: --seed N, --cells PATTERN, --jobs N, --list. SIDECAR_BINARY names a frozen
     binary to be tried in place of the source, and adds its bootloader to the victims.

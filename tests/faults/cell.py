@@ -186,7 +186,7 @@ class Cell:
     def assert_nothing_left(self) -> None:
         """Nothing of the trees, nor of ours, and no trace of the run."""
         self.assert_nothing_left_alive()
-        assert self.traces() == self.beside
+        assert self.traces() == self.beside, sorted(self.traces() ^ self.beside)
 
     def assert_next_start_removes_the_rest(self) -> None:
         """Nothing lives. The guard was killed in the middle of its work: a record, a group, or a folder may be left."""

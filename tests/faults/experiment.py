@@ -41,7 +41,7 @@ class Outcome:
     ms: float
     """From the last blow to the last death of the trees."""
     later: bool
-    """Only the next start ended the last of them, as the design says it may."""
+    """The last of them may have lived until the next start ended it, as the design says: then ``ms`` says nothing."""
 
 
 def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
@@ -70,8 +70,11 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
             send(cell.pidfds["app"], KILL)
             if plan.hits("guard") and plan.hits("supervisor"):
                 send(cell.pidfds["guard"], signal.SIGCONT)  # till one of them goes on nobody is there to do anything
-        later = _assert_nothing_left(plan, scene)
+        later = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
+        if not later:
+            cell.roll.await_dead()
         ms = (time.monotonic() - began) * 1000
+        _assert_nothing_left(plan, scene, later=later)
         assert cell.app_lives() == (not _kills_the_app(plan))
         scene.prove_decoys_unharmed()
         place.prove_unharmed()
@@ -92,19 +95,15 @@ def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
 
 
 def _shut_down(plan: Plan, scene: Scene) -> None:
-    """As an init does: SIGTERM to everything, SIGKILL to what is left."""
+    """As an init does: SIGTERM to everything, and then SIGKILL, if the plan says that it does not wait."""
     cell = scene.cell
     members = [pidfd for it in cell.roll.living() if (pidfd := open_pidfd(it.pid)) is not None]
-    try:
-        for number in (TERM, KILL):
-            if number == KILL and plan.signal == TERM:
-                cell.assert_nothing_left()  # before the second
-            for victim in plan.victims:
-                for pidfd in members if victim == SERVICE else [cell.pidfds[victim]]:
-                    send(pidfd, number)
-    finally:
-        for pidfd in members:
-            os.close(pidfd)
+    for number in dict.fromkeys((TERM, plan.signal)):
+        for victim in plan.victims:
+            for pidfd in members if victim == SERVICE else [cell.pidfds[victim]]:
+                send(pidfd, number)
+    for pidfd in members:
+        os.close(pidfd)
 
 
 def _kills_the_app(plan: Plan) -> bool:
@@ -121,25 +120,18 @@ def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None
     assert all(state == wanted or name in {scene.tree, "fleeting"} for name, state in states.items()), states
 
 
-def _assert_nothing_left(plan: Plan, scene: Scene) -> bool:
-    """Nothing of this run, nor of one that it sweeps; whether the next start had to help."""
+def _assert_nothing_left(plan: Plan, scene: Scene, *, later: bool) -> None:
+    """Nothing of this run, nor of one that it sweeps."""
     cell = scene.cell
-    both = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
     # killed while it ends the tree, or while it still makes its control group, which it then cannot tell of
     at_work = plan.victims != ("guard",) or plan.moment == "before initialize"
-    cut_short = plan.signal == KILL and plan.hits("guard") and at_work
-    if both:
+    if later:
         cell.await_ours_gone()
         cell.start_next()
         cell.assert_nothing_left()
-    elif scene.before is not None:
-        cell.await_ours_gone()
-        cell.assert_nothing_left_alive()
-        cell.start_next()
-    elif cut_short:
+    elif scene.before is not None or (plan.signal == KILL and plan.hits("guard") and at_work):
         cell.assert_next_start_removes_the_rest()
     else:
         cell.assert_nothing_left()
     if scene.before is not None:
         scene.before.assert_nothing_left_alive()
-    return both

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -47,13 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     found.sort(key=lambda it: it.layers)
     batches = [found[at : at + GUESTS] for at in range(0, len(found), GUESTS)]
     results: list[Result] = []
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(run_batch, batch, options.seed) for batch in batches]):
-            results += done.result()
-            for plan, outcome in done.result():
-                if isinstance(outcome, str):
-                    print(f"\n{outcome}FAILED: {plan.id}\nreplay: {replay(plan, options.seed)}", flush=True)
-            print(f"{len(results)} of {len(found)} cells, {time.monotonic() - began:.0f} s", flush=True)
+    end_on_signal()
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), end_on_signal) as pool:
+        try:
+            for done in as_completed([pool.submit(run_batch, batch, options.seed) for batch in batches]):
+                results += done.result()
+                for plan, outcome in done.result():
+                    if isinstance(outcome, str):
+                        print(f"\n{outcome}FAILED: {plan.id}\nreplay: {replay(plan, options.seed)}", flush=True)
+                print(f"{len(results)} of {len(found)} cells, {time.monotonic() - began:.0f} s", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those under way come to their end, and tidy up
+            raise
     print(f"\n{table(results)}")
     failed = [plan for plan, outcome in results if isinstance(outcome, str)]
     skipped = sum(outcome is None for _, outcome in results)
@@ -61,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plan in failed:
         print(replay(plan, options.seed))
     return 1 if failed else 0
+
+
+def end_on_signal() -> None:
+    """SIGTERM and SIGHUP end a process like an exception does, so that everything is cleaned up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def replay(plan: Plan, seed: int) -> str:

@@ -18,7 +18,9 @@ from tests.faults.cell import Cell
 from tests.liveness import control_group, until
 
 GUESTS = 20
-"""So many cells have the same neighbour: its processes end themselves before long (``LIFE_S``)."""
+"""So many cells have the same neighbour."""
+NEIGHBOUR_S = 30 * GUESTS
+"""So long it lives at most, whatever becomes of us: longer than so many cells take on the busiest machine."""
 
 
 class Place:
@@ -50,7 +52,9 @@ class Place:
         if self._guests == 0:
             self.folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="place-", dir=self._parent)))
             self.group = self._stack.enter_context(control_group(divisible=self.contained))
-            self.neighbour = self._stack.enter_context(Cell(self.folder, ("plain", "daemon"), group=self.group))
+            self.neighbour = self._stack.enter_context(
+                Cell(self.folder, ("plain", "daemon"), group=self.group, life_s=NEIGHBOUR_S)
+            )
             self.neighbour.grow()
             until(self._is_recorded, "the neighbour's record")  # it writes there no more
             self.traces = self.neighbour.traces()

@@ -23,6 +23,7 @@ if sys.platform != "linux":
 
 from tests.children.trees import SIZES
 from tests.faults.cell import ALL_TREES, Cell
+from tests.faults.matrix import end_on_signal
 from tests.liveness import control_group, lives, send, until
 
 APPS = 3
@@ -158,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="the number of the first cycle")
     options = parser.parse_args(argv)
     began = time.monotonic()
+    end_on_signal()
     with (
         tempfile.TemporaryDirectory(prefix="sidecar-soak-") as folder,
         Soak(Path(folder), options.seed, options.cycles) as soak,
