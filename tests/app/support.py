@@ -113,6 +113,15 @@ def copy_app(folder: Path) -> Path:
     return folder
 
 
+def add_vite_plugin(project: Path, body: str) -> None:
+    """Give the project's Vite one more plugin, with these members; ``fs`` is node's."""
+    config = project / "vite.config.ts"
+    text = config.read_text()
+    assert "plugins: [sidecarInfo()]" in text
+    text = text.replace("plugins: [sidecarInfo()]", f'plugins: [{{ name: "test", {body} }}, sidecarInfo()]')
+    config.write_text(f'import * as fs from "node:fs";\n{text}')
+
+
 def put_sidecar(project: Path) -> None:
     """Put the frozen sidecar where ``externalBin`` names it: the one under test, or one that is made now.
 

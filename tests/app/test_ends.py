@@ -16,29 +16,23 @@ import signal
 
 from selenium.common.exceptions import WebDriverException
 
-from tests.app.support import WINDOW_WAIT_S, App, Window
+from tests.app.support import WINDOW_WAIT_S, App, Window, add_vite_plugin
 from tests.liveness import until
 
 pytestmark = pytest.mark.vite
 
 MODES = pytest.mark.parametrize("start", ["early", "setup"])
 
-PLUGIN = """{
-  name: "test",
-  configureServer() {
-    writeFileSync("ran", "");
-    process.on("SIGTERM", () => writeFileSync("asked", ""));
-  },
+TELL = """configureServer() {
+  fs.writeFileSync("ran", "");
+  process.on("SIGTERM", () => fs.writeFileSync("asked", ""));
 }"""
 
 
 @pytest.fixture
 def project(project: Path) -> Path:
     """One whose Vite writes ``ran`` when it runs, and ``asked`` when it is asked to end."""
-    config = project / "vite.config.ts"
-    text = config.read_text().replace("plugins: [sidecarInfo()]", f"plugins: [sidecarInfo(), {PLUGIN}]")
-    assert PLUGIN in text
-    config.write_text(f'import {{ writeFileSync }} from "node:fs";\n{text}')
+    add_vite_plugin(project, TELL)
     return project
 
 

@@ -15,7 +15,7 @@ if sys.platform != "linux":
 
 from PIL import Image, ImageColor
 
-from tests.app.support import WINDOW_WAIT_S, App, Screen, Window, copy_app
+from tests.app.support import WINDOW_WAIT_S, App, Screen, Window, add_vite_plugin, copy_app
 from tests.e2e.support import ROOT, open_gate
 from tests.liveness import until
 
@@ -27,12 +27,9 @@ COLOURS = 64
 GREEN, RED, INK = "#0f7a55", "#bb2d26", "#1a211d"
 """Of the pages, in light mode: what lives, what failed, and text."""
 
-GATE = """{
-  name: "gate",
-  async configureServer(server) {
-    server.config.logger.info("\\n  waiting for the database ...");
-    while (!existsSync("go")) await new Promise((done) => setTimeout(done, 20));
-  },
+GATE = """async configureServer(server) {
+  server.config.logger.info("\\n  waiting for the database ...");
+  while (!fs.existsSync("go")) await new Promise((done) => setTimeout(done, 20));
 }"""
 
 
@@ -65,10 +62,7 @@ def test_the_app(window: Callable[..., Window]) -> None:
 
 
 def test_the_loading_page(window: Callable[..., Window], project: Path) -> None:
-    config = project / "vite.config.ts"
-    text = config.read_text().replace("plugins: [sidecarInfo()]", f"plugins: [{GATE}, sidecarInfo()]")
-    assert GATE in text
-    config.write_text(text)
+    add_vite_plugin(project, GATE)
     seen = window(SIDECAR_EXAMPLE_START="setup")
     seen.until(lambda: "database" in (seen.text("lines") or ""), "the output so far")
     assert seen.text("title") == "Starting web"

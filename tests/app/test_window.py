@@ -13,10 +13,21 @@ if sys.platform != "linux":
 import signal
 from pathlib import Path
 
-from tests.app.support import App, Window
-from tests.e2e.support import EXAMPLE, foreign_server, listens
+from tests.app.support import WINDOW_WAIT_S, App, Window, add_vite_plugin
+from tests.e2e.support import EXAMPLE, foreign_server, listens, open_gate
+from tests.liveness import until
 
 pytestmark = pytest.mark.vite
+
+SLOW = """configureServer({ middlewares }) {
+  middlewares.use(async (request, _response, next) => {
+    if (request.headers.accept?.includes("text/html") && fs.existsSync("slow")) {
+      fs.appendFileSync("asked-for", request.url + "\\n");
+      while (!fs.existsSync("go")) await new Promise((done) => setTimeout(done, 20));
+    }
+    next();
+  });
+}"""
 
 MODES = pytest.mark.parametrize("start", ["early", "setup"])
 
@@ -72,6 +83,7 @@ def test_without_vite_the_window_says_so_and_once_it_is_there_retry_brings_the_a
     seen = window(SIDECAR_EXAMPLE_START=start)
     told = seen.await_failure("npm install")
     assert told.startswith("web did not start")
+    assert ".." not in told
     assert seen.url.startswith("sidecar:")
 
     config = project / "vite.config.ts"
@@ -135,6 +147,26 @@ def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place_o
         seen.script("document.querySelector('#greet button').click()")
         seen.until(lambda: (seen.text("greeting") or "").startswith("Hello, Ada!"), "the greeting")
         seen.app.port = port
+
+
+def test_a_page_that_comes_slowly_comes_back_to_its_place(window: Callable[..., Window], project: Path) -> None:
+    add_vite_plugin(project, SLOW)
+    seen = window(SIDECAR_EXAMPLE_START="setup").await_app()
+    seen.script("history.replaceState(null, '', '/?tab=2#here')")
+    config = project / "vite.config.ts"
+    good = config.read_text()
+    config.write_text("nonsense(")
+    seen.click("app-restart")
+    seen.await_failure("could not read its configuration")
+    (project / "slow").touch()
+    config.write_text(good)
+    seen.click("retry")
+    asked = project / "asked-for"
+    until(asked.exists, "the page's request", WINDOW_WAIT_S)
+    open_gate(project)
+    seen.await_app()
+    assert seen.url.endswith("/?tab=2#here")
+    assert set(asked.read_text().split()) == {"/?tab=2"}
 
 
 @pytest.mark.parametrize("victim", ["bootloader", "guard", "supervisor", "all"])

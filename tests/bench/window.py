@@ -138,6 +138,8 @@ def without_us(tauri: Path) -> None:
     capability = json.loads((tauri / "capabilities" / "default.json").read_text())
     write(tauri / "capabilities" / "default.json", json.dumps({**capability, "permissions": ["core:default"]}))
     manifest = (tauri / "Cargo.toml").read_text().replace('"sidecar-example"', '"plain-example"')
+    # what the plugin asks of Tauri, so that both link the same one, and it is built once
+    manifest = re.sub(r"(?m)^(tauri = .*features = )\[\]", r'\1["dynamic-acl"]', manifest)
     manifest = re.sub(r"\n\[lib\]\n(.+\n)+", "", manifest)
     write(tauri / "Cargo.toml", re.sub(r"\ntauri-plugin-sidecar = .*", "", manifest))
     write(tauri / "build.rs", "fn main() {\n    tauri_build::build();\n}\n")

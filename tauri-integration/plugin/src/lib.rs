@@ -228,7 +228,11 @@ where
             commands::url
         ])
         .register_uri_scheme_protocol(page::SCHEME, |context, request| {
-            page::serve(&context.app_handle().sidecar().core, &request)
+            let app = context.app_handle();
+            let windows = app.state::<Arc<Windows<R>>>();
+            page::serve(&app.sidecar().core, &request, |url| {
+                windows.destination(context.webview_label(), url)
+            })
         })
         .setup(move |app, api| {
             let core = core(app, api.config());

@@ -41,11 +41,16 @@ pub(crate) fn is_page(url: &Url) -> bool {
     url.scheme() == SCHEME || url.domain() == Some("sidecar.localhost")
 }
 
-/// Answers a request to the scheme.
-pub(crate) fn serve(core: &Arc<Core>, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+/// Answers a request to the scheme; `destination` is where its window goes if the service answers there.
+pub(crate) fn serve(
+    core: &Arc<Core>,
+    request: &Request<Vec<u8>>,
+    destination: impl FnOnce(&Url) -> Url,
+) -> Response<Vec<u8>> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/state") => {
-            let state = core.look(|view| PageState::new(core.config.page(), view));
+            let mut state = core.look(|view| PageState::new(core.config.page(), view));
+            state.url = state.url.as_ref().map(destination);
             let body = serde_json::to_vec(&state).expect("it has string keys only");
             answer(StatusCode::OK, "application/json", body)
         }
@@ -87,7 +92,7 @@ struct PageState {
     note: String,
     lines: Vec<String>,
     elapsed_ms: u128,
-    url: Option<String>,
+    url: Option<Url>,
 }
 
 impl PageState {
@@ -96,7 +101,7 @@ impl PageState {
         let service = page.and_then(|page| view.services.get(page));
         let error = service.and_then(|service| service.error.as_ref());
         let failed = service.is_some_and(|service| service.state == State::Failed);
-        let url = service.and_then(|service| service.url.clone());
+        let url = service.and_then(|service| service.url.as_deref()?.parse().ok());
         let (phase, title, message) = if let Some(problem) = &view.problem {
             (Phase::Failed, "The sidecar does not run".into(), problem.to_string())
         } else if failed {

@@ -112,12 +112,16 @@ impl<R: Runtime> Windows<R> {
                 continue;
             };
             if page::is_page(&now) {
-                let place = lock(&self.places).remove(&label);
-                report(window.navigate(moved(url, place.as_ref())));
+                report(window.navigate(self.destination(&label, url)));
             } else if now.origin() != url.origin() {
                 report(window.navigate(moved(url, Some(&now))));
             }
         }
+    }
+
+    /// Where a window that shows the page is to go once the service answers at this address: to its place there.
+    pub fn destination(&self, label: &str, url: &Url) -> Url {
+        moved(url, lock(&self.places).get(label))
     }
 
     fn leave(&self) {
