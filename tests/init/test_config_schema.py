@@ -15,7 +15,7 @@ from sidecar.config import parse_services
 from sidecar.errors import InvalidParamsError
 from sidecar.schema import config_schema
 from sidecar.tauri.section import PLACE, parse_section
-from tests.faults.cell import ROOT
+from tests.init.support import ROOT
 
 PLUGIN = ROOT / "tauri-integration" / "plugin"
 WEB = {"type": "vite", "root": ".."}

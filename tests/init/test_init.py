@@ -19,8 +19,7 @@ from sidecar.init.found import NotUnderstoodError
 from sidecar.init.plan import Edit, Plan, make_plan
 from sidecar.init.rust import Mode
 from sidecar.tauri import json5
-from tests.faults.cell import ROOT
-from tests.init.support import BUILD, CAPABILITY, CARGO, CONFIG, MAIN, PACKAGE, contents, make
+from tests.init.support import BUILD, CAPABILITY, CARGO, CONFIG, MAIN, PACKAGE, ROOT, contents, make
 
 CRATE = str(ROOT / "tauri-integration" / "plugin")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,8 +26,8 @@ class Writer:
     """Writes a value in ever other ways: white space, comments, quotes and commas as it is told by ``draw``."""
 
     def __init__(self, draw: st.DrawFn, end: str) -> None:
-        self._coin = lambda: draw(st.booleans())
-        self._choose = lambda: draw(st.sampled_from(GAPS))
+        self._coin: Callable[[], bool] = lambda: draw(st.booleans())
+        self._choose: Callable[[], str] = lambda: draw(st.sampled_from(GAPS))
         self._end = end
 
     def gap(self) -> str:
