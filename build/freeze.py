@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from sidecar.init.binary import host_tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "build" / "sidecar.spec"
@@ -70,19 +71,6 @@ def freeze(work: Path, *, one_folder: bool, keep: Sequence[str] = ()) -> Path:
         raise SystemExit("PyInstaller failed; its last lines are above")
     name = "sidecar.exe" if sys.platform == "win32" and not one_folder else "sidecar"
     return work / "dist" / name
-
-
-def host_tuple() -> str:
-    """The name of this machine that rustc, and so Tauri, gives it; ours by the same rule where there is no rustc."""
-    try:
-        asked = subprocess.run(["rustc", "--print", "host-tuple"], text=True, capture_output=True, check=False)
-        if asked.returncode == 0:
-            return asked.stdout.strip()
-    except FileNotFoundError:
-        pass  # Rust is not needed for a binary
-    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    system = {"linux": "unknown-linux-gnu", "darwin": "apple-darwin", "win32": "pc-windows-msvc"}[sys.platform]
-    return f"{machine}-{system}"
 
 
 if __name__ == "__main__":

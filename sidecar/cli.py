@@ -23,8 +23,8 @@ PORT_MAX = 65_535
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
-  1    dev: the service failed; clean: something could not be ended; doctor: something is bad, or a claim is broken;
-       nobody reads what is printed
+  1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
+       bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
@@ -87,9 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
     stdio = commands.add_parser("stdio", help="speak JSON-RPC over stdin and stdout (default, unless at a terminal)")
     _common(stdio)
 
-    dev = commands.add_parser("dev", help="run one service in this terminal")
+    dev = commands.add_parser("dev", help="run one service, or a Tauri project's, in this terminal")
     _common(dev)
-    dev.add_argument("root", nargs="?", default=None, metavar="ROOT", help="the Vite project (default: this folder)")
+    dev.add_argument(
+        "root", nargs="?", default=None, metavar="ROOT", help="the Vite or Tauri project (default: this folder)"
+    )
     dev.add_argument("--port", type=_port, default=None, help="the preferred port")
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")

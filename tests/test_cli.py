@@ -56,7 +56,8 @@ def test_help_is_there_for_every_command(words: list[str], run: Any) -> None:
 def test_the_help_names_every_command_and_every_exit_code(run: Any) -> None:
     text = run("--help").stdout
     assert all(
-        f"    {command}" in text for command in ("stdio", "dev", "ps", "clean", "doctor", "schema", "completions")
+        f"    {command}" in text
+        for command in ("stdio", "dev", "ps", "clean", "doctor", "init", "schema", "completions")
     )
     assert EXIT_CODES.strip() in text
 

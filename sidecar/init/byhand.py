@@ -49,7 +49,7 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
         _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
         f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
         _step("In", found, ".gitignore:", "", "/binaries/"),
-        f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze makes it).",
+        f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze).",
         f"Start the app: {frontend.run_words(found.manager, 'tauri:dev')}",
     ]
     return steps

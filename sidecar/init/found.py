@@ -111,10 +111,10 @@ def look(root: Path, mode: rust.Mode) -> Found:
         source=_source(folder),
         manager="npm",
         cli="tauri" if _has_cli(package) else "cargo tauri",
-        dev_url=_section(config, "build").get("devUrl"),
+        dev_url=section(config, "build").get("devUrl"),
         service={},
         removes_dev_command=False,
-        has_section=_section(config, "plugins").get("sidecar") is not None,
+        has_section=section(config, "plugins").get("sidecar") is not None,
         window=_window(config),
         capability=_find_capability(folder, config),
         locked_tauri=_locked_tauri(folder),
@@ -128,13 +128,14 @@ def look(root: Path, mode: rust.Mode) -> Found:
     return found
 
 
-def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = config.get(name)
-    return section if isinstance(section, dict) else {}
+def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A member that is to have members of its own; without any if it is not there, or something else."""
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _is_tauri_1(config: dict[str, Any], cargo: dict[str, Any]) -> bool:
-    wanted = _section(cargo, "dependencies").get("tauri", "")
+    wanted = section(cargo, "dependencies").get("tauri", "")
     version = wanted.get("version", "") if isinstance(wanted, dict) else wanted
     return "tauri" in config or str(version).lstrip("^~=v ").split(".")[0] == "1"
 
@@ -142,7 +143,7 @@ def _is_tauri_1(config: dict[str, Any], cargo: dict[str, Any]) -> bool:
 def _cargo_reasons(folder: Path, cargo: dict[str, Any]) -> Iterator[str]:
     if not cargo:
         yield f"there is no Cargo.toml in {folder}"
-    elif "tauri" not in _section(cargo, "dependencies"):
+    elif "tauri" not in section(cargo, "dependencies"):
         yield f"{folder / 'Cargo.toml'} does not have tauri in [dependencies]"
 
 
@@ -154,9 +155,9 @@ def _platform_reasons(folder: Path, mode: rust.Mode) -> Iterator[str]:
         for file in (f"tauri.{name}.conf.json", f"tauri.{name}.conf.json5", f"Tauri.{name}.toml"):
             if (folder / file).is_file():
                 config = project.parse_file(folder / file)
-                for section, key in touched:
-                    if key in _section(config, section):
-                        yield f"{folder / file} has {section}.{key} of its own, which replaces the one of all platforms"
+                for part, key in touched:
+                    if key in section(config, part):
+                        yield f"{folder / file} has {part}.{key} of its own, which replaces the one of all platforms"
 
 
 def _source(folder: Path) -> Path:
@@ -168,12 +169,12 @@ def _source(folder: Path) -> Path:
 
 
 def _has_cli(package: dict[str, Any]) -> bool:
-    kinds = (_section(package, kind) for kind in ("dependencies", "devDependencies", "optionalDependencies"))
-    return any("@tauri-apps/cli" in names for names in kinds) or "tauri" in _section(package, "scripts")
+    kinds = (section(package, kind) for kind in ("dependencies", "devDependencies", "optionalDependencies"))
+    return any("@tauri-apps/cli" in names for names in kinds) or "tauri" in section(package, "scripts")
 
 
 def _window(config: dict[str, Any]) -> int:
-    windows = _section(config, "app").get("windows")
+    windows = section(config, "app").get("windows")
     for at, window in enumerate(windows if isinstance(windows, list) else ()):
         if isinstance(window, dict) and window.get("label", WINDOW) == WINDOW:
             return at
@@ -199,13 +200,13 @@ def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
 
 def _take_dev_command(found: Found) -> list[str]:
     """Fill in how Vite is started; what stands in the way."""
-    build = _section(found.config, "build")
+    build = section(found.config, "build")
     given = build.get("beforeDevCommand")
     command = given.get("script") if isinstance(given, dict) else given
     found.manager = frontend.find_manager(found.front, found.package, command)
     start = frontend.ViteStart()
     if isinstance(command, str) and command.strip():
-        understood = frontend.understand(command, _section(found.package, "scripts"))
+        understood = frontend.understand(command, section(found.package, "scripts"))
         if understood == "mixed":
             how = "in a way that is not understood, or something beside it"
             return [f"beforeDevCommand ({command}) starts Vite {how}: there would be two of it"]
@@ -249,7 +250,7 @@ def _service(start: frontend.ViteStart, root: str, port: int | None) -> dict[str
 
 def _find_capability(folder: Path, config: dict[str, Any]) -> Capability | None:
     """The one that lets the window's own pages do what they do: ``default`` if it is among them, else the first."""
-    enabled = _section(_section(config, "app"), "security").get("capabilities")
+    enabled = section(section(config, "app"), "security").get("capabilities")
     names = {name for name in enabled if isinstance(name, str)} if isinstance(enabled, list) and enabled else None
     found = [
         (each.get("identifier") != "default", Capability(file, place, each["permissions"]))

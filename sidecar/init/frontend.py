@@ -119,6 +119,8 @@ def _understand(command: str, scripts: Mapping[str, Any], start: ViteStart, deep
         return unknown  # a shell would fill them in
     if words[:1] == ["vite"]:
         return start if _take_flags(words[1:], start) else "mixed"
+    if words[:2] == ["npm", "start"]:
+        words = ["npm", "run", *words[1:]]
     for length in (2, 1):
         runner = _RUNNERS.get(tuple(words[:length]))
         rest = words[length:]

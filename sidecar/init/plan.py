@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from sidecar.init import binary, crate, frontend, jsontext, rust, tomltext
 from sidecar.init.byhand import by_hand
-from sidecar.init.found import Found, NotUnderstoodError, look
+from sidecar.init.found import Found, NotUnderstoodError, look, section
 from sidecar.init.jsontext import Place
 from sidecar.tauri import project
 
@@ -96,7 +96,7 @@ class _Planner:
 
     def _cargo(self) -> None:
         manifest = self._found.folder / "Cargo.toml"
-        dependencies = self._found.cargo.get("dependencies", {})
+        dependencies = section(self._found.cargo, "dependencies")
         if crate.CRATE not in dependencies:
             self._set(manifest, ("dependencies", crate.CRATE), self.requirement)
         if "serde_json" not in dependencies:
@@ -133,7 +133,7 @@ class _Planner:
         file = found.config_file
         if found.removes_dev_command:
             self._remove(file, ("build", "beforeDevCommand"))
-        if EXTERNAL_BIN not in (config.get("bundle", {}).get("externalBin") or []):
+        if EXTERNAL_BIN not in (section(config, "bundle").get("externalBin") or []):
             self._append(file, ("bundle", "externalBin"), EXTERNAL_BIN)
         if not found.has_section:
             self._set(file, ("plugins", "sidecar", "services", "web"), found.service)
@@ -170,7 +170,7 @@ class _Planner:
 
     def _script(self) -> None:
         found = self._found
-        scripts = found.package.get("scripts") or {}
+        scripts = section(found.package, "scripts")
         there = scripts.get(SCRIPT)
         if there is None:
             wait = "--no-dev-server-wait" if found.dev_url else "--no-dev-server"
@@ -232,17 +232,29 @@ class _Planner:
         raise NotUnderstoodError([reason])
 
     def _set(self, path: Path, place: Place, value: Any) -> None:
-        text = self._text(path)
-        if path.suffix == ".toml":
-            after = tomltext.set_member(text, place, value, inline=path.name == "Cargo.toml")
-        else:
-            after = jsontext.set_member(text, place, value)
-        self._put(path, after)
+        inline = path.name == "Cargo.toml"  # where everybody writes a dependency on one line
+        self._change(
+            path,
+            lambda text: tomltext.set_member(text, place, value, inline=inline),
+            lambda text: jsontext.set_member(text, place, value),
+        )
 
     def _append(self, path: Path, place: Place, value: str) -> None:
-        editor = tomltext if path.suffix == ".toml" else jsontext
-        self._put(path, editor.append_item(self._text(path), place, value))
+        self._change(
+            path,
+            lambda text: tomltext.append_item(text, place, value),
+            lambda text: jsontext.append_item(text, place, value),
+        )
 
     def _remove(self, path: Path, place: Place) -> None:
-        editor = tomltext if path.suffix == ".toml" else jsontext
-        self._put(path, editor.remove_member(self._text(path), place))
+        self._change(
+            path, lambda text: tomltext.remove_member(text, place), lambda text: jsontext.remove_member(text, place)
+        )
+
+    def _change(self, path: Path, toml: Callable[[str], str], json: Callable[[str], str]) -> None:
+        try:
+            self._put(path, (toml if path.suffix == ".toml" else json)(self._text(path)))
+        except KeyError as error:
+            self._refuse(f"{self._name(path)}: {error.args[0]} is something else than it should be")
+        except tomltext.TomlShapeError as error:
+            self._refuse(f"{self._name(path)}: {error}")

@@ -7,10 +7,15 @@ from typing import Any
 
 import tomlkit
 from tomlkit.container import Container
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AbstractTable, Array, InlineTable, Item, Key, Table
 
 from sidecar.init.jsontext import Place
 from sidecar.tauri.json5 import BOM
+
+
+class TomlShapeError(ValueError):
+    """An edit would change more than it should."""
 
 
 def set_member(text: str, place: Place, value: Any, *, inline: bool = False) -> str:
@@ -81,9 +86,15 @@ def _plain(text: str) -> str:
 def _edited(text: str, change: Callable[[tomlkit.TOMLDocument], None]) -> str:
     """Apply it; line ends that are all CRLF come back, and so does the BOM."""
     plain = _plain(text)
-    document = tomlkit.parse(plain)
-    change(document)
-    written = tomlkit.dumps(document)
+    try:
+        document = tomlkit.parse(plain)
+        kept = tomlkit.dumps(document) == plain
+        change(document)
+        written = tomlkit.dumps(document)
+    except TOMLKitError as error:
+        raise TomlShapeError(f"tomlkit cannot edit it: {error}") from None
+    if not kept:
+        raise TomlShapeError("its tables stand in an order that an edit would not keep")
     if written == plain:
         return text
     crlf = text.count("\r\n") > 0 and text.count("\r\n") == text.count("\n")

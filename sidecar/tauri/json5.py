@@ -160,7 +160,7 @@ class _Parser:
                 self._fail("the object is never closed", start)
             key = self._string() if first in "\"'" else self._identifier()
             if not key and first not in "\"'":
-                self._fail("a key is missing")
+                self._fail("a key is missing", key_start)
             key_end = self._at
             self._skip()
             if self._peek() != ":":

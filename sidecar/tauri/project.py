@@ -71,11 +71,11 @@ def read(folder: Path) -> Project:
 
     Raises ``TauriConfigError`` with the file, the line and the column of what is wrong.
     """
-    files = [file for file in (main_file(folder), platform_file(folder)) if file is not None]
-    config: Any = {}
-    for file in files:
-        config = merge_patch(config, parse_file(file))
-    return Project(folder, config, tuple(files))
+    main, more = main_file(folder), platform_file(folder)
+    config = parse_file(main) if main else {}
+    if more is not None:
+        config = merge_patch(config, parse_file(more))
+    return Project(folder, config, tuple(file for file in (main, more) if file is not None))
 
 
 def parse_file(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from tests.console.support import PYTHON, SERVICE, Watched, ask, command, environment
-from tests.e2e.support import foreign_server
+from tests.e2e.support import foreign_server, free_port
 from tests.liveness import WAIT_S
 
 
@@ -275,3 +275,75 @@ def test_a_reader_that_goes_away_is_no_crash(folder: Path) -> None:
             tree.close()
         process.kill()
         process.communicate()
+
+
+# ── a Tauri project ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A Tauri project that asks for two services."""
+    inner = folder / "src-tauri"
+    (inner / "api").mkdir(parents=True)
+    server = {"type": "command", "command": list(SERVICE), "port": {}, "ready": {"type": "tcp"}}
+    services = {"web": server, "api": {"type": "command", "command": ["sh", "-c", "pwd; exec sleep 99"], "cwd": "api"}}
+    section = {"page": "web", "services": services}
+    (inner / "tauri.conf.json").write_text(json.dumps({"plugins": {"sidecar": section}}))
+    return inner / "tauri.conf.json"
+
+
+@pytest.mark.parametrize("root", [None, "src-tauri"])
+def test_in_a_tauri_project_all_its_services_run_and_end_together(run: Run, project: Path, root: str | None) -> None:
+    sidecar = run(*([root] if root else []))
+    assert sidecar.wait(r"starting (.*)$")[1] == "web, api"
+    url = sidecar.wait(rf"web {READY}")[1]
+    ask(url, "/say/lilac")
+    sidecar.wait(r"^web │ lilac$")
+    told = f"api │ {project.parent}/api\n"
+    if told.encode() not in sidecar.lines:
+        sidecar.wait(f"^{re.escape(told)}$")
+    tree = sidecar.watch()
+    sidecar.process.send_signal(signal.SIGINT)
+    assert sidecar.rest()[0] == 130
+    tree.await_gone()
+
+
+def test_a_port_of_the_command_line_is_for_the_service_with_the_page(run: Run, project: Path) -> None:
+    port = free_port()
+    sidecar = run("--port", str(port))
+    sidecar.wait(rf"web is ready on http://127\.0\.0\.1:{port}/ after")
+
+
+def test_a_program_of_the_command_line_is_run_instead(run: Run, project: Path) -> None:
+    code, lines = run("--", "echo", "lilac").rest()
+    assert code == 0
+    assert "echo │ lilac\n".encode() in lines
+
+
+def test_when_one_of_several_services_fails_all_end_and_it_is_a_failure(run: Run, project: Path) -> None:
+    section = json.loads(project.read_text())
+    section["plugins"]["sidecar"]["services"]["api"] |= {"command": ["sh", "-c", "exit 9"], "restart": {"limit": 0}}
+    project.write_text(json.dumps(section))
+    code, lines = run().rest()
+    assert code == 1
+    assert any(line.startswith("» api ".encode()) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{\n  "plugins": ,\n}', "tauri.conf.json:2:14: a value is missing. Correct the file there and try again."),
+        (
+            '{"plugins": {"sidecar": {"services": {"web": {"type": "vite", "port": {"preferred": "x"}}}}}}',
+            "at $.plugins.sidecar.services.web.port.preferred. Correct that field and try again.",
+        ),
+    ],
+)
+def test_a_wrong_configuration_starts_nothing_and_is_told_with_its_place(
+    run: Run, project: Path, text: str, told: str
+) -> None:
+    project.write_text(text)
+    sidecar = run()
+    assert sidecar.rest() == (1, [])
+    assert sidecar.errors.startswith(b"sidecar error: ")
+    assert told in sidecar.errors.decode()

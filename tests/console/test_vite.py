@@ -18,12 +18,12 @@ pytestmark = [
 ]
 
 
-def test_a_vite_project_is_served_with_vite_s_own_colours_and_ends_with_q(dev: Callable[..., Terminal]) -> None:
+def test_a_tauri_project_is_served_with_vite_s_own_colours_and_ends_with_q(dev: Callable[..., Terminal]) -> None:
     port = free_port()
     terminal = dev(str(EXAMPLE), "--port", str(port))
-    terminal.wait(rf"vite is ready on http://127\.0\.0\.1:{port}/ after")
-    terminal.wait(r"vite │ .*VITE v[\d.]+")
-    terminal.wait(rf"● vite ready  http://127\.0\.0\.1:{port}/  up \d+ s  restarts 0  \d+ MB")
+    terminal.wait(rf"web is ready on http://127\.0\.0\.1:{port}/ after")
+    terminal.wait(r"web │ .*VITE v[\d.]+")
+    terminal.wait(rf"● web ready  http://127\.0\.0\.1:{port}/  up \d+ s  restarts 0  \d+ MB")
     assert b"\x1b[32m" in terminal.raw()
     tree = terminal.watch()
     terminal.press("q")
