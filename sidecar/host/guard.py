@@ -21,9 +21,7 @@ from sidecar.diagnostics import say
 from sidecar.host import bundle, cgroup
 from sidecar.host.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
-
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-EXIT_APP_GONE = 3
+from sidecar.host.watchman import Watchman
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
@@ -112,7 +110,7 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
 
 
-class Guard:
+class Guard(Watchman):
     """The guard's single-threaded loop."""
 
     def __init__(
@@ -125,34 +123,18 @@ class Guard:
         at_end: Callable[[], None] | None = None,
     ) -> None:
         """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``."""
-        self._supervisor = supervisor
+        super().__init__(supervisor, lifeline, orders)
         self._app = app
         self._bootloader = bootloader
-        self._lifeline = lifeline
-        self._orders = orders
         self._at_end = at_end
-        self._status: int | None = None
-        """The supervisor's wait status, once it is dead."""
-        self._grace_s = 0.0
-        self._rest = b""
         self._group: str | None = None
         """The control group's folder."""
-        self._files: list[str] = []
-        """This run's record and its draft."""
 
     def watch(self) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
-        os.set_blocking(self._lifeline, False)  # a stopped supervisor must not stop us with a full pipe
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (*FORWARDED, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        wake_read = self._take_over()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_NAME, b"sidecar-guard")
-        self._release_standard_streams()
         self._group = cgroup.make(os.getpid(), self._supervisor)
         self._tell(ON_WATCH if self._group is None else ON_WATCH_WITH_GROUP)
 
@@ -175,48 +157,6 @@ class Guard:
             if self._bootloader in ready or (deadline is not None and time.monotonic() >= deadline):
                 break
         self._end()
-
-    def _release_standard_streams(self) -> None:
-        """Let go of the app's pipes: they are the supervisor's, and its closing of them must be seen by the app."""
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        os.close(null)
-
-    def _tell(self, byte: int) -> None:
-        try:
-            os.write(self._lifeline, bytes([byte]))
-        except OSError:
-            pass  # EPIPE: the supervisor is dying, which SIGCHLD tells; EAGAIN: it has 64 Ki unread signals already
-
-    def _take_signals(self, numbers: bytes) -> None:
-        for number in numbers:
-            if number == signal.SIGCHLD:
-                self._reap()
-            else:
-                self._tell(number)
-
-    def _take_orders(self) -> bool:
-        data = os.read(self._orders, 512)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            order, _, value = line.partition(b" ")
-            if order == b"grace":
-                self._grace_s = int(value) / 1000
-            elif order == b"file":
-                self._files.append(os.fsdecode(value))
-        return bool(data)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return  # nobody is left to wait for
-            if pid == 0:
-                return
-            if pid == self._supervisor:
-                self._status = status
 
     def _tree(self) -> list[Process]:
         self._reap()
@@ -241,31 +181,16 @@ class Guard:
         if self._bootloader is not None and not is_dead(self._bootloader):
             # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
             os.kill(os.getppid(), signal.SIGCONT)
-        if self._status is None or (is_dead(self._app) and os.WIFSIGNALED(self._status)):
-            os._exit(EXIT_APP_GONE)
-        code = os.waitstatus_to_exitcode(self._status)
-        os._exit(code if code >= 0 else 128 - code)
+        self._leave(app_gone=is_dead(self._app))
 
     def _tidy_up(self) -> None:
         """Nothing is left that the next start would have to sweep."""
-        os.set_blocking(self._orders, False)
-        try:
-            while self._take_orders():  # one may have come with the death, and been passed over for it
-                pass
-        except BlockingIOError:
-            pass  # a process that could not be ended has the pipe, too
         if self._group is not None and not cgroup.remove(self._group):
             say("warning", f"the control group {self._group} is not empty; the next start removes it")
         folder = bundle.unpacked_folder()
         if folder is not None and is_dead(self._bootloader) and not bundle.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
-        for path in self._files:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass  # the supervisor removed it
-            except OSError as error:
-                say("warning", f"the record {path} could not be removed: {error.strerror}")
+        self._remove_files()
 
 
 def is_dead(pidfd: int | None) -> bool:
