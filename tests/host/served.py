@@ -1,4 +1,6 @@
-"""The real host in a process of its own: it makes its process a subreaper, and reaps whatever child that has.
+"""A real host in a process of its own: Linux's makes its process a subreaper, and reaps whatever child that has.
+
+macOS's runs on Linux's processes, with tests/host/bsd.py between it and the kernel.
 
 ``RealHost`` is the test's side. Descriptors come over a socket, everything else as pickles over a pair of pipes.
 """
@@ -11,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +25,10 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host import linux
 from sidecar.host.base import Child, Ended, Host
+from sidecar.host.darwin import DarwinHost
+from sidecar.host.notices import Notices
 from sidecar.wire.messages import Guarantees, Holder
+from tests.host.bsd import Kernel, Kevent
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
@@ -31,11 +37,12 @@ WAIT_S = 30.0
 class RealHost:
     """A ``Host`` whose every method is done by the helper process."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "linux") -> None:
+        """``kind`` is ``linux`` or ``darwin``."""
         ours, theirs = socket.socketpair()
         self._fds, their_fds = socket.socketpair()
         self._helper = subprocess.Popen(
-            [sys.executable, "-m", "tests.host.served", str(theirs.fileno()), str(their_fds.fileno())],
+            [sys.executable, "-m", "tests.host.served", kind, str(theirs.fileno()), str(their_fds.fileno())],
             cwd=ROOT,
             pass_fds=[theirs.fileno(), their_fds.fileno()],
         )
@@ -109,13 +116,13 @@ class RealHost:
         return found
 
 
-def serve(connection: Connection[Any, Any], fds: socket.socket) -> None:
+def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> None:
     """The helper's loop."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    host: Host = linux.LinuxHost("a" * 32, guarded=False, parent_watched=False, contained=False)
+    host, lent = _make(kind)
 
     def perform(method: str, arguments: tuple[Any, ...]) -> object:
         match method:
@@ -124,7 +131,7 @@ def serve(connection: Connection[Any, Any], fds: socket.socket) -> None:
                 os.read(wake_read, 512)
                 return None
             case "descriptors":
-                return len(os.listdir("/proc/self/fd"))
+                return len(os.listdir("/proc/self/fd")) - lent()
             case "spawn":
                 child = host.spawn(*arguments)
                 socket.send_fds(fds, [b"."], [child.stdout, child.stderr])
@@ -146,5 +153,17 @@ def serve(connection: Connection[Any, Any], fds: socket.socket) -> None:
         connection.send(answer)
 
 
+def _make(kind: str) -> tuple[Host, Callable[[], int]]:
+    """The host, and how many descriptors it has only because this is Linux."""
+    run_id = "a" * 32
+    if kind == "linux":
+        return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), lambda: 0
+    kernel = Kernel()
+    queue = kernel.kqueue()
+    notices = Notices(queue, Kevent)
+    host = DarwinHost(run_id, guarded=False, parent_watched=False, system=kernel, notices=notices)
+    return host, lambda: queue.descriptors
+
+
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), socket.socket(fileno=int(sys.argv[2])))
+    serve(sys.argv[1], Connection(int(sys.argv[2])), socket.socket(fileno=int(sys.argv[3])))

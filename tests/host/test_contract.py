@@ -1,4 +1,7 @@
-"""What every host must do: the real one, in a process of its own, and the fake."""
+"""What every host must do: Linux's and macOS's, each in a process of its own, and the fake.
+
+macOS's runs here, on Linux's processes (tests/host/bsd.py).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from sidecar.events import Launch
 from sidecar.host.base import Child, Ended, Host
 from sidecar.wire.messages import Holder
 from tests.fakes import PROGRAM, FakeHost
+from tests.host.bsd import skip_without_forks
 from tests.host.contract import Contract
 from tests.host.served import RealHost
 from tests.liveness import state_of, until
@@ -105,7 +109,7 @@ class PosixSubject:
             listener.close()
 
 
-@pytest.fixture(params=["real", "fake"])
+@pytest.fixture(params=["linux", "darwin", "fake"])
 def subject(request: pytest.FixtureRequest) -> Iterator[PosixSubject]:
     if request.param == "fake":
         fake = FakeHost()
@@ -114,7 +118,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[PosixSubject]:
         fake.kill_all()
         it.close()
     else:
-        with RealHost() as host:
+        if request.param == "darwin":
+            skip_without_forks()
+        with RealHost(request.param) as host:
             it = PosixSubject(host)
             yield it
             it.close()

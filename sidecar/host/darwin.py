@@ -1,0 +1,212 @@
+"""macOS: no subreaper, no parent-death signal, no container. ``kin`` knows who belongs to a tree, and why; kqueue tells of
+deaths and forks (``notices``).
+
+Everything here works on what it is given (``System``, ``Notices``). So the tests run it on Linux, on real processes, with
+a kqueue made of pidfds and the kernel's process events.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+
+assert sys.platform != "win32"  # for mypy: sessions and groups
+
+from msgspec import Struct
+
+from sidecar.diagnostics import say
+from sidecar.events import Launch
+from sidecar.host import posix
+from sidecar.host.base import Child, Ended
+from sidecar.host.family import Family
+from sidecar.host.kin import Kin, Process, System, end_all, send
+from sidecar.host.lsof import listeners
+from sidecar.host.notices import NOTE_EXIT, Notices
+from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.wire.messages import Guarantees, Holder
+
+
+class _Tree(Struct):
+    """A service's program, and who descends from it."""
+
+    program: posix.Program
+    kin: Kin
+
+
+class DarwinHost:
+    """See ``sidecar.host.base.Host``."""
+
+    def __init__(self, run_id: str, *, guarded: bool, parent_watched: bool, system: System, notices: Notices) -> None:
+        """Begin to follow whom we start."""
+        self._run_id = run_id
+        self._guarded = guarded
+        self._parent_watched = parent_watched
+        self._system = system
+        self._trees: dict[str, _Tree] = {}
+        self._lock = threading.RLock()
+        """A look changes what is known; the main thread, the one that follows, and probes look."""
+        self._notices = notices
+        self._family = Family(system, notices, run_id)
+        threading.Thread(target=self._follow, name="kin", daemon=True).start()
+
+    def guarantees(self) -> Guarantees:
+        """See ``Host``."""
+        return Guarantees(
+            platform="darwin",
+            guard=self._guarded,
+            subreaper=False,
+            parent_death_signal=False,
+            parent_watch="kqueue" if self._parent_watched else "none",
+            control_group=False,
+            job_object=False,
+            run_cookie=True,
+        )
+
+    def spawn(self, service: str, launch: Launch) -> Child:
+        """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
+        program, child = posix.start(service, launch, {RUN_ID: self._run_id, SERVICE: service})
+        with self._lock:
+            me = self._family.me
+            kin = Kin(self._system.read(child.pid), since=me.birth, outside=me.sid)
+            self._trees[service] = _Tree(program, kin)
+            self._look()
+        return child
+
+    def terminate(self, service: str, signal_name: str) -> None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is not None:
+            posix.ask(tree.program, signal.Signals[signal_name])
+
+    def kill(self, service: str) -> None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is not None:
+            tree.program.asked = None
+            self._end(lambda: self._members(service, tree))
+
+    def reap(self) -> list[Ended]:
+        """See ``Host``."""
+        with self._lock:
+            self._look()  # while the dead hold their pids, and so their sessions' numbers
+            dead = [service for service, tree in self._trees.items() if posix.collect(tree.program)]
+        for service in dead:
+            tree = self._trees[service]
+            if tree.program.asked is not None:
+                self._ask_others(service, tree, tree.program.asked)
+        gone = self._dead_trees()
+        with self._lock:
+            return [posix.ended(service, self._trees.pop(service).program) for service in gone]
+
+    def kill_all(self) -> None:
+        """See ``Host``."""
+        with self._lock:
+            trees, self._trees = self._trees, {}
+        for tree in trees.values():
+            posix.let_go(tree.program)
+
+        def everybody() -> list[Process]:
+            with self._lock:
+                return self._family.everybody()
+
+        self._end(everybody)
+
+    def owns(self, service: str, address: str, port: int) -> bool:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return False
+        found = {pid for _, pid in reached_at(listeners(port), address)}
+        return bool(found) and found <= {it.pid for it in self._members(service, tree)}
+
+    def holder(self, port: int) -> Holder | None:
+        """See ``Host``. Of another user's process nothing is shown, and nobody is named."""
+        import psutil
+
+        for _, pid in listeners(port):
+            run_id = self._system.variable(pid, RUN_ID)
+            try:
+                user = psutil.Process(pid).username()
+            except psutil.Error:
+                continue  # it went since the look
+            return Holder(pid, command_of(pid), user, ours=run_id not in {None, self._run_id})
+        return None
+
+    def memory(self, service: str) -> int | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return None
+        import psutil
+
+        total = 0
+        for process in self._members(service, tree):
+            try:
+                total += psutil.Process(process.pid).memory_info().rss
+            except psutil.Error:
+                continue  # it went since the look
+        return total
+
+    def _follow(self) -> None:
+        """A thread's body: look whenever somebody forks, so that his children are known before he is dead."""
+        while True:
+            told = self._notices.wait()
+            with self._lock:
+                self._look()
+            if any(event.fflags & NOTE_EXIT for event in told):
+                # launchd collects the orphans, so their deaths send us no SIGCHLD: ``reap`` is called as if they did
+                os.kill(os.getpid(), signal.SIGCHLD)
+
+    def _look(self) -> None:
+        """Called with the lock held."""
+
+        def show(processes: Mapping[int, Process]) -> None:
+            for tree in self._trees.values():
+                tree.kin.look(processes, session=_session(tree))
+
+        self._family.follow(show)
+
+    def _members(self, service: str, tree: _Tree) -> list[Process]:
+        """The program, and what it started, by all that is known and by the cookie."""
+
+        def marked(it: Process) -> bool:
+            return self._family.has_cookie(it) and self._system.variable(it.pid, SERVICE) == service
+
+        with self._lock:
+            members = tree.kin.look(self._system.processes(), marked, session=_session(tree))
+        return [it for it in members if not it.dead]
+
+    def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
+        """The program is dead, as asked. What it left in other sessions heard nothing, and nobody else tells it."""
+        for process in self._members(service, tree):
+            if process.sid != tree.program.popen.pid:
+                try:
+                    send(self._system, process, number)
+                    send(self._system, process, signal.SIGCONT)
+                except PermissionError:
+                    pass  # another user's (set-id) process
+
+    def _dead_trees(self) -> list[str]:
+        dead = []
+        for service, tree in self._trees.items():
+            if tree.program.status is None:
+                continue
+            if not self._members(service, tree):
+                dead.append(service)
+            elif not tree.program.asked:
+                # it ended by itself, or was killed: nothing of it may live on
+                self._end(lambda s=service, t=tree: self._members(s, t))  # type: ignore[misc]
+                dead.append(service)
+        return dead
+
+    def _end(self, look: Callable[[], list[Process]]) -> None:
+        for process in end_all(self._system, look):
+            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+
+
+def _session(tree: _Tree) -> int | None:
+    """The program's session, as long as its number is surely its own."""
+    return tree.program.popen.pid if tree.program.status is None else None

@@ -1,0 +1,191 @@
+"""The guard on macOS: as on Linux (``sidecar.host.guard``), but nothing comes to it by itself.
+
+It is no subreaper, so it follows the tree while it lives (``sidecar.host.kin``): whenever one of it forks, kqueue says so,
+and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and kills whom it knows, and
+who has the run's cookie, until nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+assert sys.platform != "win32"  # for mypy: there is no guard on Windows
+
+from sidecar.diagnostics import say
+from sidecar.host.family import Family
+from sidecar.host.kin import Process, System, end_all
+from sidecar.host.lifeline import ON_WATCH, Lifeline
+from sidecar.host.notices import EVFILT_READ, NOTE_EXIT, Notices
+from sidecar.host.watchman import Watchman
+
+
+class Watched:
+    """Whose death is the run's end: identified before the guard forks, as a kqueue is not inherited."""
+
+    __slots__ = ("app", "bootloader")
+
+    def __init__(self, app: Process | None, bootloader: Process | None) -> None:
+        """``None`` is not watched, or not there."""
+        self.app = app
+        self.bootloader = bootloader
+
+
+def identify(system: System, parent_pid: int | None, bootloader: int | None) -> Watched:
+    """The app is ``parent_pid``, or else the process that launched us (the bootloader, if there is one).
+
+    Raises ``ProcessLookupError`` if one of them is dead already.
+    """
+    above = None if bootloader is None else _alive(system, bootloader)
+    launcher = os.getppid() if above is None else above.ppid
+    app = _alive(system, launcher if parent_pid is None else parent_pid)
+    if above is not None and os.getppid() != above.pid:
+        raise ProcessLookupError  # it died meanwhile, and the pid may be somebody else's
+    if parent_pid is None and above is None and os.getppid() != app.pid:
+        raise ProcessLookupError
+    return Watched(app, above)
+
+
+def _alive(system: System, pid: int) -> Process:
+    found = system.read(pid)
+    if found is None or found.dead:
+        raise ProcessLookupError
+    return found
+
+
+def watch(system: System, notices: Notices, process: Process, *, forks: bool = False) -> None:
+    """Be told of exactly this process. Raises ``ProcessLookupError`` if it is dead."""
+    notices.watch(process.pid, forks=forks)
+    again = system.read(process.pid)
+    if again is None or again.birth != process.birth:
+        raise ProcessLookupError  # who has the pid now is registered, and says nothing that matters
+
+
+def split(
+    system: System,
+    make_notices: Callable[[], Notices],
+    run_id: str,
+    watched: Watched,
+    at_end: Callable[[bool], None] | None = None,
+) -> Lifeline:
+    """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
+
+    The guard calls ``at_end`` when all below it is dead, with whether the bootloader is, too. Raises ``OSError`` if the
+    system has no process to spare.
+    """
+    lifeline_read, lifeline_write = os.pipe()
+    orders_read, orders_write = os.pipe()
+    guard_pid = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(lifeline_write)
+        os.close(orders_read)
+        return Lifeline(guard_pid, lifeline_read, orders_write, app=None, bootloader=None)
+    os.close(lifeline_read)
+    os.close(orders_write)
+    guard = KqueueGuard(system, make_notices(), run_id, watched, child, lifeline_write, orders_read)
+    guard.watch(at_end)
+
+
+class KqueueGuard(Watchman):
+    """The guard's single-threaded loop."""
+
+    def __init__(
+        self,
+        system: System,
+        notices: Notices,
+        run_id: str,
+        watched: Watched,
+        supervisor: int,
+        lifeline: int,
+        orders: int,
+    ) -> None:
+        """``notices`` is a queue of this process; for the rest see ``split``."""
+        super().__init__(supervisor, lifeline, orders)
+        self._system = system
+        self._notices = notices
+        self._watched = watched
+        self._gone: set[int] = set()
+        """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
+        self._family = Family(system, notices, run_id)
+
+    def watch(self, at_end: Callable[[bool], None] | None = None) -> NoReturn:
+        """Wait for a death, then end everything below and leave."""
+        wake = self._take_over()
+        self._notices.read(wake)
+        self._notices.read(self._orders)
+        deadline: float | None = None
+        for process in (self._watched.app, self._watched.bootloader):
+            if process is not None:
+                self._await(process)
+        self._family.follow()
+        self._tell(ON_WATCH)  # no service is started before, so all of them are seen from their first fork on
+        self._reap()  # it may have died before we had a handler
+        while self._status is None:
+            if deadline is None and self._is_gone(self._watched.app):
+                deadline = time.monotonic() + self._grace_s
+            if self._is_gone(self._watched.bootloader) or (deadline is not None and time.monotonic() >= deadline):
+                break
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            forked = False
+            for event in self._notices.wait(left):
+                if event.filter != EVFILT_READ:
+                    forked = True
+                    if event.fflags & NOTE_EXIT:
+                        self._note_exit(event.ident)
+                elif event.ident == wake:
+                    self._take_signals(os.read(wake, 512))
+                elif not self._take_orders():
+                    self._notices.forget(self._orders)
+            if forked:
+                self._family.follow()
+        self._end(at_end)
+
+    def _await(self, process: Process) -> None:
+        try:
+            watch(self._system, self._notices, process)
+        except ProcessLookupError:
+            self._gone.add(process.pid)  # it died since it was identified, or its pid is another's
+
+    def _note_exit(self, pid: int) -> None:
+        if any(it is not None and it.pid == pid for it in (self._watched.app, self._watched.bootloader)):
+            self._gone.add(pid)
+
+    def _is_gone(self, process: Process | None) -> bool:
+        return process is not None and process.pid in self._gone
+
+    def _tree(self) -> list[Process]:
+        self._reap()
+        return self._family.everybody()
+
+    def _end(self, at_end: Callable[[bool], None] | None) -> NoReturn:
+        # The supervisor is ended last: it has seen the app's death, too, and ends the same tree. Whichever of us two is
+        # killed in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses.
+        end_all(
+            self._system,
+            lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None],
+        )
+        if self._status is None:
+            os.kill(self._supervisor, signal.SIGKILL)  # ours to reap, so the pid is its own
+        for process in end_all(self._system, self._tree):
+            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        self._remove_files()
+        if self._status is None:
+            self._await_supervisor()
+        if at_end is not None:
+            at_end(self._is_gone(self._watched.bootloader))
+        if self._watched.bootloader is not None and not self._is_gone(self._watched.bootloader):
+            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
+            os.kill(os.getppid(), signal.SIGCONT)
+        self._leave(app_gone=self._is_gone(self._watched.app))
+
+    def _await_supervisor(self) -> None:
+        """Its death is certain, and may not be collectable yet: what is seen of it is gone before."""
+        try:
+            _, self._status = os.waitpid(self._supervisor, 0)
+        except ChildProcessError:
+            pass  # somebody has told the system not to keep zombies (SIGCHLD ignored by who launched us)

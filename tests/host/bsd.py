@@ -1,0 +1,310 @@
+"""macOS's kernel as ``sidecar.host.darwin`` sees it, made of Linux's: real processes, real deaths, real forks.
+
+``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (the connector of proc(5), which a
+plain user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
+EVFILT_READ, by the manual page. tests/host/test_kqueue.py holds it to that, and a real one beside it on macOS.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from itertools import count
+from typing import Self
+
+import pytest
+
+if sys.platform != "linux":
+    raise ImportError("pidfds and the process connector")
+
+from sidecar.host import tree
+from sidecar.host.kin import Process
+from sidecar.host.notices import (
+    EV_ADD,
+    EV_CLEAR,
+    EV_DELETE,
+    EVFILT_PROC,
+    EVFILT_READ,
+    NOTE_EXIT,
+    NOTE_FORK,
+    Event,
+)
+
+EV_ONESHOT = 0x0010
+EV_ERROR = 0x4000
+EV_EOF = 0x8000
+NOTE_TRACK = 0x0000_0001
+
+_CONNECTOR = 11
+"""NETLINK_CONNECTOR"""
+_CN_IDX_PROC = 1
+_LISTEN = 1
+"""PROC_CN_MCAST_LISTEN"""
+_EVENT = struct.Struct("=IIQIIII")
+"""proc_event: what, cpu, nanoseconds; of a fork: the parent's pid and tgid, the child's."""
+_EVENT_AT = 16 + 20
+"""Behind nlmsghdr and cn_msg."""
+_FORK = 1
+_SO_RCVBUFFORCE = 33
+"""socket(7)"""
+_ROOM = 1 << 23
+"""Of the socket's buffer: a storm's forks while the test is not scheduled."""
+
+
+def skip_without_forks() -> None:
+    """Skip the test where the kernel does not tell us who forks."""
+    try:
+        Kernel().close()
+    except OSError as error:
+        pytest.skip(f"the kernel's process events are not for this user: {error.strerror}")
+
+
+class Kevent:
+    """``select.kevent``."""
+
+    def __init__(self, ident: int, filter: int, flags: int = EV_ADD, fflags: int = 0, data: int = 0) -> None:  # noqa: A002  its name there
+        self.ident = ident
+        self.filter = filter
+        self.flags = flags
+        self.fflags = fflags
+        self.data = data
+
+
+class Kernel:
+    """Births and forks. Of one process: it is not inherited."""
+
+    def __init__(self) -> None:
+        """Raises ``OSError`` where we may not hear of forks."""
+        self._lock = threading.RLock()
+        self._queues: list[Kqueue] = []
+        self._numbers = count(1)
+        self._births: dict[int, tuple[int, int]] = {}
+        """By pid: birth, and the forker's."""
+        self.events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)
+        try:
+            self._subscribe()
+        except OSError:
+            self.events.close()
+            raise
+        for process in sorted(tree.all_processes().values(), key=lambda it: (it.start, it.pid)):
+            self._births.setdefault(process.pid, (next(self._numbers), 0))
+
+    def _subscribe(self) -> None:
+        try:
+            self.events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+        except PermissionError:
+            pass  # a plain user's buffer is small: what gets lost is made up for by the parent's pid
+        self.events.bind((0, _CN_IDX_PROC))
+        wish = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 0, 0, 4, 0, _LISTEN)
+        self.events.send(struct.pack("=IHHII", 16 + len(wish), 3, 0, 0, 0) + wish)
+        assert select.select([self.events], [], [], 10)[0], "the kernel does not answer"
+        self.events.setblocking(False)
+
+    def close(self) -> None:
+        self.events.close()
+
+    def kqueue(self) -> Kqueue:
+        with self._lock:
+            self._queues.append(Kqueue(self, self._lock))
+            return self._queues[-1]
+
+    def hear(self) -> None:
+        """Take in what has happened."""
+        with self._lock:
+            while True:
+                try:
+                    data = self.events.recv(4096)
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    if error.errno == errno.ENOBUFS:
+                        continue  # some were lost; ``_seen`` makes up for them
+                    raise
+                what, _, _, _, parent, pid, tgid = _EVENT.unpack_from(data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT)
+                if what == _FORK and pid == tgid:  # else it is a thread
+                    self._births[pid] = next(self._numbers), self._birth_of(parent)
+                    for queue in self._queues:
+                        queue.forked(parent)
+
+    def _birth_of(self, pid: int) -> int:
+        if pid not in self._births:
+            self._births[pid] = next(self._numbers), 0
+        return self._births[pid][0]
+
+    # ── System ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def processes(self) -> dict[int, Process]:
+        with self._lock:
+            found = tree.all_processes()
+            self.hear()
+            return {pid: self._seen(it) for pid, it in found.items()}
+
+    def read(self, pid: int) -> Process | None:
+        with self._lock:
+            found = tree.read_process(pid)
+            self.hear()
+            return None if found is None else self._seen(found)
+
+    def variable(self, pid: int, name: str) -> str | None:
+        return tree.variable(pid, name)
+
+    def kill(self, pid: int, number: int) -> None:
+        os.kill(pid, number)
+
+    def _seen(self, it: tree.Process) -> Process:
+        if it.pid not in self._births:
+            self._births[it.pid] = next(self._numbers), self._birth_of(it.ppid)
+        birth, forker = self._births[it.pid]
+        return Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead)
+
+
+class _Knote:
+    """A registration. ``fd`` is a pidfd, or the descriptor itself."""
+
+    def __init__(self, fd: int, flags: int, wanted: int) -> None:
+        self.fd = fd
+        self.flags = flags
+        self.wanted = wanted
+        self.happened = 0
+
+
+class Kqueue:
+    """``select.kqueue``."""
+
+    def __init__(self, kernel: Kernel, lock: threading.RLock) -> None:  # type: ignore[valid-type]  a function to mypy
+        self._kernel = kernel
+        self._lock = lock
+        self._knotes: dict[tuple[int, int], _Knote] = {}
+        self._poke_read, self._poke = os.pipe()
+        os.set_blocking(self._poke_read, False)
+        os.set_blocking(self._poke, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            for ident, what in list(self._knotes):
+                self._drop(ident, what)
+        os.close(self._poke_read)
+        os.close(self._poke)
+
+    @property
+    def descriptors(self) -> int:
+        """How many of this process's descriptors are only ours, and would not be there on macOS."""
+        return sum(what == EVFILT_PROC for _, what in self._knotes)
+
+    def control(self, changes: Iterable[Event] | None, most: int, timeout: float | None = None, /) -> list[Event]:
+        given: list[Event] = []
+        with self._lock:
+            for change in changes or ():
+                try:
+                    self._change(change)  # type: ignore[arg-type]  ours
+                except OSError as error:
+                    if len(given) >= most:
+                        raise
+                    assert error.errno is not None
+                    given.append(Kevent(change.ident, change.filter, EV_ERROR, 0, error.errno))
+        if given or most == 0:
+            return given
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                self._kernel.hear()
+                given = self._take(most)
+                awaited = [it.fd for it in self._knotes.values()]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if given or left == 0:
+                return given
+            poll = select.poll()
+            for fd in (self._poke_read, self._kernel.events.fileno(), *awaited):
+                poll.register(fd, select.POLLIN)
+            poll.poll(None if left is None else left * 1000)
+            try:
+                os.read(self._poke_read, 512)
+            except BlockingIOError:
+                pass  # it was something else
+
+    def forked(self, pid: int) -> None:
+        """The kernel tells: to be called with the lock held."""
+        knote = self._knotes.get((pid, EVFILT_PROC))
+        if knote is not None and knote.wanted & NOTE_FORK:
+            knote.happened |= NOTE_FORK
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._poke, b".")
+        except BlockingIOError:
+            pass  # it is awake already
+
+    def _change(self, change: Kevent) -> None:
+        key = (change.ident, change.filter)
+        if change.flags & EV_DELETE:
+            if key not in self._knotes:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            self._drop(*key)
+            return
+        assert change.flags & EV_ADD
+        if key in self._knotes:  # a second registration changes the first
+            self._knotes[key].wanted = change.fflags
+            self._knotes[key].flags = change.flags
+            return
+        if change.filter == EVFILT_READ:
+            self._knotes[key] = _Knote(change.ident, change.flags, 0)
+            return
+        if change.fflags & NOTE_TRACK:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        pidfd = os.pidfd_open(change.ident)
+        if select.select([pidfd], [], [], 0)[0]:
+            os.close(pidfd)  # a zombie
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        self._kernel.hear()  # what was before is not told
+        self._knotes[key] = _Knote(pidfd, change.flags | EV_CLEAR, change.fflags)
+        self._wake()  # another thread may wait, and does not know of the pidfd
+
+    def _drop(self, ident: int, what: int) -> None:
+        knote = self._knotes.pop((ident, what))
+        if what == EVFILT_PROC:
+            os.close(knote.fd)
+
+    def _take(self, most: int) -> list[Event]:
+        given: list[Event] = []
+        ended = {fd for fd, _ in _ready(it.fd for it in self._knotes.values())}
+        for (ident, what), knote in list(self._knotes.items()):
+            if len(given) == most:
+                break
+            flags = 0
+            if what == EVFILT_READ:
+                if knote.fd not in ended:
+                    continue
+            elif knote.fd in ended:
+                knote.happened |= NOTE_EXIT
+            told = knote.happened & (knote.wanted | NOTE_EXIT)
+            if what == EVFILT_PROC and not told:
+                continue
+            knote.happened = 0
+            if what == EVFILT_PROC and told & NOTE_EXIT:
+                flags |= EV_EOF | EV_ONESHOT
+            if (flags | knote.flags) & EV_ONESHOT:
+                self._drop(ident, what)
+            if what == EVFILT_READ or told & knote.wanted:
+                given.append(Kevent(ident, what, knote.flags | flags, told))
+        return given
+
+
+def _ready(fds: Iterable[int]) -> list[tuple[int, int]]:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return poll.poll(0)
