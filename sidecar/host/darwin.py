@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 assert sys.platform != "win32"  # for mypy: sessions and groups
 
@@ -21,7 +21,7 @@ from sidecar.diagnostics import say
 from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended
-from sidecar.host.family import Family
+from sidecar.host.family import Branch, Family
 from sidecar.host.kin import Kin, Process, System, end_all, send
 from sidecar.host.lsof import listeners
 from sidecar.host.notices import NOTE_EXIT, Notices
@@ -70,9 +70,9 @@ class DarwinHost:
         program, child = posix.start(service, launch, {RUN_ID: self._run_id, SERVICE: service})
         with self._lock:
             me = self._family.me
-            kin = Kin(self._system.read(child.pid), since=me.birth, outside=me.sid)
-            self._trees[service] = _Tree(program, kin)
-            self._look()
+            root = self._system.read(child.pid)  # nobody else can have its pid: it is ours to reap
+            self._trees[service] = _Tree(program, Kin(root, since=me.birth, outside=me.sid))
+            self._family.meet(child.pid, self._branches())
         return child
 
     def terminate(self, service: str, signal_name: str) -> None:
@@ -91,7 +91,7 @@ class DarwinHost:
     def reap(self) -> list[Ended]:
         """See ``Host``."""
         with self._lock:
-            self._look()  # while the dead hold their pids, and so their sessions' numbers
+            self._family.look(self._branches())  # while the dead hold their pids, and so their sessions' numbers
             dead = [service for service, tree in self._trees.items() if posix.collect(tree.program)]
         for service in dead:
             tree = self._trees[service]
@@ -152,22 +152,21 @@ class DarwinHost:
 
     def _follow(self) -> None:
         """A thread's body: look whenever somebody forks, so that his children are known before he is dead."""
+        patience = None
         while True:
-            told = self._notices.wait()
+            told = self._notices.wait(patience)
             with self._lock:
-                self._look()
-            if any(event.fflags & NOTE_EXIT for event in told):
-                # launchd collects the orphans, so their deaths send us no SIGCHLD: ``reap`` is called as if they did
+                looked = self._family.follow(told, self._branches())
+                patience = self._family.patience()
+                awaited = any(tree.program.asked is not None for tree in self._trees.values())
+            if awaited and (looked or any(event.fflags & NOTE_EXIT for event in told)):
+                # launchd collects the orphans, so their deaths send us no SIGCHLD: ``reap`` is called as if they did.
+                # A notice may come before its process is seen to be dead, so once more when we have looked again.
                 os.kill(os.getpid(), signal.SIGCHLD)
 
-    def _look(self) -> None:
+    def _branches(self) -> list[Branch]:
         """Called with the lock held."""
-
-        def show(processes: Mapping[int, Process]) -> None:
-            for tree in self._trees.values():
-                tree.kin.look(processes, session=_session(tree))
-
-        self._family.follow(show)
+        return [(tree.kin, _session(tree)) for tree in self._trees.values()]
 
     def _members(self, service: str, tree: _Tree) -> list[Process]:
         """The program, and what it started, by all that is known and by the cookie."""

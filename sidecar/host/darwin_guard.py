@@ -20,7 +20,7 @@ from sidecar.diagnostics import say
 from sidecar.host.family import Family
 from sidecar.host.kin import Process, System, end_all
 from sidecar.host.lifeline import ON_WATCH, Lifeline
-from sidecar.host.notices import EVFILT_READ, NOTE_EXIT, Notices
+from sidecar.host.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.watchman import Watchman
 
 
@@ -84,7 +84,7 @@ def split(
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        return Lifeline(guard_pid, lifeline_read, orders_write, app=None, bootloader=None)
+        return Lifeline(guard_pid, run_id, lifeline_read, orders_write, app=None, bootloader=None)
     os.close(lifeline_read)
     os.close(orders_write)
     guard = KqueueGuard(system, make_notices(), run_id, watched, child, lifeline_write, orders_read)
@@ -122,7 +122,7 @@ class KqueueGuard(Watchman):
         for process in (self._watched.app, self._watched.bootloader):
             if process is not None:
                 self._await(process)
-        self._family.follow()
+        self._family.look()
         self._tell(ON_WATCH)  # no service is started before, so all of them are seen from their first fork on
         self._reap()  # it may have died before we had a handler
         while self._status is None:
@@ -131,18 +131,17 @@ class KqueueGuard(Watchman):
             if self._is_gone(self._watched.bootloader) or (deadline is not None and time.monotonic() >= deadline):
                 break
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            forked = False
-            for event in self._notices.wait(left):
-                if event.filter != EVFILT_READ:
-                    forked = True
+            patience = self._family.patience()
+            told = self._notices.wait(min((it for it in (left, patience) if it is not None), default=None))
+            for event in told:
+                if event.filter == EVFILT_PROC:
                     if event.fflags & NOTE_EXIT:
                         self._note_exit(event.ident)
                 elif event.ident == wake:
                     self._take_signals(os.read(wake, 512))
                 elif not self._take_orders():
                     self._notices.forget(self._orders)
-            if forked:
-                self._family.follow()
+            self._family.follow(told)
         self._end(at_end)
 
     def _await(self, process: Process) -> None:

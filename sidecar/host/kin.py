@@ -11,10 +11,11 @@ things still tell whose it is; each of them alone is proof, so that nobody else'
    are ended, and not when somebody forks. Of the system's own programs (/bin/sh) macOS shows no environment.
 
 The race that is left: a process forks and is dead before anybody has looked, so that its number is never learned (a
-daemon's middle process lives for about a millisecond). The kernel tells of a fork (NOTE_FORK) but not of the child, nor
-does it follow the child by itself (NOTE_TRACK is not on macOS). So we look at once when we are told; and what has won
-that race is found by its session, if a brother lives in it, or by its cookie. A daemon that wins it *and* has emptied its
-environment is lost. Linux has no such gap.
+daemon's middle process lives for less than a millisecond). The kernel tells of a fork (NOTE_FORK) but not of the child,
+nor does it follow the child by itself (NOTE_TRACK is not on macOS). So we ask at once for the children of who has forked,
+which is two or three system calls, and only then look at everybody. What has won that race is found by its session, if a
+brother lives in it, or by its cookie. A daemon that wins it *and* has emptied its environment is lost until its end by
+itself. Linux has no such gap.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class System(Protocol):
         """One; ``None`` if there is none (any more)."""
         ...
 
+    def children(self, pid: int) -> list[int]:
+        """Whose parent it is now. Quick: it is asked while one that forked and leaves at once is still there."""
+        ...
+
     def variable(self, pid: int, name: str) -> str | None:
         """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
         ...
@@ -83,9 +88,17 @@ class Kin:
         self._since = since
         self._outside = outside
         self._living = {} if root is None else {root.pid: root.birth}
-        self._late: set[int] = set()
-        """Births of those that were missing in the last look. Their children may not have been seen yet: the pids were
-        listed before their parent's last fork."""
+        self._births = set(self._living.values())
+        """Of those, and of those that were missing in the last look. Their children may not have been seen yet: the pids
+        were listed before their parent's last fork."""
+
+    def adopt(self, process: Process) -> bool:
+        """Learn of one that was seen by itself, without a look; whether it is kin by its birth."""
+        if process.forker not in self._births:
+            return False
+        self._living[process.pid] = process.birth
+        self._births.add(process.birth)
+        return True
 
     def look(
         self,
@@ -100,7 +113,7 @@ class Kin:
         pid of its leader, a child of ours that we have not reaped.
         """
         found = {pid: it for pid, birth in self._living.items() if (it := processes.get(pid)) and it.birth == birth}
-        births = self._late | set(self._living.values())
+        births = set(self._births)
         sessions = {it.sid for it in found.values() if not it.dead} | ({session} if session is not None else set())
         sessions.discard(self._outside)
         # what is older is no descendant, and need not be asked anything
@@ -117,9 +130,9 @@ class Kin:
             births |= {it.birth for it in new}
             sessions |= {it.sid for it in new if not it.dead and it.sid != self._outside}
             others = [it for it in others if it.pid not in found]
-        before = set(self._living.values())
+        self._births = set(self._living.values())
         self._living = {it.pid: it.birth for it in found.values()}
-        self._late = before - set(self._living.values())
+        self._births |= set(self._living.values())
         return list(found.values())
 
 

@@ -30,7 +30,7 @@ _SZOMB = 5
 """sys/proc.h: dead, and not collected by its parent."""
 
 _ROOM = 64
-"""More pids than were counted may be there a moment later, when they are listed."""
+"""More pids than were counted may be there a moment later, when they are listed; so many children are asked for."""
 
 
 class Libproc:
@@ -62,6 +62,12 @@ class Libproc:
         except OSError:
             return None  # ESRCH: it went between the calls
         return Process(pid, birth, forker=forker, ppid=ppid, sid=sid, dead=status == _SZOMB)
+
+    def children(self, pid: int) -> list[int]:
+        """See ``System``."""
+        pids = (ctypes.c_int * _ROOM)()
+        count = self._library.proc_listchildpids(pid, pids, ctypes.sizeof(pids))
+        return pids[: max(0, count)]
 
     def variable(self, pid: int, name: str) -> str | None:
         """See ``System``. Of programs that belong to the system it shows none."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -56,8 +56,9 @@ class Cell:
         heir: bool = False,
         apart: bool = True,
         env: dict[str, str] | None = None,
+        sidecar: Sequence[str] = SIDECAR,
     ) -> None:
-        """Launch and say hello.
+        """Launch ``sidecar`` and say hello.
 
         ``group`` is shared with another cell. ``decoys`` are started beside the sidecar; with ``heir`` one more, which
         has the sidecar's stdin, too. An app that is not ``apart`` (in a session of its own) leaves an orphaned process
@@ -74,7 +75,7 @@ class Cell:
             self.group = group or self._stack.enter_context(control_group(divisible=contained))
             self.roll = self._stack.enter_context(RollCall())
             order = {
-                "argv": SIDECAR,
+                "argv": list(sidecar),
                 "cwd": str(ROOT),
                 "group": self.group,
                 "seconds": LIFE_S,

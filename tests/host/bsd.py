@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable
 from itertools import count
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -152,6 +153,13 @@ class Kernel:
             self.hear()
             return None if found is None else self._seen(found)
 
+    def children(self, pid: int) -> list[int]:
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+            return [int(it) for task in tasks for it in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        except OSError:
+            return []  # ENOENT, ESRCH: it went, or a kernel without CONFIG_PROC_CHILDREN: then a look finds them
+
     def variable(self, pid: int, name: str) -> str | None:
         return tree.variable(pid, name)
 
@@ -234,6 +242,10 @@ class Kqueue:
                 os.read(self._poke_read, 512)
             except BlockingIOError:
                 pass  # it was something else
+
+    def sibling(self) -> Kqueue:
+        """Another one, of the same process."""
+        return self._kernel.kqueue()
 
     def forked(self, pid: int) -> None:
         """The kernel tells: to be called with the lock held."""

@@ -1,0 +1,76 @@
+"""macOS's guard and host against hostile trees, on Linux's processes: whoever dies, nothing is left of any tree.
+
+The scrubbed daemon is not among the trees: whether it is seen in time is a race (sidecar/host/kin.py), and is tried in
+tests/host/test_kin.py, where the steps come one after another.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("pidfds and the process connector", allow_module_level=True)
+
+from tests.command import BINARY
+from tests.faults.cell import ALL_TREES, Cell
+from tests.host.bsd import skip_without_forks
+from tests.liveness import RollCall, lives
+
+if BINARY:
+    pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
+
+KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
+
+TREES = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
+SIDECAR = [sys.executable, "-m", "tests.faults.darwin"]
+
+STRIKES = {
+    "the app SIGKILLed": [("app", KILL)],
+    "the app SIGTERMed": [("app", TERM)],
+    "the supervisor SIGKILLed": [("supervisor", KILL)],
+    "the guard SIGKILLed": [("guard", KILL)],
+    "the supervisor SIGSTOPped, then the app SIGKILLed": [("supervisor", STOP), ("app", KILL)],
+    "the guard SIGSTOPped, then the app SIGKILLed": [("guard", STOP), ("app", KILL)],
+    "app and supervisor SIGKILLed": [("app", KILL), ("supervisor", KILL)],
+}
+
+
+@pytest.fixture(autouse=True)
+def needs_forks() -> None:
+    skip_without_forks()
+
+
+@pytest.mark.parametrize("hits", STRIKES.values(), ids=STRIKES)
+def test_no_process_of_any_tree_survives(tmp_path: Path, hits: list[tuple[str, int]]) -> None:
+    with RollCall() as decoys, Cell(tmp_path, TREES, decoys=decoys, sidecar=SIDECAR) as cell:
+        decoys.await_living("decoy", 2)
+        assert cell.hello["guarantees"]["platform"] == "darwin"
+        cell.grow()
+        cell.strike(*hits)
+        cell.assert_nothing_left()
+        assert cell.app_lives() == all(victim != "app" for victim, _ in hits)
+        decoys.prove_alive("decoy")
+
+
+@pytest.mark.parametrize("word", ["exit", "close"])
+def test_nor_does_any_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: str) -> None:
+    with RollCall() as decoys, Cell(tmp_path, TREES, decoys=decoys, sidecar=SIDECAR) as cell:
+        decoys.await_living("decoy", 2)
+        cell.grow()
+        cell.order(word)
+        cell.assert_nothing_left()
+        assert lives(cell.pidfds["app"]) == (word == "close")
+        decoys.prove_alive("decoy")
+
+
+@pytest.mark.parametrize("kind", TREES)
+@pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
+def test_nor_of_one_tree_alone(tmp_path: Path, kind: str, victim: str) -> None:
+    with Cell(tmp_path, (kind,), sidecar=SIDECAR) as cell:
+        cell.grow()
+        cell.strike((victim, KILL))
+        cell.assert_nothing_left()
