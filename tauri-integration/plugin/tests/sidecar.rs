@@ -8,7 +8,6 @@ use std::{
     io::Read,
     net::TcpStream,
     path::Path,
-    process::Command,
     sync::mpsc::{channel, Receiver},
     sync::Once,
     time::Duration,
@@ -221,7 +220,10 @@ fn a_sidecar_that_was_killed_is_started_again_with_its_services() {
     let connection = connected(&url.unwrap());
     let events = events(&app);
     let pid = app.sidecar().pid().unwrap();
-    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     assert_dies(connection);
     let restarting = await_event(&events, |event| match event {
