@@ -1,8 +1,8 @@
-"""macOS: no subreaper, no parent-death signal, no container. ``kin`` knows who belongs to a tree, and why; kqueue tells of
-deaths and forks (``notices``).
+"""macOS: no subreaper, no parent-death signal, no container.
 
-Everything here works on what it is given (``System``, ``Notices``). So the tests run it on Linux, on real processes, with
-a kqueue made of pidfds and the kernel's process events.
+``kin`` knows who belongs to a tree, and why; kqueue tells of deaths and forks (``notices``). Everything here works on
+what it is given (``System``, ``Notices``). So the tests run it on Linux, on real processes, with a kqueue made of
+pidfds and the kernel's process events.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sidecar.diagnostics import say
 from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended
+from sidecar.host.ending import end_all, send
 from sidecar.host.family import Branch, Family
-from sidecar.host.kin import Kin, Process, System, end_all, send
+from sidecar.host.kin import Kin, Process, System
 from sidecar.host.lsof import listeners
 from sidecar.host.notices import NOTE_EXIT, Notices
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at

@@ -1,8 +1,8 @@
 """The guard on macOS: as on Linux (``sidecar.host.guard``), but nothing comes to it by itself.
 
-It is no subreaper, so it follows the tree while it lives (``sidecar.host.kin``): whenever one of it forks, kqueue says so,
-and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and kills whom it knows, and
-who has the run's cookie, until nothing is left.
+It is no subreaper, so it follows the tree while it lives (``sidecar.host.kin``): whenever one of it forks, kqueue says
+so, and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and kills whom it
+knows, and who has the run's cookie, until nothing is left.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import NoReturn
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
+from sidecar.host.ending import end_all
 from sidecar.host.family import Family
-from sidecar.host.kin import Process, System, end_all
+from sidecar.host.kin import Process, System
 from sidecar.host.lifeline import ON_WATCH, Lifeline
 from sidecar.host.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.watchman import Watchman
@@ -88,7 +89,7 @@ def split(
     os.close(lifeline_read)
     os.close(orders_write)
     guard = KqueueGuard(system, make_notices(), run_id, watched, child, lifeline_write, orders_read)
-    guard.watch(at_end)
+    return guard.watch(at_end)
 
 
 class KqueueGuard(Watchman):

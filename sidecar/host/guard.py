@@ -104,7 +104,7 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        return Lifeline(guard_pid, os.urandom(16).hex(), lifeline_read, orders_write, app, bootloader)
+        return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)
     return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()

@@ -1,38 +1,27 @@
-"""Who descends from a process where no subreaper collects orphans (macOS), and how all of them are ended.
+"""Who descends from a process, where no subreaper collects orphans (macOS).
 
-On Linux every orphan of the tree comes to us. Here launchd adopts it, and its parent pid says nothing any more. Three
-things still tell whose it is; each of them alone is proof, so that nobody else's process is ever taken for ours:
+On Linux every orphan of the tree comes to us. Here launchd adopts it, and its parent pid says nothing any more.
+Three things still tell whose it is; each of them alone is proof, so that nobody else's process is taken for ours:
 
 1. **Birth.** The kernel numbers processes and never uses a number again in a boot, and keeps with each the number of
    the one that forked it, whoever adopts it later. Whose forker is ours is ours.
-2. **Session.** One in which a known, living descendant is, and in which we are not, was made by a descendant. Its number
-   proves nothing once the last such member is dead: it is only as good as a bare pid then.
-3. **Cookie.** The run's id in the environment that it was started with. Reading it is dear: it is asked for when trees
-   are ended, and not when somebody forks. Of the system's own programs (/bin/sh) macOS shows no environment.
+2. **Session.** One in which a known, living descendant is, and in which we are not, was made by a descendant. Its
+   number proves nothing once the last such member is dead: it is only as good as a bare pid then.
+3. **Cookie.** The run's id in the environment that it was started with. Reading it is dear: it is asked for when
+   trees are ended, and not when somebody forks. Of the system's own programs (/bin/sh) macOS shows no environment.
 
 The race that is left: a process forks and is dead before anybody has looked, so that its number is never learned (a
-daemon's middle process lives for less than a millisecond). The kernel tells of a fork (NOTE_FORK) but not of the child,
-nor does it follow the child by itself (NOTE_TRACK is not on macOS). So we ask at once for the children of who has forked,
-which is two or three system calls, and only then look at everybody. What has won that race is found by its session, if a
-brother lives in it, or by its cookie. A daemon that wins it *and* has emptied its environment is lost until its end by
-itself. Linux has no such gap.
+daemon's middle process lives for less than a millisecond). The kernel tells of a fork (NOTE_FORK) but not of the
+child, nor does it follow the child by itself (NOTE_TRACK is not on macOS). So we ask at once for the children of who
+has forked, which is two or three system calls, and only then look at everybody. What has won that race is found by its
+session, if somebody known lives in it, or by its cookie. A daemon that wins it *and* has emptied its environment is
+not found, and lives on. Linux has no such gap.
 """
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
-
-assert sys.platform != "win32"  # for mypy: signals that stop
-
-KILL_BOUND_S = 10.0
-"""A tree that is not gone by then holds processes in the kernel, or that we may not kill: they are named."""
-
-RESCAN_S = 0.0005
-"""Between two looks at a tree whose processes were all sent SIGKILL: about what a death takes."""
 
 
 class Process:
@@ -41,8 +30,9 @@ class Process:
     __slots__ = ("birth", "dead", "forker", "pid", "ppid", "sid")
 
     def __init__(self, pid: int, birth: int, *, forker: int, ppid: int, sid: int, dead: bool = False) -> None:
-        """``birth`` is the number that no other process of this boot has; it is larger than those of all before it.
+        """Keep what was read.
 
+        ``birth`` is the number that no other process of this boot has, and larger than those of all before it.
         ``forker`` is the birth of the one that forked it. ``dead`` is a zombie.
         """
         self.pid = pid
@@ -57,7 +47,7 @@ class System(Protocol):
     """What is asked of the kernel about processes, and of them. ``Kin`` and all above it do nothing else to anybody."""
 
     def processes(self) -> dict[int, Process]:
-        """All that can be seen, by pid. They were read one after another: the picture as a whole may be of no moment."""
+        """All that can be seen, by pid. They are read one after another: the whole may be of no moment."""
         ...
 
     def read(self, pid: int) -> Process | None:
@@ -73,7 +63,7 @@ class System(Protocol):
         ...
 
     def kill(self, pid: int, number: int) -> None:
-        """kill(2). Raises ``ProcessLookupError`` and ``PermissionError``."""
+        """Send the signal to whoever has the pid. Raises ``ProcessLookupError`` and ``PermissionError``."""
         ...
 
 
@@ -89,8 +79,8 @@ class Kin:
         self._outside = outside
         self._living = {} if root is None else {root.pid: root.birth}
         self._births = set(self._living.values())
-        """Of those, and of those that were missing in the last look. Their children may not have been seen yet: the pids
-        were listed before their parent's last fork."""
+        """Of those, and of those that were missing in the last look. Their children may not have been seen yet: the
+        pids were listed before their parent's last fork."""
 
     def adopt(self, process: Process) -> bool:
         """Learn of one that was seen by itself, without a look; whether it is kin by its birth."""
@@ -134,49 +124,3 @@ class Kin:
         self._living = {it.pid: it.birth for it in found.values()}
         self._births |= set(self._living.values())
         return list(found.values())
-
-
-def send(system: System, process: Process, number: int) -> None:
-    """Signal exactly this process, or nothing.
-
-    Between the check and the signal there are microseconds, for which the kernel has no remedy here. It gives a pid away
-    again only after all the others (99,999), which takes minutes. Raises ``PermissionError`` where it belongs to another
-    user.
-    """
-    again = system.read(process.pid)
-    if again is None or again.birth != process.birth or again.dead:
-        return
-    try:
-        system.kill(process.pid, number)
-    except ProcessLookupError:
-        pass  # it went between the check and the signal
-
-
-def end_all(system: System, look: Callable[[], Iterable[Process]], bound_s: float = KILL_BOUND_S) -> list[Process]:
-    """SIGKILL what ``look`` gives until it gives nothing alive; what is left when the bound is reached.
-
-    Each is stopped first, and killed when one more look has shown what it had forked by then: whoever is killed earlier
-    makes orphans of children that nobody has seen yet. A fork storm loses, as who is stopped forks no more.
-    """
-    deadline = time.monotonic() + bound_s
-    stopped: set[int] = set()
-    killed: set[int] = set()
-    while True:
-        alive = [it for it in look() if not it.dead]
-        if not alive:
-            return []
-        acted = False
-        for it in alive:
-            number, done = (signal.SIGKILL, killed) if it.birth in stopped else (signal.SIGSTOP, stopped)
-            if it.birth in done:
-                continue
-            try:
-                send(system, it, number)
-            except PermissionError:
-                pass  # another user's (set-id) process; it is named in the end
-            done.add(it.birth)
-            acted = True
-        if time.monotonic() >= deadline:
-            return alive
-        if not acted:
-            time.sleep(RESCAN_S)

@@ -12,21 +12,17 @@ ON_WATCH_WITH_GROUP = 0xFE
 class Lifeline:
     """The supervisor's ends of two pipes, and what is watched.
 
-    ``run_id`` is the run's cookie, which the guard knows, too.
     ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its
     end is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services
-    want when the app dies, ``file PATH`` a file that the guard removes at the end. ``app`` is a pidfd of the app,
+    want when the app dies, ``file PATH`` a file that the guard removes at the end, ``run ID`` the run's cookie. ``app`` is a pidfd of the app,
     or ``None`` where it cannot be watched; ``bootloader`` is one of the bootloader, where there is one.
     """
 
-    __slots__ = ("app", "bootloader", "guard_pid", "orders", "run_id", "signals")
+    __slots__ = ("app", "bootloader", "guard_pid", "orders", "signals")
 
-    def __init__(
-        self, guard_pid: int, run_id: str, signals: int, orders: int, app: int | None, bootloader: int | None
-    ) -> None:
+    def __init__(self, guard_pid: int, signals: int, orders: int, app: int | None, bootloader: int | None) -> None:
         """Keep them."""
         self.guard_pid = guard_pid
-        self.run_id = run_id
         self.signals = signals
         self.orders = orders
         self.app = app

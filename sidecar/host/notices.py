@@ -2,10 +2,10 @@
 
 What the manual page says, and what it does not, as far as it matters here:
 
-- Only a living process can be registered; ESRCH says that it is dead. Whether a zombie counts as living differs (macOS
-  refuses it, FreeBSD tells its exit at once), so neither is relied upon.
-- A registration is of the process and not of the number: who gets the pid afterwards sets nothing off. But the number may
-  have changed hands *before* we registered, so identity is checked afterwards, and only then is the notice worth anything.
+- Only a living process can be registered; ESRCH says that it is dead. Whether a zombie counts as living differs
+  (macOS refuses it, FreeBSD tells its exit at once), so neither is relied upon.
+- A registration is of the process and not of the number: who gets the pid afterwards sets nothing off. But the number
+  may have changed hands *before* we registered, so identity is checked afterwards: only then is the notice its.
 - NOTE_EXIT comes once and ends the registration. It comes from the middle of exit(2): the process may not be a zombie
   yet, and waitpid with WNOHANG may still find nothing.
 - Forks are counted no more than signals are: several are one notice, together with the exit if that came meanwhile.
@@ -15,11 +15,8 @@ What the manual page says, and what it does not, as far as it matters here:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Protocol
-
-assert sys.platform != "win32"  # for mypy: kqueue is POSIX's, as far as it is anybody's
 
 # sys/event.h. Python has them on systems with a kqueue only, and the tests bring one of their own to Linux.
 EVFILT_READ = -1

@@ -11,8 +11,7 @@ import sys
 if sys.platform != "linux":
     raise ImportError("tests.host.bsd is made of Linux")
 
-from sidecar.host import darwin_guard
-from sidecar.host.notices import Notices
+from sidecar.host import darwin, darwin_guard, notices
 from tests.host.bsd import Kernel, Kevent
 
 
@@ -20,24 +19,25 @@ def main() -> None:
     kernel = Kernel()
     watched = darwin_guard.identify(kernel, None, None)
 
-    def make_notices() -> Notices:
-        return Notices(kernel.kqueue(), Kevent)
+    def make_notices() -> notices.Notices:
+        return notices.Notices(kernel.kqueue(), Kevent)
 
     lifeline = darwin_guard.split(kernel, make_notices, os.urandom(16).hex(), watched)
     kernel.close()  # the guard's: what it hears must not be taken from it
-    from sidecar import parent, stdio
+    from sidecar import host
     from sidecar.host.base import Host
-    from sidecar.host.darwin import DarwinHost
     from sidecar.runtime import leave
 
     own = Kernel()
 
     def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> Host:
         assert not contained
-        notices = Notices(own.kqueue(), Kevent)
-        return DarwinHost(run_id, guarded=guarded, parent_watched=True, system=own, notices=notices)
+        queue = notices.Notices(own.kqueue(), Kevent)
+        return darwin.DarwinHost(run_id, guarded=guarded, parent_watched=True, system=own, notices=queue)
 
-    parent.make_host = make_host  # type: ignore[assignment]
+    host.make_host = make_host
+    from sidecar import stdio  # what it imports takes the host from there
+
     leave(stdio.serve(lifeline))
 
 

@@ -1,8 +1,8 @@
 """macOS's kernel as ``sidecar.host.darwin`` sees it, made of Linux's: real processes, real deaths, real forks.
 
-``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (the connector of proc(5), which a
-plain user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
-EVFILT_READ, by the manual page. tests/host/test_kqueue.py holds it to that, and a real one beside it on macOS.
+``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (a netlink connector, which a plain
+user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
+EVFILT_READ, by the manual page. tests/host/test_kqueue.py holds it to that, and on macOS the real one.
 """
 
 from __future__ import annotations
@@ -16,27 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 if sys.platform != "linux":
     raise ImportError("pidfds and the process connector")
 
-from sidecar.host import tree
-from sidecar.host.kin import Process
-from sidecar.host.notices import (
-    EV_ADD,
-    EV_CLEAR,
-    EV_DELETE,
-    EVFILT_PROC,
-    EVFILT_READ,
-    NOTE_EXIT,
-    NOTE_FORK,
-    Event,
-)
+from sidecar.host import kin, notices, tree
 
 EV_ONESHOT = 0x0010
 EV_ERROR = 0x4000
@@ -70,7 +60,7 @@ def skip_without_forks() -> None:
 class Kevent:
     """``select.kevent``."""
 
-    def __init__(self, ident: int, filter: int, flags: int = EV_ADD, fflags: int = 0, data: int = 0) -> None:  # noqa: A002  its name there
+    def __init__(self, ident: int, filter: int, flags: int = notices.EV_ADD, fflags: int = 0, data: int = 0) -> None:  # noqa: A002  its name there
         self.ident = ident
         self.filter = filter
         self.flags = flags
@@ -128,7 +118,9 @@ class Kernel:
                     if error.errno == errno.ENOBUFS:
                         continue  # some were lost; ``_seen`` makes up for them
                     raise
-                what, _, _, _, parent, pid, tgid = _EVENT.unpack_from(data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT)
+                what, _, _, _, parent, pid, tgid = _EVENT.unpack_from(
+                    data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT
+                )
                 if what == _FORK and pid == tgid:  # else it is a thread
                     self._births[pid] = next(self._numbers), self._birth_of(parent)
                     for queue in self._queues:
@@ -141,13 +133,13 @@ class Kernel:
 
     # ── System ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def processes(self) -> dict[int, Process]:
+    def processes(self) -> dict[int, kin.Process]:
         with self._lock:
             found = tree.all_processes()
             self.hear()
             return {pid: self._seen(it) for pid, it in found.items()}
 
-    def read(self, pid: int) -> Process | None:
+    def read(self, pid: int) -> kin.Process | None:
         with self._lock:
             found = tree.read_process(pid)
             self.hear()
@@ -166,11 +158,11 @@ class Kernel:
     def kill(self, pid: int, number: int) -> None:
         os.kill(pid, number)
 
-    def _seen(self, it: tree.Process) -> Process:
+    def _seen(self, it: Any) -> kin.Process:
         if it.pid not in self._births:
             self._births[it.pid] = next(self._numbers), self._birth_of(it.ppid)
         birth, forker = self._births[it.pid]
-        return Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead)
+        return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead)
 
 
 class _Knote:
@@ -186,7 +178,7 @@ class _Knote:
 class Kqueue:
     """``select.kqueue``."""
 
-    def __init__(self, kernel: Kernel, lock: threading.RLock) -> None:  # type: ignore[valid-type]  a function to mypy
+    def __init__(self, kernel: Kernel, lock: AbstractContextManager[bool]) -> None:
         self._kernel = kernel
         self._lock = lock
         self._knotes: dict[tuple[int, int], _Knote] = {}
@@ -210,19 +202,21 @@ class Kqueue:
     @property
     def descriptors(self) -> int:
         """How many of this process's descriptors are only ours, and would not be there on macOS."""
-        return sum(what == EVFILT_PROC for _, what in self._knotes)
+        return sum(what == notices.EVFILT_PROC for _, what in self._knotes)
 
-    def control(self, changes: Iterable[Event] | None, most: int, timeout: float | None = None, /) -> list[Event]:
-        given: list[Event] = []
+    def control(
+        self, changes: Iterable[notices.Event] | None, most: int, timeout: float | None = None, /
+    ) -> list[notices.Event]:
+        given: list[notices.Event] = []
         with self._lock:
             for change in changes or ():
                 try:
-                    self._change(change)  # type: ignore[arg-type]  ours
+                    assert isinstance(change, Kevent)
+                    self._change(change)
                 except OSError as error:
                     if len(given) >= most:
                         raise
-                    assert error.errno is not None
-                    given.append(Kevent(change.ident, change.filter, EV_ERROR, 0, error.errno))
+                    given.append(Kevent(change.ident, change.filter, EV_ERROR, 0, error.errno or 0))
         if given or most == 0:
             return given
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -243,15 +237,11 @@ class Kqueue:
             except BlockingIOError:
                 pass  # it was something else
 
-    def sibling(self) -> Kqueue:
-        """Another one, of the same process."""
-        return self._kernel.kqueue()
-
     def forked(self, pid: int) -> None:
         """The kernel tells: to be called with the lock held."""
-        knote = self._knotes.get((pid, EVFILT_PROC))
-        if knote is not None and knote.wanted & NOTE_FORK:
-            knote.happened |= NOTE_FORK
+        knote = self._knotes.get((pid, notices.EVFILT_PROC))
+        if knote is not None and knote.wanted & notices.NOTE_FORK:
+            knote.happened |= notices.NOTE_FORK
             self._wake()
 
     def _wake(self) -> None:
@@ -262,17 +252,17 @@ class Kqueue:
 
     def _change(self, change: Kevent) -> None:
         key = (change.ident, change.filter)
-        if change.flags & EV_DELETE:
+        if change.flags & notices.EV_DELETE:
             if key not in self._knotes:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             self._drop(*key)
             return
-        assert change.flags & EV_ADD
+        assert change.flags & notices.EV_ADD
         if key in self._knotes:  # a second registration changes the first
             self._knotes[key].wanted = change.fflags
             self._knotes[key].flags = change.flags
             return
-        if change.filter == EVFILT_READ:
+        if change.filter == notices.EVFILT_READ:
             self._knotes[key] = _Knote(change.ident, change.flags, 0)
             return
         if change.fflags & NOTE_TRACK:
@@ -282,35 +272,35 @@ class Kqueue:
             os.close(pidfd)  # a zombie
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         self._kernel.hear()  # what was before is not told
-        self._knotes[key] = _Knote(pidfd, change.flags | EV_CLEAR, change.fflags)
+        self._knotes[key] = _Knote(pidfd, change.flags | notices.EV_CLEAR, change.fflags)
         self._wake()  # another thread may wait, and does not know of the pidfd
 
     def _drop(self, ident: int, what: int) -> None:
         knote = self._knotes.pop((ident, what))
-        if what == EVFILT_PROC:
+        if what == notices.EVFILT_PROC:
             os.close(knote.fd)
 
-    def _take(self, most: int) -> list[Event]:
-        given: list[Event] = []
+    def _take(self, most: int) -> list[notices.Event]:
+        given: list[notices.Event] = []
         ended = {fd for fd, _ in _ready(it.fd for it in self._knotes.values())}
         for (ident, what), knote in list(self._knotes.items()):
             if len(given) == most:
                 break
             flags = 0
-            if what == EVFILT_READ:
+            if what == notices.EVFILT_READ:
                 if knote.fd not in ended:
                     continue
             elif knote.fd in ended:
-                knote.happened |= NOTE_EXIT
-            told = knote.happened & (knote.wanted | NOTE_EXIT)
-            if what == EVFILT_PROC and not told:
+                knote.happened |= notices.NOTE_EXIT
+            told = knote.happened & (knote.wanted | notices.NOTE_EXIT)
+            if what == notices.EVFILT_PROC and not told:
                 continue
             knote.happened = 0
-            if what == EVFILT_PROC and told & NOTE_EXIT:
+            if what == notices.EVFILT_PROC and told & notices.NOTE_EXIT:
                 flags |= EV_EOF | EV_ONESHOT
             if (flags | knote.flags) & EV_ONESHOT:
                 self._drop(ident, what)
-            if what == EVFILT_READ or told & knote.wanted:
+            if what == notices.EVFILT_READ or told & knote.wanted:
                 given.append(Kevent(ident, what, knote.flags | flags, told))
         return given
 

@@ -23,10 +23,8 @@ if sys.platform != "linux":
 
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
-from sidecar.host import linux
+from sidecar.host import darwin, linux, notices
 from sidecar.host.base import Child, Ended, Host
-from sidecar.host.darwin import DarwinHost
-from sidecar.host.notices import Notices
 from sidecar.wire.messages import Guarantees, Holder
 from tests.host.bsd import Kernel, Kevent
 
@@ -160,8 +158,9 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
         return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), lambda: 0
     kernel = Kernel()
     queue = kernel.kqueue()
-    notices = Notices(queue, Kevent)
-    host = DarwinHost(run_id, guarded=False, parent_watched=False, system=kernel, notices=notices)
+    host = darwin.DarwinHost(
+        run_id, guarded=False, parent_watched=False, system=kernel, notices=notices.Notices(queue, Kevent)
+    )
     return host, lambda: queue.descriptors
 
 

@@ -16,16 +16,8 @@ import pytest
 if sys.platform not in ("linux", "darwin"):
     pytest.skip("no kqueue, and nothing to make one of", allow_module_level=True)
 
-from sidecar.host.notices import (
-    EV_ADD,
-    EV_CLEAR,
-    EV_DELETE,
-    EVFILT_PROC,
-    EVFILT_READ,
-    NOTE_EXIT,
-    NOTE_FORK,
-    Notices,
-)
+
+from sidecar.host import notices
 
 WAIT_S = 30.0
 EV_ONESHOT = 0x0010
@@ -33,23 +25,24 @@ EV_ERROR = 0x4000
 EV_EOF = 0x8000
 NOTE_TRACK = 0x0000_0001
 
-Make = Callable[[int, int, int, int], Any]
+Queue = tuple[Any, Callable[[int, int, int, int], Any], Callable[[], Any]]
+"""A queue, and what makes events, and other queues."""
 
 
 @pytest.fixture
-def queue() -> Iterator[tuple[Any, Make]]:
+def queue() -> Iterator[Queue]:
     with ExitStack() as stack:
         if sys.platform == "darwin":
             real = select.kqueue()
             stack.callback(real.close)
-            yield real, select.kevent
+            yield real, select.kevent, select.kqueue
         else:
             from tests.host.bsd import Kernel, Kevent, skip_without_forks
 
             skip_without_forks()
             kernel = Kernel()
             stack.callback(kernel.close)
-            yield stack.enter_context(kernel.kqueue()), Kevent
+            yield stack.enter_context(kernel.kqueue()), Kevent, kernel.kqueue
 
 
 class Puppet:
@@ -98,9 +91,6 @@ def puppet() -> Iterator[Puppet]:
     it.close()
 
 
-Queue = tuple[Any, Make]
-
-
 def wait(queue: Queue) -> list[Any]:
     """What it tells, once it tells something."""
     told: list[Any] = queue[0].control(None, 8, WAIT_S)
@@ -108,95 +98,99 @@ def wait(queue: Queue) -> list[Any]:
 
 
 def silent(queue: Queue) -> bool:
-    return queue[0].control(None, 8, 0) == []
+    return not queue[0].control(None, 8, 0)
 
 
-def watch(queue: Queue, pid: int, notes: int, flags: int = EV_ADD) -> None:
-    queue[0].control([queue[1](pid, EVFILT_PROC, flags, notes)], 0, 0)
+def watch(queue: Queue, pid: int, notes: int, flags: int = notices.EV_ADD) -> None:
+    queue[0].control([queue[1](pid, notices.EVFILT_PROC, flags, notes)], 0, 0)
 
 
 def test_an_exit_is_told_once_and_ends_the_registration(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT)
+    watch(queue, puppet.pid, notices.NOTE_EXIT)
     assert silent(queue)
     puppet.end()
     [told] = wait(queue)
-    assert (told.ident, told.filter, told.fflags & NOTE_EXIT) == (puppet.pid, EVFILT_PROC, NOTE_EXIT)
+    assert (told.ident, told.filter, told.fflags & notices.NOTE_EXIT) == (
+        puppet.pid,
+        notices.EVFILT_PROC,
+        notices.NOTE_EXIT,
+    )
     assert told.flags & EV_EOF
     assert silent(queue)
     with pytest.raises(FileNotFoundError):
-        watch(queue, puppet.pid, NOTE_EXIT, EV_DELETE)
+        watch(queue, puppet.pid, notices.NOTE_EXIT, notices.EV_DELETE)
 
 
 def test_it_waits_in_the_queue_until_somebody_asks(queue: Queue, puppet: Puppet) -> None:
     """Also when the pid is free, and may be somebody else's."""
-    watch(queue, puppet.pid, NOTE_EXIT)
+    watch(queue, puppet.pid, notices.NOTE_EXIT)
     puppet.end(reap=True)
-    assert wait(queue)[0].fflags & NOTE_EXIT
+    assert wait(queue)[0].fflags & notices.NOTE_EXIT
 
 
 def test_who_is_dead_and_gone_cannot_be_registered(queue: Queue, puppet: Puppet) -> None:
     puppet.end()
     with pytest.raises(ProcessLookupError):
-        watch(queue, puppet.pid, NOTE_EXIT)
+        watch(queue, puppet.pid, notices.NOTE_EXIT)
 
 
 def test_a_zombie_is_refused_or_told_at_once_but_never_silent(queue: Queue, puppet: Puppet) -> None:
-    """macOS refuses it, FreeBSD tells. Code that takes both for a death is right on either."""
+    """MacOS refuses it, FreeBSD tells. Code that takes both for a death is right on either."""
     puppet.end(reap=False)
     try:
-        watch(queue, puppet.pid, NOTE_EXIT)
+        watch(queue, puppet.pid, notices.NOTE_EXIT)
     except ProcessLookupError:
         assert silent(queue)
     else:
-        assert wait(queue)[0].fflags & NOTE_EXIT
+        assert wait(queue)[0].fflags & notices.NOTE_EXIT
 
 
 def test_a_fork_is_told_of_the_parent_as_often_as_somebody_asks(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT | NOTE_FORK)
+    watch(queue, puppet.pid, notices.NOTE_EXIT | notices.NOTE_FORK)
     for _ in range(2):
         puppet.fork()
         [told] = wait(queue)
-        assert (told.ident, told.fflags) == (puppet.pid, NOTE_FORK)
+        assert (told.ident, told.fflags) == (puppet.pid, notices.NOTE_FORK)
         assert silent(queue)
 
 
 def test_several_forks_and_the_exit_are_one_notice(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT | NOTE_FORK)
+    watch(queue, puppet.pid, notices.NOTE_EXIT | notices.NOTE_FORK)
     for _ in range(3):
         puppet.fork()
     puppet.end()
     [told] = wait(queue)
-    assert told.fflags & NOTE_FORK
-    assert told.fflags & NOTE_EXIT
+    assert told.fflags & notices.NOTE_FORK
+    assert told.fflags & notices.NOTE_EXIT
     assert silent(queue)
 
 
 def test_what_was_before_the_registration_is_not_told(queue: Queue, puppet: Puppet) -> None:
     puppet.fork()
-    watch(queue, puppet.pid, NOTE_EXIT | NOTE_FORK)
+    watch(queue, puppet.pid, notices.NOTE_EXIT | notices.NOTE_FORK)
     assert silent(queue)
 
 
 def test_forks_that_nobody_asked_for_are_not_told(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT)
+    watch(queue, puppet.pid, notices.NOTE_EXIT)
     puppet.fork()
     assert silent(queue)
 
 
 def test_a_second_registration_changes_the_first(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT)
-    watch(queue, puppet.pid, NOTE_EXIT | NOTE_FORK)
+    watch(queue, puppet.pid, notices.NOTE_EXIT)
+    watch(queue, puppet.pid, notices.NOTE_EXIT | notices.NOTE_FORK)
     puppet.fork()
-    assert [it.fflags for it in wait(queue)] == [NOTE_FORK]
-    watch(queue, puppet.pid, 0, EV_DELETE)
+    assert [it.fflags for it in wait(queue)] == [notices.NOTE_FORK]
+    watch(queue, puppet.pid, 0, notices.EV_DELETE)
     puppet.end()
     assert silent(queue)
 
 
 def test_one_shot_is_one_notice(queue: Queue, puppet: Puppet) -> None:
-    watch(queue, puppet.pid, NOTE_EXIT | NOTE_FORK, EV_ADD | EV_ONESHOT)
+    watch(queue, puppet.pid, notices.NOTE_EXIT | notices.NOTE_FORK, notices.EV_ADD | EV_ONESHOT)
     puppet.fork()
-    assert [it.fflags for it in wait(queue)] == [NOTE_FORK]
+    assert [it.fflags for it in wait(queue)] == [notices.NOTE_FORK]
     puppet.fork()
     puppet.end()
     assert silent(queue)
@@ -204,7 +198,7 @@ def test_one_shot_is_one_notice(queue: Queue, puppet: Puppet) -> None:
 
 def test_a_failure_is_an_event_where_there_is_room_and_else_an_error(queue: Queue, puppet: Puppet) -> None:
     control, make = queue[0].control, queue[1]
-    delete = make(puppet.pid, EVFILT_PROC, EV_DELETE, 0)
+    delete = make(puppet.pid, notices.EVFILT_PROC, notices.EV_DELETE, 0)
     [told] = control([delete], 1, 0)
     assert told.flags & EV_ERROR
     assert told.data == errno.ENOENT
@@ -215,52 +209,56 @@ def test_a_failure_is_an_event_where_there_is_room_and_else_an_error(queue: Queu
 def test_children_are_not_followed_by_the_kernel(queue: Queue, puppet: Puppet) -> None:
     """NOTE_TRACK is FreeBSD's."""
     with pytest.raises(OSError, match=r".") as caught:
-        watch(queue, puppet.pid, NOTE_TRACK | NOTE_FORK)
+        watch(queue, puppet.pid, NOTE_TRACK | notices.NOTE_FORK)
     assert caught.value.errno == errno.ENOTSUP
 
 
 def test_each_queue_is_told(queue: Queue, puppet: Puppet) -> None:
-    with closing(select.kqueue() if sys.platform == "darwin" else queue[0].sibling()) as other:
-        for it in ((other, queue[1]), queue):
-            watch(it, puppet.pid, NOTE_EXIT)
+    with closing(queue[2]()) as other:
+        for it in ((other, *queue[1:]), queue):
+            watch(it, puppet.pid, notices.NOTE_EXIT)
         puppet.end()
-        assert wait(queue)[0].fflags & NOTE_EXIT
-        assert other.control(None, 8, WAIT_S)[0].fflags & NOTE_EXIT
+        assert wait(queue)[0].fflags & notices.NOTE_EXIT
+        assert other.control(None, 8, WAIT_S)[0].fflags & notices.NOTE_EXIT
 
 
 def test_data_and_the_end_of_a_pipe_are_told_as_long_as_they_are_there(queue: Queue) -> None:
     reader, writer = os.pipe()
-    notices = Notices(queue[0], queue[1])
-    notices.read(reader)
-    assert notices.wait(0) == []
+    own = notices.Notices(queue[0], queue[1])
+    own.read(reader)
+    assert own.wait(0) == []
     os.write(writer, b"x")
     for _ in range(2):
-        assert [(it.ident, it.filter) for it in notices.wait(WAIT_S)] == [(reader, EVFILT_READ)]
+        assert [(it.ident, it.filter) for it in own.wait(WAIT_S)] == [(reader, notices.EVFILT_READ)]
     os.read(reader, 1)
-    assert notices.wait(0) == []
+    assert own.wait(0) == []
     os.close(writer)
     for _ in range(2):
-        assert [it.ident for it in notices.wait(WAIT_S)] == [reader]
-    notices.forget(reader)
-    assert notices.wait(0) == []
+        assert [it.ident for it in own.wait(WAIT_S)] == [reader]
+    own.forget(reader)
+    assert own.wait(0) == []
     os.close(reader)
 
 
 def test_our_own_use_of_it_tells_a_death_and_forks(queue: Queue, puppet: Puppet) -> None:
-    notices = Notices(queue[0], queue[1])
-    notices.watch(puppet.pid, forks=True)
+    own = notices.Notices(queue[0], queue[1])
+    own.watch(puppet.pid, forks=True)
     puppet.fork()
-    assert [(it.ident, it.fflags) for it in notices.wait(WAIT_S)] == [(puppet.pid, NOTE_FORK)]
+    assert [(it.ident, it.fflags) for it in own.wait(WAIT_S)] == [(puppet.pid, notices.NOTE_FORK)]
     puppet.end()
-    assert notices.wait(WAIT_S)[0].fflags & NOTE_EXIT
+    assert own.wait(WAIT_S)[0].fflags & notices.NOTE_EXIT
     with pytest.raises(ProcessLookupError):
-        notices.watch(puppet.pid)
+        own.watch(puppet.pid)
 
 
 def test_the_numbers_are_those_of_the_system() -> None:
     if sys.platform == "darwin":
-        assert (EVFILT_READ, EVFILT_PROC) == (select.KQ_FILTER_READ, select.KQ_FILTER_PROC)
-        assert (EV_ADD, EV_DELETE, EV_CLEAR) == (select.KQ_EV_ADD, select.KQ_EV_DELETE, select.KQ_EV_CLEAR)
-        assert (NOTE_EXIT, NOTE_FORK) == (select.KQ_NOTE_EXIT, select.KQ_NOTE_FORK)
+        assert (notices.EVFILT_READ, notices.EVFILT_PROC) == (select.KQ_FILTER_READ, select.KQ_FILTER_PROC)
+        assert (notices.EV_ADD, notices.EV_DELETE, notices.EV_CLEAR) == (
+            select.KQ_EV_ADD,
+            select.KQ_EV_DELETE,
+            select.KQ_EV_CLEAR,
+        )
+        assert (notices.NOTE_EXIT, notices.NOTE_FORK) == (select.KQ_NOTE_EXIT, select.KQ_NOTE_FORK)
     else:
         pytest.skip("this system has no kqueue of its own")
