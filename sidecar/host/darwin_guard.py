@@ -69,7 +69,6 @@ def watch(system: System, notices: Notices, process: Process, *, forks: bool = F
 def split(
     system: System,
     make_notices: Callable[[], Notices],
-    run_id: str,
     watched: Watched,
     at_end: Callable[[bool], None] | None = None,
 ) -> Lifeline:
@@ -85,10 +84,10 @@ def split(
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        return Lifeline(guard_pid, run_id, lifeline_read, orders_write, app=None, bootloader=None)
+        return Lifeline(guard_pid, lifeline_read, orders_write, app=None, bootloader=None)
     os.close(lifeline_read)
     os.close(orders_write)
-    guard = KqueueGuard(system, make_notices(), run_id, watched, child, lifeline_write, orders_read)
+    guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read)
     return guard.watch(at_end)
 
 
@@ -99,7 +98,6 @@ class KqueueGuard(Watchman):
         self,
         system: System,
         notices: Notices,
-        run_id: str,
         watched: Watched,
         supervisor: int,
         lifeline: int,
@@ -112,7 +110,7 @@ class KqueueGuard(Watchman):
         self._watched = watched
         self._gone: set[int] = set()
         """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
-        self._family = Family(system, notices, run_id)
+        self._family = Family(system, notices)
 
     def watch(self, at_end: Callable[[bool], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
@@ -163,6 +161,8 @@ class KqueueGuard(Watchman):
         return self._family.everybody()
 
     def _end(self, at_end: Callable[[bool], None] | None) -> NoReturn:
+        self._take_last_orders()
+        self._family.run_id = self._run_id
         # The supervisor is ended last: it has seen the app's death, too, and ends the same tree. Whichever of us two is
         # killed in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses.
         end_all(

@@ -24,14 +24,14 @@ Branch = tuple[Kin, int | None]
 class Family:
     """Guard and supervisor each have one of their own."""
 
-    def __init__(self, system: System, notices: Notices, run_id: str) -> None:
-        """``notices`` is a queue of this process."""
+    def __init__(self, system: System, notices: Notices, run_id: str = "") -> None:
+        """``notices`` is a queue of this process; a ``run_id`` that is not known yet is set before ``everybody``."""
         me = system.read(os.getpid())
         assert me is not None, "a process can see itself"
         self.me = me
         self._system = system
         self._notices = notices
-        self._run_id = run_id
+        self.run_id = run_id
         self._kin = Kin(me, since=me.birth, outside=me.sid)
         self._followed: set[int] = set()
         """Births of those whose forks and end we are told of."""
@@ -84,7 +84,7 @@ class Family:
 
     def has_cookie(self, process: Process) -> bool:
         """Whether it was started with our run's id in its environment."""
-        return self._system.variable(process.pid, RUN_ID) == self._run_id
+        return self._system.variable(process.pid, RUN_ID) == self.run_id
 
     def _watch(self, process: Process, branches: Sequence[Branch]) -> None:
         self._followed.add(process.birth)

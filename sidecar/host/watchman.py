@@ -32,6 +32,7 @@ class Watchman:
         self._rest = b""
         self._files: list[str] = []
         """This run's record and its draft."""
+        self._run_id = ""
 
     def _take_over(self) -> int:
         """Let signals, the supervisor's end among them, come as bytes of the descriptor that is returned."""
@@ -75,6 +76,8 @@ class Watchman:
                 self._grace_s = int(value) / 1000
             elif order == b"file":
                 self._files.append(os.fsdecode(value))
+            elif order == b"run":
+                self._run_id = value.decode()
         return bool(data)
 
     def _reap(self) -> None:
@@ -88,14 +91,18 @@ class Watchman:
             if pid == self._supervisor:
                 self._status = status
 
-    def _remove_files(self) -> None:
-        """Nothing is left that the next start would have to sweep."""
+    def _take_last_orders(self) -> None:
+        """One may have come with the death, and been passed over for it."""
         os.set_blocking(self._orders, False)
         try:
-            while self._take_orders():  # one may have come with the death, and been passed over for it
+            while self._take_orders():
                 pass
         except BlockingIOError:
-            pass  # a process that could not be ended has the pipe, too
+            pass  # somebody has the pipe still: the supervisor, or a process that could not be ended
+
+    def _remove_files(self) -> None:
+        """Nothing is left that the next start would have to sweep."""
+        self._take_last_orders()
         for path in self._files:
             try:
                 os.unlink(path)

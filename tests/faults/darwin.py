@@ -1,44 +1,33 @@
-"""The sidecar with macOS's guard and host, on Linux's processes: ``python -m tests.faults.darwin``.
+"""The sidecar with macOS's guard, tether and host, on Linux's processes: ``python -m tests.faults.darwin``.
 
-What stands between them and the kernel is tests/host/bsd.py. Records and the next start's sweep stay Linux's.
+What stands between them and the kernel is tests/host/bsd.py.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
 if sys.platform != "linux":
     raise ImportError("tests.host.bsd is made of Linux")
 
-from sidecar.host import darwin, darwin_guard, notices
+from sidecar.host import darwin_guard
+from sidecar.host.notices import Notices
 from tests.host.bsd import Kernel, Kevent
 
 
 def main() -> None:
     kernel = Kernel()
     watched = darwin_guard.identify(kernel, None, None)
-
-    def make_notices() -> notices.Notices:
-        return notices.Notices(kernel.kqueue(), Kevent)
-
-    lifeline = darwin_guard.split(kernel, make_notices, os.urandom(16).hex(), watched)
+    lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched)
     kernel.close()  # the guard's: what it hears must not be taken from it
-    from sidecar import host
-    from sidecar.host.base import Host
+    from sidecar import stdio
+    from sidecar.host.darwin_tether import KqueueTether
+    from sidecar.host.sweep import boot_id
     from sidecar.runtime import leave
 
     own = Kernel()
-
-    def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> Host:
-        assert not contained
-        queue = notices.Notices(own.kqueue(), Kevent)
-        return darwin.DarwinHost(run_id, guarded=guarded, parent_watched=True, system=own, notices=queue)
-
-    host.make_host = make_host
-    from sidecar import stdio  # what it imports takes the host from there
-
-    leave(stdio.serve(lifeline))
+    tether = KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, boot_id())
+    leave(stdio.serve(tether))
 
 
 main()

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +42,7 @@ _EVENT = struct.Struct("=IIQIIII")
 _EVENT_AT = 16 + 20
 """Behind nlmsghdr and cn_msg."""
 _FORK = 1
+_TICKS = os.sysconf("SC_CLK_TCK")
 _SO_RCVBUFFORCE = 33
 """socket(7)"""
 _ROOM = 1 << 23
@@ -75,17 +75,16 @@ class Kernel:
         """Raises ``OSError`` where we may not hear of forks."""
         self._lock = threading.RLock()
         self._queues: list[Kqueue] = []
-        self._numbers = count(1)
-        self._births: dict[int, tuple[int, int]] = {}
-        """By pid: birth, and the forker's."""
+        self._births: dict[int, int] = {}
+        """By pid, of those whose fork we heard."""
+        self._forkers: dict[int, int] = {}
+        """By birth."""
         self.events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)
         try:
             self._subscribe()
         except OSError:
             self.events.close()
             raise
-        for process in sorted(tree.all_processes().values(), key=lambda it: (it.start, it.pid)):
-            self._births.setdefault(process.pid, (next(self._numbers), 0))
 
     def _subscribe(self) -> None:
         try:
@@ -118,18 +117,19 @@ class Kernel:
                     if error.errno == errno.ENOBUFS:
                         continue  # some were lost; ``_seen`` makes up for them
                     raise
-                what, _, _, _, parent, pid, tgid = _EVENT.unpack_from(
+                what, _, nanoseconds, _, parent, pid, tgid = _EVENT.unpack_from(
                     data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT
                 )
                 if what == _FORK and pid == tgid:  # else it is a thread
-                    self._births[pid] = next(self._numbers), self._birth_of(parent)
+                    child = tree.read_process(pid)
+                    self._births[pid] = _birth(pid, nanoseconds * _TICKS // 10**9) if child is None else _birth_of(child)
+                    self._forkers[self._births[pid]] = self._number(parent)
                     for queue in self._queues:
                         queue.forked(parent)
 
-    def _birth_of(self, pid: int) -> int:
-        if pid not in self._births:
-            self._births[pid] = next(self._numbers), 0
-        return self._births[pid][0]
+    def _number(self, pid: int) -> int:
+        process = None if pid in self._births else tree.read_process(pid)
+        return self._births.get(pid, 0) if process is None else _birth_of(process)
 
     # ── System ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,10 +159,19 @@ class Kernel:
         os.kill(pid, number)
 
     def _seen(self, it: Any) -> kin.Process:
-        if it.pid not in self._births:
-            self._births[it.pid] = next(self._numbers), self._birth_of(it.ppid)
-        birth, forker = self._births[it.pid]
+        birth = _birth_of(it)
+        # one whose fork we did not hear (it was before us, or lost in a storm) still has its parent, mostly
+        forker = self._forkers.setdefault(birth, self._number(it.ppid))
         return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead)
+
+
+def _birth_of(process: Any) -> int:
+    return _birth(process.pid, process.start)
+
+
+def _birth(pid: int, ticks: int) -> int:
+    """The same for every ``Kernel``, and in the order of the births, but for those of one tick round the wrap of pids."""
+    return ticks << 22 | pid  # pids have 22 bits at most
 
 
 class _Knote:

@@ -1,0 +1,151 @@
+"""The supervisor's side of the guard on macOS: what it waits for, watches, and tells. See ``Tether`` for the whole of it.
+
+There is no ledger: a record is for the next start's sweep, and ``sidecar ps`` does not run here yet.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+assert sys.platform != "win32"  # for mypy: there is no guard on Windows
+
+from sidecar.diagnostics import say
+from sidecar.host import bundle, darwin_sweep, records
+from sidecar.host.base import Host
+from sidecar.host.darwin import DarwinHost
+from sidecar.host.darwin_guard import Watched, watch
+from sidecar.host.kin import Process, System
+from sidecar.host.lifeline import Lifeline
+from sidecar.host.notices import EVFILT_PROC, Notices
+from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+
+
+class KqueueTether:
+    """See ``sidecar.host.base.Tether``."""
+
+    def __init__(
+        self, system: System, make_notices: Callable[[], Notices], lifeline: Lifeline, watched: Watched, boot_id: str
+    ) -> None:
+        """Hang on what ``split`` returned. ``boot_id`` tells this boot from all others."""
+        self._system = system
+        self._make_notices = make_notices
+        self._lifeline = lifeline
+        self._watched = watched
+        self._boot_id = boot_id
+        self._run_id = ""
+        self._files: list[str] = []
+
+    def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+        """See ``Tether``."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, lambda number, _frame: seen(number))
+        signal.signal(signal.SIGCHLD, lambda *_: child_died())
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def make_host(self, run_id: str) -> Host:
+        """See ``Tether``. The guard's end instead is not lost: ``watch`` will read it again."""
+        self._run_id = run_id
+        self._order(b"run " + run_id.encode())
+        os.read(self._lifeline.signals, 1)
+        return DarwinHost(
+            run_id,
+            guarded=True,
+            parent_watched=self._watched.app is not None,
+            system=self._system,
+            notices=self._make_notices(),
+        )
+
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[int], None]) -> None:
+        """See ``Tether``."""
+        notices = self._make_notices()
+        notices.read(self._lifeline.signals)
+        if self._watched.app is not None:
+            try:
+                watch(self._system, notices, self._watched.app)
+            except ProcessLookupError:
+                gone("the app has ended")  # before we looked
+        while True:
+            for event in notices.wait():
+                if event.filter == EVFILT_PROC:
+                    gone("the app has ended")
+                    continue
+                numbers = os.read(self._lifeline.signals, 512)
+                if not numbers:
+                    gone("the guard has ended")
+                    return
+                for number in numbers:
+                    forwarded(number)
+
+    def announce_grace(self, ms: int) -> None:
+        """See ``Tether``."""
+        self._order(b"grace %d" % ms)
+
+    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+        """See ``Tether``."""
+        report = darwin_sweep.sweep(self._system, self._boot_id)
+        try:
+            self._write_record(guarantees)
+        except OSError as error:
+            problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
+            say("warning", problem)
+            report = report or SupervisorSwept((), 0, 0, 0, ())
+            report = msgspec.structs.replace(report, problems=(*report.problems, problem))
+        return report
+
+    def keep_record(self) -> None:
+        """See ``Tether``: it stays as it was written."""
+
+    def note(self, state: ServiceState) -> None:
+        """See ``Tether``: nobody reads it here."""
+
+    def let_go(self) -> None:
+        """See ``Tether``."""
+        for path in self._files:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass  # the draft is the record by now
+        if os.getppid() == self._lifeline.guard_pid:
+            # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
+            os.kill(self._lifeline.guard_pid, signal.SIGCONT)
+            return
+        folder = bundle.unpacked_folder()
+        if folder is not None and self._bootloader_is_dead():
+            bundle.remove(folder)
+
+    def _bootloader_is_dead(self) -> bool:
+        before = self._watched.bootloader
+        if before is None:
+            return False
+        now = self._system.read(before.pid)
+        return now is None or now.dead or now.birth != before.birth
+
+    def _write_record(self, guarantees: Guarantees) -> None:
+        owners = [self._system.read(self._lifeline.guard_pid), self._system.read(os.getpid())]
+        record = records.RunRecord(
+            run_id=self._run_id,
+            boot_id=self._boot_id,
+            owners=tuple(_identity(it) for it in owners if it is not None),
+            app=None if self._watched.app is None else _identity(self._watched.app),
+            guarantees=msgspec.to_builtins(guarantees),
+        )
+        path = records.run_path(self._run_id)
+        self._files = [str(path), str(records.draft_of(path))]
+        for file in self._files:
+            self._order(b"file " + os.fsencode(file))  # before it is written: the guard may have to end us in between
+        records.write_run(path, record)
+
+    def _order(self, order: bytes) -> None:
+        try:
+            os.write(self._lifeline.orders, order + b"\n")
+        except BrokenPipeError:
+            pass  # the guard is dead, which the lifeline's end tells
+
+
+def _identity(process: Process) -> records.Identity:
+    return records.Identity(process.pid, process.birth)
