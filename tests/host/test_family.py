@@ -89,9 +89,10 @@ def daemoniser() -> Iterator[Daemoniser]:
 
 
 def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
-    kernel: Kernel, daemoniser: Daemoniser
+    kernel: Kernel, daemoniser: Daemoniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody looks at everybody in between: what the notice of the fork leads to is enough."""
+    monkeypatch.setattr(family.Family, "look", lambda self, branches: None)
     with kernel.kqueue() as queue:
         notices = Notices(queue, Kevent)
         followed = family.Family(kernel, notices, "nobody")
