@@ -105,6 +105,7 @@ def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
         while not any(it.fflags & NOTE_EXIT for it in told):
             followed.follow(told)
             told = notices.wait(WAIT_S)
+            assert told, "the middle process does not end"
         assert daemon in [it.pid for it in followed.everybody()]
     with kernel.kqueue() as queue:
         late = family.Family(kernel, Notices(queue, Kevent), "nobody")
