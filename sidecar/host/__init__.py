@@ -28,6 +28,23 @@ def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> 
         from sidecar.host.guarded import Guarded
 
         return Guarded(lifeline)
+    if sys.platform == "darwin":
+        import select
+
+        from sidecar.host import darwin_guard
+        from sidecar.host.libproc import Libproc
+        from sidecar.host.notices import Notices
+
+        system = Libproc()
+
+        def make_notices() -> Notices:
+            return Notices(select.kqueue(), select.kevent)
+
+        watched = darwin_guard.identify(system, parent_pid, system.bootloader())
+        lifeline = darwin_guard.split(system, make_notices, watched, at_end)
+        from sidecar.host.darwin_tether import KqueueTether
+
+        return KqueueTether(system, make_notices, lifeline, watched, system.boot_id())
     if sys.platform == "win32":
         from sidecar.host.windows_app import Unguarded
 
@@ -36,7 +53,7 @@ def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> 
 
 
 def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bool) -> Host:
-    """The host of a platform that has a guard.
+    """The host that belongs to the guard of Linux, also for the doctor; elsewhere the tether makes its own.
 
     ``run_id`` marks every process of this run; ``guarded``, ``parent_watched`` and ``contained`` (in a control group)
     say what the guard set up. Raises ``UnsupportedPlatformError`` where no host is written yet.
@@ -50,10 +67,11 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bo
 
 def unsupported(command: str | None = None) -> UnsupportedPlatformError:
     """The error for a platform without a host, or for a command that is not written for it."""
-    if sys.platform == "win32" and command is not None:
+    name = {"win32": "Windows", "darwin": "macOS"}.get(sys.platform)
+    if name is not None and command is not None:
         return UnsupportedPlatformError(
-            f"'sidecar {command}' does not run on Windows yet. What an app uses, 'sidecar stdio', does."
+            f"'sidecar {command}' does not run on {name} yet. What an app uses, 'sidecar stdio', does."
         )
     return UnsupportedPlatformError(
-        f"This version of sidecar runs on Linux and Windows only; this is {sys.platform}. macOS is being worked on."
+        f"This version of sidecar runs on Linux, Windows and macOS only; this is {sys.platform}."
     )

@@ -17,6 +17,7 @@ from typing import NoReturn
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
+from sidecar.host import bundle
 from sidecar.host.ending import end_all
 from sidecar.host.family import Family
 from sidecar.host.kin import Process, System
@@ -70,12 +71,12 @@ def split(
     system: System,
     make_notices: Callable[[], Notices],
     watched: Watched,
-    at_end: Callable[[bool], None] | None = None,
+    at_end: Callable[[], None] | None = None,
 ) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
-    The guard calls ``at_end`` when all below it is dead, with whether the bootloader is, too. Raises ``OSError`` if the
-    system has no process to spare.
+    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. Raises
+    ``OSError`` if the system has no process to spare.
     """
     lifeline_read, lifeline_write = os.pipe()
     orders_read, orders_write = os.pipe()
@@ -112,7 +113,7 @@ class KqueueGuard(Watchman):
         """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
         self._family = Family(system, notices)
 
-    def watch(self, at_end: Callable[[bool], None] | None = None) -> NoReturn:
+    def watch(self, at_end: Callable[[], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
         wake = self._take_over()
         self._notices.read(wake)
@@ -160,7 +161,7 @@ class KqueueGuard(Watchman):
         self._reap()
         return self._family.everybody()
 
-    def _end(self, at_end: Callable[[bool], None] | None) -> NoReturn:
+    def _end(self, at_end: Callable[[], None] | None) -> NoReturn:
         self._take_last_orders()
         self._family.run_id = self._run_id
         # The supervisor is ended last: it has seen the app's death, too, and ends the same tree. Whichever of us two is
@@ -176,8 +177,11 @@ class KqueueGuard(Watchman):
         self._remove_files()
         if self._status is None:
             self._await_supervisor()
+        folder = bundle.unpacked_folder()
+        if folder is not None and self._is_gone(self._watched.bootloader) and not bundle.remove(folder):
+            say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
         if at_end is not None:
-            at_end(self._is_gone(self._watched.bootloader))
+            at_end()
         if self._watched.bootloader is not None and not self._is_gone(self._watched.bootloader):
             # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
             os.kill(os.getppid(), signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""The supervisor's side of the guard on macOS: what it waits for, watches, and tells. See ``Tether`` for the whole of it.
+"""The supervisor's side of the guard on macOS: what it waits for, watches, and tells. See ``Tether`` for all of it.
 
 There is no ledger: a record is for the next start's sweep, and ``sidecar ps`` does not run here yet.
 """

@@ -15,6 +15,7 @@ from typing import Any
 
 assert sys.platform != "win32"  # for mypy: sessions
 
+from sidecar.host import bundle
 from sidecar.host.kin import Process
 
 PROC_PIDT_SHORTBSDINFO = 13
@@ -26,6 +27,10 @@ _SHORT = struct.Struct("=4I16s8I")
 _UNIQUE = struct.Struct("=16sQQ24x")
 """proc_uniqidentifierinfo: the executable's uuid, this process's number, its forker's, then what we need not know."""
 
+_PATH_SIZE = 4096
+"""PROC_PIDPATHINFO_MAXSIZE"""
+_BOOT_ID_SIZE = 64
+"""A uuid has 36 characters."""
 _SZOMB = 5
 """sys/proc.h: dead, and not collected by its parent."""
 
@@ -38,7 +43,7 @@ class Libproc:
 
     def __init__(self, library: Any = None) -> None:
         """``library`` is for tests. Raises ``OSError`` if this system does not tell births."""
-        self._library = ctypes.CDLL("/usr/lib/libproc.dylib", use_errno=True) if library is None else library
+        self._library = ctypes.CDLL("/usr/lib/libSystem.B.dylib", use_errno=True) if library is None else library
         if self.read(os.getpid()) is None:
             raise OSError("this system does not tell which process forked which (PROC_PIDUNIQIDENTIFIERINFO)")
 
@@ -81,6 +86,31 @@ class Libproc:
     def kill(self, pid: int, number: int) -> None:
         """See ``System``."""
         os.kill(pid, number)
+
+    def bootloader(self) -> int | None:
+        """The bootloader's pid: our parent, if we are frozen into one file.
+
+        Raises ``ProcessLookupError`` if it is dead already. A parent that runs our own file can only be it.
+        """
+        if bundle.unpacked_folder() is None:
+            return None
+        pid = os.getppid()
+        into = ctypes.create_string_buffer(_PATH_SIZE)
+        size = self._library.proc_pidpath(pid, into, _PATH_SIZE)
+        try:
+            if size > 0 and os.path.samefile(into.value, sys.executable):
+                return pid
+        except OSError:
+            pass  # ENOENT: our file was replaced meanwhile
+        raise ProcessLookupError
+
+    def boot_id(self) -> str:
+        """This boot's id: a record of an earlier boot names no living process. Raises ``OSError``."""
+        into = ctypes.create_string_buffer(_BOOT_ID_SIZE)
+        size = ctypes.c_size_t(_BOOT_ID_SIZE)
+        if self._library.sysctlbyname(b"kern.bootsessionuuid", into, ctypes.byref(size), None, ctypes.c_size_t(0)) != 0:
+            raise OSError(ctypes.get_errno(), "this boot's id cannot be read")
+        return into.value.decode()
 
     def _ask(self, pid: int, what: int, layout: struct.Struct) -> tuple[Any, ...] | None:
         into = ctypes.create_string_buffer(layout.size)  # one of its own: several threads look

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from msgspec import Struct
-
 from sidecar.diagnostics import say
-from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
+from sidecar.host import posix
 from sidecar.host.base import Child, Ended
 from sidecar.host.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
@@ -32,19 +28,6 @@ from sidecar.host.tree import (
 )
 from sidecar.wire.messages import Guarantees, Holder
 
-if TYPE_CHECKING:  # an opt-in, whose import others need not wait for
-    from sidecar.host.pidns import PidNamespace
-
-
-class _Tree(Struct):
-    """A service's program. ``status`` is its wait status once it is dead; ``asked`` the signal that asked it to end."""
-
-    popen: subprocess.Popen[bytes]
-    stdin: int
-    """Our end of its stdin, which is never written to: it ends with us."""
-    status: int | None = None
-    asked: signal.Signals | None = None
-
 
 class LinuxHost:
     """The real host; see ``sidecar.host.base.Host``."""
@@ -55,7 +38,7 @@ class LinuxHost:
         self._guarded = guarded
         self._parent_watched = parent_watched
         self._contained = contained
-        self._trees: dict[str, _Tree] = {}
+        self._trees: dict[str, posix.Program] = {}
         self._before_exec = _death_with_parent(os.getpid())
         self._sees = sees_itself()
         self._subreaper = _become_subreaper()
@@ -81,73 +64,20 @@ class LinuxHost:
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
-        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
-        ours: list[int] = []
-        theirs: list[int] = []
-        namespace: PidNamespace | None = None
-        refused = ""
-        try:
-            if launch.pid_namespace:
-                from sidecar.host.pidns import PidNamespace
+        marks = {RUN_ID: self._run_id, SERVICE: service}
+        if launch.pid_namespace:
+            from sidecar.host import pidns
 
-                namespace = PidNamespace(self._before_exec)
-            # pipes of our own: Popen's would be closed with it, under the feet of the thread that reads them
-            for readable in (False, True, True):
-                reader, writer = os.pipe()
-                ours.append(reader if readable else writer)
-                theirs.append(writer if readable else reader)
-            popen = subprocess.Popen(
-                launch.argv,
-                cwd=launch.cwd,
-                env=env,
-                stdin=theirs[0],
-                stdout=theirs[1],
-                stderr=theirs[2],
-                start_new_session=True,
-                # it makes a few system calls, and takes no lock that a thread of ours may hold
-                preexec_fn=self._before_exec if namespace is None else namespace.enter,  # noqa: PLW1509
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            for fd in ours:
-                os.close(fd)
-            if namespace is not None:
-                refused, namespace = namespace.close(), None
-            if refused:
-                raise ProcessSpawnFailedError(
-                    f"{service}: isolation 'pidNamespace' cannot be had here ({refused}). Allow this user to make user "
-                    "namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: sysctl "
-                    "kernel.unprivileged_userns_clone=1; a container: its seccomp profile), or leave isolation out.",
-                    service=service,
-                    program=launch.argv[0],
-                ) from None
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise ProcessSpawnFailedError(
-                f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
-                "Check the program, its permissions and the limits of this user.",
-                service=service,
-                program=launch.argv[0],
-            ) from None
-        finally:
-            if namespace is not None:
-                namespace.close()
-            for fd in theirs:
-                os.close(fd)
-        self._trees[service] = _Tree(popen, ours[0])
-        return Child(popen.pid, ours[1], ours[2])
+            self._trees[service], child = pidns.start(service, launch, marks, self._before_exec)
+        else:
+            self._trees[service], child = posix.start(service, launch, marks, self._before_exec)
+        return child
 
     def terminate(self, service: str, signal_name: str) -> None:
-        """See ``Host``. SIGCONT follows: a stopped program could not see the signal."""
+        """See ``Host``."""
         tree = self._trees.get(service)
-        if tree is None:
-            return
-        tree.asked = signal.Signals[signal_name]
-        if tree.status is None:
-            # the program is not reaped yet, so its pid, and the group of that number, are still its own
-            try:
-                os.killpg(tree.popen.pid, tree.asked)
-                os.killpg(tree.popen.pid, signal.SIGCONT)
-            except (ProcessLookupError, PermissionError):
-                pass  # all of the group are zombies, or have become another user's
+        if tree is not None:
+            posix.ask(tree, signal.Signals[signal_name])
 
     def kill(self, service: str) -> None:
         """See ``Host``."""
@@ -174,7 +104,7 @@ class LinuxHost:
                 tree.popen.returncode = os.waitstatus_to_exitcode(tree.status)  # Popen must not wait for it again
                 if tree.asked is not None:
                     self._ask_others(service, tree, tree.asked)
-        return [self._ended(service) for service in self._dead_trees()]
+        return [posix.ended(service, self._trees.pop(service)) for service in self._dead_trees()]
 
     def kill_all(self) -> None:
         """See ``Host``."""
@@ -244,7 +174,7 @@ class LinuxHost:
                 continue  # it went since the scan
         return total
 
-    def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
+    def _ask_others(self, service: str, tree: posix.Program, number: signal.Signals) -> None:
         """The program is dead, as asked. What it left in other sessions heard nothing, and nobody else tells it."""
         for process in once_seen(lambda: self._members(service, tree, all_processes())):
             if process.sid != tree.popen.pid:
@@ -270,13 +200,7 @@ class LinuxHost:
                 dead.append(service)
         return dead
 
-    def _ended(self, service: str) -> Ended:
-        tree = self._trees.pop(service)
-        os.close(tree.stdin)
-        code = tree.popen.returncode
-        return Ended(service, code, None) if code >= 0 else Ended(service, None, _signal_name(-code))
-
-    def _members(self, service: str, tree: _Tree, processes: dict[int, Process]) -> list[Process]:
+    def _members(self, service: str, tree: posix.Program, processes: dict[int, Process]) -> list[Process]:
         """The program, its descendants, and the orphans that it left to us."""
         me = os.getpid()
         root = tree.popen.pid
@@ -323,20 +247,13 @@ def _death_with_parent(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def _kill_group(tree: _Tree) -> None:
+def _kill_group(tree: posix.Program) -> None:
     """Most of a tree, by one system call, before the scan that finds the rest."""
     if tree.status is None:  # else the group's number may be somebody else's by now
         try:
             os.killpg(tree.popen.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass  # all of the group are zombies, or have become another user's
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRT{number}"  # a real-time signal has no name in Python
 
 
 def _report(left: list[Process]) -> None:

@@ -15,8 +15,8 @@ What the manual page says, and what it does not, as far as it matters here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 # sys/event.h. Python has them on systems with a kqueue only, and the tests bring one of their own to Linux.
 EVFILT_READ = -1
@@ -50,25 +50,29 @@ class Event(Protocol):
         ...
 
 
-class Queue(Protocol):
+_Event = TypeVar("_Event", bound=Event)
+
+
+class Queue(Protocol[_Event]):
     """A ``select.kqueue``."""
 
-    def control(self, changes: Iterable[Event] | None, most: int, timeout: float | None, /) -> list[Event]:
+    def control(self, changes: Iterable[_Event] | None, most: int, timeout: float | None, /) -> list[_Event]:
         """kevent(2). Raises ``OSError`` if a change fails and there is no room for events."""
         ...
-
-
-MakeEvent = Callable[[int, int, int, int], Event]
-"""``select.kevent``: ident, filter, flags, fflags."""
 
 
 class Notices:
     """A queue, and what is registered with it."""
 
-    def __init__(self, queue: Queue, make_event: MakeEvent) -> None:
-        """A new queue of this process."""
-        self._queue = queue
-        self._make = make_event
+    def __init__(self, queue: Queue[_Event], make_event: Callable[[int, int, int, int], _Event]) -> None:
+        """Take a new queue of this process; ``make_event`` is ``select.kevent``: ident, filter, flags, notes."""
+
+        def change(*what: int) -> None:
+            # one at a time, with no room for events: then its failure is raised, and not given as an event
+            queue.control([make_event(*what)], 0, 0)
+
+        self._change = change
+        self._control: Callable[[None, int, float | None], Sequence[Event]] = queue.control
 
     def watch(self, pid: int, *, forks: bool = False) -> None:
         """Tell of the process's end, and of its forks. Raises ``ProcessLookupError`` if it is dead."""
@@ -82,10 +86,6 @@ class Notices:
         """Undo ``read``."""
         self._change(fd, EVFILT_READ, EV_DELETE, 0)
 
-    def wait(self, timeout: float | None = None) -> list[Event]:
+    def wait(self, timeout: float | None = None) -> Sequence[Event]:
         """Block until something has happened, or ``timeout`` seconds have passed."""
-        return self._queue.control(None, AT_ONCE, timeout)
-
-    def _change(self, ident: int, what: int, flags: int, notes: int) -> None:
-        # one at a time, with no room for events: then its failure is raised, and not given as an event among others
-        self._queue.control([self._make(ident, what, flags, notes)], 0, 0)
+        return self._control(None, AT_ONCE, timeout)

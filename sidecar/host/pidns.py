@@ -21,10 +21,15 @@ import resource
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.errors import ProcessSpawnFailedError
+from sidecar.events import Launch
+from sidecar.host import posix
+from sidecar.host.base import Child
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -38,6 +43,31 @@ PR_SET_PDEATHSIG = 1
 
 STATUS_BYTES = 4
 REASON_BYTES = 512
+
+
+def start(
+    service: str, launch: Launch, marks: Mapping[str, str], die_with_parent: Callable[[], None]
+) -> tuple[posix.Program, Child]:
+    """As ``posix.start``, in a pid namespace. Raises ``ProcessSpawnFailedError``."""
+    try:
+        namespace = PidNamespace(die_with_parent)
+    except OSError as error:
+        raise posix.not_started(service, launch, error) from None  # EMFILE, ENFILE
+    try:
+        started = posix.start(service, launch, marks, namespace.enter)
+    except ProcessSpawnFailedError:
+        refused = namespace.close()
+        if not refused:
+            raise
+        raise ProcessSpawnFailedError(
+            f"{service}: isolation 'pidNamespace' cannot be had here ({refused}). Allow this user to make user "
+            "namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: sysctl "
+            "kernel.unprivileged_userns_clone=1; a container: its seccomp profile), or leave isolation out.",
+            service=service,
+            program=launch.argv[0],
+        ) from None
+    namespace.close()
+    return started
 
 
 class PidNamespace:

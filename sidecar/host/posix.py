@@ -51,22 +51,27 @@ def start(
             stdout=theirs[1],
             stderr=theirs[2],
             start_new_session=True,
-            preexec_fn=before_exec,  # noqa: PLW1509  Linux's does three system calls and takes no lock
+            preexec_fn=before_exec,  # noqa: PLW1509  Linux's makes a few system calls, and takes no lock of ours
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         for fd in ours:
             os.close(fd)
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ProcessSpawnFailedError(
-            f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
-            "Check the program, its permissions and the limits of this user.",
-            service=service,
-            program=launch.argv[0],
-        ) from None
+        raise not_started(service, launch, error) from None
     finally:
         for fd in theirs:
             os.close(fd)
     return Program(popen, ours[0]), Child(popen.pid, ours[1], ours[2])
+
+
+def not_started(service: str, launch: Launch, error: Exception) -> ProcessSpawnFailedError:
+    """The error for a program that could not be started, because of ``error``."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ProcessSpawnFailedError(
+        f"{launch.argv[0]} could not be started in {launch.cwd}: {reason}. "
+        "Check the program, its permissions and the limits of this user.",
+        service=service,
+        program=launch.argv[0],
+    )
 
 
 def ask(program: Program, number: signal.Signals) -> None:

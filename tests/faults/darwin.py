@@ -21,12 +21,11 @@ def main() -> None:
     lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched)
     kernel.close()  # the guard's: what it hears must not be taken from it
     from sidecar import stdio
-    from sidecar.host.darwin_tether import KqueueTether
-    from sidecar.host.sweep import boot_id
+    from sidecar.host import darwin_tether, sweep
     from sidecar.runtime import leave
 
     own = Kernel()
-    tether = KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, boot_id())
+    tether = darwin_tether.KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, sweep.boot_id())
     leave(stdio.serve(tether))
 
 

@@ -74,3 +74,33 @@ def test_nor_of_one_tree_alone(tmp_path: Path, kind: str, victim: str) -> None:
         cell.grow()
         cell.strike((victim, KILL))
         cell.assert_nothing_left()
+
+
+def test_what_guard_and_supervisor_left_when_both_were_killed_at_once_is_ended_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with Cell(tmp_path, TREES, sidecar=SIDECAR) as cell:
+        cell.grow()
+        cell.strike(("guard", KILL), ("supervisor", KILL))
+        cell.await_ours_gone()
+        with Cell(tmp_path, ("plain",), group=cell.group, sidecar=SIDECAR) as second:
+            second.grow()  # what starts a service has swept
+            swept = second.client.find(lambda it: it.get("method") == "supervisor/swept", "what was left")["params"]
+            assert swept["records"] == 1
+            assert swept["problems"] == []
+            cell.roll.await_dead()
+            second.order("exit")
+            second.assert_nothing_left()
+
+
+def test_a_start_beside_a_living_one_ends_nothing_of_it(tmp_path: Path) -> None:
+    with Cell(tmp_path, ("plain", "daemon"), sidecar=SIDECAR) as cell:
+        cell.grow()
+        with Cell(tmp_path, ("plain",), group=cell.group, sidecar=SIDECAR) as second:
+            second.grow()
+            cell.roll.prove_alive("plain")
+            cell.roll.prove_alive("daemon")
+            second.order("exit")
+            second.await_ours_gone()
+        cell.order("exit")
+        cell.assert_nothing_left()

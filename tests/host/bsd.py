@@ -172,7 +172,7 @@ def _birth_of(process: Any) -> int:
 
 
 def _birth(pid: int, ticks: int) -> int:
-    """The same for every ``Kernel``, and in the order of the births, but for those of one tick round the wrap of pids."""
+    """The same for every ``Kernel``, and in the order of the births (but in the tick in which the pids wrap round)."""
     return ticks << 22 | pid  # pids have 22 bits at most
 
 
@@ -215,14 +215,11 @@ class Kqueue:
         """How many of this process's descriptors are only ours, and would not be there on macOS."""
         return sum(what == notices.EVFILT_PROC for _, what in self._knotes)
 
-    def control(
-        self, changes: Iterable[notices.Event] | None, most: int, timeout: float | None = None, /
-    ) -> list[notices.Event]:
-        given: list[notices.Event] = []
+    def control(self, changes: Iterable[Kevent] | None, most: int, timeout: float | None = None, /) -> list[Kevent]:
+        given: list[Kevent] = []
         with self._lock:
             for change in changes or ():
                 try:
-                    assert isinstance(change, Kevent)
                     self._change(change)
                 except OSError as error:
                     if len(given) >= most:
@@ -291,8 +288,8 @@ class Kqueue:
         if what == notices.EVFILT_PROC:
             os.close(knote.fd)
 
-    def _take(self, most: int) -> list[notices.Event]:
-        given: list[notices.Event] = []
+    def _take(self, most: int) -> list[Kevent]:
+        given: list[Kevent] = []
         ended = {fd for fd, _ in _ready(it.fd for it in self._knotes.values())}
         for (ident, what), knote in list(self._knotes.items()):
             if len(given) == most:
