@@ -464,10 +464,14 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
         report = Path(folder) / "junit.xml"
         steps.run(name, [*wine, "pytest", f"--junitxml={report}"])
         steps.skipped += skipped_tests(report)
+        sigkill: list[str | Path] = [PYTHON, "-m", "pytest", "-ra", "--color=no", "tests/wine"]
+        steps.run("SIGKILL of Windows programs", sigkill, SIDECAR_WINE=str(wine_folder()))
         steps.run("freeze under Wine", [*wine, "freeze", "--out", folder])
         for binary in Path(folder).glob("*.exe"):
             steps.run(f"{name}, frozen", [*wine, "pytest", f"--junitxml={report}"], SIDECAR_BINARY=str(binary))
             steps.skipped += skipped_tests(report)
+            there = str(wine_folder())
+            steps.run("SIGKILL of Windows programs, frozen", sigkill, SIDECAR_WINE=there, SIDECAR_BINARY=str(binary))
 
 
 def wine_folder() -> Path:

