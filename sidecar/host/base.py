@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.wire.messages import Guarantees, Holder, ServiceState, SupervisorSwept
 
@@ -32,6 +33,16 @@ class Ended(Struct, frozen=True):
     service: str
     code: int | None
     signal: str | None
+
+
+def refuse_pid_namespace(service: str, launch: Launch) -> None:
+    """For a platform that has none: what was asked for and cannot be held is an error, not left out in silence."""
+    if launch.pid_namespace:
+        raise ProcessSpawnFailedError(
+            f"{service}: isolation 'pidNamespace' exists on Linux only. Leave isolation out for this system.",
+            service=service,
+            program=launch.argv[0],
+        )
 
 
 class Host(Protocol):

@@ -20,7 +20,7 @@ from msgspec import Struct
 from sidecar.diagnostics import say
 from sidecar.events import Launch
 from sidecar.host import posix
-from sidecar.host.base import Child, Ended
+from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.ending import end_all, send
 from sidecar.host.family import Branch, Family
 from sidecar.host.kin import Kin, Process, System
@@ -68,6 +68,7 @@ class DarwinHost:
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
+        refuse_pid_namespace(service, launch)
         program, child = posix.start(service, launch, {RUN_ID: self._run_id, SERVICE: service})
         with self._lock:
             me = self._family.me

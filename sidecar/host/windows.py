@@ -24,7 +24,7 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host import winapi
-from sidecar.host.base import Child, Ended
+from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
 from sidecar.wire.messages import Guarantees, Holder
 
@@ -85,6 +85,7 @@ class WindowsHost:
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program is put into its job before it runs; of our handles it gets its three pipes only."""
+        refuse_pid_namespace(service, launch)
         env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
         ours: list[int] = []
         theirs: list[int] = []

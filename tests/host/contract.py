@@ -165,6 +165,13 @@ class Contract:
         assert subject.descriptors() == before
         assert subject.host.reap() == []
 
+    def test_a_pid_namespace_that_cannot_be_had_is_refused_and_not_left_out_in_silence(self, subject: Subject) -> None:
+        if subject.host.guarantees().platform in ("linux", "fake"):
+            pytest.skip("it can be had: see tests/faults/test_pidns.py")
+        with pytest.raises(ProcessSpawnFailedError, match="Linux only"):
+            subject.host.spawn("web", Launch(("/bin/true",), "/", {}, pid_namespace=True))
+        assert subject.host.reap() == []
+
     def test_a_run_leaves_no_descriptor(self, subject: Subject) -> None:
         """But for the two that it gives away."""
         before = subject.descriptors()
