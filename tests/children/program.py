@@ -36,10 +36,18 @@ def daemon() -> None:
             os._exit(0)
         signal.alarm(LIFE_S)
         os.write(done, b".")
-        while True:
-            signal.pause()
+        hold()
     os.wait()
     os.read(ready, 1)
+
+
+def hold() -> None:
+    """Live on. Not by pause(2): a signal just before it would be handled by Python only after it, and so never."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    while True:
+        os.read(wake_read, 512)
 
 
 def enroll() -> None:
@@ -83,8 +91,7 @@ def main() -> None:
                 server.listen()
                 servers.append(server)
             case "hold":
-                while True:
-                    signal.pause()
+                hold()
 
 
 if __name__ == "__main__":
