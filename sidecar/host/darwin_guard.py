@@ -23,7 +23,7 @@ from sidecar.host.family import Family
 from sidecar.host.kin import Process, System
 from sidecar.host.lifeline import ON_WATCH, Lifeline
 from sidecar.host.notices import EVFILT_PROC, NOTE_EXIT, Notices
-from sidecar.host.watchman import Watchman
+from sidecar.host.watchman import Watchman, leave_unable
 
 
 class Watched:
@@ -88,8 +88,11 @@ def split(
         return Lifeline(guard_pid, lifeline_read, orders_write, app=None, bootloader=None)
     os.close(lifeline_read)
     os.close(orders_write)
-    guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read)
-    return guard.watch(at_end)
+    try:
+        guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read)
+        return guard.watch(at_end)
+    except OSError as error:
+        leave_unable(error)
 
 
 class KqueueGuard(Watchman):

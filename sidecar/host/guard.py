@@ -20,10 +20,9 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.diagnostics import say
 from sidecar.host import bundle, cgroup, libc
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
-from sidecar.host.shared import EXIT_REFUSED, REFUSALS, cannot_start
 from sidecar.host.signals import open_signals, read_signals
 from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
-from sidecar.host.watchman import FORWARDED, Watchman
+from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
@@ -108,11 +107,7 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     try:
         return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
     except OSError as error:
-        # to set up with, it has nothing any more; the supervisor sees our end, and ends itself and what it has started
-        if error.errno not in REFUSALS:
-            raise
-        say("error", cannot_start(error))
-        os._exit(EXIT_REFUSED)
+        leave_unable(error)
 
 
 class Guard(Watchman):

@@ -13,7 +13,7 @@ from typing import NoReturn
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
-from sidecar.host.shared import EXIT_APP_GONE
+from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -123,3 +123,14 @@ class Watchman:
             os._exit(EXIT_APP_GONE)
         code = os.waitstatus_to_exitcode(self._status)
         os._exit(code if code >= 0 else 128 - code)
+
+
+def leave_unable(error: OSError) -> NoReturn:
+    """The end of a guard that has nothing to set itself up with, or anything else that is wrong with it.
+
+    The supervisor sees it, and ends itself and what it has started.
+    """
+    if error.errno not in REFUSALS:
+        raise error
+    say("error", cannot_start(error))
+    os._exit(EXIT_REFUSED)
