@@ -388,6 +388,20 @@ def watch_signals(inbox: Inbox) -> None:
         signal.signal(signal.SIGQUIT, seen)
         signal.signal(signal.SIGCHLD, lambda *_: inbox.put(ChildSignal()))
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        start_thread("signals", partial(_wake, reader, inbox))
+
+
+def _wake(reader: int, inbox: Inbox) -> None:
+    """A thread's body: the loop takes a turn after each signal.
+
+    Handlers run only when the main thread does, and a signal that came to another thread, or a moment before the main
+    one began to wait, does not end its wait: a death would be seen with the next event, which may never come.
+    """
+    while os.read(reader, 512):
+        inbox.put(ChildSignal())
 
 
 def leave(code: int) -> NoReturn:
