@@ -8,8 +8,8 @@ from functools import partial
 
 from sidecar.events import AppGone, Swept
 from sidecar.host.base import Host, SignalledTo, Tether
-from sidecar.pumps import start_thread
 from sidecar.runtime import ChildSignal, Inbox, SignalSeen
+from sidecar.threads import start_thread
 from sidecar.wire.messages import ServiceState
 
 SETTLE_BOUND_S = 15.0

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from sidecar.core.readiness import plain
-from sidecar.errors import SystemFailureError
 from sidecar.events import Output
 from sidecar.host.fds import wait_readable, wait_writable, widen
 from sidecar.wire.framing import OutputSplitter
@@ -32,22 +31,6 @@ OUTPUT_BYTES_WAITING = 4 << 20
 
 REPLY_BYTES_WAITING = 4 << 20
 """So much else may wait before we stop reading requests: the client has to read its answers first."""
-
-
-def start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """Run ``work`` in a thread that does not keep the process alive.
-
-    Raises ``SystemFailureError`` if the system has none to spare.
-    """
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        raise SystemFailureError(
-            f"The system has no thread to spare for {name!r}. End some programs, or raise the limit on this user's or "
-            "this container's processes (ulimit -u, pids.max), then try again."
-        ) from None
-    return thread
 
 
 def read_some(fd: int) -> bytes:

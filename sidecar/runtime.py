@@ -50,7 +50,8 @@ from sidecar.host import records
 from sidecar.host.base import Ended, Host, SignalledTo
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import attempt, await_ready
-from sidecar.pumps import StreamPump, start_thread
+from sidecar.pumps import StreamPump
+from sidecar.threads import start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceState, Stream
 
 DRAIN_S = 1.0

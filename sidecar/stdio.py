@@ -13,8 +13,9 @@ from sidecar.events import AppGone, Event, Output
 from sidecar.host.base import Tether
 from sidecar.host.fds import hung_up
 from sidecar.parent import Run, jitter
-from sidecar.pumps import Outbox, read_some, start_thread
+from sidecar.pumps import Outbox, read_some
 from sidecar.runtime import Call, Inbox, Runtime
+from sidecar.threads import start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server
 from sidecar.wire.session import Session, notification
 

@@ -32,11 +32,12 @@ from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
 from sidecar.parent import Run, jitter
-from sidecar.pumps import Outbox, start_thread
+from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.stdio import take_standard_streams
 from sidecar.tauri.project import find, read
 from sidecar.tauri.section import read_services
+from sidecar.threads import start_thread
 from sidecar.wire.messages import Server
 
 EXIT_FAILED = 1

@@ -98,7 +98,8 @@ class Tether(Protocol):
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """Tell of each signal that is sent to us, and of each death below us, from now on. For the main thread.
 
-        Both are called where nothing may be waited for: in a signal's handler, or in a thread of the system's.
+        Both are called where nothing may be waited for: in a signal's handler, or in a thread of the system's; and
+        ``child_died`` sometimes where nobody has.
         """
         ...
 

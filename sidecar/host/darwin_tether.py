@@ -15,7 +15,7 @@ import msgspec
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, darwin_sweep, records
+from sidecar.host import bundle, darwin_sweep, posix, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.darwin import DarwinHost
 from sidecar.host.darwin_guard import Watched, watch
@@ -42,10 +42,7 @@ class KqueueTether:
 
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """See ``Tether``."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, lambda number, _frame: seen(number))
-        signal.signal(signal.SIGCHLD, lambda *_: child_died())
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        posix.watch_signals(seen, child_died)
 
     def make_host(self, run_id: str) -> Host:
         """See ``Tether``. The guard's end instead is not lost: ``watch`` will read it again."""

@@ -14,7 +14,7 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, cgroup, make_host, records
+from sidecar.host import bundle, cgroup, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.guard import is_dead
 from sidecar.host.ledger import Ledger
@@ -36,10 +36,7 @@ class Guarded:
 
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """See ``Tether``."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, lambda number, _frame: seen(number))
-        signal.signal(signal.SIGCHLD, lambda *_: child_died())
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        posix.watch_signals(seen, child_died)
 
     def make_host(self, run_id: str) -> Host:
         """See ``Tether``."""

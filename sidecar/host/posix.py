@@ -15,6 +15,32 @@ from msgspec import Struct
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
+from sidecar.threads import start_thread
+
+WAKES = 512
+"""So many signals are one turn of the loop."""
+
+
+def watch_signals(seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+    """``Tether.watch_signals``. Raises ``SystemFailureError`` if there is no thread to spare.
+
+    A handler of Python's runs only when the main thread does, and a signal that comes to another thread, or a moment
+    before the main one begins to wait, does not end its wait: a death would be seen with the next event, which may
+    never come. So a thread reads of each signal, and gives the main one something to do.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda number, _frame: seen(number))
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wake() -> None:
+        while os.read(reader, WAKES):
+            child_died()
+
+    start_thread("signals", wake)
 
 
 class Program(Struct):
