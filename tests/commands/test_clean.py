@@ -24,7 +24,8 @@ from tests.faults.direct import Direct
 from tests.liveness import RollCall, control_group
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
-KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("guard", KILL), ("supervisor", KILL))
+KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("supervisor", KILL), ("guard", KILL))
+"""As if in one instant: neither does anything any more. In the other order a supervisor would be woken."""
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def test_a_run_that_is_over_is_not_shown_and_has_no_record(tmp_path: Path, end: 
 def test_a_run_that_was_killed_whole_is_counted_and_not_shown(tmp_path: Path) -> None:
     with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
         cell.grow()
-        cell.strike(("guard", signal.SIGSTOP), ("supervisor", signal.SIGSTOP), ("guard", KILL), ("supervisor", KILL))
+        cell.strike(("guard", signal.SIGSTOP), ("supervisor", signal.SIGSTOP), ("supervisor", KILL), ("guard", KILL))
         cell.await_ours_gone()
         found = told(tmp_path, "ps")
         assert (found["runs"], found["dead"]) == ([], 1)

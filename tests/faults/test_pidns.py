@@ -31,8 +31,8 @@ pytestmark = pytest.mark.skipif(
 STRIKES = {
     "guard and supervisor": [("guard", KILL), ("supervisor", KILL)],
     "supervisor and guard": [("supervisor", KILL), ("guard", KILL)],
-    "both, stopped before": [("guard", STOP), ("supervisor", STOP), ("guard", KILL), ("supervisor", KILL)],
-    "the app, too": [("guard", STOP), ("supervisor", STOP), ("app", KILL), ("guard", KILL), ("supervisor", KILL)],
+    "both, stopped before": [("guard", STOP), ("supervisor", STOP), ("supervisor", KILL), ("guard", KILL)],
+    "the app, too": [("guard", STOP), ("supervisor", STOP), ("app", KILL), ("supervisor", KILL), ("guard", KILL)],
 }
 
 

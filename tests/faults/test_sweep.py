@@ -23,10 +23,11 @@ from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
 from tests.liveness import RollCall, control_group
 
 KILL = signal.SIGKILL
-BOTH = [("guard", KILL), ("supervisor", KILL)]
+BOTH = [("supervisor", KILL), ("guard", KILL)]
 ALL = [("app", KILL), *BOTH]
 FROZEN = [("guard", signal.SIGSTOP), ("supervisor", signal.SIGSTOP)]
-"""Sent before, so that neither sees the other's death in its own last moment and gets something done."""
+"""Sent before, so that neither sees the other's death in its own last moment and gets something done. The guard's wakes
+a stopped supervisor, so that is to come last."""
 
 WITH_A_COOKIE = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
 """Without a control group, a daemon that scrubbed its environment is out of reach: README says so."""
