@@ -77,20 +77,21 @@ def main(argv: Sequence[str]) -> int:
 def awake(folder: Path) -> Iterator[None]:
     """Keep Wine's server and services running, which would else start anew with each program.
 
-    They inherit the streams of the program that woke them, and live longer: so it is one whose streams nobody reads.
+    They inherit the streams of the program that woke them, and live longer: so it is one whose streams nobody reads to
+    their end.
     """
+    code = "import sys; print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [*run(folder), "-c", "import sys; sys.stdin.read()"],
+        [*run(folder), "-c", code],
         env=environment(folder),
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as holder:
-        # this one waits until they run
-        must([*run(folder), "-c", ""], environment(folder))
-        yield
-        if holder.stdin is not None:
-            holder.stdin.close()
+        if holder.stdin is None or holder.stdout is None or not holder.stdout.readline():
+            raise WineError("no program runs under Wine")
+        yield  # it runs, and so do they
+        holder.stdin.close()
 
 
 def show(command: Sequence[str], env: Mapping[str, str]) -> int:

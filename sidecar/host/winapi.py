@@ -19,6 +19,10 @@ ERROR_ACCESS_DENIED = 5
 ERROR_INVALID_PARAMETER = 87
 """What ``OpenProcess`` says where there is no such process."""
 ERROR_INSUFFICIENT_BUFFER = 122
+ERROR_MORE_DATA = 234
+
+ROOM_FOR_MORE = 64
+"""So many may be started between counting a job's processes and listing them, before we have to do it again."""
 
 CTRL_BREAK_EVENT = 1
 
@@ -189,19 +193,22 @@ def count_in_job(job: int) -> int:
 
 def pids_in_job(job: int) -> list[int]:
     """Who lives in it."""
-    room = count_in_job(job) + 16  # some may be started between the two calls; a list cut short is told as an error
+    while True:  # a tree that starts programs faster than this turns is bounded by the system's memory
+        room = count_in_job(job) + ROOM_FOR_MORE
 
-    class List(ctypes.Structure):
-        _fields_ = (
-            ("NumberOfAssignedProcesses", wintypes.DWORD),
-            ("NumberOfProcessIdsInList", wintypes.DWORD),
-            ("ProcessIdList", ctypes.c_size_t * room),
-        )
+        class List(ctypes.Structure):
+            _fields_ = (
+                ("NumberOfAssignedProcesses", wintypes.DWORD),
+                ("NumberOfProcessIdsInList", wintypes.DWORD),
+                ("ProcessIdList", ctypes.c_size_t * room),
+            )
 
-    found = List()
-    size = ctypes.sizeof(found)
-    _must(_kernel32.QueryInformationJobObject(job, _BASIC_PROCESS_ID_LIST, ctypes.byref(found), size, None))
-    return list(found.ProcessIdList[: found.NumberOfProcessIdsInList])
+        found = List()
+        size = ctypes.sizeof(found)
+        if _kernel32.QueryInformationJobObject(job, _BASIC_PROCESS_ID_LIST, ctypes.byref(found), size, None):
+            return list(found.ProcessIdList[: found.NumberOfProcessIdsInList])
+        if ctypes.get_last_error() != ERROR_MORE_DATA:
+            raise ctypes.WinError(ctypes.get_last_error())
 
 
 def is_in_job(process: int, job: int) -> bool:

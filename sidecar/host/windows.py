@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
@@ -18,42 +17,15 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 import _winapi
 import msvcrt
 
-from msgspec import Struct
-
 from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
-from sidecar.host import winapi
+from sidecar.host import winapi, windows_tree
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
 from sidecar.wire.messages import Guarantees, Holder
 
-KILLED = 0x5344_4B4C
-"""The exit code that we end processes with: nobody else's, so that a death by us is told from an exit."""
-
-CONTROL_C_EXIT = 0xC000_013A
-"""The exit code of a program that did not handle Ctrl-C or Ctrl-Break."""
-
-KILL_BOUND_S = 10.0
-"""A job that is not empty by then holds processes that are in the kernel: they are named."""
-
-RESCAN_S = 0.001
-"""Between two looks at a job that was ended: about what a death takes."""
-
 CREATE_SUSPENDED = 0x4
-
-
-class _Tree(Struct):
-    """A service's program; ``code`` is its exit code once it is dead, ``asked`` whether it was asked to end."""
-
-    pid: int
-    process: int
-    """Its handle, which keeps the pid its own."""
-    job: int | None
-    stdin: int | None
-    """Our end of its stdin, which is never written to; ``None`` once it is closed."""
-    code: int | None = None
-    asked: bool = False
 
 
 class WindowsHost:
@@ -64,7 +36,7 @@ class WindowsHost:
         self._run_id = run_id
         self._parent_watched = parent_watched
         self._child_died = child_died
-        self._trees: dict[str, _Tree] = {}
+        self._trees: dict[str, windows_tree.Tree] = {}
         self._own_job = _enter_job()
         self._port = winapi.create_port()
         self._console = winapi.has_console()
@@ -111,7 +83,7 @@ class WindowsHost:
         self._trees[service] = tree
         return Child(tree.pid, ours[1], ours[2])
 
-    def _start(self, launch: Launch, env: dict[str, str], pipes: list[int], stdin: int) -> _Tree:
+    def _start(self, launch: Launch, env: dict[str, str], pipes: list[int], stdin: int) -> windows_tree.Tree:
         """Create it suspended, for else it could have started others before it is in its job. Raises ``OSError``."""
         handles = [msvcrt.get_osfhandle(fd) for fd in pipes]
         for handle in handles:
@@ -144,11 +116,11 @@ class WindowsHost:
             _start_watch(process, self._child_died)
             winapi.resume(thread)
         except OSError:
-            _winapi.TerminateProcess(process, KILLED)
+            _winapi.TerminateProcess(process, windows_tree.KILLED)
             raise
         finally:
             _winapi.CloseHandle(thread)
-        return _Tree(pid, process, job, stdin)
+        return windows_tree.Tree(pid, process, job, stdin)
 
     def _contain(self, process: int) -> int | None:
         """A job with the process in it, within our own; ``None`` where the system refuses (see ``_members``)."""
@@ -178,50 +150,50 @@ class WindowsHost:
         if tree is None:
             return
         tree.asked = True
-        if tree.code is not None or _exit_code(tree.process) is not None:
+        if tree.code is not None or windows_tree.exit_code(tree.process) is not None:
             return
         if signal == "SIGKILL":
-            _terminate(tree.process)
+            windows_tree.terminate(tree.process)
             return
         try:
             winapi.ask_group(tree.pid)
         except OSError as error:
             # ERROR_INVALID_PARAMETER: it has died since; ERROR_INVALID_HANDLE: it has left our console
             say("debug", f"Ctrl-Break does not reach {service}: {error.strerror}")
-        _close_stdin(tree)
+        windows_tree.close_stdin(tree)
 
     def kill(self, service: str) -> None:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is not None:
             tree.asked = False
-            _end(tree)
+            windows_tree.end(tree)
 
     def reap(self) -> list[Ended]:
         """See ``Host``."""
         ended = []
         for service, tree in list(self._trees.items()):
             if tree.code is None:
-                tree.code = _exit_code(tree.process)
+                tree.code = windows_tree.exit_code(tree.process)
             if tree.code is None:
                 continue
             if not tree.asked:
-                _end(tree)  # it ended by itself, or was killed: nothing of it may live on
-            elif _members(tree):
+                windows_tree.end(tree)  # it ended by itself, or was killed: nothing of it may live on
+            elif windows_tree.lives(tree):
                 continue
             del self._trees[service]
-            _close(tree)
-            ended.append(_ended(service, tree.code, asked=tree.asked))
+            windows_tree.close(tree)
+            ended.append(windows_tree.ended(service, tree.code, asked=tree.asked))
         return ended
 
     def kill_all(self) -> None:
         """See ``Host``."""
         trees, self._trees = self._trees, {}
         for tree in trees.values():
-            _strike(tree)
+            windows_tree.strike(tree)
         for tree in trees.values():
-            _end(tree)
-            _close(tree)
+            windows_tree.end(tree)
+            windows_tree.close(tree)
 
     def owns(self, service: str, address: str, port: int) -> bool:
         """See ``Host``."""
@@ -229,7 +201,7 @@ class WindowsHost:
         if tree is None:
             return False
         found = reached_at(_listeners(port), address)
-        return bool(found) and all(_is_member(tree, pid) for _, _, pid in found)
+        return bool(found) and all(windows_tree.is_member(tree, pid) for _, _, pid in found)
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""
@@ -247,7 +219,7 @@ class WindowsHost:
         import psutil
 
         total = 0
-        for pid in _members(tree):
+        for pid in windows_tree.members(tree):
             try:
                 total += psutil.Process(pid).memory_info().rss
             except psutil.Error:
@@ -278,109 +250,6 @@ def _start_watch(process: int, child_died: Callable[[], None]) -> None:
         child_died()
 
     threading.Thread(target=watch, name=f"end of {process}", daemon=True).start()
-
-
-def _exit_code(process: int) -> int | None:
-    """``None`` while it runs: the handle tells, as a program may end with the code that stands for one that runs."""
-    if _winapi.WaitForSingleObject(process, 0) != _winapi.WAIT_OBJECT_0:
-        return None
-    return _winapi.GetExitCodeProcess(process)
-
-
-def _ended(service: str, code: int, *, asked: bool) -> Ended:
-    if code == KILLED:
-        return Ended(service, None, "SIGKILL")
-    if code == CONTROL_C_EXIT:
-        return Ended(service, None, "SIGBREAK" if asked else "SIGINT")
-    return Ended(service, code, None)
-
-
-def _members(tree: _Tree) -> list[int]:
-    """Who lives of it: what is in its job. Where it has none, its descendants as far as their parents live."""
-    if tree.job is not None:
-        return winapi.pids_in_job(tree.job)
-    import psutil
-
-    children: dict[int, list[psutil.Process]] = {}
-    for process in psutil.process_iter(["ppid", "create_time"]):
-        children.setdefault(process.info["ppid"], []).append(process)
-    # our handle of the program keeps its pid its own, even when it is dead; another parent's may be somebody else's now
-    found = [] if _exit_code(tree.process) is not None else [tree.pid]
-    todo = [(tree.pid, 0.0)]
-    while todo:
-        parent, since = todo.pop()
-        kids = [it for it in children.pop(parent, []) if (it.info["create_time"] or 0.0) >= since]
-        found += [it.pid for it in kids]
-        todo += [(it.pid, it.info["create_time"] or 0.0) for it in kids]
-    return found
-
-
-def _is_member(tree: _Tree, pid: int) -> bool:
-    """Whether a listener is of it. Where the system names none (pid 0, under Wine) there is nobody else to believe."""
-    if pid == 0 or tree.job is None:
-        return pid == 0 or pid in _members(tree)
-    try:
-        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
-    except OSError:
-        return False  # ERROR_INVALID_PARAMETER: it is dead; ERROR_ACCESS_DENIED: another user's, and so not ours
-    try:
-        return winapi.is_in_job(process, tree.job)
-    finally:
-        _winapi.CloseHandle(process)
-
-
-def _strike(tree: _Tree) -> None:
-    """Kill all of it, and wait for nothing."""
-    if tree.job is not None:
-        winapi.terminate_job(tree.job, KILLED)
-        return
-    import psutil
-
-    members = _members(tree)  # before its head is cut off
-    _terminate(tree.process)
-    for pid in members:
-        try:
-            psutil.Process(pid).kill()
-        except psutil.NoSuchProcess:
-            pass  # it went since the look
-        except psutil.AccessDenied:
-            # another user's; where we are an administrator, the system's own tool may do more than we
-            tool = [f"{os.environ['SYSTEMROOT']}\\System32\\taskkill.exe", "/T", "/F", "/PID", str(pid)]
-            subprocess.run(tool, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-
-
-def _end(tree: _Tree) -> None:
-    """Kill all of it, and wait until it is gone, within a bound."""
-    deadline = time.monotonic() + KILL_BOUND_S
-    _strike(tree)
-    while left := _members(tree):
-        if time.monotonic() >= deadline:
-            for pid in left:
-                say("error", f"process {pid} could not be ended; it is in the kernel, or another user's")
-            return
-        time.sleep(RESCAN_S)
-        if tree.job is None:
-            _strike(tree)  # a walk misses what is started meanwhile; a job does not
-
-
-def _terminate(process: int) -> None:
-    try:
-        _winapi.TerminateProcess(process, KILLED)
-    except OSError:
-        pass  # ERROR_ACCESS_DENIED: it is dying already
-
-
-def _close_stdin(tree: _Tree) -> None:
-    if tree.stdin is not None:
-        os.close(tree.stdin)
-        tree.stdin = None
-
-
-def _close(tree: _Tree) -> None:
-    _close_stdin(tree)
-    _winapi.CloseHandle(tree.process)
-    if tree.job is not None:
-        _winapi.CloseHandle(tree.job)
 
 
 def _listeners(port: int) -> list[tuple[str, int, int]]:

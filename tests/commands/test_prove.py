@@ -126,8 +126,8 @@ linux._death_with_parent = lambda _: lambda: None
 """
 
 NOTHING_IS_SWEPT = """
-from sidecar import parent
-parent.sweep = lambda: parent.SupervisorSwept((), 0, 1, 0, ())
+from sidecar.host import guarded
+guarded.sweep = lambda: guarded.SupervisorSwept((), 0, 1, 0, ())
 """
 
 
