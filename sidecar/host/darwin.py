@@ -27,6 +27,7 @@ from sidecar.host.kin import Kin, Process, System
 from sidecar.host.lsof import listeners
 from sidecar.host.notices import NOTE_EXIT, Notices
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder
 
 
@@ -51,7 +52,7 @@ class DarwinHost:
         """A look changes what is known; the main thread, the one that follows, and probes look."""
         self._notices = notices
         self._family = Family(system, notices, run_id)
-        threading.Thread(target=self._follow, name="kin", daemon=True).start()
+        start_thread("kin", self._follow)
 
     def guarantees(self) -> Guarantees:
         """See ``Host``."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
@@ -18,11 +17,12 @@ import _winapi
 import msvcrt
 
 from sidecar.diagnostics import say
-from sidecar.errors import ProcessSpawnFailedError
+from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
 from sidecar.events import Launch
 from sidecar.host import winapi, windows_tree
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder
 
 CREATE_SUSPENDED = 0x4
@@ -40,7 +40,7 @@ class WindowsHost:
         self._own_job = _enter_job()
         self._port = winapi.create_port()
         self._console = winapi.has_console()
-        threading.Thread(target=self._listen, name="jobs", daemon=True).start()
+        start_thread("jobs", self._listen)
 
     def guarantees(self) -> Guarantees:
         """See ``Host``."""
@@ -115,7 +115,7 @@ class WindowsHost:
             job = self._contain(process)
             _start_watch(process, self._child_died)
             winapi.resume(thread)
-        except OSError:
+        except (OSError, SystemFailureError):
             _winapi.TerminateProcess(process, windows_tree.KILLED)
             raise
         finally:
@@ -249,7 +249,7 @@ def _start_watch(process: int, child_died: Callable[[], None]) -> None:
         _winapi.CloseHandle(handle)
         child_died()
 
-    threading.Thread(target=watch, name=f"end of {process}", daemon=True).start()
+    start_thread(f"end of {process}", watch)
 
 
 def _listeners(port: int) -> list[tuple[str, int, int]]:
