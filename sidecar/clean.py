@@ -13,7 +13,7 @@ from sidecar.console.ask import agreed
 from sidecar.console.sheet import Row, Sheet
 from sidecar.console.words import GOOD, WARN
 from sidecar.diagnostics import say
-from sidecar.host.sweep import Leftovers, end, find
+from sidecar.host.linux.sweep import Leftovers, end, find
 from sidecar.pumps import write_all
 from sidecar.wire.messages import SupervisorSwept
 

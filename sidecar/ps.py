@@ -11,7 +11,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, LINK, NAME, WARN, size, uptime
-from sidecar.host.runs import Overview, Program, Running, RunningService, overview
+from sidecar.host.linux.runs import Overview, Program, Running, RunningService, overview
 from sidecar.pumps import write_all
 
 WATCH_S = 1.0

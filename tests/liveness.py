@@ -23,7 +23,7 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and peer credentials are Linux's")
 
-from sidecar.host import cgroup
+from sidecar.host.linux import cgroup
 
 WAIT_S = 30.0
 """For what must happen: a hundred times what it takes on two busy cores."""

@@ -25,7 +25,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 import termios
 
 from sidecar.host import bundle
-from sidecar.host.tree import Process, read_process
+from sidecar.host.linux.tree import Process, read_process
 
 KEY_BYTES = 64
 """Far more than a person types between two reads."""

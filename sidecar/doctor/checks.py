@@ -18,10 +18,10 @@ from sidecar.config import ViteService
 from sidecar.console.words import taken_by
 from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
 from sidecar.host import records
+from sidecar.host.linux.runs import overview
+from sidecar.host.linux.sockets import holder_of
+from sidecar.host.linux.sweep import Leftovers, find
 from sidecar.host.ports import EVERYWHERE, refusal
-from sidecar.host.runs import overview
-from sidecar.host.sockets import holder_of
-from sidecar.host.sweep import Leftovers, find
 from sidecar.wire.messages import Holder, Wire
 
 VERSION_S = 10.0

@@ -10,8 +10,9 @@ import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import cgroup, make_host
-from sidecar.host.guard import watch_app
+from sidecar.host import make_host
+from sidecar.host.linux import cgroup
+from sidecar.host.linux.guard import watch_app
 from sidecar.wire.messages import Wire
 
 EMPTY_S = 1.0

@@ -14,7 +14,7 @@ from typing import Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import read_process
+from sidecar.host.linux.tree import read_process
 
 BACKLOG = 256
 """More than all trees have processes: none waits to be accepted."""

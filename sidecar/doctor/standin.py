@@ -19,9 +19,10 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.doctor import DOCTOR_PART
 from sidecar.doctor.parts import home, itself
 from sidecar.doctor.roll import Roll
-from sidecar.host import bundle, cgroup, sweep
+from sidecar.host import bundle
+from sidecar.host.linux import cgroup, sweep
+from sidecar.host.linux.tree import Process, read_process
 from sidecar.host.records import STATE_DIR
-from sidecar.host.tree import Process, read_process
 
 START_S = 60.0
 """For a sidecar and its trees to be whole: a hundred times what it takes on two busy cores."""

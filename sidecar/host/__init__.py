@@ -22,18 +22,18 @@ def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> 
     ``OSError`` if the system has no process to spare.
     """
     if sys.platform == "linux":
-        from sidecar.host import guard
+        from sidecar.host.linux import guard
 
         lifeline = guard.split(parent_pid, at_end)
-        from sidecar.host.guarded import Guarded
+        from sidecar.host.linux.tether import Guarded
 
         return Guarded(lifeline)
     if sys.platform == "darwin":
         import select
 
-        from sidecar.host import darwin_guard
-        from sidecar.host.libproc import Libproc
-        from sidecar.host.notices import Notices
+        from sidecar.host.darwin import guard as darwin_guard
+        from sidecar.host.darwin.libproc import Libproc
+        from sidecar.host.darwin.notices import Notices
 
         system = Libproc()
 
@@ -42,11 +42,11 @@ def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> 
 
         watched = darwin_guard.identify(system, parent_pid, system.bootloader())
         lifeline = darwin_guard.split(system, make_notices, watched, at_end)
-        from sidecar.host.darwin_tether import KqueueTether
+        from sidecar.host.darwin.tether import KqueueTether
 
         return KqueueTether(system, make_notices, lifeline, watched, system.boot_id())
     if sys.platform == "win32":
-        from sidecar.host.windows_app import Unguarded
+        from sidecar.host.windows.tether import Unguarded
 
         return Unguarded(parent_pid)
     raise unsupported()
@@ -59,7 +59,7 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bo
     say what the guard set up. Raises ``UnsupportedPlatformError`` where no host is written yet.
     """
     if sys.platform == "linux":
-        from sidecar.host.linux import LinuxHost
+        from sidecar.host.linux.host import LinuxHost
 
         return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched, contained=contained)
     raise unsupported()

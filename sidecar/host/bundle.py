@@ -41,7 +41,7 @@ if sys.platform == "win32":
 
     def _restore_library_path() -> None:
         """Libraries of ours must not be found by other programs before their own."""
-        from sidecar.host import winapi
+        from sidecar.host.windows import winapi
 
         winapi.forget_dll_folder()
 
@@ -64,7 +64,7 @@ else:
 
 
 if sys.platform == "linux":
-    from sidecar.host.tree import read_process
+    from sidecar.host.linux.tree import read_process
 
     def bootloader() -> int | None:
         """The bootloader's pid: our parent, if we are frozen into one file.

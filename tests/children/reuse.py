@@ -16,7 +16,8 @@ if sys.platform != "linux":
 
 sys.path.insert(0, sys.argv[1])
 
-from sidecar.host import records, sweep, tree
+from sidecar.host import records
+from sidecar.host.linux import sweep, tree
 
 RUN_ID = "f" * 32
 

@@ -16,7 +16,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import sweep
+from sidecar.host.linux import sweep
 from tests.command import SIDECAR
 from tests.commands.support import WAIT_S, enter, run, told
 from tests.faults.cell import ROOT, Cell, own_groups, service

@@ -115,18 +115,19 @@ if "--prove" in sys.orig_argv:
 """
 
 GUARD_KILLS_NOBODY = """
-from sidecar.host import cgroup, guard
+from sidecar.host.linux import cgroup
+from sidecar.host.linux import guard
 guard.kill_until_empty = lambda *_: []
 guard.cgroup.kill = cgroup.kill = lambda _: None
 """
 
 NO_DEATH_SIGNAL = """
-from sidecar.host import linux
+from sidecar.host.linux import host as linux
 linux._death_with_parent = lambda _: lambda: None
 """
 
 NOTHING_IS_SWEPT = """
-from sidecar.host import guarded
+from sidecar.host.linux import tether as guarded
 guarded.sweep = lambda: guarded.SupervisorSwept((), 0, 1, 0, ())
 """
 

@@ -15,8 +15,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import sweep
-from sidecar.host import tree as processes
+from sidecar.host.linux import sweep
+from sidecar.host.linux import tree as processes
 from tests.command import BINARY, SIDECAR, Message
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT, Cell

@@ -17,7 +17,7 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from sidecar.host import tree as processes
+from sidecar.host.linux import tree as processes
 from tests.children.trees import DECOY, SIZES
 from tests.client import Client
 from tests.command import BINARY, SIDECAR, Message

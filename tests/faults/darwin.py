@@ -10,8 +10,8 @@ import sys
 if sys.platform != "linux":
     raise ImportError("tests.host.bsd is made of Linux")
 
-from sidecar.host import darwin_guard
-from sidecar.host.notices import Notices
+from sidecar.host.darwin import guard as darwin_guard
+from sidecar.host.darwin.notices import Notices
 from tests.host.bsd import Kernel, Kevent
 
 
@@ -21,7 +21,8 @@ def main() -> None:
     lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched)
     kernel.close()  # the guard's: what it hears must not be taken from it
     from sidecar import stdio
-    from sidecar.host import darwin_tether, sweep
+    from sidecar.host.darwin import tether as darwin_tether
+    from sidecar.host.linux import sweep
     from sidecar.runtime import leave
 
     own = Kernel()

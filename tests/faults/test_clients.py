@@ -18,7 +18,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import tree as processes
+from sidecar.host.linux import tree as processes
 from tests.children.trees import SIZES
 from tests.client import Client
 from tests.command import SIDECAR

@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pid namespaces", allow_module_level=True)
 
-from sidecar.host import tree as processes
+from sidecar.host.linux import tree as processes
 from tests.children.trees import SIZES
 from tests.command import Message, Refused
 from tests.faults.cell import ALL_TREES, Cell, service

@@ -15,7 +15,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import sweep, tree
+from sidecar.host.linux import sweep, tree
 from tests.client import Client
 from tests.command import SIDECAR, Message, Refused
 from tests.faults.cell import ROOT, Cell, service

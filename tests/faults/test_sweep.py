@@ -16,8 +16,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import sweep
-from sidecar.host import tree as processes
+from sidecar.host.linux import sweep
+from sidecar.host.linux import tree as processes
 from tests.command import Message
 from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
 from tests.liveness import RollCall, control_group

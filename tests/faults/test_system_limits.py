@@ -17,7 +17,7 @@ if sys.platform != "linux":
     pytest.skip("limits as Linux counts them, and control groups", allow_module_level=True)
 
 from sidecar.errors import PortUnavailableError
-from sidecar.host import sweep, tree
+from sidecar.host.linux import sweep, tree
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.records import Identity
 from tests.children.trees import SIZES

@@ -11,7 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host import tree
+from sidecar.host.linux import tree
 from tests.faults.cell import ALL_TREES, Cell
 from tests.liveness import RollCall, control_group
 

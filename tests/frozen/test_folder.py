@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
 
-from sidecar.host import tree
+from sidecar.host.linux import tree
 from tests.client import Client
 from tests.liveness import WAIT_S
 

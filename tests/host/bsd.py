@@ -1,4 +1,4 @@
-"""macOS's kernel as ``sidecar.host.darwin`` sees it, made of Linux's: real processes, real deaths, real forks.
+"""macOS's kernel as ``sidecar.host.darwin.host`` sees it, made of Linux's: real processes, real deaths, real forks.
 
 ``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (a netlink connector, which a plain
 user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
@@ -25,7 +25,8 @@ import pytest
 if sys.platform != "linux":
     raise ImportError("pidfds and the process connector")
 
-from sidecar.host import kin, notices, tree
+from sidecar.host.darwin import kin, notices
+from sidecar.host.linux import tree
 
 EV_ONESHOT = 0x0010
 EV_ERROR = 0x4000

@@ -23,8 +23,10 @@ if sys.platform != "linux":
 
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
-from sidecar.host import darwin, linux, notices
 from sidecar.host.base import Child, Ended, Host
+from sidecar.host.darwin import host as darwin
+from sidecar.host.darwin import notices
+from sidecar.host.linux import host as linux
 from sidecar.wire.messages import Guarantees, Holder
 from tests.host.bsd import Kernel, Kevent
 

@@ -16,7 +16,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("control groups", allow_module_level=True)
 
-from sidecar.host import cgroup, tree
+from sidecar.host.linux import cgroup, tree
 from tests.liveness import await_end, control_group, lives, until
 
 ROOT = Path(__file__).resolve().parents[2]

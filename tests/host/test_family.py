@@ -12,9 +12,10 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the process connector", allow_module_level=True)
 
-from sidecar.host import darwin_guard, ending, family
-from sidecar.host.kin import Process
-from sidecar.host.notices import NOTE_EXIT, Notices
+from sidecar.host.darwin import ending, family
+from sidecar.host.darwin import guard as darwin_guard
+from sidecar.host.darwin.kin import Process
+from sidecar.host.darwin.notices import NOTE_EXIT, Notices
 from tests.host.bsd import Kernel, Kevent, skip_without_forks
 from tests.liveness import WAIT_S, await_end
 

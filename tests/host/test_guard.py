@@ -15,8 +15,9 @@ if sys.platform != "linux":
     pytest.skip("pidfds", allow_module_level=True)
 
 from sidecar import diagnostics, parent
-from sidecar.host import guard, guarded
 from sidecar.host.lifeline import ON_WATCH, Lifeline
+from sidecar.host.linux import guard
+from sidecar.host.linux import tether as guarded
 from sidecar.runtime import Inbox
 from tests.liveness import await_end
 

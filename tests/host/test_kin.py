@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.host.kin import Kin, Process
+from sidecar.host.darwin.kin import Kin, Process
 
 OURS, OUR_SESSION = 100, 50
 

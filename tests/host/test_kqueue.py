@@ -17,7 +17,7 @@ if sys.platform not in ("linux", "darwin"):
     pytest.skip("no kqueue, and nothing to make one of", allow_module_level=True)
 
 
-from sidecar.host import notices
+from sidecar.host.darwin import notices
 
 WAIT_S = 30.0
 EV_ONESHOT = 0x0010

@@ -12,9 +12,9 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("start times from /proc", allow_module_level=True)
 
-from sidecar.host import ledger as module
 from sidecar.host import records
-from sidecar.host import tree as processes
+from sidecar.host.linux import ledger as module
+from sidecar.host.linux import tree as processes
 from sidecar.host.records import Identity, RunRecord, ServiceRecord
 from sidecar.wire.messages import ServiceState, State
 

@@ -12,7 +12,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("sessions", allow_module_level=True)
 
-from sidecar.host import libproc as module
+from sidecar.host.darwin import libproc as module
 
 
 class Short(ctypes.Structure):

@@ -12,7 +12,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("no lsof", allow_module_level=True)
 
-from sidecar.host import lsof
+from sidecar.host.darwin import lsof
 
 
 def test_addresses_and_pids_are_taken_from_what_it_prints() -> None:

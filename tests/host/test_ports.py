@@ -16,7 +16,8 @@ if sys.platform != "linux":
 
 from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint
-from sidecar.host import ports, shared, sockets
+from sidecar.host import ports, shared
+from sidecar.host.linux import sockets
 from sidecar.host.ports import PortBook, Wish
 from sidecar.wire.messages import Holder
 

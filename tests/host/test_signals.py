@@ -14,7 +14,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("signalfd", allow_module_level=True)
 
-from sidecar.host import libc, signals
+from sidecar.host.linux import libc, signals
 from tests.liveness import WAIT_S
 
 WANTED = (signal.SIGUSR1, signal.SIGUSR2)

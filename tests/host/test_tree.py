@@ -16,7 +16,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("/proc and pidfds", allow_module_level=True)
 
-from sidecar.host import tree
+from sidecar.host.linux import tree
 from tests.children.trees import SIZES
 from tests.liveness import RollCall, await_end, lives, until
 

@@ -18,8 +18,8 @@ if sys.platform != "win32":
 import psutil
 
 from sidecar.events import Launch
-from sidecar.host import windows
 from sidecar.host.base import Child, Ended, Host
+from sidecar.host.windows import host as windows
 from tests.host.contract import Contract
 from tests.windows.support import UNDER_WINE, WAIT_S
 

@@ -122,9 +122,9 @@ def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> 
     """Its other thread sees the app's death, and waits for the loop no longer than the services' grace and a bound."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from sidecar.host import windows_app\n"
-        "windows_app.WEDGED_S = 0.1\n"
-        "tether = windows_app.Unguarded(int(sys.argv[2]))\n"
+        "from sidecar.host.windows import tether as windows\n"
+        "windows.WEDGED_S = 0.1\n"
+        "tether = windows.Unguarded(int(sys.argv[2]))\n"
         "tether.announce_grace(100)\n"
         "print('watching', flush=True)\n"
         "tether.watch(print, print)\n"

@@ -16,7 +16,9 @@ if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
 from sidecar.events import Launch
-from sidecar.host import ports, winapi, windows
+from sidecar.host import ports
+from sidecar.host.windows import host as windows
+from sidecar.host.windows import winapi
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, WAIT_S
 
 

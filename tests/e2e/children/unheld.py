@@ -11,7 +11,7 @@ if sys.platform != "linux":
     raise ImportError("there is no such signal to be left out")
 
 from sidecar.cli import main
-from sidecar.host import linux
+from sidecar.host.linux import host as linux
 
 linux._death_with_parent = lambda parent: lambda: None
 sys.exit(main(sys.argv[sys.argv.index("sidecar") + 1 :]))

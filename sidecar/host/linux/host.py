@@ -13,10 +13,9 @@ from sidecar.diagnostics import say
 from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended
-from sidecar.host.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
-from sidecar.host.shared import RUN_ID, SERVICE, reached_at
-from sidecar.host.sockets import holder_of, listeners, sockets_of
-from sidecar.host.tree import (
+from sidecar.host.linux.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
+from sidecar.host.linux.sockets import holder_of, listeners, sockets_of
+from sidecar.host.linux.tree import (
     Process,
     all_processes,
     below,
@@ -26,6 +25,7 @@ from sidecar.host.tree import (
     send,
     variable,
 )
+from sidecar.host.shared import RUN_ID, SERVICE, reached_at
 from sidecar.wire.messages import Guarantees, Holder
 
 
@@ -66,7 +66,7 @@ class LinuxHost:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
         marks = {RUN_ID: self._run_id, SERVICE: service}
         if launch.pid_namespace:
-            from sidecar.host import pidns
+            from sidecar.host.linux import pidns
 
             self._trees[service], child = pidns.start(service, launch, marks, self._before_exec)
         else:
@@ -222,7 +222,7 @@ class LinuxHost:
 
 
 def _become_subreaper() -> bool:
-    from sidecar.host.guard import prctl
+    from sidecar.host.linux.guard import prctl
 
     try:
         prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import libc
+from sidecar.host.linux import libc
 
 SIGSET_BYTES = 128
 """sizeof(sigset_t). The signals that matter here are in its first word."""

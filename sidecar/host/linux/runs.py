@@ -14,10 +14,10 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.config import url_of
 from sidecar.host import records
+from sidecar.host.linux.sockets import listeners, sockets_of
+from sidecar.host.linux.sweep import boot_id, is_elsewhere, is_over, lives
+from sidecar.host.linux.tree import Process, all_processes, below, variable
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
-from sidecar.host.sockets import listeners, sockets_of
-from sidecar.host.sweep import boot_id, is_elsewhere, is_over, lives
-from sidecar.host.tree import Process, all_processes, below, variable
 from sidecar.wire.messages import Wire
 
 

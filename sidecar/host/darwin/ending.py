@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 assert sys.platform != "win32"  # for mypy: signals that stop
 
-from sidecar.host.kin import Process, System
+from sidecar.host.darwin.kin import Process, System
 
 KILL_BOUND_S = 10.0
 """A tree that is not gone by then holds processes in the kernel, or that we may not kill: they are named."""

@@ -14,13 +14,14 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, cgroup, make_host, posix, records
+from sidecar.host import bundle, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
-from sidecar.host.guard import is_dead
-from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
-from sidecar.host.sweep import boot_id, sweep
-from sidecar.host.tree import behind, pid_namespace, read_process
+from sidecar.host.linux import cgroup
+from sidecar.host.linux.guard import is_dead
+from sidecar.host.linux.ledger import Ledger
+from sidecar.host.linux.sweep import boot_id, sweep
+from sidecar.host.linux.tree import behind, pid_namespace, read_process
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 

@@ -16,9 +16,10 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
 import _winapi
 
-from sidecar.host import bundle, winapi
+from sidecar.host import bundle
 from sidecar.host.base import Host, SignalledTo
-from sidecar.host.windows import WindowsHost
+from sidecar.host.windows import winapi
+from sidecar.host.windows.host import WindowsHost
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 CTRL_C_EVENT = 0

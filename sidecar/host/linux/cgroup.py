@@ -18,7 +18,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.tree import Process, pid_namespace, raise_if_blind, read_process, send
+from sidecar.host.linux.tree import Process, pid_namespace, raise_if_blind, read_process, send
 
 PREFIX = "tauri-sidecar-"
 

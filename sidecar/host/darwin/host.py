@@ -21,11 +21,11 @@ from sidecar.diagnostics import say
 from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
-from sidecar.host.ending import end_all, send
-from sidecar.host.family import Branch, Family
-from sidecar.host.kin import Kin, Process, System
-from sidecar.host.lsof import listeners
-from sidecar.host.notices import NOTE_EXIT, Notices
+from sidecar.host.darwin.ending import end_all, send
+from sidecar.host.darwin.family import Branch, Family
+from sidecar.host.darwin.kin import Kin, Process, System
+from sidecar.host.darwin.lsof import listeners
+from sidecar.host.darwin.notices import NOTE_EXIT, Notices
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder

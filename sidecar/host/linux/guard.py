@@ -18,10 +18,11 @@ from typing import NoReturn
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, cgroup, libc
+from sidecar.host import bundle
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
-from sidecar.host.signals import open_signals, read_signals
-from sidecar.host.tree import Process, all_processes, below, kill_until_empty, read_process
+from sidecar.host.linux import cgroup, libc
+from sidecar.host.linux.signals import open_signals, read_signals
+from sidecar.host.linux.tree import Process, all_processes, below, kill_until_empty, read_process
 from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
 
 GROUP_BOUND_S = 0.25

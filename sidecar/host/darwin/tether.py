@@ -15,13 +15,14 @@ import msgspec
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle, darwin_sweep, posix, records
+from sidecar.host import bundle, posix, records
 from sidecar.host.base import Host, SignalledTo
-from sidecar.host.darwin import DarwinHost
-from sidecar.host.darwin_guard import Watched, watch
-from sidecar.host.kin import Process, System
+from sidecar.host.darwin import sweep
+from sidecar.host.darwin.guard import Watched, watch
+from sidecar.host.darwin.host import DarwinHost
+from sidecar.host.darwin.kin import Process, System
+from sidecar.host.darwin.notices import EVFILT_PROC, Notices
 from sidecar.host.lifeline import Lifeline
-from sidecar.host.notices import EVFILT_PROC, Notices
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 
@@ -84,7 +85,7 @@ class KqueueTether:
 
     def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
         """See ``Tether``."""
-        report = darwin_sweep.sweep(self._system, self._boot_id)
+        report = sweep.sweep(self._system, self._boot_id)
         try:
             self._write_record(guarantees)
         except OSError as error:

@@ -19,9 +19,10 @@ import msvcrt
 from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
 from sidecar.events import Launch
-from sidecar.host import winapi, windows_tree
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.host.windows import tree as windows_tree
+from sidecar.host.windows import winapi
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder
 

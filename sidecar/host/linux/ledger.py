@@ -15,8 +15,8 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
+from sidecar.host.linux.tree import Process, read_process
 from sidecar.host.records import Identity, RunRecord, ServiceRecord, draft_of, write_run
-from sidecar.host.tree import Process, read_process
 from sidecar.wire.messages import ServiceState
 
 CLOSE_S = 1.0

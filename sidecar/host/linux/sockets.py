@@ -8,8 +8,8 @@ import sys
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.host.linux.tree import all_processes, raise_if_blind, variable
 from sidecar.host.shared import RUN_ID, command_of
-from sidecar.host.tree import all_processes, raise_if_blind, variable
 from sidecar.wire.messages import Holder
 
 _LISTEN = "0A"

@@ -20,9 +20,9 @@ import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import bundle, cgroup, records
-from sidecar.host.shared import RUN_ID, command_of
-from sidecar.host.tree import (
+from sidecar.host import bundle, records
+from sidecar.host.linux import cgroup
+from sidecar.host.linux.tree import (
     KILL_BOUND_S,
     RESCAN_S,
     Process,
@@ -32,6 +32,7 @@ from sidecar.host.tree import (
     read_process,
     variable,
 )
+from sidecar.host.shared import RUN_ID, command_of
 from sidecar.wire.messages import SupervisorSwept, SweptProcess, Wire
 
 

@@ -16,7 +16,7 @@ from typing import Any
 assert sys.platform != "win32"  # for mypy: sessions
 
 from sidecar.host import bundle
-from sidecar.host.kin import Process
+from sidecar.host.darwin.kin import Process
 
 PROC_PIDT_SHORTBSDINFO = 13
 PROC_PIDUNIQIDENTIFIERINFO = 17
@@ -39,7 +39,7 @@ _ROOM = 64
 
 
 class Libproc:
-    """See ``sidecar.host.kin.System``."""
+    """See ``sidecar.host.darwin.kin.System``."""
 
     def __init__(self, library: Any = None) -> None:
         """``library`` is for tests. Raises ``OSError`` if this system does not tell births."""

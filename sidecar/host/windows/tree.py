@@ -14,8 +14,8 @@ import _winapi
 from msgspec import Struct
 
 from sidecar.diagnostics import say
-from sidecar.host import winapi
 from sidecar.host.base import Ended
+from sidecar.host.windows import winapi
 
 KILLED = 0x5344_4B4C
 """The exit code that we end processes with: nobody else's, so that a death by us is told from an exit."""

@@ -1,8 +1,8 @@
-"""The guard on macOS: as on Linux (``sidecar.host.guard``), but nothing comes to it by itself.
+"""The guard on macOS: as on Linux (``sidecar.host.linux.guard``), but nothing comes to it by itself.
 
-It is no subreaper, so it follows the tree while it lives (``sidecar.host.kin``): whenever one of it forks, kqueue says
-so, and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and kills whom it
-knows, and who has the run's cookie, until nothing is left.
+It is no subreaper, so it follows the tree while it lives (``sidecar.host.darwin.kin``): whenever one of it forks,
+kqueue says so, and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and
+kills whom it knows, and who has the run's cookie, until nothing is left.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
 from sidecar.host import bundle
-from sidecar.host.ending import end_all
-from sidecar.host.family import Family
-from sidecar.host.kin import Process, System
+from sidecar.host.darwin.ending import end_all
+from sidecar.host.darwin.family import Family
+from sidecar.host.darwin.kin import Process, System
+from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.lifeline import ON_WATCH, Lifeline
-from sidecar.host.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.watchman import Watchman, leave_unable
 
 

@@ -12,8 +12,8 @@ import sys
 assert sys.platform != "win32"  # for mypy: signals that stop
 
 from sidecar.host import bundle, records
-from sidecar.host.ending import end_all
-from sidecar.host.kin import Process, System
+from sidecar.host.darwin.ending import end_all
+from sidecar.host.darwin.kin import Process, System
 from sidecar.host.shared import RUN_ID, command_of
 from sidecar.wire.messages import SupervisorSwept, SweptProcess
 

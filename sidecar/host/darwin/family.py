@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 assert sys.platform != "win32"  # for mypy: kqueue and sessions
 
-from sidecar.host.kin import Kin, Process, System
-from sidecar.host.notices import EVFILT_PROC, NOTE_FORK, Event, Notices
+from sidecar.host.darwin.kin import Kin, Process, System
+from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_FORK, Event, Notices
 from sidecar.host.shared import RUN_ID
 
 LOOK_S = 0.1

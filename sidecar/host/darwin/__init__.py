@@ -1,0 +1,1 @@
+"""macOS: a guard that follows forks by kqueue."""

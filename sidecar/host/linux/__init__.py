@@ -1,0 +1,1 @@
+"""Linux: a guard and a subreaper, pidfds, control groups, /proc."""
