@@ -33,7 +33,7 @@ CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "the supervisor": (("supervisor",), ("guard", "subreaper")),
     "the guard": (("guard",), ("guard", "parentDeathSignal")),
     "the bootloader": (("bootloader",), ("guard",)),
-    NEXT_START: (("guard", "supervisor"), ("parentDeathSignal", "controlGroup", "runCookie")),
+    NEXT_START: (("supervisor", "guard"), ("parentDeathSignal", "controlGroup", "runCookie")),
 }
 """What is killed → the processes, and the guarantees (by their names in ``initialize``) that speak of it."""
 
@@ -108,7 +108,8 @@ def _strike(killed: str, app: StandIn, roll: Roll, state: Path) -> Trial:
     victims, claims = CLAIMS[killed]
     count = len(roll.living())
     if len(victims) > 1:
-        # stopped before: neither is to see the other's death in its own last moment, and get something done
+        # stopped before, and killed from below: neither is to see the other's death in its own last moment, and get
+        # something done; the guard's wakes a stopped supervisor
         app.signal(victims, signal.SIGSTOP)
     begin = time.monotonic()
     app.signal(victims, signal.SIGKILL)

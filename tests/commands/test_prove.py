@@ -157,7 +157,7 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(tmp_path: Path, project
 @from_source
 def test_a_sidecar_that_does_not_even_start_is_a_broken_claim(tmp_path: Path, project: str) -> None:
     with watched(tmp_path) as (group, env):
-        path = broken(tmp_path, "from sidecar.host import guard\nguard.split = None\n")
+        path = broken(tmp_path, "from sidecar.host.linux import guard\nguard.split = None\n")
         done = run(tmp_path, "doctor", project, "--prove", group=group, PYTHONPATH=path, **env)
     assert done.returncode == 1
     assert done.stdout.count("not tried: the sidecar does not do as it should: it has ended") == len(VICTIMS)

@@ -121,7 +121,7 @@ def test_one_that_leaves_its_group_removes_it_and_lives_on(home: Path) -> None:
     folder = home / f"{cgroup.PREFIX}1-1"
     folder.mkdir()
     script = (
-        "import pathlib, sys; from sidecar.host import cgroup; group = sys.argv[1]\n"
+        "import pathlib, sys; from sidecar.host.linux import cgroup; group = sys.argv[1]\n"
         "pathlib.Path(group, 'cgroup.procs').write_text('0'); cgroup.leave(group); print(cgroup.own_folder())"
     )
     command = [sys.executable, "-c", script, str(folder)]
