@@ -221,7 +221,10 @@ def init(sidecar: Path, project: Path, *words: str) -> str:
 
 
 def start(project: Path, display: str, tree: Tree, target: Path, *words: str | Path) -> subprocess.Popen[bytes]:
-    """Start the app on the screen, with a state folder of its own. It is to start no D-Bus, which would outlive it."""
+    """Start the app on the screen, with a state folder of its own. It is to start no D-Bus, which would outlive it.
+
+    Its binary lies elsewhere: it knows its project by cargo's word, or by where it is started.
+    """
     env = {
         **os.environ,
         "CARGO_TARGET_DIR": str(target),
@@ -236,7 +239,13 @@ def start(project: Path, display: str, tree: Tree, target: Path, *words: str | P
     }
     with (project.parent / "output").open("wb") as sink:
         return subprocess.Popen(
-            words, cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            words,
+            cwd=project / "src-tauri",
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
         )
 
 
