@@ -42,6 +42,13 @@ only_root = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What measures coverage in a sidecar needs descriptors and memory, too, and has words of its own without them."""
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def limit(which: int, to: int) -> Callable[[], None]:
     """What a sidecar's process does before it is one."""
     return lambda: resource.setrlimit(which, (to, to))
