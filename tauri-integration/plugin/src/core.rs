@@ -29,7 +29,7 @@ const INITIALIZE_PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Above the grace: the sidecar kills what is left then, and answers.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// A sidecar that ends so often within the window is not started again unasked.
 const RELAUNCHES: usize = 5;
@@ -57,6 +57,8 @@ pub(crate) struct Core {
     /// What has to run: started again with a sidecar that had to be started again.
     wanted: Mutex<BTreeSet<String>>,
     closing: AtomicBool,
+    /// Whether the app is set up.
+    runs: AtomicBool,
     ends: Mutex<VecDeque<Instant>>,
     view: Mutex<View>,
     changed: Condvar,
@@ -81,6 +83,7 @@ impl Core {
             number: AtomicU64::new(0),
             wanted: Mutex::default(),
             closing: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
             ends: Mutex::default(),
             view: Mutex::new(View {
                 problem,
@@ -162,6 +165,15 @@ impl Core {
         if let Err(error) = answer {
             log::warn!("the sidecar is closed the hard way: {error}");
         }
+    }
+
+    /// To be told once, when the app is set up.
+    pub fn app_runs(&self) {
+        self.runs.store(true, Ordering::SeqCst);
+    }
+
+    pub fn runs(&self) -> bool {
+        self.runs.load(Ordering::SeqCst)
     }
 
     pub fn pid(&self) -> Option<u32> {

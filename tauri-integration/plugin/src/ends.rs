@@ -1,11 +1,15 @@
-//! The app's ends that come with no `RunEvent::Exit`: a signal, and a restart on the main thread. The services get their
-//! grace there, too. Of a process that is killed, or panics, nothing is heard: that end is the sidecar's to notice.
+//! The app's ends that come with no `RunEvent::Exit`: a signal, a restart on the main thread, a setup that panics. The
+//! services get their grace there, too. Of a process that is killed nothing is heard: that is the sidecar's to notice.
 
-use std::sync::Arc;
+use std::{
+    panic,
+    sync::{mpsc, Arc},
+    thread,
+};
 
 use tauri::Resource;
 
-use crate::core::Core;
+use crate::core::{Core, SHUTDOWN_PATIENCE};
 
 /// Tauri lets go of its resources before it ends or restarts the app by its own hand. `app.restart()` on the main
 /// thread says nothing else to a plugin, and starts the next process right after: this one's ports are free by then.
@@ -17,6 +21,28 @@ impl Drop for LastWish {
     fn drop(&mut self) {
         self.0.shutdown();
     }
+}
+
+/// Gives the services their grace when the app's setup panics, of which Tauri tells nobody. For the thread that sets up.
+/// Once the app runs, a panic is its own matter: it may be caught.
+pub(crate) fn watch_panics(core: &Arc<Core>) {
+    let (core, setup) = (Arc::downgrade(core), thread::current().id());
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |it| {
+        before(it);
+        let core = core.upgrade().filter(|core| !core.runs());
+        if let Some(core) = core.filter(|_| thread::current().id() == setup) {
+            // in a thread of its own: this one may hold a lock, and then the panic is the end after all
+            let (done, wait) = mpsc::channel();
+            thread::spawn(move || {
+                core.shutdown();
+                done.send(())
+            });
+            if wait.recv_timeout(SHUTDOWN_PATIENCE).is_err() {
+                log::warn!("sidecar: the services got no grace");
+            }
+        }
+    }));
 }
 
 /// Gives the services their grace when the app is asked to end by SIGINT or SIGTERM, then lets the signal do what it
@@ -41,7 +67,7 @@ pub(crate) fn watch_signals(core: &Arc<Core>) {
         }
         let mut signals = Signals::new(&ours)?;
         let core = Arc::downgrade(core);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for signal in signals.forever() {
                 second.store(true, Ordering::SeqCst);
                 if let Some(core) = core.upgrade() {

@@ -181,6 +181,7 @@ impl Builder {
         let core = Core::new(config, self.program);
         if !core.config.services.is_empty() {
             ends::watch_signals(&core);
+            ends::watch_panics(&core);
         }
         core
     }
@@ -259,6 +260,7 @@ where
         })
         .on_event(|app, event| match event {
             RunEvent::Ready => {
+                app.sidecar().core.app_runs();
                 let windows = app.state::<Arc<Windows<R>>>().inner().clone();
                 aside(move || windows.create());
             }
