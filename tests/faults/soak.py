@@ -129,7 +129,7 @@ class Soak:
         pids = [os.getpid(), resident.pids["guard"], resident.pids["supervisor"]]
         traces = [Path(it).suffix for it in resident.traces() if "/" in it]
         state = sorted(it.name for it in (self._folder / "state").iterdir())
-        assert sorted(traces) == [".json"] + [""] * ("bootloader" in resident.pids), traces
+        assert sorted(traces) == [""] * ("bootloader" in resident.pids) + [".json"], traces
         assert set(state) <= {"runs", "ports.json"}, state
         if self._before is None:
             self._before = [_descriptors(pid) for pid in pids]
