@@ -43,7 +43,9 @@ def _stdio(options: SimpleNamespace) -> int:
         return tether
     from sidecar import stdio
     from sidecar.runtime import leave
+    from sidecar.threads import end_with_any_thread
 
+    end_with_any_thread()
     return leave(stdio.serve(tether))
 
 
@@ -89,7 +91,9 @@ if sys.platform == "linux":
             return tether
         from sidecar.console import dev
         from sidecar.runtime import leave
+        from sidecar.threads import end_with_any_thread
 
+        end_with_any_thread()
         return leave(dev.serve(tether, options, terminal, opener))
 
     def _look(command: str, options: SimpleNamespace) -> int:

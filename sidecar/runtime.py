@@ -51,13 +51,11 @@ from sidecar.host.base import Ended, Host, SignalledTo
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import attempt, await_ready
 from sidecar.pumps import StreamPump
-from sidecar.threads import start_thread
+from sidecar.threads import EXIT_INTERNAL, start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceState, Stream
 
 DRAIN_S = 1.0
 """A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
-
-EXIT_INTERNAL = 70
 
 
 class Front(Protocol):

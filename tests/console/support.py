@@ -17,9 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux; conftest.py leaves these tests out elsewhere
 
-from tests.command import SIDECAR
+from tests.command import BINARY, SIDECAR
 from tests.e2e.support import ROOT, descendants
 from tests.liveness import WAIT_S, await_end, open_pidfd, send
 
@@ -27,6 +29,8 @@ SERVER = Path(__file__).parent / "children" / "server.py"
 PYTHON = (sys.executable, "-I", "-S")
 SERVICE = (*PYTHON, str(SERVER), "{port}")
 CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
+
+with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
 
 Modes = list[Any]
 """What ``termios.tcgetattr`` gives."""

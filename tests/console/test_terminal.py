@@ -14,7 +14,7 @@ assert sys.platform == "linux"  # for mypy
 
 from sidecar.console.terminal import keys_in
 from tests.command import BINARY, from_source
-from tests.console.support import PYTHON, SERVER, SERVICE, Terminal, ask, command, environment
+from tests.console.support import PYTHON, SERVER, SERVICE, Terminal, ask, command, environment, with_rich
 from tests.e2e.support import foreign_server, listens
 from tests.liveness import marked, until
 
@@ -23,8 +23,6 @@ Dev = Callable[..., Terminal]
 OURS = 3 if BINARY else 2
 """How many of a run's first processes are ours: the bootloader, where it is frozen; guard; supervisor."""
 GUARD, SUPERVISOR = OURS - 2, OURS - 1
-
-with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
 
 
 def ready(terminal: Terminal, since: int = 0) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy
 
-from tests.console.support import Terminal
+from tests.console.support import Terminal, with_rich
 from tests.e2e.support import EXAMPLE, free_port
 
 pytestmark = [
@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 
+@with_rich
 def test_a_tauri_project_is_served_with_vite_s_own_colours_and_ends_with_q(dev: Callable[..., Terminal]) -> None:
     port = free_port()
     terminal = dev(str(EXAMPLE), "--port", str(port))

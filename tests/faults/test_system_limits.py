@@ -213,6 +213,7 @@ def test_a_start_with_few_descriptors_takes_no_living_run_for_a_dead_one(tmp_pat
 
 
 @only_root
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
 def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
     """EAGAIN by fork, and no thread: at every place where one of them is wanted."""
     services = {"first": shell("exec sleep 100"), "second": shell("exec sleep 100")}

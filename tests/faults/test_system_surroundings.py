@@ -28,6 +28,7 @@ def can(*flags: str) -> bool:
     return unshare is not None and subprocess.run([unshare, *flags, "true"], capture_output=True).returncode == 0  # noqa: PLW1510  that is the question
 
 
+finds_itself = pytest.mark.skipif(BINARY is not None, reason="the bootloader finds itself by /proc")
 namespaces = pytest.mark.skipif(not can("-m"), reason="a mount namespace cannot be made here")
 
 
@@ -90,6 +91,7 @@ def test_a_disk_that_fills_up_later_costs_only_what_ps_would_show(tmp_path: Path
         assert "No space left on device" in ends(it)
 
 
+@pytest.mark.skipif(BINARY is not None, reason="the files that the bootloader unpacks are larger")
 def test_a_limit_on_files_is_said_and_the_services_run(tmp_path: Path) -> None:
     """The kernel's signal for it, SIGXFSZ, would end a program that does not mind its disk."""
     with Direct(tmp_path, before_exec=limit(resource.RLIMIT_FSIZE, 200)) as it:
@@ -133,6 +135,7 @@ def commands_of(roll: RollCall) -> list[str]:
 
 
 @namespaces
+@finds_itself
 def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
     with Direct(tmp_path, prefix=within("mount -t tmpfs none /proc")) as it:
         guarantees = it.client.hello({"plain": service("plain")})["guarantees"]
@@ -144,6 +147,7 @@ def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not can("--pid", "--fork"), reason="a pid namespace cannot be made here")
+@finds_itself
 def test_with_the_proc_of_another_namespace_nobody_elses_number_is_taken_for_one_of_ours(tmp_path: Path) -> None:
     """What is ours inside is another process there, and all below that would be killed for our tree."""
     with Direct(tmp_path, prefix=("unshare", "--pid", "--fork", "--kill-child")) as it:

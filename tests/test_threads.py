@@ -1,0 +1,27 @@
+"""A thread that ends by a fault."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sidecar.threads import EXIT_INTERNAL
+
+WAIT_S = 60
+
+ENDS = {
+    "in its work": "threads.start_thread('reader', lambda: 1 / 0)",
+    "before it came to its work": "_thread.start_new_thread(lambda: 1 / 0, ())",
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_half_a_supervisor_never_keeps_running(end: str) -> None:
+    faulty = ("import _thread, time", "from sidecar import threads", "threads.end_with_any_thread()", end, "time.sleep(1000)")
+        f"import _thread, time\nfrom sidecar import threads\nthreads.end_with_any_thread()\n{end}\ntime.sleep(1000)"
+    )
+    ran = subprocess.run([sys.executable, "-c", "\n".join(faulty)], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert ran.returncode == EXIT_INTERNAL
+    assert "ZeroDivisionError" in ran.stderr
