@@ -11,6 +11,15 @@ from sidecar.threads import EXIT_INTERNAL
 
 WAIT_S = 60
 
+SCRIPT = """
+import _thread, time
+from sidecar import threads
+
+threads.end_with_any_thread()
+{end}
+time.sleep(1000)
+"""
+
 ENDS = {
     "in its work": "threads.start_thread('reader', lambda: 1 / 0)",
     "before it came to its work": "_thread.start_new_thread(lambda: 1 / 0, ())",
@@ -19,9 +28,7 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_half_a_supervisor_never_keeps_running(end: str) -> None:
-    faulty = ("import _thread, time", "from sidecar import threads", "threads.end_with_any_thread()", end, "time.sleep(1000)")
-        f"import _thread, time\nfrom sidecar import threads\nthreads.end_with_any_thread()\n{end}\ntime.sleep(1000)"
-    )
-    ran = subprocess.run([sys.executable, "-c", "\n".join(faulty)], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    faulty = [sys.executable, "-c", SCRIPT.format(end=end)]
+    ran = subprocess.run(faulty, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert ran.returncode == EXIT_INTERNAL
     assert "ZeroDivisionError" in ran.stderr
