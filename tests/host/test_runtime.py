@@ -15,7 +15,8 @@ from sidecar import runtime as module
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Launch, Output, Swept
 from sidecar.host.base import Child, Ended, Host
-from sidecar.runtime import EXIT_INTERNAL, Call, ChildSignal, Inbox, Runtime, SignalSeen
+from sidecar.runtime import Call, ChildSignal, Inbox, Runtime, SignalSeen
+from sidecar.threads import EXIT_INTERNAL
 from sidecar.wire.messages import (
     AnyNotification,
     AnyRequest,
