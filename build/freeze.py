@@ -15,9 +15,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sidecar.init.binary import host_tuple
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # Wine's Python has our libraries, but not this project, of which there may be many
+
+from sidecar.init.binary import host_tuple  # noqa: E402  see above
+
 SPEC = ROOT / "build" / "sidecar.spec"
 BINARIES = ROOT / "tauri-integration" / "examples" / "vite-app" / "src-tauri" / "binaries"
 """Where ``externalBin: ["binaries/sidecar"]`` looks for it."""
