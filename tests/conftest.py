@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
 settings.load_profile("everywhere")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell that starts the tests in the background has them ignore Ctrl-C, which whatever they start would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
