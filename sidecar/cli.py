@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
 from sidecar.doctor import DOCTOR_PART
 
+TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar has nothing to be parsed
     import argparse
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
@@ -16,6 +15,7 @@ from sidecar.errors import SystemFailureError, UnsupportedPlatformError
 from sidecar.host import attach, bundle, unsupported
 from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
+TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # it loads msgspec
     from sidecar.host.base import Tether
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
-LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _threshold = LEVELS["warning"]
 

@@ -23,7 +23,10 @@ Each message tells a person what happened, why, and what to do now; ``data`` car
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+"""For the type checker it is true. typing, with re, would be a megabyte of the guard, which needs neither."""
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class SidecarError(Exception):

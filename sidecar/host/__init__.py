@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from sidecar.errors import UnsupportedPlatformError
 
+TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is loaded
     from sidecar.host.base import Host, Tether
 

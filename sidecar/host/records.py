@@ -77,12 +77,7 @@ def state_folder(name: str = "") -> Path:
     Raises ``OSError``, also when somebody else could have put something there.
     """
     chosen = os.environ.get(STATE_DIR)
-    if chosen:
-        folder = Path(chosen).absolute()
-    else:
-        import platformdirs  # costs more than all the rest of this module
-
-        folder = platformdirs.user_state_path("tauri-sidecar")
+    folder = Path(chosen).absolute() if chosen else _users_own()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_ours(folder)
     if name:
@@ -90,6 +85,16 @@ def state_folder(name: str = "") -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         _make_ours(folder)
     return folder
+
+
+def _users_own() -> Path:
+    if sys.platform == "linux":
+        # the XDG Base Directory rule itself: all of platformdirs would be 1.4 MB of a supervisor, and some of its start
+        base = os.environ.get("XDG_STATE_HOME", "").strip()
+        return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "tauri-sidecar"
+    import platformdirs
+
+    return platformdirs.user_state_path("tauri-sidecar")
 
 
 def _make_ours(folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from typing import TypeVar
+
+TYPE_CHECKING = False  # see sidecar.errors
 
 RUN_ID = "SIDECAR_RUN_ID"
 """The cookie: every process of a run has it in its environment."""
@@ -20,7 +21,10 @@ EXIT_REFUSED = 71
 REFUSALS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system has no process, descriptor or memory to spare."""
 
-_Listener = TypeVar("_Listener", bound=tuple[object, ...])
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Listener = TypeVar("_Listener", bound=tuple[object, ...])
 
 
 def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import NoReturn
 
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
 from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
+
+TYPE_CHECKING = False  # see sidecar.errors
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from sidecar.host import records
@@ -138,3 +139,14 @@ def test_a_state_folder_that_cannot_be_written_is_said(folder: Path, capfd: pyte
     folder.write_text("a file")
     records.remember_port("key", 5000)
     assert "could not be remembered" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("base", [None, "", "  ", "/var/tmp/mine", "relative/one"])
+def test_without_a_wish_the_folder_is_where_the_systems_rules_have_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if base is not None:
+        monkeypatch.setenv("XDG_STATE_HOME", base)
+    assert records._users_own() == platformdirs.user_state_path("tauri-sidecar")

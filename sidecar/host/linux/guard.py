@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
@@ -24,6 +23,10 @@ from sidecar.host.linux import cgroup, libc
 from sidecar.host.linux.signals import open_signals, read_signals
 from sidecar.host.linux.tree import Process, all_processes, below, kill_until_empty, read_process
 from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
+
+TYPE_CHECKING = False  # see sidecar.errors
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""

@@ -13,9 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TypeVar
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+TYPE_CHECKING = False  # see sidecar.errors
 
 KILL_BOUND_S = 10.0
 """A tree that is not gone by then holds processes in uninterruptible sleep, or that we may not kill: they are named."""
@@ -29,7 +30,10 @@ BLIND_S = 0.01
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """These say nothing of the process that was looked at: taken for its death they would end a search, or a living run."""
 
-_Seen = TypeVar("_Seen")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Seen = TypeVar("_Seen")
 
 
 def once_seen(look: Callable[[], _Seen]) -> _Seen:
