@@ -40,10 +40,18 @@ class Conversation(ABC):
 
     def send(self, method: str, **params: object) -> int:
         """Send a request; its id."""
-        self._calls += 1
-        request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params}
-        self.raw(json.dumps(request).encode() + b"\n")
-        return self._calls
+        return self.send_at_once((method, params))[0]
+
+    def send_at_once(self, *requests: tuple[str, Message]) -> list[int]:
+        """Send requests in one write, so that none is answered before the last has come; their ids."""
+        first, self._calls = self._calls + 1, self._calls + len(requests)
+        calls = list(range(first, self._calls + 1))
+        lines = [
+            {"jsonrpc": "2.0", "id": call, "method": method, "params": params}
+            for call, (method, params) in zip(calls, requests, strict=True)
+        ]
+        self.raw(b"".join(json.dumps(it).encode() + b"\n" for it in lines))
+        return calls
 
     def answer(self, call: int) -> Message:
         """The answer to a request. Raises ``Refused``."""

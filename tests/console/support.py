@@ -208,6 +208,10 @@ class Terminal:
         """Whether what is typed is shown: not while the view has the terminal."""
         return bool(self.modes()[3] & termios.ECHO)
 
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self.master)
+
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self) -> Watched:

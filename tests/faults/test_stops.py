@@ -116,7 +116,7 @@ def test_a_stop_while_it_starts_ends_the_start(tmp_path: Path) -> None:
 def test_a_stop_while_it_is_prepared_ends_the_start(tmp_path: Path) -> None:
     with Direct(tmp_path) as it:
         it.client.hello({"web": program("hold")})
-        start, stop = it.client.send("start", service="web"), it.client.send("stop", service="web")
+        start, stop = it.client.send_at_once(("start", {"service": "web"}), ("stop", {"service": "web"}))
         with pytest.raises(Refused, match="stopped before it was ready"):
             it.client.answer(start)
         assert it.client.answer(stop)["status"]["state"] == "stopped"

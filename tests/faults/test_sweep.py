@@ -20,15 +20,11 @@ from sidecar.host.linux import sweep
 from sidecar.host.linux import tree as processes
 from tests.command import Message
 from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
-from tests.liveness import RollCall, control_group
+from tests.liveness import RollCall, control_group, send, state_of, until
 
 KILL = signal.SIGKILL
 BOTH = [("supervisor", KILL), ("guard", KILL)]
 ALL = [("app", KILL), *BOTH]
-FROZEN = [("guard", signal.SIGSTOP), ("supervisor", signal.SIGSTOP)]
-"""Sent before, so that neither sees the other's death in its own last moment and gets something done. The guard's wakes
-a stopped supervisor, so that is to come last."""
-
 WITH_A_COOKIE = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
 """Without a control group, a daemon that scrubbed its environment is out of reach: README says so."""
 
@@ -38,6 +34,16 @@ strikes = pytest.mark.parametrize("hits", [BOTH, ALL], ids=["guard and superviso
 def runs(folder: Path) -> list[str]:
     """The files of the records' folder."""
     return sorted(it.name for it in (folder / "state" / "runs").iterdir())
+
+
+def freeze(cell: Cell) -> None:
+    """Stop guard and supervisor, so that neither sees any death before its own, and gets something done.
+
+    The guard's death wakes a stopped supervisor, so that is to be struck last.
+    """
+    for name in ("guard", "supervisor"):
+        send(cell.pidfds[name], signal.SIGSTOP)
+        until(lambda: state_of(cell.pids[name]) == "T", f"the stopped {name}")  # noqa: B023  at once
 
 
 def swept(cell: Cell) -> Message:
@@ -64,7 +70,8 @@ def test_the_next_start_ends_and_names_what_is_left(
             cell.client.status("daemon")["pid"],
             cell.client.status("fleeting")["pid"],
         }
-        cell.strike(*FROZEN, *hits)
+        freeze(cell)
+        cell.strike(*hits)
         cell.await_ours_gone()
         assert len(runs(tmp_path)) == 1
         assert len(own_groups(group)) == contained
@@ -100,7 +107,8 @@ def test_a_sidecar_that_lives_keeps_its_trees_when_another_one_starts(tmp_path: 
 def test_two_that_start_at_once_after_a_death_share_the_sweep(tmp_path: Path) -> None:
     with control_group(divisible=False) as group, Cell(tmp_path, ("daemon", "sessions"), group=group) as cell:
         cell.grow()
-        cell.strike(*FROZEN, *ALL)
+        freeze(cell)
+        cell.strike(*ALL)
         cell.await_ours_gone()
         with Cell(tmp_path, ("plain",), group=group) as one, Cell(tmp_path, ("plain",), group=group) as other:
             one.grow()
