@@ -26,6 +26,7 @@ EXIT_INTERRUPTED = 130
 def run(command: str, options: SimpleNamespace) -> int:
     """Run it; the exit code."""
     bundle.forget_variables()
+    bundle.hold()
     try:
         return _stdio(options) if command == "stdio" else _run_other(command, options)
     except SystemFailureError as error:

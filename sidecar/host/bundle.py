@@ -2,7 +2,8 @@
 
 PyInstaller's bootloader unpacks into a temporary folder, starts us from it, waits for our end and removes the folder.
 Killed, it leaves both behind: then the folder is ours to remove. Its name carries the bootloader's pid, and a marker in
-it tells it from other programs' folders.
+it tells it from other programs' folders. While one of ours runs from it, the marker is locked: a sandbox may share the
+folder for temporary files, and have pids of its own.
 
 Light on purpose: the guard loads this before it forks.
 """
@@ -50,7 +51,16 @@ if sys.platform == "win32":
         del found
         return False
 
+    def hold() -> None:
+        """There are no other pids than ours, so that nobody takes our bootloader for dead."""
+
+    def _is_held(folder: str) -> bool:
+        del folder
+        return False
+
 else:
+    import fcntl
+
     _LIBRARY_PATH = "LD_LIBRARY_PATH"
 
     def _restore_library_path() -> None:
@@ -61,6 +71,32 @@ else:
 
     def _is_foreign(found: os.stat_result) -> bool:
         return found.st_uid != os.geteuid()
+
+    def hold() -> None:
+        """Lock our folder's marker for as long as we live, or one that is forked from us. No program inherits it."""
+        folder = unpacked_folder()
+        if folder is None:
+            return
+        try:
+            fcntl.flock(os.open(f"{folder}/{MARKER}", os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+        except OSError:
+            pass  # ENOENT: our bootloader is dead already, and somebody tidied up; ENOLCK: the pid has to do
+
+    def _is_held(folder: str) -> bool:
+        """Whether one of ours runs from it. Our own lock is a shared one, as theirs: two that look at once both see it."""
+        try:
+            fd = os.open(f"{folder}/{MARKER}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False  # half unpacked
+        except OSError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
 
 if sys.platform == "linux":
@@ -107,11 +143,11 @@ def left_behind() -> list[str]:
     if not orphaned:
         return []  # as in nearly every start, which need not look into its own folder then
     ours = set(_files(own))
-    return [path for name in orphaned if _is_ours(path := f"{parent}/{name}", ours)]
+    return [path for name in orphaned if _is_ours(path := f"{parent}/{name}", ours) and not _is_held(path)]
 
 
 def _bootloader_is_dead(name: str) -> bool:
-    """Whether the folder's name has a pid that nobody has. A pid that is used again only puts the removal off."""
+    """Whether the folder's name has a pid that nobody has here. One that is used again only puts the removal off."""
     try:
         pid = int(name[len(PREFIX) :][:PID_DIGITS], 16)
     except ValueError:

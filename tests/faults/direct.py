@@ -39,6 +39,8 @@ class Direct:
         """``prefix`` stands before its command line; ``before_exec`` runs in it. ``group`` may be another one's."""
         self._stack = ExitStack()
         self.stderr = folder / "stderr"
+        unpacked = folder / "unpacked"  # as a Cell has it
+        unpacked.mkdir(exist_ok=True)
         with self._stack:
             group = group or self._stack.enter_context(control_group(divisible=True))
             self.roll = self._stack.enter_context(RollCall())
@@ -58,7 +60,12 @@ class Direct:
                 self.process = subprocess.Popen(
                     [*prefix, *SIDECAR, *options],
                     cwd=ROOT,
-                    env={**os.environ, **self.roll.env, "SIDECAR_STATE_DIR": str(folder / "state")},
+                    env={
+                        **os.environ,
+                        **self.roll.env,
+                        "SIDECAR_STATE_DIR": str(folder / "state"),
+                        "TMPDIR": str(unpacked),
+                    },
                     stdin=inward,
                     stdout=outward,
                     stderr=sink,

@@ -13,6 +13,8 @@ if sys.platform != "linux":
 
 from sidecar.host.linux import tree
 from tests.faults.cell import ALL_TREES, Cell
+from tests.faults.direct import Direct
+from tests.faults.test_system_surroundings import can
 from tests.liveness import RollCall, control_group
 
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
@@ -110,3 +112,25 @@ def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not
     assert sorted(unpacked.iterdir()) == sorted([*foreign, link])
     assert all((folder / "precious").exists() for folder in foreign)
     assert (target / "tauri-sidecar.bundle").exists()
+
+
+@pytest.mark.skipif(not can("--pid", "--fork", "--mount-proc"), reason="a pid namespace cannot be made here")
+def test_the_folder_of_one_that_runs_in_a_sandbox_is_left_alone_though_its_pid_is_nobodys_here(tmp_path: Path) -> None:
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    pid = int(nobody(), 16)
+    script = f'echo {pid - 1} > /proc/sys/kernel/ns_last_pid; "$@" <&3 & exec 3<&-; wait'
+    words = ("sh", "-c", f"exec 3<&0; {script}", "sh", "env", f"TMPDIR={folder}")
+    with Direct(tmp_path, prefix=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *words)) as sandboxed:
+        sandboxed.client.hello({})
+        [unpacked] = folder.iterdir()
+        assert unpacked.name.startswith(f"_MEI{pid:08x}")
+        files = sorted(unpacked.rglob("*"))
+        with Cell(tmp_path, ()) as cell:
+            cell.order("exit")
+            cell.await_ours_gone()
+            assert cell.client.notes("supervisor/swept") == []
+        assert sorted(unpacked.rglob("*")) == files
+        sandboxed.let_go(sandboxed.stdin)
+        sandboxed.exit_code()
+    assert list(folder.iterdir()) == []
