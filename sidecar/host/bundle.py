@@ -83,7 +83,7 @@ else:
             pass  # ENOENT: our bootloader is dead already, and somebody tidied up; ENOLCK: the pid has to do
 
     def _is_held(folder: str) -> bool:
-        """Whether one of ours runs from it. Our own lock is a shared one, as theirs: two that look at once both see it."""
+        """Whether one of ours runs from it, or another start looks at it now."""
         try:
             fd = os.open(f"{folder}/{MARKER}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -211,10 +211,10 @@ class Kqueue:
         os.close(self._poke_read)
         os.close(self._poke)
 
-    @property
-    def descriptors(self) -> int:
-        """How many of this process's descriptors are only ours, and would not be there on macOS."""
-        return sum(what == notices.EVFILT_PROC for _, what in self._knotes)
+    def without_own(self, count: Callable[[], int]) -> int:
+        """Count this process's descriptors, but for those that are only ours, and would not be there on macOS."""
+        with self._lock:
+            return count() - sum(what == notices.EVFILT_PROC for _, what in self._knotes)
 
     def control(self, changes: Iterable[Kevent] | None, most: int, timeout: float | None = None, /) -> list[Kevent]:
         given: list[Kevent] = []

@@ -122,7 +122,7 @@ def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> No
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    host, lent = _make(kind)
+    host, count = _make(kind)
 
     def perform(method: str, arguments: tuple[Any, ...]) -> object:
         match method:
@@ -131,7 +131,7 @@ def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> No
                 os.read(wake_read, 512)
                 return None
             case "descriptors":
-                return len(os.listdir("/proc/self/fd")) - lent()
+                return count()
             case "spawn":
                 child = host.spawn(*arguments)
                 socket.send_fds(fds, [b"."], [child.stdout, child.stderr])
@@ -154,16 +154,25 @@ def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> No
 
 
 def _make(kind: str) -> tuple[Host, Callable[[], int]]:
-    """The host, and how many descriptors it has only because this is Linux."""
+    """The host, and what counts the descriptors of its process."""
     run_id = "a" * 32
     if kind == "linux":
-        return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), lambda: 0
+        return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), _descriptors
     kernel = Kernel()
     queue = kernel.kqueue()
     host = darwin.DarwinHost(
         run_id, guarded=False, parent_watched=False, system=kernel, notices=notices.Notices(queue, Kevent)
     )
-    return host, lambda: queue.descriptors
+
+    def count() -> int:
+        with host._lock:  # its thread looks around, with files open that are gone in the next moment
+            return queue.without_own(_descriptors)
+
+    return host, count
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 if __name__ == "__main__":

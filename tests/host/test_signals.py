@@ -15,13 +15,15 @@ if sys.platform != "linux":
     pytest.skip("signalfd", allow_module_level=True)
 
 from sidecar.host.linux import libc, signals
-from tests.liveness import WAIT_S
+from tests.liveness import WAIT_S, until
 
 WANTED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @pytest.fixture
 def fd() -> Iterator[int]:
+    # what is blocked in one thread would be given to another, of a test before, and end us all
+    until(lambda: len(os.listdir("/proc/self/task")) == 1, "being the only thread")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     fd = signals.open_signals(WANTED)
     try:
