@@ -85,11 +85,15 @@ class RollCall:
 
     def await_living(self, kind: str, count: int) -> None:
         """Wait until so many of the tree live."""
-        self._await(lambda: len(self.living(kind)) >= count, f"{count} living of {kind}")
+        assert self.comes_alive(kind, count, WAIT_S), f"in vain. Alive: {self.members}"
+
+    def comes_alive(self, kind: str, count: int, seconds: float) -> bool:
+        """Wait until so many of the tree live, at most so long; whether they do."""
+        return self._await(lambda: len(self.living(kind)) >= count, seconds)
 
     def await_dead(self) -> None:
         """Wait until nobody lives."""
-        self._await(lambda: not self.members, "the death of all")
+        assert self._await(lambda: not self.members, WAIT_S), f"in vain. Alive: {self.members}"
 
     def prove_alive(self, kind: str) -> None:
         """Each of the tree still echoes a byte."""
@@ -99,16 +103,18 @@ class RollCall:
             member.connection.sendall(b".")
             assert member.connection.recv(1) == b"."
 
-    def _await(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WAIT_S
+    def _await(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
         while not condition():
             left = deadline - time.monotonic()
-            assert left > 0, f"awaited in vain: {what}. Alive: {self.members}"
+            if left <= 0:
+                return False
             for key, _ in self._selector.select(left):
                 if key.data is None:
                     self._accept()
                 else:
                     self._hear(key.data)
+        return True
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()

@@ -18,7 +18,14 @@ import psutil
 
 from tests.command import BINARY
 from tests.windows.children.tree import SIZES
-from tests.windows.support import CHILDREN, PYTHON, Direct, RollCall, await_end, held, tree
+from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, Direct, RollCall, await_end, held, tree
+
+TRIES = 5
+"""Now and then (one time in ten, with seventy programs at once) one that starts another hangs in CreateProcess under
+Wine for ever, and its tree is never whole. It must die as any other; the test's subject is then made anew."""
+
+GROW_S = 60.0
+"""It takes eight on two busy cores, under Wine."""
 
 
 class Cell(Direct):
@@ -36,14 +43,14 @@ class Cell(Direct):
             assert hello["guarantees"]["jobObject"]
             assert hello["guarantees"]["parentWatch"] == "handle"
             self.client.start_all(self.services)
-            for kind in kinds:
-                self.roll.await_living(kind, SIZES[kind])
+            self.whole = all(self.roll.comes_alive(kind, SIZES[kind], GROW_S) for kind in kinds)
+            assert self.whole or UNDER_WINE, f"not whole: {self.roll.members}"
             self.port = self.client.status("listener")["port"] if "listener" in kinds else None
             self._stack = stack.pop_all()
 
     def assert_nothing_left(self) -> None:
         self.roll.await_dead()
-        assert self.roll.seen == sum(SIZES[kind] for kind in self.services)
+        assert not self.whole or self.roll.seen == sum(SIZES[kind] for kind in self.services)
         for name, process in self.ours.items():
             if name != "app":
                 await_end(process)
@@ -54,12 +61,26 @@ class Cell(Direct):
                 sock.listen()
 
 
+def grown(folder: Path, *kinds: str) -> Cell:
+    """One whose trees are whole."""
+    for attempt in range(TRIES):
+        place = folder / str(attempt)
+        place.mkdir()
+        cell = Cell(place, *kinds)
+        if cell.whole:
+            return cell
+        with cell:
+            cell.ours["app"].kill()
+            cell.assert_nothing_left()
+    pytest.fail(f"no tree was whole in {TRIES} times")
+
+
 VICTIMS = ["app", "supervisor", *(["bootloader"] if BINARY else [])]
 
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[Cell]:
-    with Cell(tmp_path, *SIZES) as it:
+    with grown(tmp_path, *SIZES) as it:
         yield it
 
 
@@ -88,7 +109,7 @@ def test_nor_when_all_of_ours_are_killed_in_a_row(cell: Cell) -> None:
 
 def test_what_is_not_below_us_lives_on(tmp_path: Path) -> None:
     """A decoy of the same kind, started beside the sidecar."""
-    with RollCall() as decoys, Cell(tmp_path, "plain") as cell:
+    with RollCall() as decoys, grown(tmp_path, "plain") as cell:
         command = [*PYTHON, str(CHILDREN / "tree.py"), "decoy"]
         with subprocess.Popen(command, env={**os.environ, **decoys.env}) as decoy:
             try:
