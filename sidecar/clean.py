@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import msgspec
-
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.console.ask import agreed
 from sidecar.console.sheet import Row, Sheet
 from sidecar.console.words import GOOD, WARN
 from sidecar.diagnostics import say
-from sidecar.host.linux.sweep import Leftovers, end, find
+from sidecar.host.fds import is_terminal
+from sidecar.host.leftovers import Leftovers
+from sidecar.host.survey import Survey
 from sidecar.pumps import write_all
 from sidecar.wire.messages import SupervisorSwept
 
@@ -21,12 +18,12 @@ EXIT_LEFT = 1
 EXIT_USAGE = 2
 
 
-def run(*, dry_run: bool, yes: bool, as_json: bool) -> int:
+def run(survey: Survey, *, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Show, ask and sweep; the exit code."""
-    if not (dry_run or yes) and (as_json or not os.isatty(0)):
+    if not (dry_run or yes) and (as_json or not is_terminal(0)):
         say("error", "there is nobody to ask: use --dry-run to look, or --yes to end what is left")
         return EXIT_USAGE
-    found = find()
+    found = survey.find()
     if as_json and dry_run:
         return _tell(found)
     if not as_json:
@@ -39,7 +36,7 @@ def run(*, dry_run: bool, yes: bool, as_json: bool) -> int:
             return 0
     if dry_run:
         return 0
-    report = end(found) or SupervisorSwept((), 0, 0, 0, ())
+    report = survey.end(found) or SupervisorSwept((), 0, 0, 0, ())
     if as_json:
         return max(_tell(report), EXIT_LEFT if report.problems else 0)
     sheet = Sheet()

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
 from sidecar.errors import SystemFailureError, UnsupportedPlatformError
-from sidecar.host import attach, bundle, unsupported
+from sidecar.host import attach, bundle, survey, unsupported
 from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # it loads msgspec
+    from sidecar.doctor.command import Prove
     from sidecar.host.base import Tether
 
 EXIT_UNSUPPORTED = 69
@@ -62,21 +63,38 @@ def _attach(options: SimpleNamespace, at_end: Callable[[], None] | None = None) 
         return EXIT_UNSUPPORTED
 
 
+def _run_other(command: str, options: SimpleNamespace) -> int:
+    try:
+        if command == "dev":
+            return _dev(options)
+        if command == DOCTOR_PART:
+            return _play(options.words)
+        return _look(command, options)
+    except UnsupportedPlatformError as error:
+        say("error", error.message)
+        return EXIT_UNSUPPORTED
+
+
+def _look(command: str, options: SimpleNamespace) -> int:
+    found = survey(command)
+    try:
+        if command == "ps":
+            from sidecar import ps
+
+            return ps.run(found, as_json=options.json, watch=options.watch)
+        if command == "clean":
+            from sidecar import clean
+
+            return clean.run(found, dry_run=options.dry_run, yes=options.yes, as_json=options.json)
+        from sidecar.doctor import command as doctor
+
+        prove = _find_prove() if options.prove else None
+        return doctor.run(found, options.root, port=options.port, prove=prove, as_json=options.json)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
 if sys.platform == "linux":
-
-    def _run_other(command: str, options: SimpleNamespace) -> int:
-        match command:
-            case "dev":
-                return _dev(options)
-            case _ if command == DOCTOR_PART:
-                from sidecar.doctor import parts
-
-                return parts.play(options.words)
-            case _:
-                try:
-                    return _look(command, options)
-                except KeyboardInterrupt:
-                    return EXIT_INTERRUPTED
 
     def _dev(options: SimpleNamespace) -> int:
         from sidecar.console import opener as opening
@@ -90,29 +108,46 @@ if sys.platform == "linux":
         tether = _attach(options, None if terminal is None else terminal.give_back)
         if isinstance(tether, int):
             return tether
+        from functools import partial
+
+        from sidecar.console import attended, dev
+        from sidecar.runtime import leave
+        from sidecar.threads import end_with_any_thread
+
+        end_with_any_thread()
+        open_page = opener.open if options.open and opener is not None else None
+        return leave(dev.serve(tether, options, partial(attended.open_view, terminal, opener), open_page))
+
+    def _find_prove() -> Prove:
+        from sidecar.doctor.prove import prove
+
+        return prove
+
+    def _play(words: list[str]) -> int:
+        from sidecar.doctor import parts
+
+        return parts.play(words)
+
+else:
+
+    def _dev(options: SimpleNamespace) -> int:
+        if sys.platform != "win32":
+            raise unsupported("dev")
+        if options.open:
+            say("warning", "--open does not work on Windows yet: open the page by hand once it is ready")
+        tether = _attach(options)
+        if isinstance(tether, int):
+            return tether
         from sidecar.console import dev
         from sidecar.runtime import leave
         from sidecar.threads import end_with_any_thread
 
         end_with_any_thread()
-        return leave(dev.serve(tether, options, terminal, opener))
+        return leave(dev.serve(tether, options, dev.show_lines, None))
 
-    def _look(command: str, options: SimpleNamespace) -> int:
-        if command == "ps":
-            from sidecar import ps
+    def _find_prove() -> Prove:
+        raise unsupported("doctor --prove")
 
-            return ps.run(as_json=options.json, watch=options.watch)
-        if command == "clean":
-            from sidecar import clean
-
-            return clean.run(dry_run=options.dry_run, yes=options.yes, as_json=options.json)
-        from sidecar.doctor import command as doctor
-
-        return doctor.run(options.root, port=options.port, proving=options.prove, as_json=options.json)
-
-else:
-
-    def _run_other(command: str, options: SimpleNamespace) -> int:
-        del options
-        say("error", unsupported(command).message)
-        return EXIT_UNSUPPORTED
+    def _play(words: list[str]) -> int:
+        del words
+        raise unsupported("doctor --prove")

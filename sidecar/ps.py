@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import msgspec
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, LINK, NAME, WARN, size, uptime
-from sidecar.host.linux.runs import Overview, Program, Running, RunningService, overview
+from sidecar.host.runs import Overview, Program, Running, RunningService
+from sidecar.host.survey import Survey
 from sidecar.pumps import write_all
 
 WATCH_S = 1.0
@@ -29,11 +27,11 @@ COMMAND_SHOWN = 60
 _STATES = {"ready": GOOD, "failed": BAD, "unhealthy": WARN, "backingOff": WARN}
 
 
-def run(*, as_json: bool, watch: bool) -> int:
+def run(survey: Survey, *, as_json: bool, watch: bool) -> int:
     """Show them, once or until Ctrl-C; the exit code."""
     last = ""
     while True:
-        found = overview()
+        found = survey.overview()
         sheet = Sheet()
         clear = CLEARED if watch and sheet.controls and not as_json else ""
         text = _as_json(found) if as_json else _drawn(found, sheet)
@@ -77,7 +75,9 @@ def _draw(running: Running, sheet: Sheet) -> None:
         sheet.heading(f"{_short(app)} (pid {app.pid})")
     else:
         sheet.heading("an app that is not watched")
-    owners = [_owner("supervisor", running.supervisor), _owner("guard", running.guard)]
+    owners = [_owner("supervisor", running.supervisor)]
+    if running.guard is not None or running.guarantees.get("guard"):
+        owners.append(_owner("guard", running.guard))
     since = running.supervisor or running.guard
     facts = [f"up {uptime(since.uptime_ms / 1000)}"] if since else []
     sheet.line((", ".join([*owners, *facts, size(running.memory_bytes)]), DIM))

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from msgspec import structs
 
@@ -19,18 +15,16 @@ from sidecar import __version__
 from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
-from sidecar.console.opener import Opener
+from sidecar.console.plain import PlainDisplay
 from sidecar.console.program import uses_port
 from sidecar.console.screen import Screen
-from sidecar.console.status import StatusLine
-from sidecar.console.terminal import Terminal, read_keys
-from sidecar.console.view import Keys, PlainDisplay, TerminalDisplay
 from sidecar.console.words import NAME
 from sidecar.core.supervisor import Supervisor
 from sidecar.diagnostics import say
 from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
+from sidecar.host.fds import encoding_of, takes_escapes
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -42,14 +36,17 @@ from sidecar.wire.messages import Server
 
 EXIT_FAILED = 1
 
-KEYS_IN_FLIGHT = 16
-"""So many keys may wait for the loop; further ones are lost, as a person expects who leans on the keyboard."""
-
 NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
 
 
-def serve(tether: Tether, options: SimpleNamespace, terminal: Terminal | None, opener: Opener | None) -> int:
+OpenView = Callable[[str, list[str], Run, Inbox, Callable[[str], None] | None], DevFront]
+"""Makes the view of: the service with the page, all services, this run, its inbox; and what opens the page."""
+
+
+def serve(
+    tether: Tether, options: SimpleNamespace, open_view: OpenView, open_page: Callable[[str], None] | None
+) -> int:
     """Be the supervisor until the services or the person end it; the exit code."""
     colour = not options.json and shows_colour()
     try:
@@ -60,15 +57,16 @@ def serve(tether: Tether, options: SimpleNamespace, terminal: Terminal | None, o
     inbox = Inbox()
     run = Run(tether, inbox)
     core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
-    _on_signal(signal.SIGQUIT, inbox, _end_at_once)
-    open_page = opener.open if options.open and opener is not None else None
+    insistent = getattr(signal, "SIGQUIT", None)  # Windows has none
+    if insistent is not None:
+        on_signal(insistent, inbox, partial(_end_at_once, insistent))
     if options.json:
         _, fd = take_standard_streams()
         outbox = Outbox(fd)
         start_thread("output", outbox.run)
         front = DevFront(page, inbox, JsonDisplay(outbox), open_page)
     else:
-        front = _open_view(page, list(services), run, inbox, terminal, opener, open_page, colour=colour)
+        front = open_view(page, list(services), run, inbox, open_page)
     front.begin(services)
     code = Runtime(core, run, front, inbox, keep_ansi=colour).run()
     run.end()
@@ -123,80 +121,32 @@ def choose_service(
 
 def shows_colour() -> bool:
     """Whether stdout is a terminal on which colours are wanted."""
-    return shows_controls() and not os.environ.get("NO_COLOR")
+    return takes_escapes(1) and not os.environ.get("NO_COLOR")
 
 
-def shows_controls() -> bool:
-    """Whether stdout is a terminal that can take a line away again."""
-    return os.isatty(1) and os.environ.get("TERM") != "dumb"
-
-
-def _open_view(
-    page: str,
-    services: list[str],
-    run: Run,
-    inbox: Inbox,
-    terminal: Terminal | None,
-    opener: Opener | None,
-    open_page: Callable[[str], None] | None,
-    *,
-    colour: bool,
+def show_lines(
+    page: str, services: list[str], run: Run, inbox: Inbox, open_page: Callable[[str], None] | None
 ) -> DevFront:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no sys.stdout if it was closed at the start
-    controls = shows_controls()
+    """The view where nobody presses keys, or none of ours read them."""
+    del run
+    encoding = encoding_of(1)
+    screen = Screen(1, partial(load_look, encoding, terminal=False, colour=False), None, encoding)
+    begin(screen, services)
+    return DevFront(page, inbox, PlainDisplay(screen), open_page)
 
-    def measure() -> Iterable[Event]:
-        counted = [size for size in map(run.host.memory, services) if size is not None]
-        status.remember(sum(counted) if counted else None)
-        return ()
 
-    status = StatusLine(page, 1, lambda: inbox.put(Call(measure)), keys=terminal is not None)
-    load = partial(load_look, encoding, terminal=controls, colour=colour)
-    screen = Screen(1, load, status if controls else None, encoding)
-    if not os.isatty(1):
-        output = PlainDisplay(screen)
-        front = DevFront(page, inbox, output, open_page)
-    else:
-        view = TerminalDisplay(screen, status, terminal)
-        front = DevFront(page, inbox, view, open_page)
-        _on_signal(signal.SIGWINCH, inbox, view.resized)
-        signal.signal(signal.SIGCONT, partial(_job_signal, inbox, view, view.resume))
-        if terminal is not None:
-            if terminal.suspends:
-                signal.signal(signal.SIGTSTP, partial(_job_signal, inbox, view, view.suspend))
-            _listen(inbox, terminal, Keys(services, front, view, screen, status, opener))
+def begin(screen: Screen, services: list[str]) -> None:
+    """The first line, and the thread that writes it and all others."""
     screen.put((("starting ", ""), (", ".join(services), NAME)))
     start_thread("output", screen.run)
-    return front
 
 
-def _listen(inbox: Inbox, terminal: Terminal, keys: Keys) -> None:
-    room = threading.Semaphore(KEYS_IN_FLIGHT)
-
-    def press(key: str) -> Iterable[Event]:
-        room.release()
-        return keys.press(key)
-
-    def pressed(key: str) -> None:
-        if room.acquire(blocking=False):
-            inbox.put(Call(partial(press, key)))
-
-    start_thread("keys", partial(read_keys, terminal, pressed, lambda: inbox.put(Call(keys.hang_up))))
-
-
-def _on_signal(number: int, inbox: Inbox, work: Callable[[], Iterable[Event]]) -> None:
+def on_signal(number: int, inbox: Inbox, work: Callable[[], Iterable[Event]]) -> None:
+    """Do ``work`` on the loop when the signal comes."""
     # the handler interrupts the loop anywhere: it only puts, which is reentrant
     signal.signal(number, lambda *_: inbox.put(Call(work)))
 
 
-def _job_signal(
-    inbox: Inbox, view: TerminalDisplay, work: Callable[[], Iterable[Event]], number: int, _frame: object
-) -> None:
-    """Set down in the handler itself: the loop may be waiting for the writer."""
-    view.continued = number == signal.SIGCONT
-    inbox.put(Call(work))
-
-
-def _end_at_once() -> Iterable[Event]:
+def _end_at_once(number: int) -> Iterable[Event]:
     r"""What Ctrl-\ asks for: the second signal is the one that insists."""
-    return Interrupted(signal.SIGQUIT), Interrupted(signal.SIGQUIT)
+    return Interrupted(number), Interrupted(number)

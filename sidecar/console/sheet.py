@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from sidecar.console.ansi import clean
 from sidecar.console.words import DIM, NAME, Line
+from sidecar.host.fds import encoding_of, takes_escapes
 from sidecar.pumps import write_all
 
 GAP = "  "
@@ -26,9 +26,9 @@ class Sheet:
     def __init__(self, fd: int = 1) -> None:
         """Look what the output is."""
         self._fd = fd
-        self.controls = os.isatty(fd) and os.environ.get("TERM") != "dumb"
+        self.controls = takes_escapes(fd)
         """Whether it is a terminal whose screen can be cleared."""
-        self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        self._encoding = encoding_of(fd)
         self._text = StringIO()
         self._console = None
         if self.controls:

@@ -8,41 +8,18 @@ from functools import partial
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.console.front import FLUSH_S, DevFront
+from sidecar.console.front import DevFront
 from sidecar.console.opener import Opener
+from sidecar.console.plain import PlainDisplay
 from sidecar.console.screen import CLEAR, Screen
 from sidecar.console.status import StatusLine
 from sidecar.console.terminal import Terminal, stop_job
-from sidecar.console.words import DIM, LINK, NAME, WARN, describe, describe_failure, describe_keys
-from sidecar.events import Event, Output
-from sidecar.wire.messages import AnyNotification, Failure, Restart, ServiceState, Shutdown
+from sidecar.console.words import DIM, LINK, NAME, WARN, describe_keys
+from sidecar.events import Event
+from sidecar.wire.messages import AnyNotification, Restart, ServiceState, Shutdown
 
 SUSPEND_S = 1.0
 """When Ctrl-Z is pressed, so long may what waits take to be written."""
-
-
-class PlainDisplay:
-    """Lines only."""
-
-    def __init__(self, screen: Screen) -> None:
-        """Write to ``screen``."""
-        self._screen = screen
-
-    def show(self, message: AnyNotification) -> None:
-        """See ``front.Display``."""
-        self._screen.put(*describe(message))
-
-    def relay(self, output: Output) -> None:
-        """See ``front.Display``."""
-        self._screen.put_output(output)
-
-    def fail(self, error: Failure) -> None:
-        """See ``front.Display``."""
-        self._screen.put(*describe_failure(error))
-
-    def close(self) -> None:
-        """See ``front.Display``."""
-        self._screen.hide(FLUSH_S)
 
 
 class TerminalDisplay(PlainDisplay):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -11,17 +12,14 @@ from typing import Literal
 
 import msgspec
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
 from sidecar import __version__, launch
 from sidecar.config import ViteService
 from sidecar.console.words import taken_by
 from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
 from sidecar.host import records
-from sidecar.host.linux.runs import overview
-from sidecar.host.linux.sockets import holder_of
-from sidecar.host.linux.sweep import Leftovers, find
-from sidecar.host.ports import EVERYWHERE, refusal
+from sidecar.host.leftovers import Leftovers
+from sidecar.host.ports import EVERYWHERE, NOBODY, refusal
+from sidecar.host.survey import Survey
 from sidecar.wire.messages import Holder, Wire
 
 VERSION_S = 10.0
@@ -48,12 +46,19 @@ class _Package(msgspec.Struct):
     version: str = "?"
 
 
-def check(root: str, port: int | None) -> list[Finding]:
+def check(survey: Survey, root: str, port: int | None) -> list[Finding]:
     """Everything but the layers."""
     config = ViteService(root=root)
     state = _state_folder()
     last = None if state.verdict == "bad" else records.last_port(launch.project_key("vite", config))
-    return [_ourselves(), _node(config), *_project(config), *_ports(port or launch.VITE_PORT, last), state, _runs()]
+    return [
+        _ourselves(),
+        _node(config),
+        *_project(config),
+        *_ports(survey, port or launch.VITE_PORT, last),
+        state,
+        _runs(survey),
+    ]
 
 
 def _ourselves() -> Finding:
@@ -113,19 +118,21 @@ def _vite(entry: Path | None, config: ViteService) -> Finding:
     return Finding("vite", "ok", str(entry))
 
 
-def _ports(preferred: int, last: int | None) -> list[Finding]:
-    found = [_port(preferred, "the port that is tried first")]
+def _ports(survey: Survey, preferred: int, last: int | None) -> list[Finding]:
+    found = [_port(survey, preferred, "the port that is tried first")]
     if last is not None and last != preferred:
-        found.append(_port(last, "the last good port of this project"))
+        found.append(_port(survey, last, "the last good port of this project"))
     return found
 
 
-def _port(port: int, what: str) -> Finding:
+def _port(survey: Survey, port: int, what: str) -> Finding:
     subject = f"port {port}"
     error = refusal(port, EVERYWHERE)
     if error is None:
         return Finding(subject, "ok", f"free ({what})")
-    holder = holder_of(port)
+    holder = survey.holder_of(port)
+    if holder is None and error.errno == errno.EACCES:
+        holder = Holder(command=NOBODY)
     if holder is None:
         return Finding(subject, "note", f"cannot be had: {error.strerror} ({what})", "A service takes another one.")
     found = taken_by(holder)
@@ -150,9 +157,9 @@ def _state_folder() -> Finding:
     return Finding("state folder", "ok", str(folder.parent))
 
 
-def _runs() -> Finding:
-    living = overview()
-    left = find()
+def _runs(survey: Survey) -> Finding:
+    living = survey.overview()
+    left = survey.find()
     count = len(living.runs)
     found = f"{count} sidecar{'s' * (count != 1)} running"
     if left == Leftovers():

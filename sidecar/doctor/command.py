@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, NAME, WARN
 from sidecar.doctor.checks import Finding, check
-from sidecar.doctor.layers import Layer, find_layers
-from sidecar.doctor.prove import Trial, prove
+from sidecar.doctor.trial import Trial
+from sidecar.host.fds import is_terminal
+from sidecar.host.survey import Layer, Survey
 from sidecar.pumps import write_all
 
 EXIT_BAD = 1
@@ -22,30 +21,34 @@ EXIT_BAD = 1
 _STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
 
 
-def run(root: str, *, port: int | None, proving: bool, as_json: bool) -> int:
-    """Report; the exit code."""
-    findings = check(root, port)
-    layers = find_layers()
+Prove = Callable[[Callable[[str], None]], list[Trial]]
+"""See ``prove.prove``."""
+
+
+def run(survey: Survey, root: str, *, port: int | None, prove: Prove | None, as_json: bool) -> int:
+    """Report, and kill for real if there is a ``prove``; the exit code."""
+    findings = check(survey, root, port)
+    layers = survey.find_layers()
     sheet = Sheet()
     heard = True
     if not as_json:
         _draw(findings, layers, sheet)
         heard = sheet.show()
-    trials = prove(_progress) if proving else []
+    trials = [] if prove is None else prove(_progress)
     good = not any(it.verdict == "bad" for it in findings) and all(it.held for it in trials)
     if as_json:
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
-        if proving:
+        if prove is not None:
             report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
         heard = write_all(1, msgspec.json.encode(report) + b"\n")
-    elif proving:
+    elif prove is not None:
         _draw_proof(trials, sheet)
         heard = sheet.show("\n")
     return 0 if good and heard else EXIT_BAD
 
 
 def _progress(text: str) -> None:
-    if os.isatty(2):
+    if is_terminal(2):
         os.write(2, f"{text} ...\n".encode())
 
 

@@ -20,6 +20,7 @@ from sidecar.doctor import DOCTOR_PART
 from sidecar.doctor.parts import home, itself
 from sidecar.doctor.roll import Roll
 from sidecar.host import bundle
+from sidecar.host.leftovers import DeadGroup, Leftovers
 from sidecar.host.linux import cgroup, sweep
 from sidecar.host.linux.tree import Process, read_process
 from sidecar.host.records import STATE_DIR
@@ -192,7 +193,7 @@ class StandIn:
         if self._process.stdout is not None:
             self._process.stdout.close()
         if self._group is not None and cgroup.is_orphaned(self._group):
-            sweep.end(sweep.Leftovers(groups=(sweep.DeadGroup(self._group, ()),)))
+            sweep.end(Leftovers(groups=(DeadGroup(self._group, ()),)))
 
 
 def _group_of(guard: Process) -> str | None:

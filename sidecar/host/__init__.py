@@ -10,6 +10,7 @@ from sidecar.errors import UnsupportedPlatformError
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is loaded
     from sidecar.host.base import Host, Tether
+    from sidecar.host.survey import Survey
 
 
 def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Tether:
@@ -63,6 +64,22 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bo
 
         return LinuxHost(run_id, guarded=guarded, parent_watched=parent_watched, contained=contained)
     raise unsupported()
+
+
+def survey(command: str) -> Survey:
+    """What ``command`` sees, which supervises nothing.
+
+    Raises ``UnsupportedPlatformError`` where none is written yet.
+    """
+    if sys.platform == "linux":
+        from sidecar.host.linux import survey as linux
+
+        return linux
+    if sys.platform == "win32":
+        from sidecar.host.windows import survey as windows
+
+        return windows
+    raise unsupported(command)
 
 
 def unsupported(command: str | None = None) -> UnsupportedPlatformError:

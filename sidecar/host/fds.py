@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 if sys.platform == "win32":
+    import codecs
+    import msvcrt
+
+    from sidecar.host.windows import winapi
 
     def wait_readable(fd: int) -> None:
         """Return at once: a pipe's read always blocks here."""
@@ -16,6 +21,24 @@ if sys.platform == "win32":
         """``False``: here only a read tells."""
         del fd
         return False
+
+    def is_terminal(fd: int) -> bool:
+        """Whether it is a console. For ``os.isatty`` the empty device (NUL) is one, too."""
+        return winapi.is_console(msvcrt.get_osfhandle(fd))
+
+    def takes_escapes(fd: int) -> bool:
+        """``False``: a console has to be switched to colours first, and old ones cannot be."""
+        del fd
+        return False
+
+    def encoding_of(fd: int) -> str:
+        """How text is written to ``fd``: a console has a code page, which is not what Python itself writes there."""
+        encoding = os.device_encoding(fd) or _encoding_of_stdout()
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            return "ascii"  # one that a frozen binary leaves out
+        return encoding
 
 else:
     import select
@@ -34,10 +57,27 @@ else:
         poll.register(fd, 0)  # POLLHUP needs not be asked for
         return bool(poll.poll(0))
 
+    def is_terminal(fd: int) -> bool:
+        """Whether a person may be there."""
+        return os.isatty(fd)
+
+    def takes_escapes(fd: int) -> bool:
+        """Whether it is a terminal that colours text, and whose lines can be taken away again."""
+        return os.isatty(fd) and os.environ.get("TERM") != "dumb"
+
+    def encoding_of(fd: int) -> str:
+        """How text is written to ``fd``."""
+        del fd
+        return _encoding_of_stdout()
+
     def _wait(fd: int, what: int) -> None:
         poll = select.poll()
         poll.register(fd, what)
         poll.poll()
+
+
+def _encoding_of_stdout() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no sys.stdout if it was closed at the start
 
 
 if sys.platform == "linux":

@@ -10,6 +10,9 @@ import errno
 import os
 import stat
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,6 +32,9 @@ RECORD_VERSION = 1
 LARGEST_FILE = 1 << 20
 """What we write is a thousandth of this."""
 
+BUSY_TRIES, BUSY_S = 20, 0.02
+"""On Windows, so often and so far apart a file is tried that somebody reads: together less than ``ledger.CLOSE_S``."""
+
 _NO_RECORD = {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.ENXIO}
 """A folder, a file that is not this user's or that he may not read, a link, a socket: none was written as a record."""
 
@@ -36,7 +42,7 @@ _Ports = dict[str, int]
 
 
 class Identity(Struct, frozen=True):
-    """A process, told apart from any other that had or will have its pid: ``start`` is in clock ticks since boot."""
+    """A process, told apart from any other with its pid, before or later, by ``start``, in its system's units."""
 
     pid: int
     start: int
@@ -164,6 +170,8 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
         except OSError as error:
             if error.errno not in _NO_RECORD:
                 raise  # EMFILE, ENOMEM, EIO: this says nothing of the record
+            if sys.platform == "win32" and path.is_file():
+                continue  # EACCES: its run replaces or removes it in this instant
             found.append((path, None))
         else:
             found.append((path, record if record.version == RECORD_VERSION else None))
@@ -193,7 +201,26 @@ def write_atomically(path: Path, data: bytes) -> None:
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)  # all of it: a disk that is nearly full takes a part from a single write(2), and says nothing
-    fresh.replace(path)
+    _insist(lambda: fresh.replace(path))
+
+
+def remove_run(path: Path) -> None:
+    """Remove the record, and what was to become it. Raises ``OSError``."""
+    for file in (path, draft_of(path)):
+        _insist(partial(file.unlink, missing_ok=True))
+
+
+def _insist(work: Callable[[], object]) -> None:
+    """Do it, on Windows again and again: there a file cannot be replaced or removed while somebody reads it."""
+    for turn in range(BUSY_TRIES):
+        try:
+            work()
+        except PermissionError:
+            if sys.platform != "win32" or turn == BUSY_TRIES - 1:
+                raise
+            time.sleep(BUSY_S)  # a reader of ours takes a millisecond; a virus scanner, some more
+        else:
+            return
 
 
 def _load() -> _Ports:

@@ -17,8 +17,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("control groups and /proc", allow_module_level=True)
 
-from sidecar.doctor import layers
 from sidecar.host import records
+from sidecar.host.linux import layers
 from sidecar.wire.messages import Guarantees
 from tests.commands.support import run, told
 from tests.faults.cell import Cell

@@ -12,8 +12,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("start times from /proc", allow_module_level=True)
 
+from sidecar.host import ledger as module
 from sidecar.host import records
-from sidecar.host.linux import ledger as module
 from sidecar.host.linux import tree as processes
 from sidecar.host.records import Identity, RunRecord, ServiceRecord
 from sidecar.wire.messages import ServiceState, State
@@ -34,10 +34,9 @@ def read() -> RunRecord:
     return record
 
 
-def me() -> Identity:
-    process = processes.read_process(os.getpid())
-    assert process is not None
-    return Identity(process.pid, process.start)
+def identify(pid: int) -> Identity | None:
+    process = processes.read_process(pid)
+    return None if process is None else Identity(process.pid, process.start)
 
 
 class Kept:
@@ -46,7 +45,7 @@ class Kept:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail: bool = False) -> None:
         self.written = threading.Semaphore(0)
         self.fail = fail
-        self.ledger = module.Ledger()
+        self.ledger = module.Ledger(identify)
         monkeypatch.setattr(module, "write_run", self._write)
         self.thread = threading.Thread(target=self.ledger.keep)
         self.thread.start()
@@ -77,7 +76,9 @@ def test_what_the_client_is_told_of_a_service_is_in_the_record_with_the_start_of
     kept.wait()
     kept.ledger.note(ServiceState("web", "ready", "localhost", 5173, os.getpid()))
     kept.wait()
-    assert read().services == {"web": ServiceRecord(state="ready", host="localhost", port=5173, process=me())}
+    assert read().services == {
+        "web": ServiceRecord(state="ready", host="localhost", port=5173, process=identify(os.getpid()))
+    }
     kept.ledger.note(ServiceState("web", "stopped"))
     kept.wait()
     assert read().services == {"web": ServiceRecord(state="stopped")}
@@ -85,7 +86,7 @@ def test_what_the_client_is_told_of_a_service_is_in_the_record_with_the_start_of
 
 
 def test_what_is_told_before_the_record_is_begun_is_in_its_first_version(path: Path) -> None:
-    ledger = module.Ledger()
+    ledger = module.Ledger(identify)
     ledger.note(ServiceState("web", "starting"))
     ledger.begin(path, RECORD)
     assert read().services == {"web": ServiceRecord(state="starting")}
@@ -93,21 +94,21 @@ def test_what_is_told_before_the_record_is_begun_is_in_its_first_version(path: P
 
 
 def test_a_pid_that_is_gone_already_is_not_written_down(path: Path) -> None:
-    ledger = module.Ledger()
+    ledger = module.Ledger(identify)
     ledger.note(ServiceState("web", "ready", pid=4_194_305))
     ledger.begin(path, RECORD)
     assert read().services["web"].process is None
     ledger.close()
 
 
-def test_a_program_keeps_the_start_that_was_read_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_keeps_the_start_that_was_read_first(path: Path) -> None:
     """Once it is reaped the pid may be another's, which must not be taken for it."""
-    ledger = module.Ledger()
+    looks = iter([identify(os.getpid()), None])
+    ledger = module.Ledger(lambda _: next(looks))
     ledger.note(ServiceState("web", "starting", pid=os.getpid()))
-    monkeypatch.setattr(module, "read_process", lambda _: None)
     ledger.note(ServiceState("web", "stopping", pid=os.getpid()))
     ledger.begin(path, RECORD)
-    assert read().services["web"].process == me()
+    assert read().services["web"].process == identify(os.getpid())
     ledger.close()
 
 
@@ -133,7 +134,7 @@ def test_one_that_was_never_begun_ends_too(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_S", 0.01)
     hangs, goes_on = threading.Event(), threading.Event()
-    ledger = module.Ledger()
+    ledger = module.Ledger(identify)
     ledger.begin(path, RECORD)
 
     def hang(path: Path, record: RunRecord) -> None:

@@ -16,7 +16,6 @@ from tests.command import Refused
 from tests.windows.support import PYTHON, ROOT, SIDECAR, WAIT_S, Direct, await_end, held, program
 
 EXIT_APP_GONE = 3
-EXIT_UNSUPPORTED = 69
 
 SERVER = (
     "import http.server as h, os; "
@@ -146,11 +145,3 @@ def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
     assert (done.returncode, done.stdout) == (EXIT_APP_GONE, b"")
     assert b"is dead already" in done.stderr
-
-
-@pytest.mark.parametrize("command", ["dev", "ps", "clean", "doctor"])
-def test_what_is_not_written_for_windows_says_so(command: str) -> None:
-    words = [*SIDECAR, command]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
-    assert done.returncode == EXIT_UNSUPPORTED
-    assert f"'sidecar {command}' does not run on Windows yet".encode() in done.stderr

@@ -14,7 +14,6 @@ import msgspec
 
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
-from sidecar.diagnostics import say
 from sidecar.host import bundle, posix, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.darwin import sweep
@@ -22,6 +21,7 @@ from sidecar.host.darwin.guard import Watched, watch
 from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
+from sidecar.host.ledger import unrecorded
 from sidecar.host.lifeline import Lifeline
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
@@ -89,10 +89,7 @@ class KqueueTether:
         try:
             self._write_record(guarantees)
         except OSError as error:
-            problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
-            say("warning", problem)
-            report = report or SupervisorSwept((), 0, 0, 0, ())
-            report = msgspec.structs.replace(report, problems=(*report.problems, problem))
+            return unrecorded(report, error)
         return report
 
     def keep_record(self) -> None:

@@ -20,7 +20,8 @@ import msgspec
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import bundle, records
+from sidecar.host import leftovers, records
+from sidecar.host.leftovers import DeadGroup, DeadRun, Leftovers, Verdict
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.tree import (
     KILL_BOUND_S,
@@ -33,43 +34,7 @@ from sidecar.host.linux.tree import (
     variable,
 )
 from sidecar.host.shared import RUN_ID, command_of
-from sidecar.wire.messages import SupervisorSwept, SweptProcess, Wire
-
-
-class DeadGroup(Wire, frozen=True, omit_defaults=False):
-    """A control group whose guard is dead, and who is in it."""
-
-    folder: str
-    processes: tuple[SweptProcess, ...]
-
-
-class DeadRun(Wire, frozen=True, omit_defaults=False):
-    """A run whose guard and supervisor are dead, and who has its mark, but for those in a group that is told of."""
-
-    record: str
-    run_id: str
-    this_boot: bool
-    processes: tuple[SweptProcess, ...] = ()
-
-
-class Leftovers(Wire, frozen=True, kw_only=True, omit_defaults=False):
-    """What dead runs left. Each is dead for good, so that it may be ended later as well as now."""
-
-    groups: tuple[DeadGroup, ...] = ()
-    runs: tuple[DeadRun, ...] = ()
-    unreadable: tuple[str, ...] = ()
-    """Records that are damaged, or of a version that we do not know: they are put aside."""
-    drafts: tuple[str, ...] = ()
-    """What a supervisor was writing in the instant when it was killed."""
-    folders: tuple[str, ...] = ()
-    """What killed bootloaders had unpacked."""
-    problems: tuple[str, ...] = ()
-
-    def processes(self) -> tuple[SweptProcess, ...]:
-        """All that would be ended."""
-        return tuple(it for group in self.groups for it in group.processes) + tuple(
-            it for run in self.runs for it in run.processes
-        )
+from sidecar.wire.messages import SupervisorSwept, SweptProcess
 
 
 @cache
@@ -89,42 +54,21 @@ def sweep() -> SupervisorSwept | None:
 
 
 def find() -> Leftovers:
-    """What dead runs left. Ends and removes nothing. Raises ``OSError`` where nobody can be looked at now."""
-    problems: list[str] = []
+    """See ``Survey``."""
     orphaned = cgroup.orphaned()
-    runs: list[DeadRun] = []
-    unreadable: list[str] = []
-    drafts: list[str] = []
-    try:
-        for path, record in records.read_runs():
-            if record is None:
-                unreadable.append(str(path))
-            elif is_over(record):
-                runs.append(DeadRun(str(path), record.run_id, this_boot=record.boot_id == boot_id()))
-                # one from another session: the groups beside ours do not show it
-                if record.group is not None and record.group not in orphaned and cgroup.is_orphaned(record.group):
-                    orphaned.append(record.group)
-        # a pid that is used again only puts the removal off
-        drafts = [str(path) for path, pid in records.drafts() if _is_gone(pid)]
-    except OSError as error:
-        problems.append(f"the records of earlier runs cannot be read: {error}")
+    found, dead = leftovers.look(judge, _is_gone)
+    for record in dead:
+        # one from another session: the groups beside ours do not show it
+        if record.group is not None and record.group not in orphaned and cgroup.is_orphaned(record.group):
+            orphaned.append(record.group)
     groups = tuple(DeadGroup(folder, _describe(cgroup.members(folder))) for folder in orphaned)
     told = {process.pid for group in groups for process in group.processes}
-    return Leftovers(
-        groups=groups,
-        runs=tuple(_with_processes(run, told) for run in runs),
-        unreadable=tuple(unreadable),
-        drafts=tuple(drafts),
-        folders=tuple(bundle.left_behind()),
-        problems=tuple(problems),
-    )
+    runs = tuple(_with_processes(run, told) for run in found.runs)
+    return msgspec.structs.replace(found, groups=groups, runs=runs)
 
 
 def end(left: Leftovers) -> SupervisorSwept | None:
-    """End it, and what has joined it since; what was found, or ``None`` if nothing was.
-
-    Raises ``OSError`` where nobody can be looked at now; what was ended until then is ended.
-    """
+    """See ``Survey``. What was ended until nobody could be looked at any more is ended."""
     if left == Leftovers():
         return None
     problems = list(left.problems)
@@ -133,33 +77,21 @@ def end(left: Leftovers) -> SupervisorSwept | None:
         for group in left.groups
         if not _end_group(group.folder)
     ]
-    problems += [_put_aside(Path(path)) for path in left.unreadable]
     for run in left.runs:
         if run.this_boot:
             survivors = kill_until_empty(lambda run_id=run.run_id: _marked(run_id))  # type: ignore[misc]
             problems += [f"process {process.pid} of an earlier run could not be ended" for process in survivors]
-    problems += [
-        f"the folder {folder}, which a killed bootloader left, could not be removed"
-        for folder in left.folders
-        if not bundle.remove(folder)
-    ]
-    for path in (*(run.record for run in left.runs), *left.drafts):
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass  # another start that runs now was quicker
-        except OSError as error:
-            problems.append(f"the file {path} of an earlier run could not be removed: {error.strerror}")
-    if not problems and left == Leftovers(drafts=left.drafts):
-        return None  # an unfinished record is nobody's news
-    return SupervisorSwept(left.processes(), len(left.groups), len(left.runs), len(left.folders), tuple(problems))
+    problems += leftovers.clear(left)
+    return leftovers.report(left, problems)
 
 
-def is_over(record: records.RunRecord) -> bool:
-    """Whether guard and supervisor are known to be dead, both: in a run of an earlier boot they always are."""
+def judge(record: records.RunRecord) -> Verdict:
+    """Whether the run lives. Guard and supervisor of an earlier boot are dead, both, wherever they were."""
     if record.boot_id != boot_id():
-        return True
-    return not is_elsewhere(record) and not any(lives(owner) for owner in record.owners)
+        return "past"
+    if is_elsewhere(record):
+        return "elsewhere"
+    return "lives" if any(lives(owner) for owner in record.owners) else "dead"
 
 
 def is_elsewhere(record: records.RunRecord) -> bool:
@@ -184,17 +116,6 @@ def _end_group(group: str) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(RESCAN_S)
-
-
-def _put_aside(path: Path) -> str:
-    """What to say of an unreadable record, which the next start need not see again."""
-    aside = path.with_suffix(".unreadable")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        # ENOENT: another start that runs now was quicker; EISDIR, ENOTEMPTY: no file of ours. The others still count
-        return f"the record {path} is damaged, and could not be put aside: {error.strerror}"
-    return f"a record of an earlier run is damaged, or of another version; it was put aside: {aside}"
 
 
 def _is_gone(pid: int) -> bool:

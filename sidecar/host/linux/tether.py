@@ -16,10 +16,10 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.diagnostics import say
 from sidecar.host import bundle, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
+from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.guard import is_dead
-from sidecar.host.linux.ledger import Ledger
 from sidecar.host.linux.sweep import boot_id, sweep
 from sidecar.host.linux.tree import behind, pid_namespace, read_process
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
@@ -31,7 +31,7 @@ class Guarded:
     def __init__(self, lifeline: Lifeline) -> None:
         """Hang on what ``split`` returned."""
         self._lifeline = lifeline
-        self._ledger = Ledger()
+        self._ledger = Ledger(_identify)
         self._run_id = ""
         self._group: str | None = None
 
@@ -92,10 +92,7 @@ class Guarded:
         try:
             self._write_record(guarantees)
         except OSError as error:
-            problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
-            say("warning", problem)
-            report = report or SupervisorSwept((), 0, 0, 0, ())
-            report = msgspec.structs.replace(report, problems=(*report.problems, problem))
+            return unrecorded(report, error)
         return report
 
     def keep_record(self) -> None:
@@ -149,6 +146,14 @@ class Guarded:
             os.write(self._lifeline.orders, order + b"\n")
         except BrokenPipeError:
             pass  # the guard is dead, which the lifeline's end tells
+
+
+def _identify(pid: int) -> records.Identity | None:
+    try:
+        found = read_process(pid)
+    except OSError:
+        return None  # EMFILE, ENFILE, ENOMEM: ps shows one program less, which is no reason to stop the loop
+    return None if found is None else records.Identity(found.pid, found.start)
 
 
 def _sweep() -> SupervisorSwept | None:

@@ -201,16 +201,12 @@ class WindowsHost:
         tree = self._trees.get(service)
         if tree is None:
             return False
-        found = reached_at(_listeners(port), address)
+        found = reached_at(listeners(port), address)
         return bool(found) and all(windows_tree.is_member(tree, pid) for _, _, pid in found)
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""
-        found = _listeners(port)
-        if not found:
-            return None
-        pid = found[0][2]
-        return Holder(pid, command_of(pid), _user(pid)) if pid else Holder()
+        return holder_of(port, self._run_id)
 
     def memory(self, service: str) -> int | None:
         """See ``Host``."""
@@ -253,7 +249,29 @@ def _start_watch(process: int, child_died: Callable[[], None]) -> None:
     start_thread(f"end of {process}", watch)
 
 
-def _listeners(port: int) -> list[tuple[str, int, int]]:
+def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
+    """Who listens on the port; of one that the system does not name (under Wine), only that it is there."""
+    found = listeners(port)
+    if not found:
+        return None
+    pid = found[0][2]
+    if not pid:
+        return Holder()
+    return Holder(pid, command_of(pid), _user(pid), ours=environment(pid).get(RUN_ID) not in {None, own_run_id})
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The variables that the process began with; none where it is gone, or hidden from us."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).environ()
+    except (psutil.Error, OSError):
+        return {}  # it is gone, or another user's; OSError: it is of a kind that psutil cannot read
+
+
+def listeners(port: int) -> list[tuple[str, int, int]]:
+    """(address, port, owner's pid) of who listens on it."""
     return [it for it in winapi.listeners() if it[1] == port]
 
 

@@ -5,6 +5,7 @@ There is no guard: see windows.py. Both are watched through handles, which keep 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,8 +17,11 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
 import _winapi
 
-from sidecar.host import bundle
+import msgspec
+
+from sidecar.host import bundle, records
 from sidecar.host.base import Host, SignalledTo
+from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.windows import winapi
 from sidecar.host.windows.host import WindowsHost
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
@@ -46,6 +50,13 @@ class Unguarded:
         self._app = launcher if parent_pid is None else open_process(parent_pid)
         self._child_died: Callable[[], None] = lambda: None
         self._grace_s = 0.0
+        self._run_id = ""
+        self._ledger = Ledger(identify)
+
+    @property
+    def watches_app(self) -> bool:
+        """Whether its death will be seen."""
+        return self._app is not None
 
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """See ``Tether``. Not by Python's own means: its main thread waits in a lock, where it does not hear of any."""
@@ -62,7 +73,8 @@ class Unguarded:
 
     def make_host(self, run_id: str) -> Host:
         """See ``Tether``."""
-        return WindowsHost(run_id, parent_watched=self._app is not None, child_died=self._child_died)
+        self._run_id = run_id
+        return WindowsHost(run_id, parent_watched=self.watches_app, child_died=self._child_died)
 
     def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """See ``Tether``. Nobody forwards anything here. Should the loop be wedged, our own end is the tree's."""
@@ -82,22 +94,34 @@ class Unguarded:
         self._grace_s = ms / 1000
 
     def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
-        """See ``Tether``. No process outlives its run: only a killed bootloader leaves something, its folder."""
-        del guarantees
-        left = bundle.left_behind()
-        problems = [
-            f"the folder {it}, which a killed bootloader left, is still in use" for it in left if not bundle.remove(it)
-        ]
-        return SupervisorSwept((), 0, 0, len(left), tuple(problems)) if left else None
+        """See ``Tether``."""
+        from sidecar.host.windows import survey  # it knows how a sidecar is attached, as here
+
+        report = survey.end(survey.find())
+        me = identify(os.getpid())
+        try:
+            if me is None:
+                raise ProcessLookupError(errno.ESRCH, "the system does not show this process")
+            app = None if self._app is None else records.Identity(winapi.pid_of(self._app), winapi.created(self._app))
+            record = records.RunRecord(
+                run_id=self._run_id, boot_id="", owners=(me,), app=app, guarantees=msgspec.to_builtins(guarantees)
+            )
+            self._ledger.begin(records.run_path(self._run_id), record)
+        except OSError as error:
+            return unrecorded(report, error)
+        return report
 
     def keep_record(self) -> None:
-        """See ``Tether``: no record is kept."""
+        """See ``Tether``."""
+        self._ledger.keep()
 
     def note(self, state: ServiceState) -> None:
-        """See ``Tether``: no record is kept."""
+        """See ``Tether``."""
+        self._ledger.note(state)
 
     def let_go(self) -> None:
-        """See ``Tether``: the files of a killed bootloader are in use while we run, so the next start removes them."""
+        """See ``Tether``. The files of a killed bootloader are in use while we run, so the next start removes them."""
+        self._ledger.close()
 
 
 def open_process(pid: int) -> int | None:
@@ -112,6 +136,20 @@ def open_process(pid: int) -> int | None:
         _winapi.CloseHandle(handle)  # it is dead, and only somebody's handle keeps its pid
         raise ProcessLookupError
     return handle
+
+
+def identify(pid: int) -> records.Identity | None:
+    """Who has the pid now; ``None`` if nobody has, or it is hidden from us."""
+    try:
+        handle = open_process(pid)
+    except ProcessLookupError:
+        return None
+    if handle is None:
+        return None
+    try:
+        return records.Identity(pid, winapi.created(handle))
+    finally:
+        _winapi.CloseHandle(handle)
 
 
 def _launchers() -> tuple[int | None, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
@@ -25,6 +26,11 @@ ROOM_FOR_MORE = 64
 """So many may be started between counting a job's processes and listing them, before we have to do it again."""
 
 CTRL_BREAK_EVENT = 1
+
+UNITS_PER_MS = 10_000
+"""What the system counts a process's times in: units of 100 ns."""
+UNIX_EPOCH = 116_444_736_000_000_000
+"""It counts them from 1601; this is 1970."""
 
 _ASSOCIATE_COMPLETION_PORT = 7
 _BASIC_ACCOUNTING = 1
@@ -117,6 +123,8 @@ for _name, _result, _arguments in (
     ),
     ("CreateJobObjectW", wintypes.HANDLE, (ctypes.c_void_p, wintypes.LPCWSTR)),
     ("GenerateConsoleCtrlEvent", wintypes.BOOL, (wintypes.DWORD, wintypes.DWORD)),
+    ("GetConsoleMode", wintypes.BOOL, (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))),
+    ("GetProcessId", wintypes.DWORD, (wintypes.HANDLE,)),
     ("GetProcessTimes", wintypes.BOOL, (wintypes.HANDLE, *[ctypes.POINTER(wintypes.FILETIME)] * 4)),
     (
         "GetQueuedCompletionStatus",
@@ -249,6 +257,16 @@ def created(process: int) -> int:
     return (times[0].dwHighDateTime << 32) | times[0].dwLowDateTime
 
 
+def now() -> int:
+    """This instant, in the same units."""
+    return UNIX_EPOCH + time.time_ns() // 100
+
+
+def pid_of(process: int) -> int:
+    """The pid that the handle holds."""
+    return _must(_kernel32.GetProcessId(process))
+
+
 def image(process: int) -> str:
     """The path of its program."""
     size = wintypes.DWORD(32_768)  # no path is longer
@@ -274,6 +292,11 @@ def forget_dll_folder() -> None:
 def has_console() -> bool:
     """Whether we are attached to a console, be it a hidden one."""
     return bool(_kernel32.GetConsoleCP())
+
+
+def is_console(handle: int) -> bool:
+    """Whether it is a console's input or output."""
+    return bool(_kernel32.GetConsoleMode(handle, ctypes.byref(wintypes.DWORD())))
 
 
 def ask_group(group: int) -> None:

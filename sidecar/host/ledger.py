@@ -6,18 +6,15 @@ the last is written.
 
 from __future__ import annotations
 
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
 from sidecar.diagnostics import say
-from sidecar.host.linux.tree import Process, read_process
-from sidecar.host.records import Identity, RunRecord, ServiceRecord, draft_of, write_run
-from sidecar.wire.messages import ServiceState
+from sidecar.host.records import Identity, RunRecord, ServiceRecord, remove_run, write_run
+from sidecar.wire.messages import ServiceState, SupervisorSwept
 
 CLOSE_S = 1.0
 """At the end a write under way is waited for no longer: on a disk that hangs, the removal is left to the guard."""
@@ -26,8 +23,9 @@ CLOSE_S = 1.0
 class Ledger:
     """The record of this run."""
 
-    def __init__(self) -> None:
-        """Nothing is written before ``begin``."""
+    def __init__(self, identify: Callable[[int], Identity | None]) -> None:
+        """Nothing is written before ``begin``. ``identify`` tells who has a pid now."""
+        self._identify = identify
         self._record: RunRecord | None = None
         self._path: Path | None = None
         self._services: dict[str, ServiceRecord] = {}
@@ -49,8 +47,7 @@ class Ledger:
         if told.pid is None:
             process = None
         elif process is None or process.pid != told.pid:
-            found = _look_at(told.pid)
-            process = None if found is None else Identity(found.pid, found.start)
+            process = self._identify(told.pid)
         service = ServiceRecord(state=told.state, host=told.host, port=told.port, process=process)
         self._services = {**self._services, told.service: service}  # replaced whole: the writer reads it without a lock
         self._changed.set()
@@ -78,8 +75,7 @@ class Ledger:
             return
         try:
             if self._path is not None:
-                self._path.unlink(missing_ok=True)
-                draft_of(self._path).unlink(missing_ok=True)
+                remove_run(self._path)
         except OSError as error:
             # EROFS, EACCES: the folder is not to be written to any more; the guard tries, too, and then the next start
             say("warning", f"this run's record could not be removed: {error}")
@@ -91,8 +87,9 @@ class Ledger:
             write_run(self._path, msgspec.structs.replace(self._record, services=self._services))
 
 
-def _look_at(pid: int) -> Process | None:
-    try:
-        return read_process(pid)
-    except OSError:
-        return None  # EMFILE, ENFILE, ENOMEM: ps shows one program less, which is no reason to stop the loop
+def unrecorded(report: SupervisorSwept | None, error: OSError) -> SupervisorSwept:
+    """What a sweep reported, and that this run has no record."""
+    problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
+    say("warning", problem)
+    report = report or SupervisorSwept((), 0, 0, 0, ())
+    return msgspec.structs.replace(report, problems=(*report.problems, problem))

@@ -13,7 +13,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.host import make_host
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.guard import watch_app
-from sidecar.wire.messages import Wire
+from sidecar.host.survey import Layer
 
 EMPTY_S = 1.0
 """The one process of our group has ended already: the kernel only has to count."""
@@ -22,19 +22,8 @@ RUN_ID = "doctor"
 """The host of no run: it starts nothing."""
 
 
-class Layer(Wire, frozen=True, omit_defaults=False):
-    """A layer of the kill."""
-
-    name: str
-    """As ``initialize`` calls it."""
-    holds: bool
-    means: str
-    advice: str
-    """Why it is absent, and what to do; empty where it holds."""
-
-
 def find_layers() -> list[Layer]:
-    """All that this platform could have. Raises ``OSError`` if the system has no process to spare."""
+    """See ``Survey``."""
     claimed = _claims()
     found = []
     for name, (means, explain) in LAYERS.items():

@@ -1,0 +1,14 @@
+"""See ``sidecar.host.survey.Survey``: this module is one."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+
+from sidecar.host.linux.layers import find_layers
+from sidecar.host.linux.runs import overview
+from sidecar.host.linux.sockets import holder_of
+from sidecar.host.linux.sweep import end, find
+
+__all__ = ["end", "find", "find_layers", "holder_of", "overview"]

@@ -1,0 +1,44 @@
+"""What a command sees and ends that supervises nothing itself: ``ps``, ``clean`` and ``doctor``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sidecar.host.leftovers import Leftovers
+from sidecar.host.runs import Overview
+from sidecar.wire.messages import Holder, SupervisorSwept, Wire
+
+
+class Layer(Wire, frozen=True, omit_defaults=False):
+    """A layer of the kill."""
+
+    name: str
+    """As ``initialize`` calls it."""
+    holds: bool
+    means: str
+    advice: str
+    """Why it is absent, and what to do; empty where it holds."""
+
+
+class Survey(Protocol):
+    """A platform, as ``host.survey`` gives it."""
+
+    def overview(self) -> Overview:
+        """All runs of this user that keep their records where we do."""
+        ...
+
+    def find(self) -> Leftovers:
+        """What dead runs left. Ends and removes nothing. Raises ``OSError`` where nobody can be looked at now."""
+        ...
+
+    def end(self, left: Leftovers) -> SupervisorSwept | None:
+        """End it, and what has joined it since; what was found, or ``None`` if nothing was. Raises as ``find``."""
+        ...
+
+    def holder_of(self, port: int) -> Holder | None:
+        """Who listens on ``port``; ``None`` if nobody does, or nobody can be named."""
+        ...
+
+    def find_layers(self) -> list[Layer]:
+        """All layers that this platform could have. Raises ``OSError`` if the system has no process to spare."""
+        ...

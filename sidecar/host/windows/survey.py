@@ -1,0 +1,134 @@
+"""See ``sidecar.host.survey.Survey``: this module is one.
+
+No process outlives its run's job, so only files can be left. A run's owner is its supervisor alone; it is told from any
+other process by pid and instant of creation, which no later boot repeats.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+assert sys.platform == "win32"  # for mypy: what follows exists on Windows
+
+import _winapi
+
+import msgspec
+import psutil
+
+from sidecar.host import leftovers, records, runs
+from sidecar.host.leftovers import Leftovers, Verdict
+from sidecar.host.runs import Overview, Program
+from sidecar.host.shared import RUN_ID, SERVICE, command_of
+from sidecar.host.survey import Layer
+from sidecar.host.windows import winapi
+from sidecar.host.windows.host import WindowsHost, environment, holder_of, listeners
+from sidecar.host.windows.tether import Unguarded, identify, open_process
+from sidecar.wire.messages import SupervisorSwept
+
+__all__ = ["end", "find", "find_layers", "holder_of", "overview"]
+
+LAYERS = {
+    "jobObject": (
+        "the system ends all that was started when the supervisor dies; nothing leaves a job",
+        "Who started this is in a job that allows none within: start the sidecar outside of it.",
+    ),
+    "parentWatch": (
+        "the app's death is seen at once, without polling",
+        "Who started this cannot be opened, as another user's cannot. The end of stdin still tells of the app's death.",
+    ),
+    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", ""),
+}
+"""By their names in ``initialize``: what each means, and why it may be absent. The others are not Windows's."""
+
+
+def overview() -> Overview:
+    """See ``Survey``."""
+    return runs.look(_Sight())
+
+
+def find() -> Leftovers:
+    """See ``Survey``."""
+    found, _ = leftovers.look(_judge, lambda pid: not psutil.pid_exists(pid))
+    return found
+
+
+def end(left: Leftovers) -> SupervisorSwept | None:
+    """See ``Survey``."""
+    return leftovers.report(left, [*left.problems, *leftovers.clear(left)])
+
+
+def find_layers() -> list[Layer]:
+    """See ``Survey``. Found by doing what a start does: this process is put into a job, which does nothing to it."""
+    try:
+        tether = Unguarded(None)
+    except ProcessLookupError:
+        watched = False  # whoever started us has ended meanwhile; a sidecar would not have started at all
+    else:
+        watched = tether.watches_app
+    host = WindowsHost("doctor", parent_watched=watched, child_died=lambda: None)
+    claimed: dict[str, bool | str] = msgspec.to_builtins(host.guarantees())
+    found = []
+    for name, (means, advice) in LAYERS.items():
+        holds = claimed[name] not in {False, "none"}
+        found.append(Layer(name, holds, means, "" if holds else advice))
+    return found
+
+
+def _judge(record: records.RunRecord) -> Verdict:
+    return "lives" if any(map(_lives, record.owners)) else "dead"
+
+
+def _lives(identity: records.Identity) -> bool:
+    """Whether the process is there. One that may not be looked at is not taken for dead."""
+    try:
+        handle = open_process(identity.pid)
+    except ProcessLookupError:
+        return False
+    if handle is None:
+        return True
+    try:
+        return winapi.created(handle) == identity.start
+    finally:
+        _winapi.CloseHandle(handle)
+
+
+class _Sight:
+    """See ``Sight``: who has a mark, by the environment that each process began with."""
+
+    def __init__(self) -> None:
+        self.marks: dict[int, tuple[str, str | None]] = {}
+        for pid in psutil.pids():
+            found = environment(pid)
+            if RUN_ID in found:
+                self.marks[pid] = (found[RUN_ID], found.get(SERVICE))
+
+    def judge(self, record: records.RunRecord) -> Verdict:
+        return _judge(record)
+
+    def owners(self, record: records.RunRecord) -> tuple[records.Identity | None, records.Identity | None]:
+        return None, next(iter(record.owners), None)
+
+    def program(self, identity: records.Identity | None) -> Program | None:
+        if identity is None or not _lives(identity):
+            return None
+        age = winapi.now() - identity.start
+        return Program(identity.pid, identity.start, command_of(identity.pid), max(0, age // winapi.UNITS_PER_MS))
+
+    def tree(self, run_id: str, service: str, root: int | None) -> list[int]:
+        found = {pid for pid, mark in self.marks.items() if mark == (run_id, service)}
+        if root is not None:
+            try:
+                found |= {root, *(it.pid for it in psutil.Process(root).children(recursive=True))}
+            except psutil.NoSuchProcess:
+                pass  # it went since the look
+        return sorted(found)
+
+    def listens(self, pids: list[int], port: int) -> bool:
+        return any(pid in pids for _, _, pid in listeners(port))
+
+    def strangers(self, known: set[str]) -> Iterator[Program]:
+        for pid, (run_id, _) in self.marks.items():
+            found = self.program(identify(pid)) if run_id not in known else None
+            if found is not None:
+                yield found

@@ -1,0 +1,261 @@
+"""What a person uses in a console: ``ps``, ``clean``, ``doctor``, and ``dev`` with plain lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.platform != "win32":
+    pytest.skip("Windows' own", allow_module_level=True)
+
+from tests.command import Message
+from tests.windows.support import CHILDREN, PYTHON, SIDECAR, UNDER_WINE, WAIT_S, Direct, await_end, held, program
+
+LOOK_S = 0.1
+"""Between two looks at a record, which a thread writes, and tells nobody."""
+
+LISTENER = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, ready={"type": "tcp"})
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    temporary = folder / "unpacked"
+    temporary.mkdir(exist_ok=True)
+    state = str(folder / "state")
+    return {**os.environ, "SIDECAR_STATE_DIR": state, "TEMP": str(temporary), "TMP": str(temporary), **more}
+
+
+def run(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*SIDECAR, *words],
+        env=environment(folder, **env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
+def told(folder: Path, *words: str, code: int = 0, **env: str) -> Any:
+    done = run(folder, *words, "--json", **env)
+    assert (done.returncode, done.stderr) == (code, b"")
+    return json.loads(done.stdout)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + WAIT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"awaited in vain: {what}"
+        time.sleep(LOOK_S)
+    return found
+
+
+def shown(folder: Path, state: str) -> Any:
+    """The only service of the only run, once the record has this state of it."""
+
+    def look() -> Any:
+        [only] = told(folder, "ps")["runs"]
+        return next((it for it in only["services"] if it["state"] == state), None)
+
+    return until(look, f"a service that is {state}")
+
+
+# ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_where_nothing_runs_ps_says_so(tmp_path: Path) -> None:
+    found = told(tmp_path, "ps")
+    del found["unrecorded"]  # other tests may run now, with their records elsewhere
+    assert found == {"runs": [], "dead": 0, "elsewhere": 0, "problems": []}
+    assert run(tmp_path, "ps").stdout.startswith(b"No sidecar is running.")
+
+
+def test_a_run_is_shown_with_its_app_its_layers_and_its_services(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        claimed = it.client.hello({"web": LISTENER})
+        it.client.call("start", service="web")
+        status = it.client.status("web")
+        service = shown(tmp_path, "ready")
+        [only] = told(tmp_path, "ps")["runs"]
+        assert only["app"]["pid"] == os.getpid()
+        assert (only["supervisor"]["pid"], only["guard"]) == (claimed["pid"], None)
+        assert only["guarantees"] == claimed["guarantees"]
+        assert only["memoryBytes"] > 0
+        assert (service["program"]["pid"], service["port"]) == (status["pid"], status["port"])
+        assert service["processes"] >= 1, "its console may have a process of its own"
+        assert service["memoryBytes"] > 0
+        assert service["program"]["uptimeMs"] >= 0
+        assert "program.py" in service["program"]["command"]
+        if not UNDER_WINE:  # whose table of sockets names no owner
+            assert (service["listening"], service["url"]) == (True, status["url"])
+        text = run(tmp_path, "ps").stdout.decode()
+        for fact in (f"(pid {os.getpid()})", "web", "ready", str(status["pid"]), "jobObject"):
+            assert fact in text
+        assert "guard" not in text, "there is none"
+
+
+def test_all_of_a_tree_is_counted_also_who_left_it(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        services = {"alone": program("print:up", "hold"), "two": program("daemon", "print:up", "hold")}
+        it.client.hello(services)
+        it.client.start_all(services)
+        it.client.printed("two", "up")
+
+        def counts() -> bool:
+            [only] = told(tmp_path, "ps")["runs"]
+            found = {each["name"]: each["processes"] for each in only["services"]}
+            return bool(found["two"] > found["alone"] > 0)
+
+        until(counts, "one more for the daemon")
+
+
+def test_a_service_that_was_stopped_has_no_program_and_a_run_that_is_over_is_not_shown(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        it.client.hello({"web": LISTENER})
+        it.client.call("start", service="web")
+        shown(tmp_path, "ready")
+        it.client.call("stop", service="web")
+        service = shown(tmp_path, "stopped")
+        assert (service["program"], service["url"], service["processes"]) == (None, None, 0)
+        it.client.call("shutdown")
+        assert it.exit_code() == 0
+        assert told(tmp_path, "ps")["runs"] == []
+        assert list((tmp_path / "state" / "runs").iterdir()) == []
+
+
+# ── clean ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def killed(folder: Path) -> Path:
+    """The record of a supervisor that was killed; its job has ended all below it."""
+    with Direct(folder) as it:
+        hello = it.client.hello({"web": program("ignore:SIGTERM", "print:up", "hold")})
+        it.client.call("start", service="web")
+        shown(folder, "ready")
+        supervisor, service = held(hello["pid"]), held(it.client.status("web")["pid"])
+        supervisor.kill()
+        await_end(supervisor)
+        await_end(service)
+    [record] = (folder / "state" / "runs").iterdir()
+    return record
+
+
+def test_a_killed_supervisor_is_counted_by_ps_and_its_record_is_shown_and_removed_by_clean(tmp_path: Path) -> None:
+    record = killed(tmp_path)
+    found = told(tmp_path, "ps")
+    assert (found["runs"], found["dead"]) == ([], 1)
+    left = told(tmp_path, "clean", "--dry-run")
+    assert [it["record"] for it in left["runs"]] == [str(record)]
+    assert record.exists()
+    assert str(record) in run(tmp_path, "clean", "--dry-run").stdout.decode()
+    assert run(tmp_path, "clean").returncode == 2, "there is nobody to ask"
+    assert told(tmp_path, "clean", "--yes")["records"] == 1
+    assert not record.exists()
+    assert run(tmp_path, "clean", "--yes").stdout.startswith(b"Nothing is left")
+
+
+def test_so_it_is_by_the_next_start_which_says_so(tmp_path: Path) -> None:
+    record = killed(tmp_path)
+    with Direct(tmp_path) as it:
+        it.client.hello({})
+        assert it.client.note("supervisor/swept")["records"] == 1
+        assert not record.exists()
+
+
+def test_the_record_of_a_run_that_lives_is_left_alone_and_so_is_one_whose_pid_is_another_process(
+    tmp_path: Path,
+) -> None:
+    with Direct(tmp_path) as it:
+        hello = it.client.hello({"web": LISTENER})
+        it.client.call("start", service="web")
+        shown(tmp_path, "ready")
+        [living] = (tmp_path / "state" / "runs").iterdir()
+        dead = json.loads(living.read_bytes())
+        assert dead["owners"][0]["pid"] == hello["pid"]
+        dead["owners"][0]["start"] -= 1
+        planted = living.with_name("d" * 32 + ".json")
+        planted.write_text(json.dumps({**dead, "runId": "d" * 32}))
+        assert told(tmp_path, "clean", "--yes")["records"] == 1
+        assert list(living.parent.iterdir()) == [living]
+        assert it.client.status("web")["state"] == "ready"
+
+
+# ── doctor ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def findings(folder: Path, *words: str, code: int, **env: str) -> tuple[Message, Message]:
+    report = told(folder, "doctor", *words, code=code, **env)
+    return {it["subject"]: it for it in report["findings"]}, {it["name"]: it for it in report["layers"]}
+
+
+def test_doctor_tells_what_is_missing_and_which_layers_hold(tmp_path: Path) -> None:
+    found, layers = findings(tmp_path, str(tmp_path), code=1, PATH=str(tmp_path), USERPROFILE=str(tmp_path))
+    assert found["node"]["verdict"] == "bad"
+    assert found["project"]["verdict"] == "bad"
+    assert (found["state folder"]["verdict"], found["state folder"]["found"]) == ("ok", str(tmp_path / "state"))
+    assert found["runs"]["found"] == "0 sidecars running, nothing left of dead ones"
+    assert {name: it["holds"] for name, it in layers.items()} == {
+        "jobObject": True,
+        "parentWatch": True,
+        "stdinGuard": True,
+    }
+
+
+def test_doctor_tells_that_a_port_is_taken_and_by_whom(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found, _ = findings(tmp_path, str(tmp_path), "--port", str(port), code=1)
+        assert found[f"port {port}"]["verdict"] == "note"
+        assert "taken by" in found[f"port {port}"]["found"]
+        if not UNDER_WINE:  # whose table of sockets names no owner
+            assert f"pid {os.getpid()}" in found[f"port {port}"]["found"]
+
+
+def test_doctor_proves_nothing_yet_and_says_so(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", "--prove")
+    assert (done.returncode, done.stdout) == (69, b"")
+    assert b"'sidecar doctor --prove' does not run on Windows yet" in done.stderr
+
+
+# ── dev ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dev_shows_plain_lines_and_ends_with_its_program(tmp_path: Path) -> None:
+    script = str(CHILDREN / "program.py")
+    done = run(tmp_path, "dev", "--", *PYTHON, script, "print:\x1b[31mhere", "exit:0")
+    text = done.stdout.decode().splitlines()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "> starting python" in text[0].replace("»", ">")
+    assert any(line.endswith(" here") and "\x1b" not in line for line in text)
+
+
+def test_dev_tells_programs_in_json_and_fails_with_what_fails(tmp_path: Path) -> None:
+    done = run(tmp_path, "dev", "--json", "--", str(tmp_path / "missing.exe"))
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    failed = [it["params"] for it in messages if it["method"] == "service/state" and it["params"]["state"] == "failed"]
+    assert failed[0]["error"]["data"]["kind"] == "ProcessSpawnFailed"
+
+
+def test_a_run_of_dev_is_shown_by_ps_and_its_end_is_that_of_its_tree(tmp_path: Path) -> None:
+    script = str(CHILDREN / "program.py")
+    words = ["dev", "--", *PYTHON, script, "ignore:SIGTERM", "listen:127.0.0.1={port}", "hold"]
+    with subprocess.Popen(
+        [*SIDECAR, *words], env=environment(tmp_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as dev:
+        try:
+            assert dev.stdout is not None
+            while b"is ready on http://127.0.0.1:" not in (line := dev.stdout.readline()):
+                assert line
+            service = held(shown(tmp_path, "ready")["program"]["pid"])
+        finally:
+            dev.kill()
+        await_end(service)
