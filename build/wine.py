@@ -48,6 +48,12 @@ PREFIX_FOLDER = "prefix"
 
 TESTS = "tests/windows"
 
+VITE = ROOT / "tests" / "windows" / "vite"
+"""A project's package.json and lock, and what Wine lacks for it."""
+VITE_FOLDER = "vite"
+COMPILER = "x86_64-w64-mingw32-gcc"
+"""It is real, too, but for one function: Wine 8 has no bcryptprimitives.dll, which all that is written in Rust wants."""
+
 TIMEOUT_S = 600
 """For one test: a process starts ten times slower there."""
 
@@ -64,13 +70,15 @@ def main(argv: Sequence[str]) -> int:
     except WineError as problem:
         print(problem)
         return 1
+    vite = prepare_vite(folder) if what == "pytest" else None
     with awake(folder):
         if what == "freeze":
             return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
         options = ["-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", "-ra", "--color=no"]
         chosen = words if any(it.startswith("tests") for it in words) else [*words, TESTS]
-        return show([*run(folder), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder))
+        more = {} if vite is None else {"SIDECAR_VITE": f"Z:{vite}"}  # Wine's drive for all of this system's files
+        return show([*run(folder), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder, **more))
 
 
 @contextmanager
@@ -119,6 +127,32 @@ def prepare(folder: Path) -> None:
         install_libraries(Path(temporary), folder / PYTHON_FOLDER / "site")
     make_prefix(folder)
     stamp.write_text(wanted, encoding="utf-8")
+
+
+def prepare_vite(folder: Path) -> Path | None:
+    """Install Windows's Vite from its lock, once; its folder, or ``None`` (and why) where that cannot be done."""
+    target = folder / VITE_FOLDER
+    stamp = target / "made-from"
+    wanted = hashlib.sha256(b"".join(it.read_bytes() for it in sorted(VITE.iterdir()))).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return target
+    missing = [it for it in ("npm", COMPILER) if shutil.which(it) is None]
+    if missing:
+        print(f"Vite is not run under Wine, as these programs are missing: {', '.join(missing)}")
+        return None
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(VITE, target)
+    try:
+        npm = ["npm", "ci", "--prefix", str(target), "--os=win32", "--cpu=x64", "--no-audit", "--no-fund"]
+        must(npm, os.environ)
+        library = folder / PREFIX_FOLDER / "drive_c" / "windows" / "system32" / "bcryptprimitives.dll"
+        source = str(target / "bcryptprimitives.c")
+        must([COMPILER, "-shared", "-O2", "-s", "-o", str(library), source, "-ladvapi32"], os.environ)
+    except WineError as problem:
+        print(f"Vite is not run under Wine: {problem}")
+        return None
+    stamp.write_text(wanted, encoding="utf-8")
+    return target
 
 
 def unpack_python(work: Path, target: Path) -> None:

