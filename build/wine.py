@@ -52,7 +52,7 @@ VITE = ROOT / "tests" / "windows" / "vite"
 """A project's package.json and lock, and what Wine lacks for it."""
 VITE_FOLDER = "vite"
 COMPILER = "x86_64-w64-mingw32-gcc"
-"""It is real, too, but for one function: Wine 8 has no bcryptprimitives.dll, which all that is written in Rust wants."""
+"""Wine 8 has no bcryptprimitives.dll, of which all that is written in Rust wants one function: we make it."""
 
 TIMEOUT_S = 600
 """For one test: a process starts ten times slower there."""

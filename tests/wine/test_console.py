@@ -1,0 +1,82 @@
+"""``sidecar dev`` in a console of Wine's, which a terminal of Linux's shows: keys come as on Windows."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("a terminal of Linux's", allow_module_level=True)
+
+from build import wine
+from tests.command import BINARY
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "tests" / "windows" / "children" / "program.py"
+FOLDER = Path(os.environ["SIDECAR_WINE"])
+PYTHON = str(FOLDER / wine.PYTHON_FOLDER / "python.exe")
+MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
+
+CTRL_C = b"\x03"
+WAIT_S = 120.0
+
+
+class Console:
+    """A program in a terminal of its own."""
+
+    def __init__(self, *words: str, folder: Path) -> None:
+        launch = [BINARY] if BINARY else [PYTHON, "-c", MAIN, str(ROOT)]
+        env = wine.environment(FOLDER, SIDECAR_STATE_DIR=str(folder), TERM="xterm")
+        self.seen = b""
+        self._deadline = time.monotonic() + WAIT_S
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe("wine", ["wine", *launch, *words], env)  # noqa: S606  no shell is wanted
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._fd, keys)
+
+    def read_until(self, text: bytes) -> None:
+        while text not in self.seen:
+            assert self._read(), f"it ended without {text!r}: {self.seen!r}"
+
+    def end(self) -> int:
+        """What it ended with, once all of its output is read."""
+        while self._read():
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        """The terminal's end is that of what is in it."""
+        os.close(self._fd)
+
+    def _read(self) -> bytes:
+        left = self._deadline - time.monotonic()
+        assert select.select([self._fd], [], [], max(0.0, left))[0], f"nothing came any more after {self.seen!r}"
+        try:
+            data = os.read(self._fd, 4096)
+        except OSError:
+            data = b""  # EIO: nobody has the terminal any more
+        self.seen += data
+        return data
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_it_gracefully_with_130_and_its_lines_are_plain(tmp_path: Path) -> None:
+    program = [PYTHON, "-I", "-S", str(PROGRAM), "report:SIGTERM", "print:it is up", "hold"]
+    console = Console("dev", "--", *program, folder=tmp_path)
+    try:
+        console.read_until(b"| it is up")
+        console.press(CTRL_C)
+        code = console.end()
+    finally:
+        console.close()
+    assert code == 130
+    assert b"| got SIGTERM" in console.seen, "the program was asked to end, and did"
+    assert list((tmp_path / "runs").iterdir()) == [], "and the run has left no record"
