@@ -88,7 +88,8 @@ def awake(folder: Path) -> Iterator[None]:
     They inherit the streams of the program that woke them, and live longer: so it is one whose streams nobody reads to
     their end.
     """
-    code = "import sys; print(flush=True); sys.stdin.read()"
+    # a desktop, too: a frozen program has a hidden window, for which Wine would start it
+    code = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [*run(folder), "-c", code],
         env=environment(folder),
