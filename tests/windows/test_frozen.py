@@ -40,7 +40,13 @@ def test_a_folder_that_a_killed_bootloader_left_is_removed_by_the_next_start_and
 
 
 def test_nothing_of_the_bundle_reaches_a_child(tmp_path: Path) -> None:
-    code = "import ctypes, os; print(ascii([n for n in os.environ if n.startswith(('_PYI', '_MEI'))]), 'are left')"
+    """Neither by variables, nor as the folder where it would look for libraries first."""
+    code = (
+        "import ctypes, os\n"
+        "room = ctypes.create_unicode_buffer(1000)\n"
+        "assert ctypes.WinDLL('kernel32').GetDllDirectoryW(1000, room) == 0, room.value\n"
+        "print(ascii([n for n in os.environ if n.startswith(('_PYI', '_MEI'))]), 'are left')"
+    )
     with Direct(tmp_path) as it:
         it.client.hello({"it": {"type": "command", "command": [sys.executable, "-c", code]}})
         it.client.send("start", service="it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import queue
@@ -16,7 +17,7 @@ if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
 from sidecar.events import Launch
-from sidecar.host import ports
+from sidecar.host import bundle, ports
 from sidecar.host.windows import host as windows
 from sidecar.host.windows import winapi
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, WAIT_S
@@ -113,3 +114,16 @@ def test_where_no_job_can_be_had_a_tree_is_walked(monkeypatch: pytest.MonkeyPatc
         pass  # its end comes when all four are dead
     os.close(child.stdout)
     os.close(child.stderr)
+
+
+def test_the_folder_where_a_bootloader_has_libraries_looked_for_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that we start would inherit it (not under Wine, so that only our own is looked at here)."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    room = ctypes.create_unicode_buffer(1000)
+    kernel32.SetDllDirectoryW(ctypes.c_wchar_p(str(tmp_path)))
+    assert kernel32.GetDllDirectoryW(len(room), room) == len(str(tmp_path))
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    bundle.forget_variables()
+    assert kernel32.GetDllDirectoryW(len(room), room) == 0

@@ -28,6 +28,9 @@ from sidecar.wire.messages import Guarantees, Holder
 
 CREATE_SUSPENDED = 0x4
 
+LONGEST_FOLDER = 258
+"""Of a program's current folder, whatever the system's setting for long paths: MAX_PATH, less the end and a ``\\``."""
+
 
 class WindowsHost:
     """See ``sidecar.host.base.Host``."""
@@ -59,6 +62,13 @@ class WindowsHost:
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program is put into its job before it runs; of our handles it gets its three pipes only."""
         refuse_pid_namespace(service, launch)
+        if len(launch.cwd) > LONGEST_FOLDER:
+            raise ProcessSpawnFailedError(
+                f"{service}: the path of {launch.cwd} has {len(launch.cwd)} characters, and Windows runs no program in "
+                f"a folder with more than {LONGEST_FOLDER}. Move the project nearer to the drive's root, or see 'subst'.",
+                service=service,
+                program=launch.argv[0],
+            )
         env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
         ours: list[int] = []
         theirs: list[int] = []
