@@ -15,7 +15,7 @@ from sidecar import launch
 from sidecar.config import ViteService
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
-from sidecar.host.windows.host import WindowsHost
+from sidecar.host.windows import host as windows
 from tests.windows.support import PYTHON, Direct
 
 MAX_PATH = 260
@@ -44,7 +44,7 @@ def test_a_program_in_a_long_path_is_run_and_a_state_folder_there_is_used(deep: 
 
 
 def test_no_program_is_run_in_a_folder_that_is_too_long_and_the_error_says_what_to_do(deep: Path) -> None:
-    host = WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
+    host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     with pytest.raises(ProcessSpawnFailedError, match="Move the project nearer"):
         host.spawn("it", Launch((*PYTHON, "-c", ""), str(deep), {}))
 

@@ -65,7 +65,7 @@ class WindowsHost:
         if len(launch.cwd) > LONGEST_FOLDER:
             raise ProcessSpawnFailedError(
                 f"{service}: the path of {launch.cwd} has {len(launch.cwd)} characters, and Windows runs no program in "
-                f"a folder with more than {LONGEST_FOLDER}. Move the project nearer to the drive's root, or see 'subst'.",
+                f"one with more than {LONGEST_FOLDER}. Move the project nearer to the drive's root (see 'subst').",
                 service=service,
                 program=launch.argv[0],
             )
