@@ -13,7 +13,7 @@ class Layer(Wire, frozen=True, omit_defaults=False):
     """A layer of the kill."""
 
     name: str
-    """As ``initialize`` calls it."""
+    """As ``initialize`` calls it; or the ``isolation`` that a service can ask for."""
     holds: bool
     means: str
     advice: str

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,16 @@ def enter(group: str | None) -> Callable[[], None]:
 
 
 def run(
-    folder: Path, *words: str, group: str | None = None, stdin: Any = subprocess.DEVNULL, **env: str
+    folder: Path,
+    *words: str,
+    group: str | None = None,
+    stdin: Any = subprocess.DEVNULL,
+    prefix: Sequence[str] = (),
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``sidecar WORDS``; ``folder`` has its state."""
+    """Run ``sidecar WORDS``; ``folder`` has its state, ``prefix`` stands before its command line."""
     return subprocess.run(
-        [*SIDECAR, *words],
+        [*prefix, *SIDECAR, *words],
         cwd=ROOT,
         env={**os.environ, "SIDECAR_STATE_DIR": str(folder / "state"), **env},
         stdin=stdin,

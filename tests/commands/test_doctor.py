@@ -23,6 +23,9 @@ from sidecar.wire.messages import Guarantees
 from tests.commands.support import run, told
 from tests.faults.cell import Cell
 from tests.faults.direct import Direct, program
+from tests.faults.test_pidns import WITHOUT_NAMESPACES
+from tests.faults.test_system_limits import only_root
+from tests.faults.test_system_surroundings import can
 from tests.liveness import control_group
 
 
@@ -201,13 +204,40 @@ def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project
     with control_group(divisible=divisible) as group, Cell(tmp_path, (), group=group) as cell:
         claimed = cell.hello["guarantees"]
         report = told(tmp_path, "doctor", str(project), group=group)
-        holds = {it["name"]: it["holds"] for it in report["layers"]}
+        holds = {it["name"]: it["holds"] for it in report["layers"] if it["name"] != layers.ISOLATION}
         assert holds == {name: claimed[name] not in {False, "none"} for name in layers.LAYERS}
         for layer in report["layers"]:
             assert layer["means"]
             assert bool(layer["advice"]) != layer["holds"]
         left = [] if group is None else [it for it in os.listdir(group) if os.path.isdir(f"{group}/{it}")]
         assert len(left) == cell.contained, "only the sidecar's own group"
+
+
+def isolation_of(report: dict[str, Any]) -> dict[str, Any]:
+    (found,) = (it for it in report["layers"] if it["name"] == "pidNamespace")
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.skipif(
+    not (can("--pid", "--fork") or can("--user", "--pid", "--fork")), reason="a pid namespace cannot be made here"
+)
+def test_that_a_service_can_have_a_pid_namespace_is_told(tmp_path: Path, project: Path) -> None:
+    report = told(tmp_path, "doctor", str(project))
+    assert isolation_of(report)["holds"]
+    assert isolation_of(report)["advice"] == ""
+
+
+@only_root
+@pytest.mark.skipif(not can("--user", "--pid", "--fork"), reason="user namespaces are off here")
+def test_that_no_service_can_have_one_is_told_with_the_reason_and_what_to_do(tmp_path: Path, project: Path) -> None:
+    report = told(tmp_path, "doctor", str(project), prefix=WITHOUT_NAMESPACES)
+    assert not isolation_of(report)["holds"]
+    for words in ("unshare: No space left on device", "user.max_user_namespaces", "without isolation"):
+        assert words in isolation_of(report)["advice"]
+    text = run(tmp_path, "doctor", str(project), prefix=WITHOUT_NAMESPACES).stdout
+    assert "absent  pidNamespace" in text
+    assert "unshare: No space left on device" in text
 
 
 def test_what_is_absent_is_explained_at_length_in_the_table(tmp_path: Path, project: Path) -> None:

@@ -137,6 +137,13 @@ def test_whichever_of_the_three_is_killed_the_service_has_ended_by_SIGKILL(tmp_p
 
 # ── as any user ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+WITHOUT_NAMESPACES = (
+    *("unshare", "--user", "--map-root-user", "sh", "-c"),
+    *('echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"', "sh"),
+    *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+)
+"""In a user namespace that allows no further one, without any privilege."""
+
 TREE = "(setsid env -i sleep 100 &) ; echo pid $$ of user $(id -u):$(id -g), $(readlink /proc/self); exec sleep 100"
 
 
@@ -175,11 +182,7 @@ def parentless(pid: int) -> bool:
 @only_root
 @pytest.mark.skipif(not can("--user", "--pid", "--fork"), reason="user namespaces are off here")
 def test_where_none_can_be_made_the_start_is_refused_with_what_to_do_and_the_next_one_works(tmp_path: Path) -> None:
-    """In a user namespace that allows no further one, without any privilege."""
-    closed = "echo 0 >/proc/sys/user/max_user_namespaces"
-    prefix = ("unshare", "--user", "--map-root-user", "sh", "-c", f'{closed} && exec "$@"', "sh")
-    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-    with Direct(tmp_path, prefix=(*prefix, *powerless)) as it:
+    with Direct(tmp_path, prefix=WITHOUT_NAMESPACES) as it:
         it.client.hello({"isolated": {**service("plain"), **ISOLATED}, "plain": service("plain")})
         with pytest.raises(Refused) as refused:
             it.client.call("start", service="isolated")

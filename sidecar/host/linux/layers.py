@@ -11,7 +11,7 @@ import msgspec
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.host import make_host
-from sidecar.host.linux import cgroup
+from sidecar.host.linux import cgroup, pidns
 from sidecar.host.linux.guard import watch_app
 from sidecar.host.survey import Layer
 
@@ -22,6 +22,10 @@ RUN_ID = "doctor"
 """The host of no run: it starts nothing."""
 
 
+ISOLATION = "pidNamespace"
+ISOLATION_MEANS = "a service with this isolation leaves nothing, even when everything of ours was killed at once"
+
+
 def find_layers() -> list[Layer]:
     """See ``Survey``."""
     claimed = _claims()
@@ -29,7 +33,14 @@ def find_layers() -> list[Layer]:
     for name, (means, explain) in LAYERS.items():
         holds = claimed.get(name) not in {False, None, "none"}
         found.append(Layer(name, holds, means, "" if holds else explain()))
-    return found
+    return [*found, _isolation()]
+
+
+def _isolation() -> Layer:
+    """No service has it unless it asks, so that ``initialize`` does not claim it: here it is said whether it may."""
+    refused = pidns.why_not()
+    advice = "" if refused is None else f"The kernel refuses it ({refused}). {pidns.ADVICE}, or do without isolation."
+    return Layer(ISOLATION, refused is None, ISOLATION_MEANS, advice)
 
 
 def _claims() -> dict[str, bool | str]:

@@ -30,6 +30,7 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child
+from sidecar.host.shared import REFUSALS
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -40,6 +41,12 @@ MS_REC = 0x4000
 MS_SLAVE = 0x8_0000
 
 PR_SET_PDEATHSIG = 1
+
+ADVICE = (
+    "Allow this user to make user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: "
+    "sysctl kernel.unprivileged_userns_clone=1; where their number is limited: sysctl user.max_user_namespaces=10000; "
+    "a container: its seccomp profile)"
+)
 
 STATUS_BYTES = 4
 REASON_BYTES = 512
@@ -57,17 +64,43 @@ def start(
         started = posix.start(service, launch, marks, namespace.enter)
     except ProcessSpawnFailedError:
         refused = namespace.close()
-        if not refused:
+        if refused is None:
             raise
+        if refused.errno in REFUSALS:
+            raise posix.not_started(service, launch, refused) from None  # no process to spare, namespace or not
         raise ProcessSpawnFailedError(
-            f"{service}: isolation 'pidNamespace' cannot be had here ({refused}). Allow this user to make user "
-            "namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: sysctl "
-            "kernel.unprivileged_userns_clone=1; a container: its seccomp profile), or leave isolation out.",
+            f"{service}: isolation 'pidNamespace' cannot be had here ({_reason(refused)}). {ADVICE}, or leave "
+            "isolation out.",
             service=service,
             program=launch.argv[0],
         ) from None
     namespace.close()
     return started
+
+
+def why_not() -> str | None:
+    """Why no service can have a pid namespace here, ``None`` if one can: found by making one.
+
+    Raises ``OSError`` if the system has no process or descriptor to spare for it.
+    """
+    namespace = PidNamespace(lambda: None)  # what is made ends at once, and so needs nobody to die with
+    try:
+        waiter = os.fork()
+        if waiter == 0:
+            try:
+                namespace.enter()
+            finally:
+                os._exit(0)
+        os.waitpid(waiter, 0)
+    finally:
+        refused = namespace.close()
+    if refused is not None and refused.errno in REFUSALS:
+        raise refused
+    return None if refused is None else _reason(refused)
+
+
+def _reason(refused: OSError) -> str:
+    return f"{refused.filename}: {refused.strerror}"
 
 
 class PidNamespace:
@@ -82,12 +115,13 @@ class PidNamespace:
         self._die_with_parent = die_with_parent
         self._reasons, self._reason = os.pipe()
 
-    def close(self) -> str:
-        """Let go of it; why no namespace could be made, or nothing."""
+    def close(self) -> OSError | None:
+        """Let go of it; why no namespace could be made, with the system call as its file name."""
         os.close(self._reason)
-        reason = os.read(self._reasons, REASON_BYTES)
+        told = os.fsdecode(os.read(self._reasons, REASON_BYTES))
         os.close(self._reasons)
-        return os.fsdecode(reason)
+        number, _, call = told.partition(" ")
+        return OSError(int(number), os.strerror(int(number)), call) if told else None
 
     def enter(self) -> None:
         """Returns in the program-to-be, inside. The caller becomes the waiter and never returns. Raises ``OSError``."""
@@ -99,7 +133,7 @@ class PidNamespace:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             init = os.fork()
         except OSError as error:
-            os.write(self._reason, os.fsencode(f"{error.filename or 'fork'}: {error.strerror}"))
+            self._tell(error)
             raise
         if init != 0:
             _never_return(lambda: _wait_for(init, statuses, waiter_lives))
@@ -108,10 +142,17 @@ class PidNamespace:
         if _has_ended(alive):
             os._exit(127)  # the waiter died before the kernel knew of the wish
         self._mount_proc()
-        program = os.fork()
+        try:
+            program = os.fork()
+        except OSError as error:
+            self._tell(error)
+            raise
         if program != 0:
             _never_return(lambda: _reap_until(program, status))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _tell(self, error: OSError) -> None:
+        os.write(self._reason, os.fsencode(f"{error.errno} {error.filename or 'fork'}"))
 
     def _unshare(self) -> None:
         """Children are to be in a pid namespace, and we in one of mounts, for its /proc. Raises ``OSError``."""
