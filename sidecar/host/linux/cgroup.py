@@ -85,7 +85,7 @@ def kill_leaderless(folder: str) -> None:
     The kernel names a process as long as one of its threads lives, but no thread that is dead; so two lists tell who
     may be such a one, and not each process of a storm, which grows meanwhile, has to be looked at.
     """
-    for pid in set(members(folder)) - set(_listed(f"{folder}/cgroup.threads")):
+    for pid in set(members(folder)) - set(_listed(folder, "cgroup.threads")):
         try:
             process = read_process(pid)  # of the others, most were only born, or died, between the two lists
         except OSError:
@@ -136,26 +136,36 @@ def wait_empty(folder: str, bound_s: float) -> None:
 
 
 def members(folder: str) -> list[int]:
-    """The pids in the group."""
-    return _listed(f"{folder}/cgroup.procs")
+    """The pids in the group, and in those below it."""
+    return _listed(folder, "cgroup.procs")
 
 
-def _listed(path: str) -> list[int]:
-    try:
-        with open(path, encoding="ascii") as file:
-            return [int(line) for line in file]
-    except OSError:
-        return []  # ENOENT: the group is gone; ENODEV: it is being removed
+def _listed(folder: str, name: str) -> list[int]:
+    found: list[int] = []
+    for group in _with_inner(folder):
+        try:
+            with open(f"{group}/{name}", encoding="ascii") as file:
+                found += map(int, file)
+        except OSError:
+            continue  # ENOENT: the group is gone; ENODEV: it is being removed; EOPNOTSUPP: its processes are its domain's
+    return found
+
+
+def _with_inner(folder: str) -> list[str]:
+    """The group, behind those below it, the deepest first: a service may make some, and a sidecar in a service does."""
+    inner = [f"{path}/{name}" for path, names, _ in os.walk(folder, topdown=False) for name in names]
+    return [*inner, folder]
 
 
 def remove(folder: str) -> bool:
-    """Remove the empty group; whether it is gone."""
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False  # EBUSY: a process is still being buried
+    """Remove the empty group, and those below it; whether it is gone."""
+    for group in _with_inner(folder):
+        try:
+            os.rmdir(group)
+        except FileNotFoundError:
+            continue  # its own maker, or another start, was quicker
+        except OSError:
+            return False  # EBUSY: a process is still being buried
     return True
 
 
@@ -183,17 +193,23 @@ def orphaned() -> list[str]:
 def is_orphaned(folder: str) -> bool:
     """Whether it is a group of ours by its name, and the guard in that name is dead.
 
-    The guard of another pid namespace cannot be looked for here. Raises ``OSError`` where nobody can be looked at now.
+    The guard of another pid namespace cannot be looked for here. A group that we are in ourselves (who started us is
+    left of that run: a terminal, say) would be our own end: a start from outside finds it. Raises ``OSError`` where nobody can be looked at now.
     """
     name = os.path.basename(folder)
     namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]
     if not (name.startswith(PREFIX) and pid.isdigit() and start.isdigit() and os.path.isdir(folder)):
         return False
-    if namespace != pid_namespace() or not _is_group(folder):
+    if namespace != pid_namespace() or not _is_group(folder) or _are_in(folder):
         return False
     process = read_process(pid)
     # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
     return process is None or process.start != int(start) or process.dead
+
+
+def _are_in(folder: str) -> bool:
+    own = own_folder()
+    return own is not None and f"{own}/".startswith(f"{folder}/")
 
 
 def _is_group(folder: str) -> bool:
