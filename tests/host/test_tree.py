@@ -20,6 +20,9 @@ from sidecar.host.linux import tree
 from tests.children.trees import SIZES
 from tests.liveness import RollCall, await_end, lives, until
 
+LOOKS = 10_000
+"""Without a second one, a few to some hundreds of these saw nothing."""
+
 TREES = Path(__file__).resolve().parents[1] / "children" / "trees.py"
 
 
@@ -147,3 +150,28 @@ def test_what_cannot_be_killed_is_named_when_the_time_is_over(monkeypatch: pytes
     monkeypatch.setattr(tree, "send", refuse)
     stuck = a_process(4, 1)
     assert tree.kill_until_empty(lambda: [stuck], 0.01) == [stuck]
+
+
+def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: Path) -> None:
+    """In the middle of an exec the kernel shows none: some looks in a thousand would take it for a stranger."""
+    script = tmp_path / "again"
+    script.write_text('#!/bin/sh\nexec "$0"\n')
+    script.chmod(0o755)
+    child = subprocess.Popen([script], env={"MARK": "here", "PATH": os.environ["PATH"]})
+    try:
+        assert {tree.variable(child.pid, "MARK") for _ in range(LOOKS)} == {"here"}
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_no_time_is_lost_on_one_that_has_no_variables() -> None:
+    """An empty environment is told from one that is not there yet."""
+    child = subprocess.Popen(["sleep", "100"], env={})
+    try:
+        assert tree.environment(child.pid) == b""
+        assert not tree._shows_too_little(child.pid)
+    finally:
+        child.kill()
+        child.wait()

@@ -27,6 +27,12 @@ RESCAN_S = 0.0005
 BLIND_S = 0.01
 """Between two tries to look while there is no descriptor or memory for it: others need the processor to let some go."""
 
+EXEC_BOUND_S = 0.1
+"""An exec takes a thousandth of this, unless a slow disk has the program: then it is gone past, and looked at later."""
+
+_MEMORY, _ENV_START, _ENV_END = 20, 47, 48
+"""Where stat has these, from the state on."""
+
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """These say nothing of the process that was looked at: taken for its death they would end a search, or a living run."""
 
@@ -101,21 +107,32 @@ def read_process(pid: int | str) -> Process | None:
     """
     if not sees_itself():
         return None
+    stat = _stat_of(pid)
+    if not stat:
+        return None
+    fields = stat.split(b" ", 20)
+    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0], int(fields[17]))
+
+
+def _stat_of(pid: int | str) -> bytes:
+    """Its stat from the state on, with which proc(5) has field 3; empty if there is no such process, or it is hidden.
+
+    Raises ``OSError`` where nothing can be looked at now.
+    """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError as error:
         raise_if_blind(error)
-        return None  # ENOENT: it went between listing and opening, or /proc hides it (hidepid)
+        return b""  # ENOENT: it went between listing and opening, or /proc hides it (hidepid)
     try:
         stat = os.read(fd, 1024)
     except OSError as error:
         raise_if_blind(error)
-        return None  # ESRCH: it went between opening and reading
+        return b""  # ESRCH: it went between opening and reading
     finally:
         os.close(fd)
     # the command is in parentheses and may contain any byte, parentheses too: look from the right
-    fields = stat[stat.rfind(b")") + 2 :].split(b" ", 20)
-    return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0], int(fields[17]))
+    return stat[stat.rfind(b")") + 2 :]
 
 
 def pid_namespace() -> str:
@@ -151,7 +168,9 @@ def environment(pid: int) -> bytes:
     A leader that has called pthread_exit has none to show any more; its threads have. Raises ``OSError`` where nothing
     can be looked at now.
     """
-    found = _environ_of(f"/proc/{pid}")
+    deadline = time.monotonic() + EXEC_BOUND_S
+    while (found := _environ_of(f"/proc/{pid}")) == b"" and _shows_too_little(pid) and time.monotonic() < deadline:
+        time.sleep(RESCAN_S)
     if found:
         return found
     try:
@@ -162,6 +181,20 @@ def environment(pid: int) -> bytes:
     return next((found for tid in threads if (found := _environ_of(f"/proc/{pid}/task/{tid}"))), b"")
 
 
+def _shows_too_little(pid: int) -> bool:
+    """Whether a process that has just shown no variables has some, or may get some in a moment.
+
+    In the middle of an exec its memory is a new one already, and the variables are not there yet. One that execs all
+    the time would often go for a stranger.
+    """
+    fields = _stat_of(pid).split(b" ")
+    if len(fields) <= _ENV_END:
+        return False
+    start, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+    # a kernel thread, or a zombie, has no memory
+    return int(fields[_MEMORY]) != 0 and (end == 0 or end != start)
+
+
 def variable(pid: int, name: str) -> str | None:
     """A variable as the process was started with it; ``None`` if it has none, is gone, or is another user's."""
     key = os.fsencode(name) + b"="
@@ -170,13 +203,13 @@ def variable(pid: int, name: str) -> str | None:
     return None if value is None else os.fsdecode(value.removeprefix(key))
 
 
-def _environ_of(folder: str) -> bytes:
+def _environ_of(folder: str) -> bytes | None:
     try:
         with open(f"{folder}/environ", "rb", buffering=0) as file:
             return file.read()
     except OSError as error:
         raise_if_blind(error)
-        return b""  # ENOENT, ESRCH: it is gone; EACCES: another user's
+        return None  # ENOENT, ESRCH: it is gone; EACCES: another user's
 
 
 def below(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
