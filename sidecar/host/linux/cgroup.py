@@ -147,7 +147,7 @@ def _listed(folder: str, name: str) -> list[int]:
             with open(f"{group}/{name}", encoding="ascii") as file:
                 found += map(int, file)
         except OSError:
-            continue  # ENOENT: the group is gone; ENODEV: it is being removed; EOPNOTSUPP: its processes are its domain's
+            continue  # ENOENT: it is gone; ENODEV: it is being removed; EOPNOTSUPP: its domain tells its processes
     return found
 
 
@@ -193,8 +193,9 @@ def orphaned() -> list[str]:
 def is_orphaned(folder: str) -> bool:
     """Whether it is a group of ours by its name, and the guard in that name is dead.
 
-    The guard of another pid namespace cannot be looked for here. A group that we are in ourselves (who started us is
-    left of that run: a terminal, say) would be our own end: a start from outside finds it. Raises ``OSError`` where nobody can be looked at now.
+    The guard of another pid namespace cannot be looked for here. A group that we are in ourselves would be our own end:
+    who started us (a terminal, say) is left of that run, and a start from outside finds it. Raises ``OSError`` where
+    nobody can be looked at now.
     """
     name = os.path.basename(folder)
     namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]

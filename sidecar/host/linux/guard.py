@@ -97,6 +97,7 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     """
     pid = bundle.bootloader()
     app, bootloader = watch_app(parent_pid, pid), watch_bootloader(pid)
+    before_us = inherited()
     lifeline_read, lifeline_write = os.pipe()
     orders_read, orders_write = os.pipe()
     guard_pid = os.getpid()
@@ -109,9 +110,22 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     os.close(lifeline_read)
     os.close(orders_write)
     try:
-        return Guard(child, app, bootloader, lifeline_write, orders_read, at_end).watch()
+        return Guard(child, app, bootloader, lifeline_write, orders_read, at_end, before_us).watch()
     except OSError as error:
         leave_unable(error)
+
+
+def inherited() -> frozenset[tuple[int, int]]:
+    """Pid and start of whoever is below this process before it has started anybody.
+
+    A script that starts a helper in the background, or a shell with ``2> >(tee log)``, and then becomes the sidecar by
+    exec, leaves it its children. They are not of the tree. Raises ``OSError`` where nobody can be looked at now.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return frozenset()  # nobody, as nearly always: no process has to be looked at
+    return frozenset((it.pid, it.start) for it in below([os.getpid()], all_processes()))
 
 
 class Guard(Watchman):
@@ -125,12 +139,17 @@ class Guard(Watchman):
         lifeline: int,
         orders: int,
         at_end: Callable[[], None] | None = None,
+        before_us: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
-        """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``."""
+        """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``.
+
+        ``before_us`` are left alone, with all that is below them: see ``inherited``.
+        """
         super().__init__(supervisor, lifeline, orders)
         self._app = app
         self._bootloader = bootloader
         self._at_end = at_end
+        self._before_us = before_us
         self._group: str | None = None
         """The control group's folder."""
 
@@ -176,7 +195,10 @@ class Guard(Watchman):
 
     def _tree(self) -> list[Process]:
         self._reap()
-        return below([os.getpid()], all_processes())
+        processes = all_processes()
+        if self._before_us:
+            processes = {it.pid: it for it in processes.values() if (it.pid, it.start) not in self._before_us}
+        return below([os.getpid()], processes)
 
     def _end(self) -> NoReturn:
         if self._group is not None:
