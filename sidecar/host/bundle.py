@@ -100,7 +100,7 @@ else:
 
 
 if sys.platform == "linux":
-    from sidecar.host.linux.tree import read_process
+    from sidecar.host.linux.tree import is_gone
 
     def bootloader() -> int | None:
         """The bootloader's pid: our parent, if we are frozen into one file.
@@ -118,8 +118,7 @@ if sys.platform == "linux":
         raise ProcessLookupError
 
     def _is_dead(pid: int) -> bool:
-        process = read_process(pid)
-        return process is None or process.dead
+        return is_gone(pid)
 
 else:
 

@@ -123,6 +123,37 @@ def test_where_others_are_hidden_our_own_are_still_found(tmp_path: Path) -> None
         until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
 
 
+@namespaces
+@only_root
+def test_a_living_one_that_is_hidden_from_its_own_user_is_not_taken_for_dead() -> None:
+    """One that nobody may look into (as an agent that has keys): its run, and its group, would be swept."""
+    script = """
+import ctypes, os
+from sidecar.host.linux import sweep, tree
+from sidecar.host.records import Identity
+told, tell = os.pipe()
+wait, go = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(go)
+    start = tree.read_process(os.getpid()).start
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    os.write(tell, str(start).encode())
+    os.read(wait, 1)
+    os._exit(0)
+start = int(os.read(told, 32))
+assert tree.read_process(child) is None
+assert sweep.lives(Identity(child, start))
+os.close(go)
+os.waitpid(child, 0)
+assert not sweep.lives(Identity(child, start))
+"""
+    hidden = within("mount -t proc -o hidepid=2 proc /proc")
+    command = [*hidden, *AS_NOBODY, sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, timeout=LIFE_S, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def commands_of(roll: RollCall) -> list[str]:
     """The command lines of all that has the roll's mark."""
     found = []

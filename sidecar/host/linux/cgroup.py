@@ -18,7 +18,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.linux.tree import Process, pid_namespace, raise_if_blind, read_process, send
+from sidecar.host.linux.tree import Process, is_gone, pid_namespace, raise_if_blind, read_process, send
 
 PREFIX = "tauri-sidecar-"
 
@@ -203,9 +203,8 @@ def is_orphaned(folder: str) -> bool:
         return False
     if namespace != pid_namespace() or not _is_group(folder) or _are_in(folder):
         return False
-    process = read_process(pid)
     # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
-    return process is None or process.start != int(start) or process.dead
+    return is_gone(int(pid), int(start))
 
 
 def _are_in(folder: str) -> bool:

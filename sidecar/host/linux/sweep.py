@@ -28,9 +28,9 @@ from sidecar.host.linux.tree import (
     RESCAN_S,
     Process,
     all_processes,
+    is_gone,
     kill_until_empty,
     pid_namespace,
-    read_process,
     variable,
 )
 from sidecar.host.shared import RUN_ID, command_of
@@ -56,7 +56,7 @@ def sweep() -> SupervisorSwept | None:
 def find() -> Leftovers:
     """See ``Survey``."""
     orphaned = cgroup.orphaned()
-    found, dead = leftovers.look(judge, _is_gone)
+    found, dead = leftovers.look(judge, is_gone)
     for record in dead:
         # one from another session: the groups beside ours do not show it
         if record.group is not None and record.group not in orphaned and cgroup.is_orphaned(record.group):
@@ -118,15 +118,11 @@ def _end_group(group: str) -> bool:
         time.sleep(RESCAN_S)
 
 
-def _is_gone(pid: int) -> bool:
-    process = read_process(pid)
-    return process is None or process.dead
 
 
 def lives(owner: records.Identity) -> bool:
     """Whether the process is there, and is no zombie."""
-    process = read_process(owner.pid)
-    return process is not None and process.start == owner.start and not process.dead
+    return not is_gone(owner.pid, owner.start)
 
 
 def _marked(run_id: str) -> list[Process]:

@@ -114,6 +114,25 @@ def read_process(pid: int | str) -> Process | None:
     return Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0], int(fields[17]))
 
 
+def is_gone(pid: int, start: int | None = None) -> bool:
+    """Whether it is dead, or a zombie, or (not with that ``start``) another one by now.
+
+    Who is only hidden from us is not: /proc may show less than there is (hidepid, a sandbox), to which a process of our
+    own user that no other may look into (prctl(2), PR_SET_DUMPABLE) belongs. Raises ``OSError`` where nothing can be
+    looked at now.
+    """
+    process = read_process(pid)
+    if process is not None:
+        return process.dead or start not in {None, process.start}
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's: it is there
+    return False
+
+
 def _stat_of(pid: int | str) -> bytes:
     """Its stat from the state on, with which proc(5) has field 3; empty if there is no such process, or it is hidden.
 
