@@ -19,7 +19,9 @@ LIFE_S = 100
 def main() -> None:
     signal.alarm(LIFE_S)
     order = json.loads(sys.argv[1])
-    sidecar = subprocess.Popen(order["argv"], cwd=order["cwd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sidecar = subprocess.Popen(
+        order["argv"], cwd=order["cwd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
     assert sidecar.stdin is not None
     assert sidecar.stdout is not None
     hello = {"protocolVersion": 1, "client": {"name": "nest", "version": "1"}, "services": order["services"]}
@@ -28,8 +30,7 @@ def main() -> None:
     ):
         line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         sidecar.stdin.write(json.dumps(line).encode() + b"\n")
-    sidecar.stdin.flush()
-    while sidecar.stdout.read1(65_536):
+    while sidecar.stdout.read(65_536):
         pass
 
 

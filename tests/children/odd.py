@@ -1,0 +1,159 @@
+"""A script that makes a tree of an odd kind: ``odd.py KIND``, to be run with ``python -I -S``. See trees.py.
+
+Each is what a rule of the kernel's makes special: who its parent is, who may see it, what it waits for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+if sys.platform != "linux":
+    raise ImportError("namespaces, control groups, ptrace")
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # as a script it has only what Python brings
+from tests.children.trees import enroll, hold
+
+CLONE_PARENT, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x8000, 0x2_0000, 0x1000_0000, 0x2000_0000
+CLONE = {"x86_64": 56, "aarch64": 220}
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+PTRACE_SEIZE, PTRACE_O_TRACEEXIT = 0x4206, 0x40
+VFORKERS = 8
+
+SIZES = {
+    "namespaces": 3,
+    "subreaper": 2,
+    "sibling": 2,
+    "unreadable": 2,
+    "terminal": 3,
+    "traced": 3,
+    "vfork": VFORKERS + 1,
+    "moved": 2,
+    "frozen": 2,
+}
+"""So many answer the roll call once it is whole."""
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int) -> int:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def own_group() -> str:
+    """Where the control group of version 2 is that we are in."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    point = next(line.split(" ")[4] for line in mounts if " - cgroup2 " in line)
+    path = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    return point + path.rstrip("/")
+
+
+def orphaned() -> bool:
+    """Fork; whether we are the daemon of it: its parent is dead."""
+    if os.fork() != 0:
+        os.wait()
+        return False
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    return True
+
+
+def namespaces(connection: socket.socket) -> None:
+    """A daemon in pid, user and mount namespaces of its own, and the first process in there."""
+    if orphaned():
+        flags = CLONE_NEWPID | CLONE_NEWNS
+        check(libc.unshare(flags if os.geteuid() == 0 else flags | CLONE_NEWUSER))
+        role = "inside" if os.fork() == 0 else "outside"
+        connection = enroll(role, connection)
+    hold(connection)
+
+
+def subreaper(connection: socket.socket) -> None:
+    """A daemon that comes to the root of its tree, and not to us."""
+    check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+    if orphaned():
+        connection = enroll("daemon", connection)
+    hold(connection)
+
+
+def sibling(connection: socket.socket) -> None:
+    """A child of our parent's, the supervisor, which has not started it."""
+    if check(libc.syscall(CLONE[platform.machine()], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)) == 0:
+        os.setsid()
+        connection = enroll("sibling", connection)
+    hold(connection)
+
+
+def unreadable(connection: socket.socket) -> None:
+    """A daemon that nobody of its user may look into."""
+    if orphaned():
+        check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+        connection = enroll("daemon", connection)
+    hold(connection)
+
+
+def terminal(connection: socket.socket) -> None:
+    """The leader of a session with a terminal, and another one in it."""
+    pid, _master = pty.fork()
+    if pid == 0:
+        os.set_inheritable(connection.fileno(), True)
+        connection = enroll("leader", connection)
+        if os.fork() == 0:
+            connection = enroll("member", connection)
+    hold(connection)
+
+
+def traced(connection: socket.socket) -> None:
+    """One that stops in its death until its tracer lets it go."""
+    tracee = os.fork()
+    if tracee == 0:
+        hold(enroll("tracee", connection))
+    if os.fork() == 0:
+        os.setsid()
+        check(libc.ptrace(PTRACE_SEIZE, tracee, 0, ctypes.c_void_p(PTRACE_O_TRACEEXIT)))
+        connection = enroll("tracer", connection)
+    hold(connection)
+
+
+def vfork(connection: socket.socket) -> None:
+    """Parents that wait in the kernel for the exec of their children, again and again."""
+    for _ in range(VFORKERS):
+        if os.fork() == 0:
+            connection = enroll("forker", connection)
+            while True:
+                subprocess.Popen(["true"], close_fds=False).wait()
+    hold(connection)
+
+
+def moved(connection: socket.socket) -> None:
+    """A daemon that has left its control group, as root may."""
+    if orphaned():
+        Path(f"{os.path.dirname(own_group())}/cgroup.procs").write_text("0")
+        connection = enroll("daemon", connection)
+    hold(connection)
+
+
+def frozen(connection: socket.socket) -> None:
+    """A daemon in a control group of its own, which stands still."""
+    if orphaned():
+        connection = enroll("daemon", connection)
+        inner = Path(f"{own_group()}/inner")
+        inner.mkdir()
+        (inner / "cgroup.procs").write_text("0")
+        (inner / "cgroup.freeze").write_text("1")
+    hold(connection)
+
+
+if __name__ == "__main__":
+    kind = sys.argv[1]
+    globals()[kind](enroll("root"))

@@ -1,0 +1,79 @@
+"""Trees whose processes the kernel treats in a way of its own: none of them outlives us, nor a stop."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("namespaces, control groups, ptrace", allow_module_level=True)
+
+from tests.children.odd import CLONE, SIZES
+from tests.command import Message
+from tests.faults.cell import CHILDREN, Cell, service
+from tests.faults.test_sweep import BOTH, freeze
+from tests.faults.test_system_surroundings import can
+
+ROOT_ONLY = {"moved", "unreadable"}
+"""Another user may not move to a group above; and what he may not look into is the exception that README names."""
+
+
+def cell_of(folder: Path, kind: str, *, contained: bool) -> Cell:
+    """A cell with this tree and an ordinary one, both whole."""
+    if kind in ROOT_ONLY and os.geteuid() != 0:
+        pytest.skip("only root may do that")
+    if kind == "namespaces" and not (can("--pid", "--fork") or can("--user", "--pid", "--fork")):
+        pytest.skip("namespaces cannot be made here")
+    if kind == "sibling" and platform.machine() not in CLONE:
+        pytest.skip("the number of clone(2) is not known here")
+    command = [sys.executable, "-I", "-S", str(CHILDREN / "odd.py"), kind]
+    odd: Message = {"type": "command", "command": command, "restart": {"policy": "never"}}
+    cell = Cell(folder, (), contained=contained, services={kind: odd, "plain": service("plain")})
+    if cell.contained != contained:
+        cell.__exit__(None)
+        pytest.skip("control groups are not ours to divide here")
+    cell.client.start_all(cell.services)
+    cell.roll.await_living(kind, SIZES[kind])
+    cell.roll.await_living("plain", 3)
+    return cell
+
+
+OF_GROUPS = {"moved", "frozen"}
+
+each = pytest.mark.parametrize("kind", SIZES)
+
+
+@each
+@pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
+def test_nothing_of_it_survives_one_of_us(tmp_path: Path, kind: str, victim: str) -> None:
+    """Without a control group of ours, whose kill asks nobody, unless it is about that."""
+    with cell_of(tmp_path, kind, contained=kind in OF_GROUPS) as cell:
+        cell.strike((victim, signal.SIGKILL))
+        cell.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("kind", "contained"),
+    [(kind, contained) for kind in SIZES for contained in (True, False) if contained or kind not in OF_GROUPS],
+)
+def test_nor_guard_and_supervisor_and_a_next_start(tmp_path: Path, kind: str, contained: bool) -> None:
+    with cell_of(tmp_path, kind, contained=contained) as cell:
+        freeze(cell)
+        cell.strike(*BOTH)
+        cell.await_ours_gone()
+        cell.start_next()
+        cell.assert_nothing_left_alive()
+
+
+@each
+def test_nor_a_stop_which_touches_no_other_service(tmp_path: Path, kind: str) -> None:
+    with cell_of(tmp_path, kind, contained=kind in OF_GROUPS) as cell:
+        cell.client.call("stop", service=kind)
+        cell.roll.await_dead(kind)
+        cell.roll.prove_alive("plain")
+        assert cell.client.status("plain")["state"] == "ready"
