@@ -166,6 +166,14 @@ def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: 
         child.wait()
 
 
+@pytest.mark.parametrize("pid", [0, -1, tree.LARGEST_PID + 1, 1 << 31, 1 << 64])
+def test_a_number_that_no_process_can_have_is_nobodys(pid: int) -> None:
+    """As a forged record, or the name of a folder, may have it."""
+    assert tree.is_gone(pid)
+    assert not tree.is_gone(os.getpid())
+    assert tree.is_gone(os.getpid(), read(os.getpid()).start + 1)
+
+
 def test_no_time_is_lost_on_one_that_has_no_variables() -> None:
     """An empty environment is told from one that is not there yet."""
     child = subprocess.Popen(["sleep", "100"], env={})

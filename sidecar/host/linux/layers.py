@@ -21,7 +21,6 @@ EMPTY_S = 1.0
 RUN_ID = "doctor"
 """The host of no run: it starts nothing."""
 
-
 ISOLATION = "pidNamespace"
 ISOLATION_MEANS = "a service with this isolation leaves nothing, even when everything of ours was killed at once"
 

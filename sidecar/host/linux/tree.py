@@ -30,6 +30,9 @@ BLIND_S = 0.01
 EXEC_BOUND_S = 0.1
 """An exec takes a thousandth of this, unless a slow disk has the program: then it is gone past, and looked at later."""
 
+LARGEST_PID = 1 << 22
+"""PID_MAX_LIMIT of the kernel, proc(5): what a record or a folder's name gives may be any number."""
+
 _MEMORY, _ENV_START, _ENV_END = 20, 47, 48
 """Where stat has these, from the state on."""
 
@@ -124,6 +127,8 @@ def is_gone(pid: int, start: int | None = None) -> bool:
     process = read_process(pid)
     if process is not None:
         return process.dead or start not in {None, process.start}
+    if not 0 < pid <= LARGEST_PID:
+        return True  # nobody has such a number; kill(2) would take some of them for groups
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
