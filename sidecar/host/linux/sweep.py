@@ -118,8 +118,6 @@ def _end_group(group: str) -> bool:
         time.sleep(RESCAN_S)
 
 
-
-
 def lives(owner: records.Identity) -> bool:
     """Whether the process is there, and is no zombie."""
     return not is_gone(owner.pid, owner.start)
