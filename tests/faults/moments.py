@@ -93,8 +93,9 @@ class Scene:
         services = {self.tree: service(self.tree)}
         before = Cell(self._place.folder, (), services=services, group=self._place.group)
         self.before = self._stack.enter_context(before)
-        ours = [name for name in before.pids if name != "app"]
-        # first stopped: whoever saw another one die would begin to tidy up
+        ours = [name for name in reversed(before.pids) if name != "app"]
+        # first stopped: whoever saw another one die would begin to tidy up; from below: the guard's death wakes the
+        # supervisor
         before.grow().strike(*((name, signal.SIGSTOP) for name in ours), *((name, signal.SIGKILL) for name in ours))
         before.await_ours_gone()
         [record] = [it for it in before.traces() - self._place.traces if it.endswith(".json")]

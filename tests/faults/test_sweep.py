@@ -149,7 +149,7 @@ def start_of(pid: int) -> int:
 
 def test_a_reused_pid_in_a_record_is_not_taken_for_its_owner_nor_killed(tmp_path: Path) -> None:
     with RollCall() as roll, stranger(roll, "a stranger") as pid:
-        path = record(tmp_path, "a" * 32, owners=[{"pid": pid, "start": start_of(pid) - 1}])
+        path = record(tmp_path, os.urandom(16).hex(), owners=[{"pid": pid, "start": start_of(pid) - 1}])
         with Cell(tmp_path, ()) as cell:
             report = swept(cell)
             assert report["records"] == 1
@@ -159,7 +159,7 @@ def test_a_reused_pid_in_a_record_is_not_taken_for_its_owner_nor_killed(tmp_path
 
 
 def test_while_an_owner_lives_its_run_is_its_own_business(tmp_path: Path) -> None:
-    run_id = "b" * 32
+    run_id = os.urandom(16).hex()
     with (
         RollCall() as roll,
         stranger(roll, "an owner") as owner,
@@ -174,7 +174,7 @@ def test_while_an_owner_lives_its_run_is_its_own_business(tmp_path: Path) -> Non
 
 
 def test_a_record_of_an_earlier_boot_kills_nobody(tmp_path: Path) -> None:
-    run_id = "c" * 32
+    run_id = os.urandom(16).hex()
     with RollCall() as roll, stranger(roll, "one with the cookie", SIDECAR_RUN_ID=run_id):
         path = record(tmp_path, run_id, bootId="0" * 36)
         with Cell(tmp_path, ("plain",)) as cell:
@@ -184,7 +184,7 @@ def test_a_record_of_an_earlier_boot_kills_nobody(tmp_path: Path) -> None:
 
 
 def test_what_carries_a_dead_runs_cookie_is_ended(tmp_path: Path) -> None:
-    run_id = "d" * 32
+    run_id = os.urandom(16).hex()
     with RollCall() as roll, stranger(roll, "one with the cookie", SIDECAR_RUN_ID=run_id) as pid:
         record(tmp_path, run_id, owners=[{"pid": pid, "start": start_of(pid) - 1}])
         with Cell(tmp_path, ()) as cell:
@@ -193,7 +193,7 @@ def test_what_carries_a_dead_runs_cookie_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_only_ends_like_the_cookie_is_no_mark(tmp_path: Path) -> None:
-    run_id = "d" * 32
+    run_id = os.urandom(16).hex()
     with RollCall() as roll, stranger(roll, "one that remembers a run", OLD_SIDECAR_RUN_ID=run_id):
         path = record(tmp_path, run_id)
         with Cell(tmp_path, ("plain",)) as cell:
@@ -216,10 +216,10 @@ def test_a_variable_that_only_ends_like_the_cookie_is_no_mark(tmp_path: Path) ->
     ids=["empty", "zeros", "cut off", "a list", "of another version", "of wrong types", "no UTF-8"],
 )
 def test_a_damaged_record_is_put_aside_and_the_others_are_dealt_with(tmp_path: Path, damage: bytes) -> None:
-    run_id = "f" * 32
+    run_id = os.urandom(16).hex()
     with RollCall() as roll, stranger(roll, "one with the cookie", SIDECAR_RUN_ID=run_id):
         record(tmp_path, run_id)
-        bad = record(tmp_path, "e" * 32)
+        bad = record(tmp_path, os.urandom(16).hex())
         bad.write_bytes(damage)
         with Cell(tmp_path, ("plain",)) as cell:
             report = swept(cell)
@@ -231,9 +231,9 @@ def test_a_damaged_record_is_put_aside_and_the_others_are_dealt_with(tmp_path: P
 
 
 def test_a_folder_in_a_records_place_stops_neither_the_sweep_nor_the_start(tmp_path: Path) -> None:
-    run_id = "f" * 32
+    run_id = os.urandom(16).hex()
     with RollCall() as roll, stranger(roll, "one with the cookie", SIDECAR_RUN_ID=run_id):
-        bad = record(tmp_path, "e" * 32)
+        bad = record(tmp_path, os.urandom(16).hex())
         bad.unlink()
         (bad / "inside").mkdir(parents=True)
         (bad.with_suffix(".unreadable") / "in the way").mkdir(parents=True)
