@@ -35,6 +35,7 @@ class Direct:
         prefix: Sequence[str] = (),
         before_exec: Callable[[], None] | None = None,
         group: str | None = None,
+        sidecar: Sequence[str] = SIDECAR,
     ) -> None:
         """``prefix`` stands before its command line; ``before_exec`` runs in it. ``group`` may be another one's."""
         self._stack = ExitStack()
@@ -58,7 +59,7 @@ class Direct:
 
             with self.stderr.open("wb") as sink:
                 self.process = subprocess.Popen(
-                    [*prefix, *SIDECAR, *options],
+                    [*prefix, *sidecar, *options],
                     cwd=ROOT,
                     env={
                         **os.environ,

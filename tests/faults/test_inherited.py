@@ -14,8 +14,10 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.children.trees import SIZES
+from tests.command import BINARY, SIDECAR
 from tests.faults.cell import service, tree
 from tests.faults.direct import Direct
+from tests.host.bsd import skip_without_forks
 from tests.liveness import RollCall, await_end, control_group, send
 
 
@@ -30,10 +32,22 @@ def leaving(helper: list[str], roll: RollCall) -> tuple[str, ...]:
 def test_the_helper_of_a_script_that_becomes_the_sidecar_is_left_alone(
     tmp_path: Path, end: str, divisible: bool
 ) -> None:
+    with control_group(divisible=divisible) as group:
+        check(tmp_path, end, SIDECAR, group)
+
+
+@pytest.mark.skipif(BINARY is not None, reason="the stand-in kernel is no part of a binary")
+@pytest.mark.parametrize("end", ["the app ends", "it is asked to end", "the supervisor is killed"])
+def test_nor_does_macOSs_guard_end_it(tmp_path: Path, end: str) -> None:
+    skip_without_forks()
+    with control_group(divisible=False) as group:
+        check(tmp_path, end, [sys.executable, "-m", "tests.faults.darwin"], group)
+
+
+def check(folder: Path, end: str, sidecar: list[str], group: str | None) -> None:
     with (
-        control_group(divisible=divisible) as group,
         RollCall() as others,
-        Direct(tmp_path, prefix=leaving(tree("plain"), others), group=group) as it,
+        Direct(folder, prefix=leaving(tree("plain"), others), group=group, sidecar=sidecar) as it,
     ):
         others.await_living("plain", SIZES["plain"])
         hello = it.client.hello({"daemon": service("daemon")})

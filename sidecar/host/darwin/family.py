@@ -24,15 +24,18 @@ Branch = tuple[Kin, int | None]
 class Family:
     """Guard and supervisor each have one of their own."""
 
-    def __init__(self, system: System, notices: Notices, run_id: str = "") -> None:
-        """``notices`` is a queue of this process; a ``run_id`` that is not known yet is set before ``everybody``."""
+    def __init__(self, system: System, notices: Notices, run_id: str = "", since: int = 0) -> None:
+        """``notices`` is a queue of this process; a ``run_id`` that is not known yet is set before ``everybody``.
+
+        All of the family were born after ``since``, and after this process.
+        """
         me = system.read(os.getpid())
         assert me is not None, "a process can see itself"
         self.me = me
         self._system = system
         self._notices = notices
         self.run_id = run_id
-        self._kin = Kin(me, since=me.birth, outside=me.sid)
+        self._kin = Kin(me, since=max(since, me.birth), outside=me.sid)
         self._followed: set[int] = set()
         """Births of those whose forks and end we are told of."""
         self._last = 0.0

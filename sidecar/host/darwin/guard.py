@@ -78,6 +78,7 @@ def split(
     The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. Raises
     ``OSError`` if the system has no process to spare.
     """
+    since = youngest_child(system)
     lifeline_read, lifeline_write = os.pipe()
     orders_read, orders_write = os.pipe()
     guard_pid = os.getpid()
@@ -89,10 +90,20 @@ def split(
     os.close(lifeline_read)
     os.close(orders_write)
     try:
-        guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read)
+        guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read, since)
         return guard.watch(at_end)
     except OSError as error:
         leave_unable(error)
+
+
+def youngest_child(system: System) -> int:
+    """The birth of this process's youngest child; 0 if it has none.
+
+    A script that starts a helper in the background, or a shell with ``2> >(tee log)``, and then becomes the sidecar by
+    exec, leaves it its children. They are not of the tree, nor is who descends from them: all of ours come later.
+    """
+    children = (system.read(pid) for pid in system.children(os.getpid()))
+    return max((it.birth for it in children if it is not None), default=0)
 
 
 class KqueueGuard(Watchman):
@@ -106,15 +117,16 @@ class KqueueGuard(Watchman):
         supervisor: int,
         lifeline: int,
         orders: int,
+        since: int = 0,
     ) -> None:
-        """``notices`` is a queue of this process; for the rest see ``split``."""
+        """``notices`` is a queue of this process; for ``since`` see ``youngest_child``, for the rest ``split``."""
         super().__init__(supervisor, lifeline, orders)
         self._system = system
         self._notices = notices
         self._watched = watched
         self._gone: set[int] = set()
         """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
-        self._family = Family(system, notices)
+        self._family = Family(system, notices, since=since)
 
     def watch(self, at_end: Callable[[], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""

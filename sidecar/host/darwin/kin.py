@@ -84,7 +84,7 @@ class Kin:
 
     def adopt(self, process: Process) -> bool:
         """Learn of one that was seen by itself, without a look; whether it is kin by its birth."""
-        if process.forker not in self._births:
+        if process.forker not in self._births or process.birth <= self._since:
             return False
         self._living[process.pid] = process.birth
         self._births.add(process.birth)
