@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,7 +15,7 @@ from sidecar.errors import (
     ViteNotFoundError,
 )
 from sidecar.events import Endpoint, Launch
-from sidecar.host.programs import SEPARATORS, places_of_node, scripts, spellings, with_upper_drive
+from sidecar.host.programs import SEPARATORS, absolute, places_of_node, scripts, spellings, with_upper_drive
 
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
@@ -88,14 +88,14 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     root = with_upper_drive(_plain(config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
-            f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=str(root)
+            f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=root
         )
     entry = find_vite(root)
-    if entry is None and not any(os.path.lexists(root / file) for file in _PROJECT_FILES):
+    if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in _PROJECT_FILES):
         raise ProjectNotFoundError(
             f"{name}: {root} is no Vite project: it has no package.json, index.html or vite.config. Correct root.",
             service=name,
-            root=str(root),
+            root=root,
         )
     arguments = ["--host", "{host}", "--port", "{port}", "--strictPort"]
     if config.mode:
@@ -105,40 +105,51 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     arguments += config.args
     # a long-lived file of a frozen binary may be gone: what cleans the temporary folder must not stop a restart
     guard = ("--require", STDIN_GUARD) if config.stdin_guard and os.path.isfile(STDIN_GUARD) else ()
-    start = (find_node(name, config), *guard, str(entry)) if entry else _yarn(name, root)
-    return Launch((*start, *arguments), str(root), dict(config.env))
+    start = (find_node(name, config), *guard, entry) if entry else _yarn(name, root)
+    return Launch((*start, *arguments), root, dict(config.env))
 
 
-def _plain(folder: str) -> Path:
+def _plain(folder: str) -> str:
     """The folder, absolute; without ``..`` where that changes only its name, as it would not after a symbolic link."""
     path = os.path.abspath(folder)
     named = os.path.join(os.getcwd(), folder)
-    return Path(path if os.path.realpath(path) == os.path.realpath(named) else named)
+    return path if os.path.realpath(path) == os.path.realpath(named) else named
 
 
-def find_vite(root: Path) -> Path | None:
+def find_vite(root: str) -> str | None:
     """Vite's own JS entry as ``require.resolve`` would find it from ``root``: the nearest ``node_modules`` upwards.
 
     A linked project is looked up as it is named first, then where it really is, as node does for a linked file.
     """
-    for start in dict.fromkeys((root, Path(os.path.realpath(root)))):
-        for folder in (start, *start.parents):
-            package = folder / "node_modules" / "vite"
+    for start in dict.fromkeys((root, os.path.realpath(root))):
+        for folder in _upwards(start):
+            package = os.path.join(folder, "node_modules", "vite")
             try:
-                manifest = msgspec.json.decode((package / "package.json").read_bytes(), type=_BinField)
+                with open(os.path.join(package, "package.json"), "rb") as file:
+                    manifest = msgspec.json.decode(file.read(), type=_BinField)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue  # no vite here, or a broken one: node would look further up, too
             path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get("vite", "")
-            entry = package / (path or "bin/vite.js")
+            entry = os.path.join(package, path or "bin/vite.js")
             if os.path.isfile(entry):
-                return Path(os.path.realpath(entry))
+                return os.path.realpath(entry)
     return None
 
 
-def _yarn(name: str, root: Path) -> tuple[str, ...]:
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder, and each that it is in."""
+    while True:
+        yield folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
+
+
+def _yarn(name: str, root: str) -> tuple[str, ...]:
     """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
-    for folder in (root, *root.parents):
-        if os.path.isfile(folder / ".pnp.cjs") or os.path.isfile(folder / ".pnp.js"):
+    for folder in _upwards(root):
+        if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
             yarn = which("yarn", root)
             if yarn is None:
                 raise NodeNotFoundError(
@@ -147,19 +158,19 @@ def _yarn(name: str, root: Path) -> tuple[str, ...]:
                 )
             return (yarn, "run", "vite")
     raise ViteNotFoundError(
-        f"{name}: no vite in {root / 'node_modules'} or above. "
+        f"{name}: no vite in {os.path.join(root, 'node_modules')} or above. "
         "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
         service=name,
-        root=str(root),
+        root=root,
     )
 
 
 def find_node(name: str, config: ViteService) -> str:
     """The configured node, the one on PATH, or one where version managers put theirs."""
     wanted = config.node or "node"
-    found = which(wanted, Path(config.root), config.env.get("PATH"))
+    found = which(wanted, config.root, config.env.get("PATH"))
     if found is None and config.node is None:
-        found = which("node", Path(config.root), os.pathsep.join(places_of_node()))
+        found = which("node", config.root, os.pathsep.join(places_of_node()))
     if found is None:
         where = f"{config.node} is not there" if config.node else "there is no node on PATH"
         raise NodeNotFoundError(
@@ -168,21 +179,21 @@ def find_node(name: str, config: ViteService) -> str:
     return found
 
 
-def which(program: str, folder: Path, path: str | None = None) -> str | None:
+def which(program: str, folder: str, path: str | None = None) -> str | None:
     """The program's path as a shell in ``folder`` finds it (``shutil`` would import three compressors for this)."""
     return _find(spellings(program), program, folder, path)
 
 
-def _find(names: tuple[str, ...], program: str, folder: Path, path: str | None) -> str | None:
+def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -> str | None:
     if any(separator in program for separator in SEPARATORS):
         places = [""]
     else:
         places = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
-    candidates = (folder / place / name for place in places for name in names)
-    return next((str(it.absolute()) for it in candidates if _runs(it)), None)
+    candidates = (os.path.join(folder, place, name) for place in places for name in names)
+    return next((absolute(it) for it in candidates if _runs(it)), None)
 
 
-def _runs(path: Path) -> bool:
+def _runs(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
@@ -190,7 +201,7 @@ def _plan_command(name: str, config: CommandService) -> Launch:
     folder = _plain(config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
-            f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=str(folder)
+            f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
     found = which(program, folder, config.env.get("PATH"))
@@ -208,4 +219,4 @@ def _plan_command(name: str, config: CommandService) -> Launch:
             service=name,
             program=program,
         )
-    return Launch((found, *words), str(folder), dict(config.env))
+    return Launch((found, *words), folder, dict(config.env))

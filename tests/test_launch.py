@@ -161,7 +161,7 @@ OUR_OWN: list[Layout] = [
 @pytest.mark.parametrize("layout", [*AS_NODE, *OUR_OWN], ids=lambda layout: layout.__name__)
 def test_vites_entry_is_found_in_every_layout(layout: Layout, tmp_path: Path) -> None:
     root, entry = layout(tmp_path / "top")
-    assert find_vite(root) == entry.resolve()
+    assert find_vite(str(root)) == str(entry.resolve())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to compare with")
@@ -176,10 +176,10 @@ def test_vite_is_found_where_nodes_own_require_finds_it(tmp_path: Path) -> None:
     roots = json.dumps([(name, str(root)) for name, root, _ in places])
     found = json.loads(subprocess.run(["node", "-e", script, roots], capture_output=True, check=True).stdout)
     for name, root, entry in places:
-        ours = find_vite(root)
+        ours = find_vite(str(root))
         assert ours is not None
-        assert ours == entry.resolve()
-        assert ours.is_relative_to(Path(found[name]).parent), name
+        assert ours == str(entry.resolve())
+        assert Path(ours).is_relative_to(Path(found[name]).parent), name
 
 
 @pytest.mark.parametrize("left", ["nothing", "a broken one", "a file"])
@@ -189,7 +189,7 @@ def test_where_there_is_no_vite_none_is_found(left: str, tmp_path: Path) -> None
         vite(root / "node_modules/vite", entry=None)
     elif left == "a file":
         (root / "node_modules").write_text("", encoding="utf-8")
-    assert find_vite(root) is None
+    assert find_vite(str(root)) is None
 
 
 # ── the whole of a vite service ───────────────────────────────────────────────────────────────────────────────────────
@@ -390,14 +390,14 @@ def test_a_folder_or_a_plain_file_of_that_name_is_no_program(path: Path, tmp_pat
     (tmp_path / "second/serve").write_text("", encoding="utf-8")
     third = program(tmp_path / "third/serve")
     search = os.pathsep.join(map(str, (path, tmp_path / "second", third.parent)))
-    assert which("serve", tmp_path, search) == str(third)
-    assert which("serve", tmp_path, str(path)) is None
+    assert which("serve", str(tmp_path), search) == str(third)
+    assert which("serve", str(tmp_path), str(path)) is None
 
 
 def test_an_empty_or_relative_entry_of_the_path_is_the_services_folder(path: Path, tmp_path: Path) -> None:
     here, below = program(tmp_path / "here"), program(tmp_path / "sub/below")
-    assert which("here", tmp_path, ":/nowhere") == str(here)
-    assert which("below", tmp_path, "/nowhere:sub") == str(below)
+    assert which("here", str(tmp_path), ":/nowhere") == str(here)
+    assert which("below", str(tmp_path), "/nowhere:sub") == str(below)
 
 
 # ── ports ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -490,7 +490,7 @@ def test_a_bin_that_is_not_text_is_no_vite(tmp_path: Path) -> None:
     package = project(tmp_path) / "node_modules" / "vite"
     package.mkdir(parents=True, exist_ok=True)
     (package / "package.json").write_bytes(b'{"bin": {"vite": "\xff\xfe"}}')
-    assert find_vite(tmp_path) is None
+    assert find_vite(str(tmp_path)) is None
 
 
 def test_the_key_of_a_folder_that_is_not_text_can_be_written_down(tmp_path: Path) -> None:

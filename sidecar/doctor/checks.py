@@ -98,24 +98,24 @@ def _project(config: ViteService) -> list[Finding]:
         pass  # said already; or a yarn is missing, which is said of vite
     except SidecarError as error:
         return [Finding("project", "ok", str(root)), _lacking("vite", error)]
-    entry = launch.find_vite(root)
+    entry = launch.find_vite(str(root))
     return [Finding("project", "ok", str(root)), _vite(entry, config)]
 
 
-def _vite(entry: Path | None, config: ViteService) -> Finding:
+def _vite(entry: str | None, config: ViteService) -> Finding:
     if entry is None:
         try:
             launch.plan("vite", config)
         except SidecarError as error:
             return _lacking("vite", error)
         return Finding("vite", "ok", "by yarn (Plug'n'Play)")
-    for folder in entry.parents:
+    for folder in Path(entry).parents:
         try:
             package = msgspec.json.decode((folder / "package.json").read_bytes(), type=_Package)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue  # not here: the entry lies deeper in the package
         return Finding("vite", "ok", f"{package.version}, {entry}")
-    return Finding("vite", "ok", str(entry))
+    return Finding("vite", "ok", entry)
 
 
 def _ports(survey: Survey, preferred: int, last: int | None) -> list[Finding]:
@@ -149,12 +149,12 @@ def _state_folder() -> Finding:
     wish = f"Make it writable for this user, or name another one in {records.STATE_DIR}."
     try:
         folder = records.state_folder("runs")
-        trial = folder / f"doctor-{os.getpid()}.trial"
+        trial = os.path.join(folder, f"doctor-{os.getpid()}.trial")
         records.write_atomically(trial, b"")
-        trial.unlink()
+        os.unlink(trial)
     except OSError as error:
         return Finding("state folder", "bad", f"cannot be used: {error}", wish)
-    return Finding("state folder", "ok", str(folder.parent))
+    return Finding("state folder", "ok", os.path.dirname(folder))
 
 
 def _runs(survey: Survey) -> Finding:

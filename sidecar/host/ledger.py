@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -27,13 +26,13 @@ class Ledger:
         """Nothing is written before ``begin``. ``identify`` tells who has a pid now."""
         self._identify = identify
         self._record: RunRecord | None = None
-        self._path: Path | None = None
+        self._path: str | None = None
         self._services: dict[str, ServiceRecord] = {}
         self._changed = threading.Event()
         self._writing = threading.Lock()
         self._closed = False
 
-    def begin(self, path: Path, record: RunRecord) -> None:
+    def begin(self, path: str, record: RunRecord) -> None:
         """Write it for the first time. Raises ``OSError``."""
         with self._writing:
             if not self._closed:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from sidecar.host import bundle, records
@@ -67,10 +66,10 @@ def look(
             if record is None:
                 unreadable.append(str(path))
             elif (verdict := judge(record)) in {"dead", "past"}:
-                runs.append(DeadRun(str(path), record.run_id, this_boot=verdict == "dead"))
+                runs.append(DeadRun(path, record.run_id, this_boot=verdict == "dead"))
                 dead.append(record)
         # a pid that is used again only puts the removal off
-        drafts = [str(path) for path, pid in records.drafts() if is_gone(pid)]
+        drafts = [path for path, pid in records.drafts() if is_gone(pid)]
     except OSError as error:
         problems.append(f"the records of earlier runs cannot be read: {error}")
     found = Leftovers(
@@ -85,7 +84,7 @@ def look(
 
 def clear(left: Leftovers) -> list[str]:
     """Remove it, but for groups and processes; what to say of what could not be."""
-    problems = [_put_aside(Path(path)) for path in left.unreadable]
+    problems = [_put_aside(path) for path in left.unreadable]
     problems += [
         f"the folder {folder}, which a killed bootloader left, could not be removed"
         for folder in left.folders
@@ -108,11 +107,11 @@ def report(left: Leftovers, problems: list[str]) -> SupervisorSwept | None:
     return SupervisorSwept(left.processes(), len(left.groups), len(left.runs), len(left.folders), tuple(problems))
 
 
-def _put_aside(path: Path) -> str:
+def _put_aside(path: str) -> str:
     """What to say of an unreadable record, which the next start need not see again."""
-    aside = path.with_suffix(".unreadable")
+    aside = f"{os.path.splitext(path)[0]}.unreadable"
     try:
-        path.replace(aside)
+        os.replace(path, aside)
     except OSError as error:
         # ENOENT: another start that runs now was quicker; EISDIR, ENOTEMPTY: no file of ours. The others still count
         return f"the record {path} is damaged, and could not be put aside: {error.strerror}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 if sys.platform == "win32":
     SEPARATORS = ("\\", "/")
@@ -32,6 +31,10 @@ if sys.platform == "win32":
         """The names of files that a shell would take for the program, and that cannot be started without one."""
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
 
+    def absolute(path: str) -> str:
+        """The path from the root on. Windows itself takes ``..`` by the name."""
+        return os.path.abspath(path)
+
 else:
     SEPARATORS = ("/",)
 
@@ -53,12 +56,17 @@ else:
         del program
         return ()
 
+    def absolute(path: str) -> str:
+        """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""
+        return os.path.join(os.getcwd(), path)
+
 
 def places_of_node() -> list[str]:
     """Where node may be without being on PATH."""
     return [os.path.expandvars(os.path.expanduser(place)) for place in NODE_PLACES]
 
 
-def with_upper_drive(path: Path) -> Path:
+def with_upper_drive(path: str) -> str:
     """The same path with Windows' drive in capitals: Vite takes a module's path in two spellings for two modules."""
-    return Path(path.drive.upper() + str(path)[len(path.drive) :])
+    drive, rest = os.path.splitdrive(path)
+    return drive.upper() + rest

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +36,9 @@ BUSY_TRIES, BUSY_S = 20, 0.02
 
 _NO_RECORD = {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.ENXIO}
 """A folder, a file that is not this user's or that he may not read, a link, a socket: none was written as a record."""
+
+_RECORD = ".json"
+_DRAFT = ".tmp"
 
 _Ports = dict[str, int]
 
@@ -77,40 +79,39 @@ class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
     services: dict[str, ServiceRecord] = {}
 
 
-def state_folder(name: str = "") -> Path:
+def state_folder(name: str = "") -> str:
     """The state folder, or the folder ``name`` in it; made on first use, for this user only.
 
     Raises ``OSError``, also when somebody else could have put something there.
     """
     chosen = os.environ.get(STATE_DIR)
-    folder = Path(chosen).absolute() if chosen else _users_own()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = os.path.abspath(chosen) if chosen else _users_own()
     _make_ours(folder)
     if name:
-        folder /= name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = os.path.join(folder, name)
         _make_ours(folder)
     return folder
 
 
-def _users_own() -> Path:
+def _users_own() -> str:
     if sys.platform == "linux":
         # the XDG Base Directory rule itself: all of platformdirs would be 1.4 MB of a supervisor, and some of its start
         base = os.environ.get("XDG_STATE_HOME", "").strip()
-        return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "tauri-sidecar"
+        return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.local/state"), "tauri-sidecar")
     import platformdirs
 
-    return platformdirs.user_state_path("tauri-sidecar")
+    return platformdirs.user_state_dir("tauri-sidecar")
 
 
-def _make_ours(folder: Path) -> None:
+def _make_ours(folder: str) -> None:
     """Nobody else may put something there, from here on. Raises ``OSError``."""
-    found = folder.lstat()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    found = os.lstat(folder)
     foreign = sys.platform != "win32" and found.st_uid != os.geteuid()  # there the profile's access list guards it
     if not stat.S_ISDIR(found.st_mode) or foreign:
         raise PermissionError(f"{folder} is a link, or belongs to another user: move it away, or set {STATE_DIR}")
     if found.st_mode & 0o077:
-        folder.chmod(0o700)
+        os.chmod(folder, 0o700)
 
 
 def last_port(key: str) -> int | None:
@@ -128,39 +129,44 @@ def remember_port(key: str, port: int | None) -> None:
         ports[key] = port
     kept = dict(list(ports.items())[-PORTS_KEPT:])
     try:
-        write_atomically(state_folder() / "ports.json", msgspec.json.encode(kept))
+        write_atomically(_ports_file(), msgspec.json.encode(kept))
     except OSError as error:
         say("warning", f"the port could not be remembered: {error}")
 
 
-def run_path(run_id: str) -> Path:
+def run_path(run_id: str) -> str:
     """Where the run's record belongs. Raises ``OSError``."""
-    return state_folder("runs") / f"{run_id}.json"
+    return os.path.join(state_folder("runs"), f"{run_id}{_RECORD}")
 
 
-def draft_of(path: Path) -> Path:
+def draft_of(path: str) -> str:
     """What ``write_atomically`` writes before it is ``path``; left behind if this process is killed meanwhile."""
-    return path.with_suffix(f".{os.getpid()}.tmp")
+    return f"{os.path.splitext(path)[0]}.{os.getpid()}{_DRAFT}"
 
 
-def drafts() -> list[tuple[Path, int]]:
+def drafts() -> list[tuple[str, int]]:
     """What is being written into the records' folder, or was when its writer was killed; with the writer's pid.
 
     Raises ``OSError``.
     """
-    named = ((path, path.suffixes[-2:][0].lstrip(".")) for path in sorted(state_folder("runs").glob("*.tmp")))
+    named = ((path, path.removesuffix(_DRAFT).rpartition(".")[2]) for path in _files(_DRAFT))
     return [(path, int(pid)) for path, pid in named if pid.isdecimal()]
 
 
-def write_run(path: Path, record: RunRecord) -> None:
+def _files(suffix: str) -> list[str]:
+    folder = state_folder("runs")
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(suffix)]
+
+
+def write_run(path: str, record: RunRecord) -> None:
     """Write the record. Raises ``OSError``."""
     write_atomically(path, msgspec.json.encode(record))
 
 
-def read_runs() -> list[tuple[Path, RunRecord | None]]:
+def read_runs() -> list[tuple[str, RunRecord | None]]:
     """Every record; ``None`` where it is unreadable or of a version that we do not know. Raises ``OSError``."""
-    found: list[tuple[Path, RunRecord | None]] = []
-    for path in sorted(state_folder("runs").glob("*.json")):
+    found: list[tuple[str, RunRecord | None]] = []
+    for path in _files(_RECORD):
         try:
             record = msgspec.json.decode(_read(path), type=RunRecord)
         except FileNotFoundError:
@@ -170,7 +176,7 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
         except OSError as error:
             if error.errno not in _NO_RECORD:
                 raise  # EMFILE, ENOMEM, EIO: this says nothing of the record
-            if sys.platform == "win32" and path.is_file():
+            if sys.platform == "win32" and os.path.isfile(path):
                 continue  # EACCES: its run replaces or removes it in this instant
             found.append((path, None))
         else:
@@ -178,36 +184,43 @@ def read_runs() -> list[tuple[Path, RunRecord | None]]:
     return found
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
     """All of a file that this user wrote. Raises ``OSError``.
 
     Before the folder was closed to others they may have left a link, a device or a pipe there, which would answer with
-    something else, without end, or never.
+    something else, without end, or never. Since then nobody else puts anything there: what is looked at is what is
+    opened. (To open it without waiting would fail, not wait, where another program has a lease on it.)
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # Windows has neither
-    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
-            raise OSError(errno.EPERM, "it is no file of this user's", str(path))
-        if found.st_size > LARGEST_FILE:
-            raise OSError(errno.EFBIG, "it is larger than any that was written", str(path))
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
+        raise OSError(errno.EPERM, "it is no file of this user's", path)
+    if found.st_size > LARGEST_FILE:
+        raise OSError(errno.EFBIG, "it is larger than any that was written", path)
+    with open(path, "rb") as file:
         return file.read(LARGEST_FILE)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: str, data: bytes) -> None:
     """Write a file of mode 0600 so that a reader sees the old one or the new one. Raises ``OSError``."""
     fresh = draft_of(path)
-    fresh.unlink(missing_ok=True)
+    _unlink(fresh)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)  # all of it: a disk that is nearly full takes a part from a single write(2), and says nothing
-    _insist(lambda: fresh.replace(path))
+    _insist(lambda: os.replace(fresh, path))
 
 
-def remove_run(path: Path) -> None:
+def remove_run(path: str) -> None:
     """Remove the record, and what was to become it. Raises ``OSError``."""
     for file in (path, draft_of(path)):
-        _insist(partial(file.unlink, missing_ok=True))
+        _insist(partial(_unlink, file))
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # it need not be there
 
 
 def _insist(work: Callable[[], object]) -> None:
@@ -223,9 +236,13 @@ def _insist(work: Callable[[], object]) -> None:
             return
 
 
+def _ports_file() -> str:
+    return os.path.join(state_folder(), "ports.json")
+
+
 def _load() -> _Ports:
     try:
-        return msgspec.json.decode(_read(state_folder() / "ports.json"), type=_Ports)
+        return msgspec.json.decode(_read(_ports_file()), type=_Ports)
     except FileNotFoundError:
         return {}  # the first time
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

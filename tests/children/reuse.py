@@ -84,7 +84,7 @@ def main() -> None:
     report = sweep.sweep()
     assert report is not None
     assert (report.records, report.processes) == (1, ())
-    assert not path.exists()
+    assert not os.path.exists(path)
     assert answers()
     print("the record went, and the other one lives")
 

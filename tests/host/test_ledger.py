@@ -23,7 +23,7 @@ WAIT_S = 30.0
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(records.STATE_DIR, str(tmp_path / "state"))
     return records.run_path(RECORD.run_id)
 
@@ -50,7 +50,7 @@ class Kept:
         self.thread = threading.Thread(target=self.ledger.keep)
         self.thread.start()
 
-    def _write(self, path: Path, record: RunRecord) -> None:
+    def _write(self, path: str, record: RunRecord) -> None:
         try:
             if self.fail:
                 raise OSError(28, "No space left on device")
@@ -69,7 +69,7 @@ class Kept:
 
 
 def test_what_the_client_is_told_of_a_service_is_in_the_record_with_the_start_of_its_program(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept(monkeypatch)
     kept.ledger.begin(path, RECORD)
@@ -85,7 +85,7 @@ def test_what_the_client_is_told_of_a_service_is_in_the_record_with_the_start_of
     kept.close()
 
 
-def test_what_is_told_before_the_record_is_begun_is_in_its_first_version(path: Path) -> None:
+def test_what_is_told_before_the_record_is_begun_is_in_its_first_version(path: str) -> None:
     ledger = module.Ledger(identify)
     ledger.note(ServiceState("web", "starting"))
     ledger.begin(path, RECORD)
@@ -93,7 +93,7 @@ def test_what_is_told_before_the_record_is_begun_is_in_its_first_version(path: P
     ledger.close()
 
 
-def test_a_pid_that_is_gone_already_is_not_written_down(path: Path) -> None:
+def test_a_pid_that_is_gone_already_is_not_written_down(path: str) -> None:
     ledger = module.Ledger(identify)
     ledger.note(ServiceState("web", "ready", pid=4_194_305))
     ledger.begin(path, RECORD)
@@ -101,7 +101,7 @@ def test_a_pid_that_is_gone_already_is_not_written_down(path: Path) -> None:
     ledger.close()
 
 
-def test_a_program_keeps_the_start_that_was_read_first(path: Path) -> None:
+def test_a_program_keeps_the_start_that_was_read_first(path: str) -> None:
     """Once it is reaped the pid may be another's, which must not be taken for it."""
     looks = iter([identify(os.getpid()), None])
     ledger = module.Ledger(lambda _: next(looks))
@@ -113,16 +113,16 @@ def test_a_program_keeps_the_start_that_was_read_first(path: Path) -> None:
 
 
 def test_after_the_end_nothing_is_left_and_nothing_is_written_any_more(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept(monkeypatch)
     kept.ledger.begin(path, RECORD)
     kept.wait()
-    records.draft_of(path).write_text("half")
+    Path(records.draft_of(path)).write_text("half")
     kept.close()
     kept.ledger.note(ServiceState("web", "ready"))
     kept.ledger.begin(path, RECORD)
-    assert list(path.parent.iterdir()) == []
+    assert list(Path(path).parent.iterdir()) == []
 
 
 def test_one_that_was_never_begun_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +131,13 @@ def test_one_that_was_never_begun_ends_too(monkeypatch: pytest.MonkeyPatch) -> N
     kept.close()
 
 
-def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_S", 0.01)
     hangs, goes_on = threading.Event(), threading.Event()
     ledger = module.Ledger(identify)
     ledger.begin(path, RECORD)
 
-    def hang(path: Path, record: RunRecord) -> None:
+    def hang(path: str, record: RunRecord) -> None:
         hangs.set()
         assert goes_on.wait(WAIT_S)
 
@@ -148,14 +148,14 @@ def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path: Path, monkeypatch:
         ledger.note(ServiceState("web", "ready"))
         assert hangs.wait(WAIT_S)
         ledger.close()
-        assert path.exists(), "the guard removes it"
+        assert Path(path).exists(), "the guard removes it"
     finally:
         goes_on.set()
         thread.join(WAIT_S)
 
 
 def test_a_write_that_fails_is_said_once_and_the_next_is_tried(
-    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    path: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept = Kept(monkeypatch)
     kept.ledger.begin(path, RECORD)

@@ -39,7 +39,7 @@ def test_folders_and_files_are_this_users_alone(folder: Path) -> None:
 def test_a_folder_that_others_may_enter_is_closed(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
-    assert mode(records.state_folder()) == 0o700
+    assert mode(Path(records.state_folder())) == 0o700
 
 
 @pytest.mark.parametrize("name", ["", "runs"])
@@ -69,10 +69,10 @@ def test_a_record_is_read_as_it_was_written() -> None:
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(folder: Path) -> None:
-    path = records.state_folder() / "file.json"
-    records.write_atomically(path, b"old")
+    path = Path(records.state_folder(), "file.json")
+    records.write_atomically(str(path), b"old")
     with path.open("rb") as old:
-        records.write_atomically(path, b"new")
+        records.write_atomically(str(path), b"new")
         assert old.read() == b"old"  # whoever reads it sees all of the old one
     assert path.read_bytes() == b"new"
     assert [it.name for it in folder.iterdir()] == ["file.json"]
@@ -81,24 +81,24 @@ def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(folder: Path) ->
 def test_a_write_that_finds_room_for_a_part_only_fails_and_leaves_the_old_file(folder: Path) -> None:
     import resource  # Windows has none
 
-    path = records.state_folder() / "file.json"
-    records.write_atomically(path, b"old")
+    path = Path(records.state_folder(), "file.json")
+    records.write_atomically(str(path), b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))  # as a disk with room for four bytes
     try:
         with pytest.raises(OSError, match="File too large"):
-            records.write_atomically(path, b"a longer one")
+            records.write_atomically(str(path), b"a longer one")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
 
 
 def test_a_link_that_waits_at_the_temporary_name_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    path = records.state_folder() / "file.json"
+    path = Path(records.state_folder(), "file.json")
     target = tmp_path / "target"
     target.write_text("precious")
     path.with_suffix(f".{os.getpid()}.tmp").symlink_to(target)
-    records.write_atomically(path, b"new")
+    records.write_atomically(str(path), b"new")
     assert target.read_text() == "precious"
     assert not path.is_symlink()
 
@@ -107,7 +107,7 @@ def test_a_link_that_waits_at_the_temporary_name_is_not_followed(folder: Path, t
 def test_ports_that_cannot_be_read_start_afresh_and_it_is_said(
     folder: Path, text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (records.state_folder() / "ports.json").write_text(text)
+    Path(records.state_folder(), "ports.json").write_text(text)
     assert records.last_port("key") is None
     assert "start afresh" in capfd.readouterr().err
     records.remember_port("key", 5000)
@@ -149,4 +149,4 @@ def test_without_a_wish_the_folder_is_where_the_systems_rules_have_it(
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     if base is not None:
         monkeypatch.setenv("XDG_STATE_HOME", base)
-    assert records._users_own() == platformdirs.user_state_path("tauri-sidecar")
+    assert records._users_own() == platformdirs.user_state_dir("tauri-sidecar")

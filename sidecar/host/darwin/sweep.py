@@ -41,7 +41,9 @@ def sweep(system: System, boot_id: str) -> SupervisorSwept | None:
             left = end_all(system, lambda run_id=record.run_id: _marked(system, run_id))  # type: ignore[misc]
             problems += [f"process {it.pid} of an earlier run could not be ended" for it in left]
         try:
-            path.unlink(missing_ok=True)  # another start that runs now may have been quicker
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # another start that runs now was quicker
         except OSError as error:
             problems.append(f"the file {path} of an earlier run could not be removed: {error.strerror}")
     folders = bundle.left_behind()

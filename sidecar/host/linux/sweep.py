@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 import msgspec
 
@@ -40,7 +39,8 @@ from sidecar.wire.messages import SupervisorSwept, SweptProcess
 @cache
 def boot_id() -> str:
     """This boot's id: a record of an earlier boot names no living process."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
 
 
 def sweep() -> SupervisorSwept | None:
