@@ -100,7 +100,7 @@ else:
 
 
 if sys.platform == "linux":
-    from sidecar.host.linux.tree import is_gone
+    from sidecar.host.linux.tree import is_gone as _is_dead
 
     def bootloader() -> int | None:
         """The bootloader's pid: our parent, if we are frozen into one file.
@@ -116,9 +116,6 @@ if sys.platform == "linux":
         except OSError:
             pass  # EACCES: another user's process, and so not it; ENOENT: it went, or our file was replaced meanwhile
         raise ProcessLookupError
-
-    def _is_dead(pid: int) -> bool:
-        return is_gone(pid)
 
 else:
 

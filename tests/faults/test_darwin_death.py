@@ -104,3 +104,21 @@ def test_a_start_beside_a_living_one_ends_nothing_of_it(tmp_path: Path) -> None:
             second.await_ours_gone()
         cell.order("exit")
         cell.assert_nothing_left()
+
+
+def test_a_damaged_record_is_put_aside_once_and_no_reason_not_to_start(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "runs"
+    folder.mkdir(parents=True)
+    (folder / "damaged.json").write_text("{", encoding="utf-8")
+    told = []
+    for _ in range(2):
+        with Cell(
+            tmp_path, ("plain",), sidecar=SIDECAR, beside=frozenset({str(folder / "damaged.unreadable")})
+        ) as cell:
+            cell.grow()
+            told += [it["problems"] for it in cell.client.notes("supervisor/swept")]
+            cell.order("exit")
+            cell.assert_nothing_left()
+    assert len(told) == 1
+    assert "it was put aside" in told[0][0]
+    assert (folder / "damaged.unreadable").read_text(encoding="utf-8") == "{"

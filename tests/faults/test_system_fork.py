@@ -20,7 +20,7 @@ from tests.children.trees import SIZES
 from tests.command import BINARY, Message, Refused, from_source
 from tests.faults.cell import CHILDREN, service
 from tests.faults.direct import Direct
-from tests.faults.test_system_limits import CANNOT_START, ENOUGH, hardly_runs, shell
+from tests.faults.test_system_limits import CANNOT_START, ENOUGH, refuses_or_runs
 from tests.faults.test_system_surroundings import can
 from tests.liveness import control_group, marked, until
 
@@ -165,18 +165,15 @@ def _remove(folder: Path) -> bool:
 @pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
 def test_with_little_room_in_its_group_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
     """At every place where it wants a process or a thread."""
-    services = {"first": shell("exec sleep 100"), "second": shell("exec sleep 100")}
-    seen = []
-    for most in range(1, ENOUGH):
+
+    @contextmanager
+    def with_room_for(most: int) -> Iterator[Direct]:
         folder = tmp_path / str(most)
         folder.mkdir()
         with room() as it_has, Direct(folder, before_exec=_within(it_has, most), group=it_has.group) as it:
-            seen.append(hardly_runs(it, services))
-        if seen[-1] == ["first", "second"]:
-            break
-    assert None in seen
-    assert [] in seen
-    assert seen[-1] == ["first", "second"]
+            yield it
+
+    refuses_or_runs(with_room_for)
 
 
 def _within(it_has: Room, most: int) -> Callable[[], None]:

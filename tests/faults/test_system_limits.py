@@ -7,7 +7,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -212,22 +212,33 @@ def test_a_start_with_few_descriptors_takes_no_living_run_for_a_dead_one(tmp_pat
 # ── processes and threads ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@only_root
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
-def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
-    """EAGAIN by fork, and no thread: at every place where one of them is wanted."""
+def refuses_or_runs(with_room_for: Callable[[int], AbstractContextManager[Direct]]) -> None:
+    """Give it room for one process or thread more each time: it goes from no start to all services, by each stage."""
     services = {"first": shell("exec sleep 100"), "second": shell("exec sleep 100")}
     seen = []
     for most in range(1, ENOUGH):
-        folder = tmp_path / str(most)
-        folder.mkdir(mode=0o777)
-        with Direct(folder, before_exec=limit(resource.RLIMIT_NPROC, most), prefix=AS_NOBODY) as it:
+        with with_room_for(most) as it:
             seen.append(hardly_runs(it, services))
         if seen[-1] == ["first", "second"]:
             break
     assert None in seen
     assert [] in seen
     assert seen[-1] == ["first", "second"]
+
+
+@only_root
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
+def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
+    """EAGAIN by fork, and no thread: at every place where one of them is wanted."""
+
+    @contextmanager
+    def with_room_for(most: int) -> Iterator[Direct]:
+        folder = tmp_path / str(most)
+        folder.mkdir(mode=0o777)
+        with Direct(folder, before_exec=limit(resource.RLIMIT_NPROC, most), prefix=AS_NOBODY) as it:
+            yield it
+
+    refuses_or_runs(with_room_for)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,51 +11,48 @@ import sys
 
 assert sys.platform != "win32"  # for mypy: signals that stop
 
-from sidecar.host import bundle, records
+import msgspec
+
+from sidecar.host import leftovers, records
 from sidecar.host.darwin.ending import end_all
 from sidecar.host.darwin.kin import Process, System
+from sidecar.host.leftovers import DeadRun, Verdict
 from sidecar.host.shared import RUN_ID, command_of
 from sidecar.wire.messages import SupervisorSwept, SweptProcess
 
 
 def sweep(system: System, boot_id: str) -> SupervisorSwept | None:
     """End it; what was found, or ``None`` if nothing was. Never raises: it must not stop a start."""
-    problems: list[str] = []
-    ended: list[SweptProcess] = []
-    over = 0
-    try:
-        runs = records.read_runs()
-    except OSError as error:
-        runs = []
-        problems.append(f"the records of earlier runs cannot be read: {error}")
-    for path, record in runs:
-        if record is None:
-            problems.append(f"the record {path} is damaged, or of another version: remove it")
-            continue
-        this_boot = record.boot_id == boot_id
-        if this_boot and any(_lives(system, owner) for owner in record.owners):
-            continue
-        over += 1
-        if this_boot:
-            ended += [SweptProcess(it.pid, command_of(it.pid)) for it in _marked(system, record.run_id)]
-            left = end_all(system, lambda run_id=record.run_id: _marked(system, run_id))  # type: ignore[misc]
-            problems += [f"process {it.pid} of an earlier run could not be ended" for it in left]
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass  # another start that runs now was quicker
-        except OSError as error:
-            problems.append(f"the file {path} of an earlier run could not be removed: {error.strerror}")
-    folders = bundle.left_behind()
-    problems += [f"the folder {it}, left by a killed bootloader, stays" for it in folders if not bundle.remove(it)]
-    if not (over or folders or problems):
-        return None
-    return SupervisorSwept(tuple(ended), 0, over, len(folders), tuple(problems))
+
+    def judge(record: records.RunRecord) -> Verdict:
+        if record.boot_id != boot_id:
+            return "past"
+        return "lives" if any(_lives(system, owner) for owner in record.owners) else "dead"
+
+    left, _ = leftovers.look(judge, lambda pid: _is_gone(system.read(pid)))
+    left = msgspec.structs.replace(left, runs=tuple(_with_processes(system, run) for run in left.runs))
+    problems = list(left.problems)
+    for run in left.runs:
+        if run.this_boot:
+            survivors = end_all(system, lambda run_id=run.run_id: _marked(system, run_id))  # type: ignore[misc]
+            problems += [f"process {it.pid} of an earlier run could not be ended" for it in survivors]
+    return leftovers.report(left, problems + leftovers.clear(left))
+
+
+def _with_processes(system: System, run: DeadRun) -> DeadRun:
+    if not run.this_boot:
+        return run
+    found = (SweptProcess(it.pid, command_of(it.pid)) for it in _marked(system, run.run_id))
+    return msgspec.structs.replace(run, processes=tuple(found))
 
 
 def _lives(system: System, owner: records.Identity) -> bool:
     process = system.read(owner.pid)
     return process is not None and process.birth == owner.start and not process.dead
+
+
+def _is_gone(process: Process | None) -> bool:
+    return process is None or process.dead
 
 
 def _marked(system: System, run_id: str) -> list[Process]:

@@ -130,7 +130,7 @@ class KqueueTether:
             guarantees=msgspec.to_builtins(guarantees),
         )
         path = records.run_path(self._run_id)
-        self._files = [str(path), str(records.draft_of(path))]
+        self._files = [path, records.draft_of(path)]
         for file in self._files:
             self._order(b"file " + os.fsencode(file))  # before it is written: the guard may have to end us in between
         records.write_run(path, record)
