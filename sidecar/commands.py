@@ -5,6 +5,7 @@ What only one of them needs is imported in its function: the guard is forked bef
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -53,6 +54,9 @@ def _stdio(options: SimpleNamespace) -> int:
 
 def _attach(options: SimpleNamespace, at_end: Callable[[], None] | None = None) -> Tether | int:
     """Become the supervisor; or an exit code where there is nothing to supervise for, or no way to."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # until the supervisor takes signals, Ctrl-C ends us as SIGTERM does: nothing runs yet, and no trace is wanted
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return attach(options.parent_pid, at_end)
     except ProcessLookupError:

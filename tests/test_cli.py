@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,15 @@ def test_a_process_to_watch_that_is_dead_already_is_told_with_code_3(run: Any) -
         done = run("--parent-pid", str(gone.pid))
     assert (done.returncode, done.stdout) == (3, "")
     assert "is dead already" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
+@pytest.mark.parametrize("words", [["stdio"], ["dev", "--json"]])
+def test_interrupted_before_it_takes_signals_it_ends_without_a_trace(words: list[str], run: Any, tmp_path: Path) -> None:
+    """The first heavy thing that is loaded is told to interrupt us here."""
+    (tmp_path / "msgspec.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
+    done = run(*words, python=("-B",), env={"PYTHONPATH": str(tmp_path)})
+    assert (abs(done.returncode) % 128, done.stdout, done.stderr) == (signal.SIGINT, "", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals there")

@@ -2,8 +2,9 @@
 
 PyInstaller's bootloader unpacks into a temporary folder, starts us from it, waits for our end and removes the folder.
 Killed, it leaves both behind: then the folder is ours to remove. Its name carries the bootloader's pid, and a marker in
-it tells it from other programs' folders. While one of ours runs from it, the marker is locked: a sandbox may share the
-folder for temporary files, and have pids of its own.
+it tells it from other programs' folders. While one of ours runs from it, it is locked: a sandbox may share the folder
+for temporary files, and have pids of its own; and systemd-tmpfiles, which tidies up there what is some days old, leaves
+alone what is locked (tmpfiles.d(5)).
 
 Light on purpose: the guard loads this before it forks.
 """
@@ -73,25 +74,24 @@ else:
         return found.st_uid != os.geteuid()
 
     def hold() -> None:
-        """Lock our folder's marker for as long as we live, or one that is forked from us. No program inherits it."""
+        """Lock our folder for as long as we live, or one that is forked from us. No program inherits it."""
         folder = unpacked_folder()
         if folder is None:
             return
         try:
-            fcntl.flock(os.open(f"{folder}/{MARKER}", os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+            # exclusively: systemd-tmpfiles looks with a shared lock, as we do; such a look is over in no time
+            fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_EX)
         except OSError:
             pass  # ENOENT: our bootloader is dead already, and somebody tidied up; ENOLCK: the pid has to do
 
     def _is_held(folder: str) -> bool:
-        """Whether one of ours runs from it, or another start looks at it now."""
+        """Whether one of ours runs from it."""
         try:
-            fd = os.open(f"{folder}/{MARKER}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False  # half unpacked
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            return True
+            return True  # ENOENT: it is removed already; EMFILE: the next start sees to it
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,3 +136,20 @@ def test_the_folder_of_one_that_runs_in_a_sandbox_is_left_alone_though_its_pid_i
         sandboxed.let_go(sandboxed.stdin)
         sandboxed.exit_code()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
+def test_systemd_tidies_up_around_the_folder_of_one_that_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "unpacked"
+    rule = tmp_path / "all.conf"
+    rule.write_text(f"d {folder} - - - 0\n")  # whatever its age
+    with Direct(tmp_path) as running:
+        running.client.hello({})
+        [unpacked] = folder.iterdir()
+        files = sorted(unpacked.rglob("*"))
+        (folder / "old").touch()
+        subprocess.run(["systemd-tmpfiles", "--clean", str(rule)], check=True)
+        assert sorted(folder.iterdir()) == [unpacked]
+        assert sorted(unpacked.rglob("*")) == files
+        running.let_go(running.stdin)
+        running.exit_code()
