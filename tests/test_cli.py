@@ -178,7 +178,9 @@ def test_a_process_to_watch_that_is_dead_already_is_told_with_code_3(run: Any) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the sidecar runs on Linux only, so far")
 @pytest.mark.parametrize("words", [["stdio"], ["dev", "--json"]])
-def test_interrupted_before_it_takes_signals_it_ends_without_a_trace(words: list[str], run: Any, tmp_path: Path) -> None:
+def test_interrupted_before_it_takes_signals_it_ends_without_a_trace(
+    words: list[str], run: Any, tmp_path: Path
+) -> None:
     """The first heavy thing that is loaded is told to interrupt us here."""
     (tmp_path / "msgspec.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
     done = run(*words, python=("-B",), env={"PYTHONPATH": str(tmp_path)})

@@ -63,6 +63,18 @@ def test_no_process_survives_both_and_the_next_start_removes_the_rest(
         cell.assert_next_start_removes_the_rest()
 
 
+def test_once_the_app_is_dead_no_bootloader_has_a_folder_to_remove(tmp_path: Path) -> None:
+    """Killed in the middle of it, it would leave the folder; this one cannot even begin."""
+    with control_group(divisible=False) as icebox, Cell(tmp_path, ALL_TREES) as cell:
+        if icebox is None:
+            pytest.skip("a control group cannot be made here")
+        cell.grow()
+        Path(icebox, "cgroup.procs").write_text(str(cell.pids["bootloader"]))
+        Path(icebox, "cgroup.freeze").write_text("1")
+        cell.strike(("app", KILL))
+        cell.assert_nothing_left()
+
+
 def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_start(tmp_path: Path) -> None:
     with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
         cell.grow()
@@ -78,9 +90,10 @@ def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_st
 
 
 def nobody() -> str:
-    """A pid that no process has, as a bootloader writes it into its folder's name."""
+    """A pid that no process has (nor gets soon), as a bootloader writes it into its folder's name."""
     taken = tree.all_processes()
-    return next(f"{pid:08x}" for pid in range(30_000, 2, -1) if pid not in taken)
+    last = int(Path("/proc/sys/kernel/pid_max").read_text()) - 1
+    return next(f"{pid:08x}" for pid in range(last, 2, -1) if pid not in taken)
 
 
 def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
 
+BOOTLOADER_BOUND_MS = 250
+"""A killed bootloader is dead in a millisecond, or is in the kernel."""
+
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
@@ -110,7 +113,8 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     os.close(lifeline_read)
     os.close(orders_write)
     try:
-        return Guard(child, app, bootloader, lifeline_write, orders_read, at_end, before_us).watch()
+        guard = Guard(child, app, bootloader, lifeline_write, orders_read, at_end, before_us)
+        return guard.watch(launched_by_app=parent_pid is None)
     except OSError as error:
         leave_unable(error)
 
@@ -153,7 +157,7 @@ class Guard(Watchman):
         self._group: str | None = None
         """The control group's folder."""
 
-    def watch(self) -> NoReturn:
+    def watch(self, *, launched_by_app: bool) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
         signals = self._take_over()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -180,6 +184,15 @@ class Guard(Watchman):
             if self._bootloader in ready or (deadline is not None and time.monotonic() >= deadline):
                 break
         self._end()
+        if launched_by_app and is_dead(self._app):
+            self._end_bootloader()
+        self._tidy_up()
+        if self._at_end is not None:
+            self._at_end()
+        if self._bootloader is not None and not is_dead(self._bootloader):
+            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
+            os.kill(os.getppid(), signal.SIGCONT)
+        self._leave(app_gone=is_dead(self._app))
 
     def _open_signals(self) -> int:
         signals = open_signals((*FORWARDED, signal.SIGCHLD))
@@ -200,7 +213,8 @@ class Guard(Watchman):
             processes = {it.pid: it for it in processes.values() if (it.pid, it.start) not in self._before_us}
         return below([os.getpid()], processes)
 
-    def _end(self) -> NoReturn:
+    def _end(self) -> None:
+        """End everything below."""
         if self._group is not None:
             cgroup.kill_leaderless(self._group)
             cgroup.kill(self._group)
@@ -213,13 +227,21 @@ class Guard(Watchman):
             os.kill(self._supervisor, signal.SIGKILL)
         for process in kill_until_empty(self._tree):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
-        self._tidy_up()
-        if self._at_end is not None:
-            self._at_end()
-        if self._bootloader is not None and not is_dead(self._bootloader):
-            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
-            os.kill(os.getppid(), signal.SIGCONT)
-        self._leave(app_gone=is_dead(self._app))
+
+    def _end_bootloader(self) -> None:
+        """The app was its parent, so that nobody reads its exit code any more, which is all that it is there for.
+
+        It would remove our folder after our end. Killed in the middle of that, it would leave it.
+        """
+        if self._bootloader is None:
+            return
+        try:
+            signal.pidfd_send_signal(self._bootloader, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it is dead already
+        poll = select.poll()
+        poll.register(self._bootloader, select.POLLIN)
+        poll.poll(BOOTLOADER_BOUND_MS)
 
     def _tidy_up(self) -> None:
         """Nothing is left that the next start would have to sweep."""
