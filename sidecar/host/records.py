@@ -116,19 +116,23 @@ def _make_ours(folder: str) -> None:
 
 def last_port(key: str) -> int | None:
     """The port that worked last for ``key``, if it was not the preferred one."""
-    return _load().get(key)
+    try:
+        return _load().get(key)
+    except OSError as error:
+        say("warning", f"the remembered ports cannot be read now: {error}")
+        return None
 
 
 def remember_port(key: str, port: int | None) -> None:
     """Keep the port for the next start; ``None`` forgets. A state folder that cannot be written is said, not fatal."""
-    ports = _load()
-    if ports.get(key) == port:
-        return
-    ports.pop(key, None)
-    if port is not None:
-        ports[key] = port
-    kept = dict(list(ports.items())[-PORTS_KEPT:])
     try:
+        ports = _load()
+        if ports.get(key) == port:
+            return
+        ports.pop(key, None)
+        if port is not None:
+            ports[key] = port
+        kept = dict(list(ports.items())[-PORTS_KEPT:])
         write_atomically(_ports_file(), msgspec.json.encode(kept))
     except OSError as error:
         say("warning", f"the port could not be remembered: {error}")
@@ -241,10 +245,13 @@ def _ports_file() -> str:
 
 
 def _load() -> _Ports:
+    """Raises ``OSError`` where the system cannot read now what may be all right."""
     try:
         return msgspec.json.decode(_read(_ports_file()), type=_Ports)
     except FileNotFoundError:
         return {}  # the first time
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_RECORD:
+            raise  # EMFILE, ENOMEM, EIO: written anew, it would lose the ports of all other projects
         say("warning", f"the remembered ports are unreadable and start afresh: {error}")
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -117,6 +118,20 @@ def test_ports_that_cannot_be_read_start_afresh_and_it_is_said(
 def test_the_first_time_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     assert records.last_port("key") is None
     assert capfd.readouterr().err == ""
+
+
+def test_ports_that_cannot_be_read_for_want_of_a_descriptor_are_not_written_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(path: str) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", path)  # by the time of the write there is one
+
+    records.remember_port("one", 1)
+    monkeypatch.setattr(records, "_read", lacks)
+    assert records.last_port("one") is None
+    records.remember_port("two", 2)
+    assert json.loads((folder / "ports.json").read_text()) == {"one": 1}
+    assert capfd.readouterr().err.count("Too many open files") == 2
 
 
 def test_a_port_is_remembered_until_it_is_forgotten(folder: Path) -> None:
