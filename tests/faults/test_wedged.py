@@ -59,3 +59,15 @@ def test_a_grace_that_a_service_asked_for_is_kept_and_has_its_end(tmp_path: Path
         cell.strike(("app", signal.SIGKILL))
         cell.assert_nothing_left()
         assert (time.monotonic() - began) * 1000 >= GRACE_MS
+
+
+@pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
+def test_one_that_hangs_while_it_is_loaded_ends_with_each_of_the_others(tmp_path: Path, victim: str) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    loading = tmp_path / "loading"
+    (slow / "msgspec.py").write_text(f"import signal\nopen({str(loading)!r}, 'x').close()\nsignal.pause()\n")
+    with Cell(tmp_path, (), greet=False, env={"PYTHONPATH": str(slow)}) as cell:
+        until(loading.exists, "a supervisor that is being loaded")
+        cell.strike((victim, signal.SIGKILL))
+        cell.assert_next_start_removes_the_rest()

@@ -108,7 +108,9 @@ def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> L
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # stopped (SIGSTOP), we could not see by the lifeline that it died
+        # Until we listen to the lifeline, there is nothing that we would have to end; and with the guard our bootloader
+        # goes, and the folder that we are being loaded from. See ``Guarded.await_guard``.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
     os.close(orders_write)

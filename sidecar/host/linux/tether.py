@@ -19,7 +19,7 @@ from sidecar.host.base import Host, SignalledTo
 from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.linux import cgroup
-from sidecar.host.linux.guard import is_dead
+from sidecar.host.linux.guard import PR_SET_PDEATHSIG, is_dead, prctl
 from sidecar.host.linux.sweep import boot_id, sweep
 from sidecar.host.linux.tree import behind, pid_namespace, read_process
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
@@ -57,6 +57,7 @@ class Guarded:
         if self._lifeline.app is not None:
             poll.register(self._lifeline.app, select.POLLIN)
         poll.poll()
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # stopped (SIGSTOP), we could not see by the lifeline that it died
         if is_dead(self._lifeline.app):
             self._wake_guard()
         return os.read(self._lifeline.signals, 1) == bytes([ON_WATCH_WITH_GROUP])
