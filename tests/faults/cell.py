@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
 from sidecar.host.linux import tree as processes
+from sidecar.host.linux.sockets import listeners
 from tests.children.trees import DECOY, SIZES
 from tests.client import Client
 from tests.command import BINARY, SIDECAR, Message
@@ -211,9 +211,8 @@ class Cell:
         assert not self.whole or self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
         if self.port is not None:
-            with socket.socket() as sock:
-                sock.bind(("127.0.0.1", self.port))
-                sock.listen()
+            # not by binding it: anybody's outgoing connection may have the number by now, or the last one's end keep it
+            assert listeners(self.port) == []
 
     def app_lives(self) -> bool:
         """Whether the app has not ended."""

@@ -127,7 +127,7 @@ def _may_be_cut_short(plan: Plan, seed: int) -> bool:
         return plan.victims != ("guard",) or plan.moment == "before initialize"
     if plan.signal == STOP or "bootloader" not in plan.victims:
         return False
-    # While it removes its folder: by then it passes no signal on any more. One that is hit first may be seen to die last.
+    # While it removes its folder: by then it passes no signal on any more. The one hit first may be seen to die last.
     # Once the app is dead it has no folder to remove.
     order = plan.in_order(seed)
     again = plan.signal in ASKING and plan.moment == "stopping"
