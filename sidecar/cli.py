@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from sidecar import __version__
 from sidecar.diagnostics import LEVELS, say, set_level
 from sidecar.doctor import DOCTOR_PART
+from sidecar.host.fds import is_terminal
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar has nothing to be parsed
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == [DOCTOR_PART]:
         return _run(DOCTOR_PART, SimpleNamespace(words=words[1:]))
-    if not words and not os.isatty(0):
+    if not words and not is_terminal(0):
         return _run("stdio", SimpleNamespace(parent_pid=None))
     parser = make_parser()
     # what follows -- is a program's command line, and none of argparse's business
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         if not uses_port(words_of_program):
             parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
     set_level(options.log_level)
-    command = options.command or ("help" if os.isatty(0) else "stdio")
+    command = options.command or ("help" if is_terminal(0) else "stdio")
     if command == "schema":
         return _schema(of_config=options.config)
     if command == "init":

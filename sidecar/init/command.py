@@ -11,6 +11,7 @@ from sidecar.console.sheet import Sheet
 from sidecar.console.words import BAD, DIM, GOOD, LINK, NAME, WARN, size
 from sidecar.diagnostics import say
 from sidecar.errors import ConfigurationError
+from sidecar.host.fds import is_terminal
 from sidecar.init import rust
 from sidecar.init.byhand import numbered
 from sidecar.init.found import NotUnderstoodError
@@ -25,7 +26,7 @@ _STYLES = {"+": GOOD, "-": BAD, "@": LINK}
 
 def run(root: str, *, mode: rust.Mode, plugin: str | None, dry_run: bool, yes: bool) -> int:
     """Plan, show, ask and write; the exit code."""
-    if not (dry_run or yes or os.isatty(0)):
+    if not (dry_run or yes or is_terminal(0)):
         say("error", "there is nobody to ask: use --dry-run to look, or --yes to change the project")
         return EXIT_USAGE
     sheet = Sheet()
