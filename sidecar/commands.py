@@ -18,7 +18,6 @@ from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_st
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # it loads msgspec
-    from sidecar.doctor.command import Prove
     from sidecar.host.base import Tether
 
 EXIT_UNSUPPORTED = 69
@@ -72,7 +71,9 @@ def _run_other(command: str, options: SimpleNamespace) -> int:
         if command == "dev":
             return _dev(options)
         if command == DOCTOR_PART:
-            return _play(options.words)
+            from sidecar.doctor import parts
+
+            return parts.play(options.words)
         return _look(command, options)
     except UnsupportedPlatformError as error:
         say("error", error.message)
@@ -92,8 +93,7 @@ def _look(command: str, options: SimpleNamespace) -> int:
             return clean.run(found, dry_run=options.dry_run, yes=options.yes, as_json=options.json)
         from sidecar.doctor import command as doctor
 
-        prove = _find_prove() if options.prove else None
-        return doctor.run(found, options.root, port=options.port, prove=prove, as_json=options.json)
+        return doctor.run(found, options.root, port=options.port, prove=options.prove, as_json=options.json)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -122,16 +122,6 @@ if sys.platform == "linux":
         open_page = opener.open if options.open and opener is not None else None
         return leave(dev.serve(tether, options, partial(attended.open_view, terminal, opener), open_page))
 
-    def _find_prove() -> Prove:
-        from sidecar.doctor.prove import prove
-
-        return prove
-
-    def _play(words: list[str]) -> int:
-        from sidecar.doctor import parts
-
-        return parts.play(words)
-
 else:
 
     def _dev(options: SimpleNamespace) -> int:
@@ -148,10 +138,3 @@ else:
 
         end_with_any_thread()
         return leave(dev.serve(tether, options, dev.show_lines, None))
-
-    def _find_prove() -> Prove:
-        raise unsupported("doctor --prove")
-
-    def _play(words: list[str]) -> int:
-        del words
-        raise unsupported("doctor --prove")

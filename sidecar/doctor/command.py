@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, NAME, WARN
+from sidecar.doctor import ground as grounds
 from sidecar.doctor.checks import Finding, check
+from sidecar.doctor.prove import prove as kill_for_real
 from sidecar.doctor.trial import Trial
 from sidecar.host.fds import is_terminal
 from sidecar.host.survey import Layer, Survey
@@ -21,12 +22,9 @@ EXIT_BAD = 1
 _STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
 
 
-Prove = Callable[[Callable[[str], None]], list[Trial]]
-"""See ``prove.prove``."""
-
-
-def run(survey: Survey, root: str, *, port: int | None, prove: Prove | None, as_json: bool) -> int:
-    """Report, and kill for real if there is a ``prove``; the exit code."""
+def run(survey: Survey, root: str, *, port: int | None, prove: bool, as_json: bool) -> int:
+    """Report, and kill for real if ``prove``; the exit code. Raises ``UnsupportedPlatformError``."""
+    ground = grounds.find() if prove else None
     findings = check(survey, root, port)
     layers = survey.find_layers()
     sheet = Sheet()
@@ -34,15 +32,15 @@ def run(survey: Survey, root: str, *, port: int | None, prove: Prove | None, as_
     if not as_json:
         _draw(findings, layers, sheet)
         heard = sheet.show()
-    trials = [] if prove is None else prove(_progress)
+    trials = [] if ground is None else kill_for_real(ground, _progress)
     good = not any(it.verdict == "bad" for it in findings) and all(it.held for it in trials)
     if as_json:
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
-        if prove is not None:
+        if ground is not None:
             report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
         heard = write_all(1, msgspec.json.encode(report) + b"\n")
-    elif prove is not None:
-        _draw_proof(trials, sheet)
+    elif ground is not None:
+        _draw_proof(ground.BLOW, trials, sheet)
         heard = sheet.show("\n")
     return 0 if good and heard else EXIT_BAD
 
@@ -72,8 +70,8 @@ def _two_lines(found: str, advice: str) -> Cell:
     return (f"{found}\n{advice}" if advice else found, "")
 
 
-def _draw_proof(trials: list[Trial], sheet: Sheet) -> None:
-    sheet.heading("Killed for real (SIGKILL)")
+def _draw_proof(blow: str, trials: list[Trial], sheet: Sheet) -> None:
+    sheet.heading(f"Killed for real ({blow})")
     sheet.table(
         ("killed", "processes", "survivors", "ms", "claimed by", ""),
         (

@@ -1,63 +1,49 @@
 """``sidecar doctor --prove``: kills what holds hostile trees, here, and counts who survives.
 
-For each victim a stand-in app starts a sidecar with every tree of parts.py; once all of them are whole the victim gets
-SIGKILL. The state folder is a private one, so no other run's record is touched; a sidecar that starts does sweep what
+For each victim a stand-in app starts a sidecar with every tree of this ground; once all of them are whole the victim is
+killed. The state folder is a private one, so no other run's record is touched; a sidecar that starts does sweep what
 dead ones left in control groups beside it, as any start does.
 """
 
 from __future__ import annotations
 
 import shutil
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
-from sidecar.doctor.parts import SIZES
-from sidecar.doctor.roll import Member, Roll
-from sidecar.doctor.standin import CannotTryError, StandIn
+from sidecar.doctor.ground import CannotTryError, Ground, Plan, Roll
+from sidecar.doctor.standin import StandIn, names
 from sidecar.doctor.trial import Trial
 from sidecar.host import bundle
 
 DEATH_S = 15.0
 """Deaths take milliseconds; who lives after this survived."""
 
-NEXT_START = "guard and supervisor at once"
-
-CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "the app": (("app",), ("guard", "parentWatch")),
-    "the supervisor": (("supervisor",), ("guard", "subreaper")),
-    "the guard": (("guard",), ("guard", "parentDeathSignal")),
-    "the bootloader": (("bootloader",), ("guard",)),
-    NEXT_START: (("supervisor", "guard"), ("parentDeathSignal", "controlGroup", "runCookie")),
-}
-"""What is killed → the processes, and the guarantees (by their names in ``initialize``) that speak of it."""
+BOOTLOADER = "bootloader"
 
 
-def prove(progress: Callable[[str], None]) -> list[Trial]:
+def prove(ground: Ground, progress: Callable[[str], None]) -> list[Trial]:
     """Make every trial. Nothing is left of them, whatever happened."""
     trials = []
     frozen = bundle.unpacked_folder() is not None
-    for killed in CLAIMS:
-        if frozen or killed != "the bootloader":
+    for killed, plan in ground.PLANS.items():
+        if frozen or plan.victims != (BOOTLOADER,):
             progress(f"killing {killed}")
-            trials.append(_try(killed))
+            trials.append(_try(ground, killed, plan))
     if frozen:
         for folder in bundle.left_behind():
             bundle.remove(folder)  # each of the killed parts had one
     return trials
 
 
-def _try(killed: str) -> Trial:
+def _try(ground: Ground, killed: str, plan: Plan) -> Trial:
     state = Path(tempfile.mkdtemp(prefix="sidecar-doctor-"))
     try:
-        with Roll() as roll, StandIn(state, roll, SIZES) as app:
+        with ground.make_roll() as roll, StandIn(state, ground, roll, ground.SIZES) as app:
             app.grow()
-            return _strike(killed, app, roll, state)
+            return _strike(ground, killed, plan, app, roll, state)
     except CannotTryError as error:
         return Trial(
             killed=killed,
@@ -75,61 +61,41 @@ def _try(killed: str) -> Trial:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def _strike(killed: str, app: StandIn, roll: Roll, state: Path) -> Trial:
-    victims, claims = CLAIMS[killed]
+def _strike(ground: Ground, killed: str, plan: Plan, app: StandIn, roll: Roll, state: Path) -> Trial:
+    def overdue() -> tuple[str, ...]:
+        return ground.overdue(app) if plan.leaves_rest else app.living_members()
+
     count = len(roll.living())
-    if len(victims) > 1:
-        # stopped before, and killed from below: neither is to see the other's death in its own last moment, and get
-        # something done; the guard's wakes a stopped supervisor
-        app.signal(victims, signal.SIGSTOP)
-    begin = time.monotonic()
-    app.signal(victims, signal.SIGKILL)
-    waiting = 0
-    programs: tuple[str, ...] = ()
-    swept: float | None = None
-    if killed == NEXT_START:
-        if app.guarantees["parentDeathSignal"]:
-            roll.wait(lambda: app.ended() and not app.programs(), DEATH_S)
-            programs = app.programs()
-        elapsed = roll.last_death - begin
-        waiting = len(roll.living())
-        swept = _start_again(app, roll, state)
-    else:
-        roll.wait(lambda: app.ended() and not roll.living(), DEATH_S)
-        elapsed = roll.last_death - begin
-    excused = [it for it in roll.living() if _is_excused(it, app)] if killed == NEXT_START else []
+    begin = app.kill(plan.victims)
+    roll.wait(lambda: app.ended() and not overdue(), DEATH_S)
+    late = overdue()
+    elapsed = roll.last_death - begin
+    waiting = len(roll.living()) if plan.leaves_rest else 0
+    swept = _start_again(ground, app, roll, state) if plan.leaves_rest else None
+    excused = [it for it in roll.living() if plan.leaves_rest and ground.is_excused(it, app.guarantees)]
     survivors = [it for it in roll.living() if it not in excused]
     return Trial(
         killed=killed,
-        claims=tuple(name for name in claims if app.guarantees.get(name) not in {False, None, "none"}),
+        claims=tuple(name for name in plan.claims if app.guarantees.get(name) not in {False, None, "none"}),
         processes=count,
         milliseconds=max(0.0, round(elapsed * 1000, 1)),
         until_next_start=waiting,
-        sweep_milliseconds=None if swept is None else round(swept * 1000, 1),
-        survivors=tuple(dict.fromkeys((*programs, *_names(survivors), *app.own_survivors()))),
-        excused=_names(excused),
+        sweep_milliseconds=round(swept * 1000, 1) if swept is not None and waiting else None,
+        survivors=tuple(dict.fromkeys((*late, *names(survivors), *app.living_ours()))),
+        excused=names(excused),
         traces=app.traces(),
     )
 
 
-def _start_again(app: StandIn, roll: Roll, state: Path) -> float:
+def _start_again(ground: Ground, app: StandIn, roll: Roll, state: Path) -> float:
     """The app's end, and a next start's sweep; how long it took from the launch to the last death."""
     app.end()
     begin = time.monotonic()
-    with StandIn(state, roll, {}) as second:
+    with StandIn(state, ground, roll, {}) as second:
         second.grow()
         second.await_swept()
-        roll.wait(lambda: all(_is_excused(it, app) for it in roll.living()), DEATH_S)
+        roll.wait(lambda: all(ground.is_excused(it, app.guarantees) for it in roll.living()), DEATH_S)
         elapsed = max(0.0, roll.last_death - begin)
         second.end()
         roll.wait(second.ended, DEATH_S)
     return elapsed
-
-
-def _is_excused(member: Member, app: StandIn) -> bool:
-    """The exception that the README names."""
-    return not app.guarantees["controlGroup"] and (member.kind, member.role) == ("scrubbed", "daemon")
-
-
-def _names(members: Iterable[Member]) -> tuple[str, ...]:
-    return tuple(f"{it.kind} {it.role} (pid {it.pid})" for it in members)

@@ -1,32 +1,23 @@
-"""A stand-in app with its sidecar and its trees, as ``prove`` needs it: started whole, held by pidfds, ended whole."""
+"""A stand-in app with its sidecar and its trees, as ``prove`` needs it: started whole, held, ended whole."""
 
 from __future__ import annotations
 
 import os
-import select
-import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
-
-from sidecar.doctor import DOCTOR_PART
-from sidecar.doctor.parts import home, itself
-from sidecar.doctor.roll import Roll
-from sidecar.host import bundle
-from sidecar.host.leftovers import DeadGroup, Leftovers
-from sidecar.host.linux import cgroup, sweep
-from sidecar.host.linux.tree import Process, read_process
+from sidecar.doctor.again import HOME, as_part
+from sidecar.doctor.ground import CannotTryError, Ground, Member, Roll
 from sidecar.host.records import STATE_DIR
 
-START_S = 60.0
-"""For a sidecar and its trees to be whole: a hundred times what it takes on two busy cores."""
+START_S = 120.0
+"""For a sidecar and its trees to be whole: a hundred times what it takes on two busy cores, ten times under Wine."""
 
 CLOSE_S = 5.0
 """For what is left to end by itself, before it is killed."""
@@ -34,45 +25,42 @@ CLOSE_S = 5.0
 PROGRAM = "the program of "
 """What a service's own program is called, to which its tree's kind is added."""
 
-
-class CannotTryError(Exception):
-    """The stand-in app or its trees could not be started; the text says why."""
+APP = "app"
 
 
 class StandIn:
-    """A stand-in app with its sidecar; all of ours is held by pidfds."""
+    """A stand-in app with its sidecar; all of ours is held."""
 
-    def __init__(self, state: Path, roll: Roll, trees: dict[str, int]) -> None:
+    def __init__(self, state: Path, ground: Ground, roll: Roll, trees: dict[str, int]) -> None:
         """Start it; ``trees`` has how many processes each kind of tree has. ``state`` is its state folder."""
+        self._ground = ground
         self._roll = roll
         self._trees = trees
         self._state = state
         self._stack = ExitStack()
         self._rest = b""
+        self._told: list[dict[str, Any]] = []
+        self._silent = False
         self._living: set[str] = set()
-        self.pidfds: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self._ours: tuple[str, ...] = ()
         self.guarantees: dict[str, Any] = {}
         self._group: str | None = None
         services = {
             kind: {
                 "type": "command",
-                "command": itself(DOCTOR_PART, "tree", kind, roll.name),
-                "cwd": home(),
+                "command": as_part("tree", kind, roll.name),
+                "cwd": HOME,
                 "restart": {"policy": "never"},
             }
             for kind in trees
         }
         env = {**os.environ, STATE_DIR: str(state)}
-        self._process = subprocess.Popen(
-            itself(DOCTOR_PART, "app", msgspec.json.encode(services).decode()),
-            cwd=home(),
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
-        )
+        self._process = roll.launch(as_part("app", msgspec.json.encode(services).decode()), env)
         self._stack.callback(self._close)
+        if self._process.stdout is None:
+            raise AssertionError  # for mypy: it is a pipe
+        roll.read(self._process.stdout, self._hear)
 
     def __enter__(self) -> Self:
         return self
@@ -86,15 +74,13 @@ class StandIn:
         app = self._await("app", deadline)
         result = self._await("hello", deadline)
         self.guarantees = result["guarantees"]
-        supervisor = read_process(result["pid"])
-        guard = None if supervisor is None else read_process(supervisor.ppid)
-        if supervisor is None or guard is None:
-            raise CannotTryError("the sidecar has ended before anything was done to it")
-        self._group = _group_of(guard) if self.guarantees["controlGroup"] else None
-        pids = {"app": app, "supervisor": supervisor.pid, "guard": guard.pid}
-        if bundle.unpacked_folder() is not None:
-            pids["bootloader"] = guard.ppid
-        for name, pid in pids.items():
+        try:
+            ours = self._ground.find_ours(app, result["pid"])
+        except ProcessLookupError:
+            raise CannotTryError("the sidecar has ended before anything was done to it") from None
+        self._ours = tuple(ours)
+        self._group = self._ground.find_group(self.guarantees, ours)
+        for name, pid in {APP: app, **ours}.items():
             self._hold(name, pid)
         if not self._trees:
             return
@@ -103,16 +89,12 @@ class StandIn:
         whole = sum(self._trees.values())
         if not self._roll.wait(lambda: len(self._roll.living()) >= whole, START_S):
             raise CannotTryError(f"only {len(self._roll.living())} of {whole} processes have appeared")
-        if not self._roll.wait_stopped((it for it in self._roll.living() if it.kind == "stopped"), START_S):
+        if not self._roll.wait_stopped(START_S):
             raise CannotTryError("the tree that is to be stopped is not")
 
-    def signal(self, names: tuple[str, ...], number: int) -> None:
-        """Send it to each, back to back."""
-        for name in names:
-            try:
-                signal.pidfd_send_signal(self.pidfds[name], number)
-            except ProcessLookupError:
-                pass  # it is dead already
+    def kill(self, names: tuple[str, ...]) -> float:
+        """Kill each, in the same instant, which is returned."""
+        return self._roll.kill([self._held[name] for name in names if name in self._held])
 
     def end(self) -> None:
         """As an app that is quit: its end of stdin ends it."""
@@ -120,16 +102,20 @@ class StandIn:
             self._process.stdin.close()
 
     def ended(self) -> bool:
-        """Whether guard and supervisor are gone."""
-        return not self._living & {"guard", "supervisor"}
+        """Whether all of ours are gone: guard and supervisor, or what stands for them here."""
+        return not self.living_ours()
 
-    def programs(self) -> tuple[str, ...]:
-        """The services' own programs that live: the supervisor's direct children."""
+    def living_programs(self) -> tuple[str, ...]:
+        """See ``ground.Run``."""
         return tuple(name for name in sorted(self._living) if name.startswith(PROGRAM))
 
-    def own_survivors(self) -> tuple[str, ...]:
-        """Those of guard and supervisor that live."""
-        return tuple(f"the {name}" for name in sorted(self._living & {"guard", "supervisor"}))
+    def living_members(self) -> tuple[str, ...]:
+        """See ``ground.Run``."""
+        return names(self._roll.living())
+
+    def living_ours(self) -> tuple[str, ...]:
+        """Those of ours that live."""
+        return tuple(f"the {name}" for name in sorted(self._living & set(self._ours)))
 
     def traces(self) -> tuple[str, ...]:
         """What is left of the run in the file system."""
@@ -139,64 +125,55 @@ class StandIn:
             found.append(f"control group {self._group}")
         return tuple(found)
 
-    def _hold(self, name: str, pid: int) -> None:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            raise CannotTryError(f"the {name} has ended before anything was done to it") from None
-        self.pidfds[name] = pidfd
-        self._living.add(name)
-        self._roll.watch(pidfd, lambda: self._note_death(name))
-
-    def _note_death(self, name: str) -> None:
-        self._living.discard(name)
-        if name.startswith(PROGRAM):
-            self._roll.last_death = time.monotonic()
-
     def await_swept(self) -> None:
         """Wait until it has dealt with what the run before has left. Raises ``CannotTryError``."""
         self._await("swept", time.monotonic() + START_S)
 
+    def _hold(self, name: str, pid: int) -> None:
+        try:
+            self._held[name] = self._roll.hold(pid, lambda at: self._note_death(name, at))
+        except ProcessLookupError:
+            raise CannotTryError(f"the {name} has ended before anything was done to it") from None
+        self._living.add(name)
+
+    def _note_death(self, name: str, at: float) -> None:
+        self._living.discard(name)
+        if name.startswith(PROGRAM):
+            self._roll.last_death = max(self._roll.last_death, at)
+
     def _await(self, what: str, deadline: float) -> Any:
         """What the stand-in tells of this; what it tells before of something else is no news."""
-        while what not in (told := self._hear(deadline)):
+        while True:
+            self._roll.wait(lambda: bool(self._told) or self._silent, max(0.0, deadline - time.monotonic()))
+            if not self._told:
+                raise CannotTryError("the stand-in app " + ("has ended" if self._silent else "says nothing"))
+            told = self._told.pop(0)
+            if what in told:
+                return told[what]
             if "error" in told:
                 raise CannotTryError(f"the sidecar does not do as it should: {told['error']['message']}")
-        return told[what]
 
-    def _hear(self, deadline: float) -> dict[str, Any]:
-        """The next thing that the stand-in tells."""
-        stdout = self._process.stdout
-        while b"\n" not in self._rest and stdout is not None:
-            ready = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
-            data = os.read(stdout.fileno(), 65_536) if ready else b""
-            if not data:
-                raise CannotTryError("the stand-in app " + ("has ended" if ready else "says nothing"))
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        told: dict[str, Any] = msgspec.json.decode(line)
-        return told
+    def _hear(self, data: bytes) -> None:
+        self._silent = not data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._told += map(msgspec.json.decode, lines)
 
     def _close(self) -> None:
         """Nothing of this one lives on: it may end by itself first, as the app's end asks it to."""
         self.end()
         self._roll.wait(self.ended, CLOSE_S)
-        self.signal(tuple(name for name in self.pidfds if name != "app"), signal.SIGKILL)
-        for pidfd in self.pidfds.values():
-            self._roll.forget(pidfd)
-            os.close(pidfd)
+        self.kill(tuple(name for name in self._held if name != APP))
+        for held in self._held.values():
+            self._roll.let_go(held)
         try:
             self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()  # not reaped yet, so the pid is its own
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        if self._group is not None and cgroup.is_orphaned(self._group):
-            sweep.end(Leftovers(groups=(DeadGroup(self._group, ()),)))
+        if self._group is not None:
+            self._ground.end_group(self._group)
 
 
-def _group_of(guard: Process) -> str | None:
-    """The control group that this guard has made: beside its own, which is ours, too."""
-    parent = cgroup.own_folder()
-    return None if parent is None else cgroup.folder_of(guard, parent)
+def names(members: Iterable[Member]) -> tuple[str, ...]:
+    """What they are called in a report."""
+    return tuple(f"{it.kind} {it.role} (pid {it.pid})" for it in members)

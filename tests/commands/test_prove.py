@@ -17,7 +17,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.doctor import parts
+from sidecar.doctor.linux import trees
 from tests.command import BINARY, SIDECAR, from_source
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT
@@ -26,8 +26,8 @@ from tests.liveness import RollCall, await_end, control_group, marked, until
 VICTIMS = ["the app", "the supervisor", "the guard", *(["the bootloader"] if BINARY else [])]
 VICTIMS += ["guard and supervisor at once"]
 
-PROCESSES = sum(parts.SIZES.values())
-OUTLIVE_BOTH = PROCESSES if BINARY else PROCESSES - len(parts.SIZES)
+PROCESSES = sum(trees.SIZES.values())
+OUTLIVE_BOTH = PROCESSES if BINARY else PROCESSES - len(trees.SIZES)
 """The supervisor's own children die with it. In the binary each of them is a bootloader, and not one of the tree."""
 
 
@@ -179,7 +179,7 @@ def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, 
             stderr=subprocess.PIPE,
             preexec_fn=enter(group),  # noqa: PLW1509  the test has no other thread
         ) as child:
-            until(lambda: len(marked(mark)) > sum(parts.SIZES.values()), "a tree that is whole")
+            until(lambda: len(marked(mark)) > sum(trees.SIZES.values()), "a tree that is whole")
             pidfd = os.pidfd_open(child.pid)
             child.send_signal(number)
             await_end(pidfd, "doctor")

@@ -8,17 +8,35 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from tests.command import Message
-from tests.windows.support import CHILDREN, PYTHON, SIDECAR, UNDER_WINE, WAIT_S, Direct, await_end, held, program
+from sidecar.doctor.windows import trees
+from tests.command import BINARY, Message, from_source
+from tests.windows.support import (
+    CHILDREN,
+    PYTHON,
+    ROOT,
+    SIDECAR,
+    UNDER_WINE,
+    WAIT_S,
+    Direct,
+    await_end,
+    held,
+    node,
+    program,
+)
+
+PROOF_S = 500.0
+"""For a proof, which starts four sidecars and some 120 processes, each of them with a bootloader if it is frozen."""
 
 LOOK_S = 0.1
 """Between two looks at a record, which a thread writes, and tells nobody."""
@@ -39,12 +57,12 @@ def run(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[by
         env=environment(folder, **env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=WAIT_S,
+        timeout=PROOF_S if "--prove" in words else WAIT_S,
         check=False,
     )
 
 
-def told(folder: Path, *words: str, code: int = 0, **env: str) -> Any:
+def told(folder: Path, *words: str, code: int = 0, **env: Any) -> Any:
     done = run(folder, *words, "--json", **env)
     assert (done.returncode, done.stderr) == (code, b"")
     return json.loads(done.stdout)
@@ -66,6 +84,19 @@ def shown(folder: Path, state: str) -> Any:
         return next((it for it in only["services"] if it["state"] == state), None)
 
     return until(look, f"a service that is {state}")
+
+
+# ── nothing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_words_and_with_the_empty_device_as_stdin_it_is_an_apps_sidecar_whose_app_is_gone(
+    tmp_path: Path,
+) -> None:
+    """NUL is a terminal for ``isatty``, and nobody sits there who would read the help."""
+    done = run(tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"")
+    done = run(tmp_path, "--log-level", "error")
+    assert (done.returncode, done.stdout) == (3, b"")
 
 
 # ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,10 +250,117 @@ def test_doctor_tells_that_a_port_is_taken_and_by_whom(tmp_path: Path) -> None:
             assert f"pid {os.getpid()}" in found[f"port {port}"]["found"]
 
 
-def test_doctor_proves_nothing_yet_and_says_so(tmp_path: Path) -> None:
-    done = run(tmp_path, "doctor", "--prove")
-    assert (done.returncode, done.stdout) == (69, b"")
-    assert b"'sidecar doctor --prove' does not run on Windows yet" in done.stderr
+# ── doctor --prove ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+VICTIMS = ["the app", "the supervisor", *(["the bootloader"] if BINARY else []), "all of them at once"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> str:
+    """A project that lacks nothing, as far as doctor looks."""
+    vite = tmp_path / "project" / "node_modules" / "vite"
+    (vite / "bin").mkdir(parents=True)
+    (vite / "package.json").write_text('{"bin": "bin/vite.js"}')
+    (vite / "bin" / "vite.js").write_text("")
+    return str(tmp_path / "project")
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Who was started with it."""
+
+    def has(it: psutil.Process) -> bool:
+        try:
+            return it.environ().get("DOCTOR_MARK") == mark
+        except (psutil.Error, OSError):
+            return False  # it went since the look, or is the system's
+
+    return [it for it in psutil.process_iter() if has(it)]
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[dict[str, Any]]:
+    """Variables for doctor; at the end nothing of it may be left, anywhere."""
+    mark = os.urandom(16).hex()
+    yield {"DOCTOR_MARK": mark, "PATH": f"{Path(node()).parent};{os.environ['PATH']}"}
+    assert marked(mark) == []
+    assert list((folder / "unpacked").iterdir()) == []
+
+
+def test_here_every_claim_holds_and_nobody_survives_what_can_be_killed(tmp_path: Path, project: str) -> None:
+    with watched(tmp_path) as env:
+        report = told(tmp_path, "doctor", project, "--prove", **env)
+    assert [it["killed"] for it in report["proof"]] == VICTIMS
+    for row in report["proof"]:
+        assert row["processes"] == sum(trees.SIZES.values())
+        assert (row["survivors"], row["traces"], row["problem"]) == ([], [], None)
+        assert (row["untilNextStart"], row["sweepMilliseconds"], row["excused"]) == (0, None, [])
+        assert "jobObject" in row["claims"]
+        assert row["held"] is True
+    assert report["ok"] is True
+
+
+BROKEN = """
+import sys
+sys.path.insert(0, {root!r})
+from sidecar.doctor import again
+again.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
+from sidecar.host.windows import winapi
+{code}
+if "--prove" in sys.argv:
+    from sidecar.doctor import prove
+    from sidecar.doctor.windows import ground
+    prove.DEATH_S = 2.0  # somebody survives by design: nobody needs to wait for it
+    ground.PLANS = {{"the supervisor": ground.PLANS["the supervisor"]}}
+    ground.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
+from sidecar.cli import main
+sys.exit(main())
+"""
+"""The sidecar with other code put into it before it runs: doctor, and all that it starts."""
+
+
+@from_source
+@pytest.mark.parametrize(
+    ("code", "survivors"),
+    [
+        ("winapi._KILL_ON_JOB_CLOSE = 0", 7),
+        ("winapi._KILL_ON_JOB_CLOSE |= winapi._BREAKAWAY_OK", 1),
+    ],
+    ids=["the job does not end with its last handle", "the job lets others out"],
+)
+def test_a_claim_that_does_not_hold_is_found_with_code_1(
+    tmp_path: Path, project: str, code: str, survivors: int
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN.format(root=str(ROOT), code=code))
+    with watched(tmp_path) as env:
+        done = subprocess.run(
+            [sys.executable, str(script), "doctor", project, "--prove", "--json"],
+            env=environment(tmp_path, **env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+    report = json.loads(done.stdout)
+    [row] = report["proof"]
+    living = {it for it in row["survivors"] if "program" not in it}
+    assert len(living) == survivors
+    assert any(it.startswith("breakaway child") for it in living)
+    assert (row["claims"], row["held"], report["ok"]) == (["jobObject"], False, False)
+
+
+def test_one_that_is_killed_in_the_middle_leaves_nothing_running(tmp_path: Path, project: str) -> None:
+    mark = os.urandom(16).hex()
+    words = ["doctor", project, "--prove"]
+    env = environment(tmp_path, DOCTOR_MARK=mark)
+    with subprocess.Popen([*SIDECAR, *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as doctor:
+        try:
+            until(lambda: len(marked(mark)) > trees.SIZES["wide"], "a part of a tree")
+        finally:
+            doctor.kill()
+        until(lambda: marked(mark) == [], "the end of all its parts")
 
 
 # ── dev ───────────────────────────────────────────────────────────────────────────────────────────────────────────────

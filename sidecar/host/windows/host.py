@@ -41,7 +41,7 @@ class WindowsHost:
         self._parent_watched = parent_watched
         self._child_died = child_died
         self._trees: dict[str, windows_tree.Tree] = {}
-        self._own_job = _enter_job()
+        self.own_job = _enter_job()
         self._port = winapi.create_port()
         self._console = winapi.has_console()
         start_thread("jobs", self._listen)
@@ -55,7 +55,7 @@ class WindowsHost:
             parent_death_signal=False,
             parent_watch="handle" if self._parent_watched else "none",
             control_group=False,
-            job_object=self._own_job is not None,
+            job_object=self.own_job is not None,
             run_cookie=False,
         )
 

@@ -157,17 +157,17 @@ def _launchers() -> tuple[int | None, int | None]:
 
     Raises ``ProcessLookupError`` if one of them is dead.
     """
-    parent = _parent_of(os.getpid(), _winapi.GetCurrentProcess())
+    parent = parent_of(os.getpid(), _winapi.GetCurrentProcess())
     if bundle.unpacked_folder() is None or parent is None:
         return None, None if parent is None else parent[1]
     pid, bootloader = parent
     if not os.path.samefile(winapi.image(bootloader), sys.executable):
         raise ProcessLookupError  # the bootloader is dead, and its pid is another's now
-    app = _parent_of(pid, bootloader)
+    app = parent_of(pid, bootloader)
     return bootloader, None if app is None else app[1]
 
 
-def _parent_of(pid: int, process: int) -> tuple[int, int] | None:
+def parent_of(pid: int, process: int) -> tuple[int, int] | None:
     """Pid and handle of its parent; ``None`` where there is none to be watched. Raises ``ProcessLookupError``.
 
     Windows keeps the parent's pid but not the parent: one that was created later only has its pid.

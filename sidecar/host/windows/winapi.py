@@ -37,6 +37,7 @@ _BASIC_ACCOUNTING = 1
 _BASIC_PROCESS_ID_LIST = 3
 _EXTENDED_LIMITS = 9
 _KILL_ON_JOB_CLOSE = 0x2000
+_BREAKAWAY_OK = 0x0800
 
 _TABLE_OWNER_PID_LISTENER = 3
 
@@ -175,10 +176,19 @@ def _must(result: int | None) -> int:
 def create_job() -> int:
     """A job without a name, not inheritable, from which nothing may break away; its last handle's end is its death."""
     job = _must(_kernel32.CreateJobObjectW(None, None))
-    limits = _ExtendedLimits()
-    limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE
-    _must(_kernel32.SetInformationJobObject(job, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)))
+    _limit(job, _KILL_ON_JOB_CLOSE)
     return job
+
+
+def let_out(job: int) -> None:
+    """Allow those in it to start others outside of it: for a job that is not to hold what a sidecar's has to."""
+    _limit(job, _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK)
+
+
+def _limit(job: int, flags: int) -> None:
+    limits = _ExtendedLimits()
+    limits.BasicLimitInformation.LimitFlags = flags
+    _must(_kernel32.SetInformationJobObject(job, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)))
 
 
 def assign(job: int, process: int) -> None:

@@ -7,13 +7,16 @@ import selectors
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import IO, Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.doctor.again import HOME
 from sidecar.host.linux.tree import read_process
 
 BACKLOG = 256
@@ -21,6 +24,9 @@ BACKLOG = 256
 
 _CREDENTIALS = struct.Struct("3i")
 """What SO_PEERCRED gives: pid, uid, gid (unix(7))."""
+
+PIPE_BYTES = 65_536
+"""As much as a pipe holds."""
 
 _GLANCE_S = 0.01
 """Between two looks at what has no notice: whether a process is stopped."""
@@ -54,54 +60,59 @@ class Member:
         os.close(self.pidfd)
 
 
-class Roll:
-    """Listens on an abstract socket, which leaves no file."""
+class LinuxRoll:
+    """See ``ground.Roll``. Listens on an abstract socket, which leaves no file; a process is held by a pidfd."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Listen."""
         self.name = f"sidecar-doctor-{os.urandom(16).hex()}"
         self.last_death = 0.0
-        """When the last member that died did, on the monotonic clock."""
         self._members: set[Member] = set()
+        self._pipes: list[IO[bytes]] = []
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(f"\0{self.name}")
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End who is left, by identity."""
+        """See ``ground.Roll``."""
         self._accept()
+        self.kill([member.pidfd for member in self._members])
         for member in self._members:
-            try:
-                signal.pidfd_send_signal(member.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it is dead already
             member.close()
+        for pipe in self._pipes:
+            pipe.close()
         self._listener.close()
         self._selector.close()
 
+    def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """See ``ground.Roll``."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=HOME, env=env, stdin=pipe, stdout=pipe, start_new_session=True, bufsize=0)
+
     def living(self) -> list[Member]:
-        """Who has introduced itself and lives, as far as is heard."""
+        """See ``ground.Roll``."""
         return [member for member in self._members if member.role]
 
     def wait(self, condition: Callable[[], bool], bound_s: float) -> bool:
-        """Wait until it holds; whether it does."""
+        """See ``ground.Roll``."""
         deadline = time.monotonic() + bound_s
         while not condition():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self._turn(left)
+            for key, _ in self._selector.select(left):
+                key.data()
         return True
 
-    def wait_stopped(self, members: Iterable[Member], bound_s: float) -> bool:
-        """Wait until all of them are stopped; whether they are."""
-        todo = list(members)
+    def wait_stopped(self, bound_s: float) -> bool:
+        """See ``ground.Roll``."""
+        todo = [member for member in self.living() if member.kind == "stopped"]
         deadline = time.monotonic() + bound_s
         while not all(member.stopped() for member in todo):
             if time.monotonic() >= deadline:
@@ -109,24 +120,46 @@ class Roll:
             time.sleep(_GLANCE_S)
         return True
 
-    def watch(self, pidfd: int, ended: Callable[[], None]) -> None:
-        """Tell once when this process has ended."""
-        self._selector.register(pidfd, selectors.EVENT_READ, ended)
+    def read(self, pipe: IO[bytes], heard: Callable[[bytes], None]) -> None:
+        """See ``ground.Roll``."""
 
-    def forget(self, pidfd: int) -> None:
-        """Watch it no more."""
-        if pidfd in self._selector.get_map():
+        def hear() -> None:
+            data = os.read(pipe.fileno(), PIPE_BYTES)
+            if not data:
+                self._selector.unregister(pipe)
+            heard(data)
+
+        self._pipes.append(pipe)
+        self._selector.register(pipe, selectors.EVENT_READ, hear)
+
+    def hold(self, pid: int, ended: Callable[[float], None]) -> int:
+        """See ``ground.Roll``."""
+        pidfd = os.pidfd_open(pid)
+
+        def end() -> None:
             self._selector.unregister(pidfd)
+            ended(time.monotonic())
 
-    def _turn(self, timeout: float) -> None:
-        for key, _ in self._selector.select(timeout):
-            if isinstance(key.data, Member):
-                self._hear(key.data)
-            elif key.data is not None:
-                self._selector.unregister(key.fileobj)
-                key.data()
-            else:
-                self._accept()
+        self._selector.register(pidfd, selectors.EVENT_READ, end)
+        return pidfd
+
+    def kill(self, held: Sequence[int]) -> float:
+        """See ``ground.Roll``.
+
+        Several are stopped before, and killed from below: none is to see another's death in its own last moment, and
+        get something done; the guard's wakes a stopped supervisor.
+        """
+        if len(held) > 1:
+            _signal(held, signal.SIGSTOP)
+        begin = time.monotonic()
+        _signal(held, signal.SIGKILL)
+        return begin
+
+    def let_go(self, held: int) -> None:
+        """See ``ground.Roll``."""
+        if held in self._selector.get_map():
+            self._selector.unregister(held)
+        os.close(held)
 
     def _accept(self) -> None:
         while True:
@@ -145,7 +178,7 @@ class Roll:
                 continue
             connection.setblocking(False)
             self._members.add(member)
-            self._selector.register(connection, selectors.EVENT_READ, member)
+            self._selector.register(connection, selectors.EVENT_READ, partial(self._hear, member))
 
     def _hear(self, member: Member) -> None:
         try:
@@ -159,3 +192,11 @@ class Roll:
         self._selector.unregister(member.connection)
         self._members.discard(member)
         member.close()
+
+
+def _signal(pidfds: Sequence[int], number: int) -> None:
+    for pidfd in pidfds:
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            pass  # it is dead already

@@ -1,0 +1,1 @@
+"""Linux: pidfds, control groups and /proc."""
