@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 from sidecar import __version__
+from sidecar.console import OPENER_PART
 from sidecar.diagnostics import LEVELS, say, set_level
 from sidecar.doctor import DOCTOR_PART
 from sidecar.host.fds import is_terminal
@@ -39,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code."""
     ensure_standard_streams()
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == [DOCTOR_PART]:
-        return _run(DOCTOR_PART, SimpleNamespace(words=words[1:]))
+    if words and words[0] in {DOCTOR_PART, OPENER_PART}:
+        return _run(words[0], SimpleNamespace(words=words[1:]))
     if not words and not is_terminal(0):
         return _run("stdio", SimpleNamespace(parent_pid=None))
     parser = make_parser()

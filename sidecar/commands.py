@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from sidecar.console import OPENER_PART
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
 from sidecar.errors import SystemFailureError, UnsupportedPlatformError
@@ -74,6 +75,10 @@ def _run_other(command: str, options: SimpleNamespace) -> int:
             from sidecar.doctor import parts
 
             return parts.play(options.words)
+        if command == OPENER_PART:
+            from sidecar.console import opener
+
+            opener.serve(0)
         return _look(command, options)
     except UnsupportedPlatformError as error:
         say("error", error.message)
@@ -127,8 +132,9 @@ else:
     def _dev(options: SimpleNamespace) -> int:
         if sys.platform != "win32":
             raise unsupported("dev")
-        if options.open:
-            say("warning", "--open does not work on Windows yet: open the page by hand once it is ready")
+        from sidecar.console import opener as opening
+
+        opener = opening.start_opener() if options.open else None
         tether = _attach(options)
         if isinstance(tether, int):
             return tether
@@ -137,4 +143,4 @@ else:
         from sidecar.threads import end_with_any_thread
 
         end_with_any_thread()
-        return leave(dev.serve(tether, options, dev.show_lines, None))
+        return leave(dev.serve(tether, options, dev.show_lines, None if opener is None else opener.open))

@@ -15,7 +15,7 @@ from typing import IO, NoReturn
 import msgspec
 
 from sidecar.doctor import ground as grounds
-from sidecar.doctor.again import itself
+from sidecar.host import bundle
 
 
 def play(words: list[str]) -> int:
@@ -30,7 +30,7 @@ def play(words: list[str]) -> int:
 
 def _be_app(services: dict[str, object]) -> NoReturn:
     """Start the sidecar and the services as an app does; tell of it on stdout; live until stdin ends."""
-    sidecar = subprocess.Popen(itself("stdio"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sidecar = subprocess.Popen(bundle.itself("stdio"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     if sidecar.stdin is None or sidecar.stdout is None:
         raise AssertionError  # for mypy: both are pipes
     _tell({"app": os.getpid()})

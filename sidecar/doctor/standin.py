@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import msgspec
 
-from sidecar.doctor.again import HOME, as_part
+from sidecar.doctor.again import as_part
 from sidecar.doctor.ground import CannotTryError, Ground, Member, Roll
+from sidecar.host import bundle
 from sidecar.host.records import STATE_DIR
 
 START_S = 120.0
@@ -50,7 +51,7 @@ class StandIn:
             kind: {
                 "type": "command",
                 "command": as_part("tree", kind, roll.name),
-                "cwd": HOME,
+                "cwd": bundle.HOME,
                 "restart": {"policy": "never"},
             }
             for kind in trees

@@ -1,4 +1,4 @@
-"""What being frozen into one file means: a bootloader above us, a folder that it unpacked, variables that are its own.
+"""What being frozen into one file means: another command line, a bootloader above us, its folder, its variables.
 
 PyInstaller's bootloader unpacks into a temporary folder, starts us from it, waits for our end and removes the folder.
 Killed, it leaves both behind: then the folder is ours to remove. Its name carries the bootloader's pid, and a marker in
@@ -21,6 +21,14 @@ MARKER = "tauri-sidecar.bundle"
 PID_DIGITS = 8
 """After the prefix: the bootloader's pid, in hexadecimal; then six random characters (mkdtemp)."""
 
+HOME = os.path.abspath(os.sep)
+"""The folder to start ourselves again in: nobody removes it meanwhile."""
+
+_PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
+"""``-m`` looks in the current folder and in variables, and an embedded Python in neither."""
+
 _OWN_VARIABLES = ("_PYI_", "_MEIPASS")
 
 
@@ -28,6 +36,12 @@ def unpacked_folder() -> str | None:
     """The folder that the bootloader unpacked for us; ``None`` if we are not frozen, or frozen as a folder."""
     folder: str | None = getattr(sys, "_MEIPASS", None)
     return folder if folder is not None and os.path.basename(folder).startswith(PREFIX) else None
+
+
+def itself(*words: str) -> list[str]:
+    """The command line that starts this sidecar, and no other thing that is called so."""
+    start = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-c", _MAIN, _PACKAGE_HOME]
+    return [*start, *words]
 
 
 def forget_variables() -> None:

@@ -19,6 +19,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
+from sidecar.console import OPENER_PART
 from sidecar.doctor.windows import trees
 from tests.command import BINARY, Message, from_source
 from tests.windows.support import (
@@ -29,6 +30,7 @@ from tests.windows.support import (
     UNDER_WINE,
     WAIT_S,
     Direct,
+    RollCall,
     await_end,
     held,
     node,
@@ -303,8 +305,8 @@ def test_here_every_claim_holds_and_nobody_survives_what_can_be_killed(tmp_path:
 BROKEN = """
 import sys
 sys.path.insert(0, {root!r})
-from sidecar.doctor import again
-again.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
+from sidecar.host import bundle
+bundle.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
 from sidecar.host.windows import winapi
 {code}
 if "--prove" in sys.argv:
@@ -397,3 +399,28 @@ def test_a_run_of_dev_is_shown_by_ps_and_its_end_is_that_of_its_tree(tmp_path: P
         finally:
             dev.kill()
         await_end(service)
+
+
+def test_the_browser_that_open_starts_outlives_us(tmp_path: Path) -> None:
+    """All else that was started ends with the supervisor's job, also what opens pages."""
+    script = [*PYTHON, str(CHILDREN / "program.py"), "listen:127.0.0.1={port}", "hold"]
+    browser = " ".join(Path(it).as_posix() for it in (*PYTHON, str(CHILDREN / "browser.py"))) + " %s"
+    with RollCall() as roll:
+        env = environment(tmp_path, BROWSER=browser, **roll.env)
+        with subprocess.Popen(
+            [*SIDECAR, "dev", "--open", "--", *script], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as dev:
+            try:
+                assert dev.stdout is not None
+                while b"is ready on http://127.0.0.1:" not in (line := dev.stdout.readline()):
+                    assert line
+                url = next(word for word in line.decode().split() if word.startswith("http://"))
+                roll.await_living(url, 1)
+                service = held(shown(tmp_path, "ready")["program"]["pid"])
+                openers = [it for it in psutil.Process(dev.pid).children(recursive=True) if OPENER_PART in it.cmdline()]
+            finally:
+                dev.kill()
+            for it in (service, *openers):
+                await_end(it)
+        assert openers
+        roll.prove_alive(url)

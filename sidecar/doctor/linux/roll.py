@@ -16,7 +16,7 @@ from typing import IO, Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.doctor.again import HOME
+from sidecar.host import bundle
 from sidecar.host.linux.tree import read_process
 
 BACKLOG = 256
@@ -93,7 +93,9 @@ class LinuxRoll:
     def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """See ``ground.Roll``."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=HOME, env=env, stdin=pipe, stdout=pipe, start_new_session=True, bufsize=0)
+        return subprocess.Popen(
+            command, cwd=bundle.HOME, env=env, stdin=pipe, stdout=pipe, start_new_session=True, bufsize=0
+        )
 
     def living(self) -> list[Member]:
         """See ``ground.Roll``."""

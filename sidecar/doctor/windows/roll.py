@@ -21,8 +21,8 @@ import _winapi
 
 import psutil
 
-from sidecar.doctor.again import HOME
 from sidecar.doctor.ground import CannotTryError
+from sidecar.host import bundle
 from sidecar.host.windows import tree, winapi
 from sidecar.threads import start_thread
 
@@ -105,7 +105,9 @@ class WindowsRoll:
     def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """See ``ground.Roll``. Created suspended, as else it could have started others before it is in the job."""
         pipe, flags = subprocess.PIPE, CREATE_SUSPENDED | subprocess.CREATE_NO_WINDOW
-        app = subprocess.Popen(command, cwd=HOME, env=env, stdin=pipe, stdout=pipe, bufsize=0, creationflags=flags)
+        app = subprocess.Popen(
+            command, cwd=bundle.HOME, env=env, stdin=pipe, stdout=pipe, bufsize=0, creationflags=flags
+        )
         try:
             winapi.assign(self._job, int(app._handle))  # type: ignore[attr-defined]  # noqa: SLF001  it has no other name
             psutil.Process(app.pid).resume()  # its handle is held by Popen, so that the pid is its own

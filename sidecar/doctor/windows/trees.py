@@ -15,7 +15,8 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
 import _winapi
 
-from sidecar.doctor.again import HOME, LIFE_S, as_part
+from sidecar.doctor.again import LIFE_S, as_part
+from sidecar.host import bundle
 from sidecar.host.windows import winapi
 
 WIDE = 20
@@ -60,7 +61,8 @@ def grow(words: Sequence[str]) -> NoReturn:
 def _enroll(kind: str, roll: str, role: str) -> socket.socket:
     """A connection of this process's own to doctor, to which it tells what no other process has: pid and birth."""
     port, _, word = roll.partition(":")
-    connection = socket.create_connection(("127.0.0.1", int(port)))
+    connection = socket.socket()  # create_connection resolves names, for which a frozen binary has no codec
+    connection.connect(("127.0.0.1", int(port)))
     birth = winapi.created(_winapi.GetCurrentProcess())
     connection.sendall(f"{word} {kind} {role} {os.getpid()} {birth}\n".encode())
     return connection
@@ -70,7 +72,7 @@ def _start(kind: str, roll: str, left: int = 0, flags: int = 0) -> None:
     """One more, with no stream of ours."""
     null = subprocess.DEVNULL
     command = as_part("tree", kind, roll, str(left))
-    subprocess.Popen(command, cwd=HOME, stdin=null, stdout=null, stderr=null, creationflags=flags)
+    subprocess.Popen(command, cwd=bundle.HOME, stdin=null, stdout=null, stderr=null, creationflags=flags)
 
 
 def _leave(kind: str, roll: str) -> None:
