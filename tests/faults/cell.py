@@ -16,8 +16,8 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
+from sidecar.host.linux import sockets
 from sidecar.host.linux import tree as processes
-from sidecar.host.linux.sockets import listeners
 from tests.children.trees import DECOY, SIZES
 from tests.client import Client
 from tests.command import BINARY, SIDECAR, Message
@@ -212,7 +212,7 @@ class Cell:
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
         if self.port is not None:
             # not by binding it: anybody's outgoing connection may have the number by now, or the last one's end keep it
-            assert listeners(self.port) == []
+            assert sockets.listeners(self.port) == []
 
     def app_lives(self) -> bool:
         """Whether the app has not ended."""
