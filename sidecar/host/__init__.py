@@ -30,17 +30,11 @@ def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> 
 
         return Guarded(lifeline)
     if sys.platform == "darwin":
-        import select
-
         from sidecar.host.darwin import guard as darwin_guard
+        from sidecar.host.darwin.kqueue import make_notices
         from sidecar.host.darwin.libproc import Libproc
-        from sidecar.host.darwin.notices import Notices
 
         system = Libproc()
-
-        def make_notices() -> Notices:
-            return Notices(select.kqueue(), select.kevent)
-
         watched = darwin_guard.identify(system, parent_pid, system.bootloader())
         lifeline = darwin_guard.split(system, make_notices, watched, at_end)
         from sidecar.host.darwin.tether import KqueueTether
@@ -75,6 +69,13 @@ def survey(command: str) -> Survey:
         from sidecar.host.linux import survey as linux
 
         return linux
+    if sys.platform == "darwin":
+        from sidecar.host.darwin.kqueue import make_notices
+        from sidecar.host.darwin.libproc import Libproc
+        from sidecar.host.darwin.survey import DarwinSurvey
+
+        system = Libproc()
+        return DarwinSurvey(system, make_notices, system.boot_id())
     if sys.platform == "win32":
         from sidecar.host.windows import survey as windows
 

@@ -42,11 +42,12 @@ def run(
     group: str | None = None,
     stdin: Any = subprocess.DEVNULL,
     prefix: Sequence[str] = (),
+    sidecar: Sequence[str] = SIDECAR,
     **env: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``sidecar WORDS``; ``folder`` has its state, ``prefix`` stands before its command line."""
     return subprocess.run(
-        [*prefix, *SIDECAR, *words],
+        [*prefix, *sidecar, *words],
         cwd=ROOT,
         env={**os.environ, "SIDECAR_STATE_DIR": str(folder / "state"), **env},
         stdin=stdin,

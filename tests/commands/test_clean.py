@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,12 +29,14 @@ KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("supervisor", KILL), ("g
 
 
 @contextmanager
-def killed_whole(folder: Path, decoys: RollCall, *, contained: bool = True) -> Iterator[tuple[Cell, str | None]]:
-    """A run whose daemon lives on; beside it decoys, and another sidecar that lives."""
+def killed_whole(
+    folder: Path, decoys: RollCall, *, contained: bool = True, sidecar: Sequence[str] = SIDECAR
+) -> Iterator[tuple[Cell, str | None]]:
+    """A run whose daemon lives on (on macOS also who made it); beside it decoys, and another sidecar that lives."""
     with (
         control_group(divisible=contained) as group,
-        Cell(folder, ("daemon",), group=group, decoys=decoys) as cell,
-        Cell(folder, ("plain",), group=group) as neighbour,
+        Cell(folder, ("daemon",), group=group, decoys=decoys, sidecar=sidecar) as cell,
+        Cell(folder, ("plain",), group=group, sidecar=sidecar) as neighbour,
     ):
         if cell.contained != contained:
             pytest.skip("control groups are not ours to divide here")
@@ -43,8 +45,8 @@ def killed_whole(folder: Path, decoys: RollCall, *, contained: bool = True) -> I
         cell.grow()
         cell.strike(*KILLED_WHOLE)
         cell.await_ours_gone()
-        while {it.role for it in cell.roll.living()} != {"daemon"}:
-            cell.roll.turn(WAIT_S)
+        while cell.hello["guarantees"]["parentDeathSignal"] and {it.role for it in cell.roll.living()} != {"daemon"}:
+            cell.roll.turn(WAIT_S)  # the service's own program dies with its parent
         yield cell, group
         decoys.prove_alive("decoy")
         neighbour.roll.tell("plain", b".")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,17 @@ LISTENER = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, re
 KILL = signal.SIGKILL
 
 
-def runs(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = told(folder, "ps")["runs"]
+def runs(folder: Path, sidecar: Sequence[str] = SIDECAR) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = told(folder, "ps", sidecar=sidecar)["runs"]
     return found
 
 
-def shown(folder: Path, service: str, **wanted: object) -> dict[str, Any]:
+def shown(folder: Path, service: str, sidecar: Sequence[str] = SIDECAR, **wanted: object) -> dict[str, Any]:
     """The service of the only run, once the record has these facts of it: a thread writes it, and tells nobody."""
     found: dict[str, Any] = {}
 
     def is_there() -> bool:
-        (only,) = runs(folder)
+        (only,) = runs(folder, sidecar)
         found.clear()
         found.update(next((it for it in only["services"] if it["name"] == service), {}))
         return found != {} and all(found[name] == value for name, value in wanted.items())

@@ -1,33 +1,51 @@
-"""The sidecar with macOS's guard, tether and host, on Linux's processes: ``python -m tests.faults.darwin``.
+"""The sidecar with macOS's guard, tether, host and survey, on Linux's processes: ``python -m tests.faults.darwin``.
 
-What stands between them and the kernel is tests/host/bsd.py.
+It takes every command. What stands between it and the kernel is tests/host/bsd.py.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 if sys.platform != "linux":
     raise ImportError("tests.host.bsd is made of Linux")
 
+from sidecar import cli, host
 from sidecar.host.darwin import guard as darwin_guard
 from sidecar.host.darwin.notices import Notices
 from tests.host.bsd import Kernel, Kevent
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sidecar.host.base import Tether
+    from sidecar.host.survey import Survey
 
-def main() -> None:
+COMMAND = (sys.executable, "-m", "tests.faults.darwin")
+
+
+def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Tether:
     kernel = Kernel()
-    watched = darwin_guard.identify(kernel, None, None)
-    lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched)
+    watched = darwin_guard.identify(kernel, parent_pid, None)
+    lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched, at_end)
     kernel.close()  # the guard's: what it hears must not be taken from it
-    from sidecar import stdio
-    from sidecar.host.darwin import tether as darwin_tether
+    from sidecar.host.darwin import tether
     from sidecar.host.linux import sweep
-    from sidecar.runtime import leave
 
     own = Kernel()
-    tether = darwin_tether.KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, sweep.boot_id())
-    leave(stdio.serve(tether))
+    return tether.KqueueTether(own, lambda: Notices(own.kqueue(), Kevent), lifeline, watched, sweep.boot_id())
 
 
-main()
+def survey(command: str) -> Survey:
+    del command
+    from sidecar.host.darwin import survey as darwin
+    from sidecar.host.linux import sweep
+
+    kernel = Kernel()
+    return darwin.DarwinSurvey(kernel, lambda: Notices(kernel.kqueue(), Kevent), sweep.boot_id())
+
+
+if __name__ == "__main__":
+    host.attach = attach
+    host.survey = survey
+    sys.exit(cli.main())

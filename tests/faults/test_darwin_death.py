@@ -17,6 +17,7 @@ if sys.platform != "linux":
 
 from tests.command import BINARY
 from tests.faults.cell import ALL_TREES, Cell
+from tests.faults.darwin import COMMAND as SIDECAR
 from tests.host.bsd import skip_without_forks
 from tests.liveness import RollCall, lives
 
@@ -26,8 +27,6 @@ if BINARY:
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
 
 TREES = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
-SIDECAR = [sys.executable, "-m", "tests.faults.darwin"]
-
 STRIKES = {
     "the app SIGKILLed": [("app", KILL)],
     "the app SIGTERMed": [("app", TERM)],

@@ -24,9 +24,9 @@ from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.darwin.ending import end_all, send
 from sidecar.host.darwin.family import Branch, Family
 from sidecar.host.darwin.kin import Kin, Process, System
-from sidecar.host.darwin.lsof import listeners
+from sidecar.host.darwin.lsof import holder_of, listeners
 from sidecar.host.darwin.notices import NOTE_EXIT, Notices
-from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
+from sidecar.host.shared import RUN_ID, SERVICE, reached_at
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder
 
@@ -56,16 +56,7 @@ class DarwinHost:
 
     def guarantees(self) -> Guarantees:
         """See ``Host``."""
-        return Guarantees(
-            platform="darwin",
-            guard=self._guarded,
-            subreaper=False,
-            parent_death_signal=False,
-            parent_watch="kqueue" if self._parent_watched else "none",
-            control_group=False,
-            job_object=False,
-            run_cookie=True,
-        )
+        return claims(guarded=self._guarded, parent_watched=self._parent_watched)
 
     def spawn(self, service: str, launch: Launch) -> Child:
         """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
@@ -126,17 +117,8 @@ class DarwinHost:
         return bool(found) and found <= {it.pid for it in self._members(service, tree)}
 
     def holder(self, port: int) -> Holder | None:
-        """See ``Host``. Of another user's process nothing is shown, and nobody is named."""
-        import psutil
-
-        for _, pid in listeners(port):
-            run_id = self._system.variable(pid, RUN_ID)
-            try:
-                user = psutil.Process(pid).username()
-            except psutil.Error:
-                continue  # it went since the look
-            return Holder(pid, command_of(pid), user, ours=run_id not in {None, self._run_id})
-        return None
+        """See ``Host``."""
+        return holder_of(self._system, port, self._run_id)
 
     def memory(self, service: str) -> int | None:
         """See ``Host``."""
@@ -207,6 +189,20 @@ class DarwinHost:
     def _end(self, look: Callable[[], list[Process]]) -> None:
         for process in end_all(self._system, look):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+
+
+def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:
+    """What ``initialize`` says, here and where ``sidecar doctor`` looks what it would."""
+    return Guarantees(
+        platform="darwin",
+        guard=guarded,
+        subreaper=False,
+        parent_death_signal=False,
+        parent_watch="kqueue" if parent_watched else "none",
+        control_group=False,
+        job_object=False,
+        run_cookie=True,
+    )
 
 
 def _session(tree: _Tree) -> int | None:

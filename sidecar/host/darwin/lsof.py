@@ -7,6 +7,10 @@ import sys
 
 assert sys.platform != "win32"  # for mypy: no lsof there
 
+from sidecar.host.darwin.kin import System
+from sidecar.host.shared import RUN_ID, command_of
+from sidecar.wire.messages import Holder
+
 PROGRAMS = ("/usr/sbin/lsof", "/usr/bin/lsof")
 """Where macOS has it, and for the tests where Debian has it: not what a project's PATH may put before it."""
 
@@ -31,6 +35,20 @@ def listeners(port: int) -> list[tuple[str, int]]:
             return []  # EAGAIN, EMFILE: the next probe asks again
         return parse(told.stdout)
     return []
+
+
+def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holder | None:
+    """Who listens on the port. Of another user's process nothing is shown, and nobody is named."""
+    import psutil
+
+    for _, pid in listeners(port):
+        run_id = system.variable(pid, RUN_ID)
+        try:
+            user = psutil.Process(pid).username()
+        except psutil.Error:
+            continue  # it went since the look
+        return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
+    return None
 
 
 def parse(text: str) -> list[tuple[str, int]]:

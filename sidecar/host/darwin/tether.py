@@ -1,7 +1,4 @@
-"""The supervisor's side of the guard on macOS: what it waits for, watches, and tells. See ``Tether`` for all of it.
-
-There is no ledger: a record is for the next start's sweep, and ``sidecar ps`` does not run here yet.
-"""
+"""The supervisor's side of the guard on macOS: what it waits for, watches, and tells. See ``Tether`` for all of it."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from sidecar.host.darwin.guard import Watched, watch
 from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
-from sidecar.host.ledger import unrecorded
+from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.lifeline import Lifeline
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
@@ -38,8 +35,8 @@ class KqueueTether:
         self._lifeline = lifeline
         self._watched = watched
         self._boot_id = boot_id
+        self._ledger = Ledger(self._identify)
         self._run_id = ""
-        self._files: list[str] = []
 
     def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
         """See ``Tether``."""
@@ -93,18 +90,16 @@ class KqueueTether:
         return report
 
     def keep_record(self) -> None:
-        """See ``Tether``: it stays as it was written."""
+        """See ``Tether``."""
+        self._ledger.keep()
 
     def note(self, state: ServiceState) -> None:
-        """See ``Tether``: nobody reads it here."""
+        """See ``Tether``."""
+        self._ledger.note(state)
 
     def let_go(self) -> None:
         """See ``Tether``."""
-        for path in self._files:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass  # the draft is the record by now
+        self._ledger.close()
         if os.getppid() == self._lifeline.guard_pid:
             # while it is our parent, the pid is its own; a stopped guard (SIGSTOP) would stay for ever
             os.kill(self._lifeline.guard_pid, signal.SIGCONT)
@@ -121,19 +116,23 @@ class KqueueTether:
         return now is None or now.dead or now.birth != before.birth
 
     def _write_record(self, guarantees: Guarantees) -> None:
-        owners = [self._system.read(self._lifeline.guard_pid), self._system.read(os.getpid())]
+        owners = map(self._identify, (self._lifeline.guard_pid, os.getpid()))
         record = records.RunRecord(
             run_id=self._run_id,
             boot_id=self._boot_id,
-            owners=tuple(_identity(it) for it in owners if it is not None),
+            owners=tuple(it for it in owners if it is not None),
             app=None if self._watched.app is None else _identity(self._watched.app),
             guarantees=msgspec.to_builtins(guarantees),
         )
         path = records.run_path(self._run_id)
-        self._files = [path, records.draft_of(path)]
-        for file in self._files:
-            self._order(b"file " + os.fsencode(file))  # before it is written: the guard may have to end us in between
-        records.write_run(path, record)
+        # told before it is written: the guard may have to end us in between
+        for file in (path, records.draft_of(path)):
+            self._order(b"file " + os.fsencode(file))
+        self._ledger.begin(path, record)
+
+    def _identify(self, pid: int) -> records.Identity | None:
+        found = self._system.read(pid)
+        return None if found is None else _identity(found)
 
     def _order(self, order: bytes) -> None:
         try:
