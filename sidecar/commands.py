@@ -14,7 +14,7 @@ from sidecar.console import OPENER_PART
 from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
 from sidecar.errors import SystemFailureError, UnsupportedPlatformError
-from sidecar.host import attach, bundle, survey, unsupported
+from sidecar.host import attach, bundle, survey
 from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
 TYPE_CHECKING = False  # see sidecar.errors
@@ -103,7 +103,7 @@ def _look(command: str, options: SimpleNamespace) -> int:
         return EXIT_INTERRUPTED
 
 
-if sys.platform == "linux":
+if sys.platform != "win32":
 
     def _dev(options: SimpleNamespace) -> int:
         from sidecar.console import opener as opening
@@ -130,8 +130,6 @@ if sys.platform == "linux":
 else:
 
     def _dev(options: SimpleNamespace) -> int:
-        if sys.platform != "win32":
-            raise unsupported("dev")
         from sidecar.console import opener as opening
 
         opener = opening.start_opener() if options.open else None

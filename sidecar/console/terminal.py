@@ -20,12 +20,15 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
-assert sys.platform == "linux"  # for mypy: what follows exists on Linux
+assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
 import termios
 
-from sidecar.host import bundle
-from sidecar.host.linux.tree import Process, read_process
+from sidecar.host import bundle, look_at
+
+TYPE_CHECKING = False  # see sidecar.errors
+if TYPE_CHECKING:  # it loads msgspec
+    from sidecar.host.base import Seen
 
 KEY_BYTES = 64
 """Far more than a person types between two reads."""
@@ -99,14 +102,19 @@ class Terminal:
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
             self.suspends = True
 
+    def is_gone(self) -> bool:
+        """Whether the terminal does not answer any more."""
+        return self._modes() is None
+
     def _modes(self) -> Modes | None:
         try:
             return termios.tcgetattr(self.fd)
         except termios.error:
-            return None  # EIO: the terminal is gone, and its modes with it
+            return None  # EIO (macOS: EBADF, ENOTTY, ENXIO): the terminal is gone, and its modes with it
 
     def _set(self, modes: Modes) -> None:
-        # the shell may have taken the terminal since we looked, and SIGTTOU would stop us for it
+        # the shell may have taken the terminal since we looked, and SIGTTOU would stop us for it; a thread that blocks
+        # it sets the modes all the same, on Linux as on macOS
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             termios.tcsetattr(self.fd, termios.TCSANOW, modes)  # not TCSADRAIN: Ctrl-S would hold it for ever
@@ -154,14 +162,14 @@ def stop_job() -> None:
         _stop_like(child.pid)
 
 
-def _child_of_shell() -> Process | None:
+def _child_of_shell() -> Seen | None:
     """The first process at or above us whose parent is of our session, but not of our group."""
-    group, found = os.getpgrp(), read_process(os.getpid())
+    group, found = os.getpgrp(), look_at(os.getpid())
     try:
         while found is not None and found.ppid != 0:
             if os.getpgid(found.ppid) != group:
                 return found if os.getsid(found.ppid) == os.getsid(0) else None
-            found = read_process(found.ppid)
+            found = look_at(found.ppid)
     except ProcessLookupError:
         pass  # it went since the look: an orphaned group
     return None  # also at the top of a pid namespace
@@ -170,7 +178,7 @@ def _child_of_shell() -> Process | None:
 def _ours() -> tuple[int, int, int]:
     """The supervisor and the guard above it; and a bootloader, where it is frozen into one file."""
     guard = os.getppid()
-    above = read_process(guard)
+    above = look_at(guard)
     return os.getpid(), guard, above.ppid if above is not None and bundle.unpacked_folder() is not None else guard
 
 
@@ -178,7 +186,8 @@ def _stop_like(pid: int) -> None:
     """Stop if that process is stopped, unless SIGCONT comes before we do.
 
     No look at it, followed by a stop, could tell: SIGCONT may come in between. But the kernel discards a stop signal
-    that is pending when SIGCONT comes, even a blocked one (signal(7)): so first it is made pending, then we look.
+    that is pending when SIGCONT comes, even a blocked one (signal(7)): so first it is made pending, then we look. On
+    macOS it does so for one thread only, the first that takes SIGCONT: the main thread, which we are.
     """
     handler = signal.getsignal(signal.SIGTSTP)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
@@ -192,7 +201,7 @@ def _comes_to_a_stop(pid: int) -> bool:
     """Whether that process is stopped, or is so within the bound and before anybody continues us."""
     deadline = time.monotonic() + FOLLOW_S
     while signal.SIGTSTP in signal.sigpending() and time.monotonic() < deadline:
-        process = read_process(pid)
+        process = look_at(pid)
         if process is None or process.stopped:
             return process is not None
         time.sleep(GLANCE_S)
@@ -201,21 +210,21 @@ def _comes_to_a_stop(pid: int) -> bool:
 
 def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable[[], None]) -> None:
     """A thread's body: keys to ``pressed``, and ``gone`` once if the terminal goes away."""
-    # a read from the background then gives EIO instead of stopping the whole process
+    # a read from the background then gives EIO instead of stopping the whole process, on both systems
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
-    poll = select.poll()
-    poll.register(terminal.fd, select.POLLIN)
     while True:
-        events = poll.poll()[0][1]
-        hung_up = events & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
-        if not hung_up and not in_foreground(terminal.fd):
+        select.select([terminal.fd], [], [])  # of macOS's poll(2) its manual says that it does not support devices
+        if not in_foreground(terminal.fd):
             time.sleep(BACKGROUND_S)
             continue
         try:
             data = os.read(terminal.fd, KEY_BYTES)
         except OSError:
-            data = b""  # EIO: gone, or the shell took it in this instant; EAGAIN: somebody else read the key
-        if not data and hung_up:
+            # EIO: the shell took it in this instant, or it is gone; EAGAIN: somebody else read the key
+            if not terminal.is_gone():
+                continue
+            data = b""
+        if not data:  # its end; or Ctrl-D where somebody has undone our modes, which means the same
             time.sleep(HANGUP_S)
             gone()
             return

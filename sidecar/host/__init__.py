@@ -9,7 +9,7 @@ from sidecar.errors import UnsupportedPlatformError
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is loaded
-    from sidecar.host.base import Host, Tether
+    from sidecar.host.base import Host, Seen, Tether
     from sidecar.host.survey import Survey
 
 
@@ -81,6 +81,22 @@ def survey(command: str) -> Survey:
 
         return windows
     raise unsupported(command)
+
+
+def look_at(pid: int) -> Seen | None:
+    """A process of this moment, for job control; ``None`` if there is none (any more).
+
+    Raises ``UnsupportedPlatformError`` where there is no job control, or no host is written yet.
+    """
+    if sys.platform == "linux":
+        from sidecar.host.linux.tree import read_process
+
+        return read_process(pid)
+    if sys.platform == "darwin":
+        from sidecar.host.darwin.libproc import Libproc
+
+        return Libproc().read(pid)
+    raise unsupported()
 
 
 def unsupported(command: str | None = None) -> UnsupportedPlatformError:

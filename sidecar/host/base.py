@@ -88,6 +88,25 @@ class Host(Protocol):
         ...
 
 
+class Seen(Protocol):
+    """A process, as far as job control looks at it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def ppid(self) -> int:
+        """Its parent's; 0 where that is outside of what we can see."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it."""
+        ...
+
+
 SignalledTo = Literal["us", "guard", "bootloader"]
 """Which of our processes a signal was sent to. One to a whole process group comes to each of them."""
 

@@ -54,7 +54,7 @@ else:
     def hung_up(fd: int) -> bool:
         """Whether the writer of this pipe has gone, though it may have left something unread in it."""
         poll = select.poll()
-        poll.register(fd, 0)  # POLLHUP needs not be asked for
+        poll.register(fd, select.POLLHUP)  # it is told unasked, but macOS does not even look where nothing is asked
         return bool(poll.poll(0))
 
     def is_terminal(fd: int) -> bool:
@@ -71,6 +71,10 @@ else:
         return _encoding_of_stdout()
 
     def _wait(fd: int, what: int) -> None:
+        if os.isatty(fd):  # of macOS's poll(2) its manual says that it does not support devices
+            wanted = ([fd], []) if what == select.POLLIN else ([], [fd])
+            select.select(*wanted, [])
+            return
         poll = select.poll()
         poll.register(fd, what)
         poll.poll()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +12,13 @@ import pytest
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]
 else:
+    from tests.command import SIDECAR
     from tests.console.support import Terminal, command, environment
+
+    @pytest.fixture
+    def sidecar() -> Sequence[str]:
+        """The command that is tried; test_darwin.py has another one."""
+        return SIDECAR
 
     @pytest.fixture
     def folder(tmp_path: Path) -> Path:
@@ -22,12 +28,15 @@ else:
         return made
 
     @pytest.fixture
-    def dev(folder: Path) -> Iterator[Callable[..., Terminal]]:
+    def dev(folder: Path, sidecar: Sequence[str]) -> Iterator[Callable[..., Terminal]]:
         """Run ``sidecar dev`` in a terminal; it is ended with the test."""
         with ExitStack() as stack:
 
             def dev(*words: str, rows: int = 30, columns: int = 120, **env: str) -> Terminal:
-                argv, variables = command(*words), environment(folder, **{"BROWSER": "/bin/true", **env})
+                argv, variables = (
+                    command(*words, sidecar=sidecar),
+                    environment(folder, **{"BROWSER": "/bin/true", **env}),
+                )
                 return stack.enter_context(Terminal(argv, folder, variables, rows=rows, columns=columns))
 
             yield dev

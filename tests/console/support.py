@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -49,9 +50,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**kept, **defaults, **more}
 
 
-def command(*words: str) -> list[str]:
+def command(*words: str, sidecar: Sequence[str] = SIDECAR) -> list[str]:
     """``sidecar dev`` with these."""
-    return [*SIDECAR, "dev", *words]
+    return [*sidecar, "dev", *words]
 
 
 class Watched:

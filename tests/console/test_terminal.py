@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -344,8 +344,8 @@ def test_when_the_terminal_goes_away_all_of_it_ends(dev: Dev) -> None:
     tree.await_gone()
 
 
-def test_a_terminal_that_goes_away_without_a_signal_ends_it_too(folder: Path) -> None:
-    with Terminal(command("--", *SERVICE), folder, environment(folder), controlling=False) as terminal:
+def test_a_terminal_that_goes_away_without_a_signal_ends_it_too(folder: Path, sidecar: Sequence[str]) -> None:
+    with Terminal(command("--", *SERVICE, sidecar=sidecar), folder, environment(folder), controlling=False) as terminal:
         ready(terminal)
         tree = terminal.watch()
         terminal.hang_up()
@@ -466,14 +466,16 @@ def shell_environment(folder: Path) -> dict[str, str]:
     [("bash", "{}"), ("dash", "{}"), ("bash", "sh -c '{}; exit $?'")],
     ids=["bash", "dash", "below another program, as npm run does"],
 )
-def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Path, shell: str, wrapper: str) -> None:
+def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(
+    folder: Path, shell: str, wrapper: str, sidecar: Sequence[str]
+) -> None:
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"there is no {shell}")
     options = ["--norc", "--noprofile", "-i"] if shell == "bash" else ["-i"]
     with Terminal([program, *options], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
-        terminal.press(wrapper.format(" ".join(command("--", *SERVICE))) + "\r")
+        terminal.press(wrapper.format(" ".join(command("--", *SERVICE, sidecar=sidecar))) + "\r")
         ready(terminal)
         until(lambda: not terminal.echoes(), "the modes being ours")
         terminal.watch()
@@ -504,10 +506,10 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(folder: Pa
         assert terminal.exit_code() == 0
 
 
-def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path) -> None:
+def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path, sidecar: Sequence[str]) -> None:
     with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
-        terminal.press(" ".join(f"'{word}'" for word in command("--", *SERVICE)) + " &\r")
+        terminal.press(" ".join(f"'{word}'" for word in command("--", *SERVICE, sidecar=sidecar)) + " &\r")
         ready(terminal)
         terminal.watch()
         assert terminal.echoes()
@@ -529,10 +531,12 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path) -> 
         terminal.exit_code()
 
 
-def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_back(folder: Path) -> None:
+def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_back(
+    folder: Path, sidecar: Sequence[str]
+) -> None:
     with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
-        terminal.press(" ".join(command("--", *SERVICE)) + "\r")
+        terminal.press(" ".join(command("--", *SERVICE, sidecar=sidecar)) + "\r")
         ready(terminal)
         until(lambda: not terminal.echoes(), "the modes being ours")
         tree = terminal.watch()

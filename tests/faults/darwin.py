@@ -1,12 +1,13 @@
-"""The sidecar with macOS's guard, tether, host and survey, on Linux's processes: ``python -m tests.faults.darwin``.
+"""The sidecar with all of macOS's parts, on Linux's processes: ``python -m tests.faults.darwin``, as any sidecar.
 
-It takes every command. What stands between it and the kernel is tests/host/bsd.py.
+What stands between it and the kernel is tests/host/bsd.py.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 
 if sys.platform != "linux":
     raise ImportError("tests.host.bsd is made of Linux")
@@ -18,7 +19,7 @@ from tests.host.bsd import Kernel, Kevent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sidecar.host.base import Tether
+    from sidecar.host.base import Seen, Tether
     from sidecar.host.survey import Survey
 
 COMMAND = (sys.executable, "-m", "tests.faults.darwin")
@@ -45,7 +46,18 @@ def survey(command: str) -> Survey:
     return darwin.DarwinSurvey(kernel, lambda: Notices(kernel.kqueue(), Kevent), sweep.boot_id())
 
 
+@cache
+def own_kernel() -> Kernel:
+    """The supervisor's, for job control."""
+    return Kernel()
+
+
+def look_at(pid: int) -> Seen | None:
+    return own_kernel().read(pid)
+
+
 if __name__ == "__main__":
     host.attach = attach
     host.survey = survey
+    host.look_at = look_at
     sys.exit(cli.main())

@@ -165,7 +165,7 @@ class Kernel:
         birth = _birth_of(it)
         # one whose fork we did not hear (it was before us, or lost in a storm) still has its parent, mostly
         forker = self._forkers.setdefault(birth, self._number(it.ppid))
-        return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead)
+        return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead, stopped=it.stopped)
 
 
 def _birth_of(process: Any) -> int:

@@ -86,7 +86,13 @@ def test_a_process_is_read_with_its_birth_and_its_forker() -> None:
 def test_a_zombie_is_dead() -> None:
     it = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7, status=5)})).read(ME)
     assert it is not None
-    assert it.dead
+    assert (it.dead, it.stopped) == (True, False)
+
+
+def test_one_that_is_stopped_is_not_dead() -> None:
+    it = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7, status=4)})).read(ME)
+    assert it is not None
+    assert (it.dead, it.stopped) == (False, True)
 
 
 def test_who_is_gone_is_not_read_nor_listed() -> None:

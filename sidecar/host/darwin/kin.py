@@ -27,9 +27,11 @@ from typing import Protocol
 class Process:
     """One process as it was seen. A plain class: a look makes hundreds, and the guard has no time for dataclasses."""
 
-    __slots__ = ("birth", "dead", "forker", "pid", "ppid", "sid")
+    __slots__ = ("birth", "dead", "forker", "pid", "ppid", "sid", "stopped")
 
-    def __init__(self, pid: int, birth: int, *, forker: int, ppid: int, sid: int, dead: bool = False) -> None:
+    def __init__(
+        self, pid: int, birth: int, *, forker: int, ppid: int, sid: int, dead: bool = False, stopped: bool = False
+    ) -> None:
         """Keep what was read.
 
         ``birth`` is the number that no other process of this boot has, and larger than those of all before it.
@@ -41,6 +43,7 @@ class Process:
         self.sid = sid
         self.forker = forker
         self.dead = dead
+        self.stopped = stopped
 
 
 class System(Protocol):

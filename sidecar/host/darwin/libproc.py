@@ -31,6 +31,8 @@ _PATH_SIZE = 4096
 """PROC_PIDPATHINFO_MAXSIZE"""
 _BOOT_ID_SIZE = 64
 """A uuid has 36 characters."""
+_SSTOP = 4
+"""sys/proc.h: all of it is stopped."""
 _SZOMB = 5
 """sys/proc.h: dead, and not collected by its parent."""
 
@@ -66,7 +68,7 @@ class Libproc:
             sid = os.getsid(pid)
         except OSError:
             return None  # ESRCH: it went between the calls
-        return Process(pid, birth, forker=forker, ppid=ppid, sid=sid, dead=status == _SZOMB)
+        return Process(pid, birth, forker=forker, ppid=ppid, sid=sid, dead=status == _SZOMB, stopped=status == _SSTOP)
 
     def children(self, pid: int) -> list[int]:
         """See ``System``."""
