@@ -103,9 +103,7 @@ def unsupported(command: str | None = None) -> UnsupportedPlatformError:
     """The error for a platform without a host, or for a command that is not written for it."""
     name = {"win32": "Windows", "darwin": "macOS"}.get(sys.platform)
     if name is not None and command is not None:
-        return UnsupportedPlatformError(
-            f"'sidecar {command}' does not run on {name} yet. What an app uses, 'sidecar stdio', does."
-        )
+        return UnsupportedPlatformError(f"'sidecar {command}' does not run on {name} yet. The other commands do.")
     return UnsupportedPlatformError(
         f"This version of sidecar runs on Linux, Windows and macOS only; this is {sys.platform}."
     )
