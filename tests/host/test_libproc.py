@@ -12,6 +12,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("sessions", allow_module_level=True)
 
+from sidecar.errors import UnsupportedPlatformError
 from sidecar.host.darwin import libproc as module
 
 
@@ -105,7 +106,7 @@ def test_who_is_gone_is_not_read_nor_listed() -> None:
 
 
 def test_a_system_that_tells_no_births_is_an_error() -> None:
-    with pytest.raises(OSError, match="which process forked which"):
+    with pytest.raises(UnsupportedPlatformError, match="which process forked which"):
         module.Libproc(Library({}))
 
 

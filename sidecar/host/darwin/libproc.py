@@ -15,6 +15,7 @@ from typing import Any
 
 assert sys.platform != "win32"  # for mypy: sessions
 
+from sidecar.errors import UnsupportedPlatformError
 from sidecar.host import bundle
 from sidecar.host.darwin.kin import Process
 
@@ -44,10 +45,13 @@ class Libproc:
     """See ``sidecar.host.darwin.kin.System``."""
 
     def __init__(self, library: Any = None) -> None:
-        """``library`` is for tests. Raises ``OSError`` if this system does not tell births."""
+        """``library`` is for tests. Raises ``UnsupportedPlatformError`` if this system does not tell births."""
         self._library = ctypes.CDLL("/usr/lib/libSystem.B.dylib", use_errno=True) if library is None else library
         if self.read(os.getpid()) is None:
-            raise OSError("this system does not tell which process forked which (PROC_PIDUNIQIDENTIFIERINFO)")
+            raise UnsupportedPlatformError(
+                "This system does not tell which process forked which (PROC_PIDUNIQIDENTIFIERINFO), so no tree can be "
+                "followed to its end. Please report it, with what sw_vers prints."
+            )
 
     def processes(self) -> dict[int, Process]:
         """See ``System``."""
