@@ -15,6 +15,7 @@ if sys.platform != "linux":
     pytest.skip("job control as Linux does it", allow_module_level=True)
 
 from tests.faults.cell import ROOT
+from tests.host.bsd import skip_without_forks
 from tests.liveness import WAIT_S, state_of, until
 
 SCRIPT = """
@@ -24,6 +25,10 @@ from sidecar.console import terminal
 def early(pid):
     os.kill(os.getpid(), signal.SIGCONT)  # fg comes after the look, and before we stop
     return True
+
+if sys.argv[4] == "darwin":
+    from tests.host import bsd
+    terminal.look_at = bsd.Kernel().read
 
 signal.signal(signal.SIGTSTP, lambda *_: print("a handler of ours", flush=True))
 if sys.argv[2] == "overtaken":
@@ -49,9 +54,11 @@ def other_program(*, stopped: bool) -> Iterator[int]:
 
 
 @contextmanager
-def one_of_ours(pid: int, how: str = "as it is", follow_s: float = WAIT_S) -> Iterator[subprocess.Popen[str]]:
+def one_of_ours(
+    pid: int, system: str, how: str = "as it is", follow_s: float = WAIT_S
+) -> Iterator[subprocess.Popen[str]]:
     """In a group of its own, of which a shell (this test) is the parent."""
-    command = [sys.executable, "-c", SCRIPT, str(pid), how, str(follow_s)]
+    command = [sys.executable, "-c", SCRIPT, str(pid), how, str(follow_s), system]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0) as it:
         try:
             yield it
@@ -64,12 +71,20 @@ def said(it: subprocess.Popen[str]) -> list[str]:
     return it.communicate(timeout=WAIT_S)[0].splitlines()
 
 
+@pytest.fixture(params=["linux", "darwin"])
+def system(request: pytest.FixtureRequest) -> str:
+    """Whose look at processes tells that the other program is stopped."""
+    if request.param == "darwin":
+        skip_without_forks()
+    return str(request.param)
+
+
 THE_END = ["goes on", "a handler of ours"]
 """Afterwards Ctrl-Z is handled as before."""
 
 
-def test_it_stops_with_a_program_that_is_stopped_and_goes_on_when_continued() -> None:
-    with other_program(stopped=True) as pid, one_of_ours(pid) as it:
+def test_it_stops_with_a_program_that_is_stopped_and_goes_on_when_continued(system: str) -> None:
+    with other_program(stopped=True) as pid, one_of_ours(pid, system) as it:
         stopped = os.waitid(os.P_PID, it.pid, os.WSTOPPED)
         assert stopped is not None
         assert stopped.si_status == signal.SIGTSTP
@@ -77,8 +92,8 @@ def test_it_stops_with_a_program_that_is_stopped_and_goes_on_when_continued() ->
         assert said(it) == THE_END
 
 
-def test_it_stops_also_if_the_other_one_stops_a_little_later() -> None:
-    with other_program(stopped=False) as pid, one_of_ours(pid) as it:
+def test_it_stops_also_if_the_other_one_stops_a_little_later(system: str) -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid, system) as it:
         until(lambda: signal.SIGTSTP in pending(it.pid), "the stop that is kept ready")
         os.kill(pid, signal.SIGSTOP)  # our own child, which is not reaped yet
         assert os.waitid(os.P_PID, it.pid, os.WSTOPPED)
@@ -86,20 +101,20 @@ def test_it_stops_also_if_the_other_one_stops_a_little_later() -> None:
         assert said(it) == THE_END
 
 
-def test_a_continue_that_comes_between_the_look_and_the_stop_wins() -> None:
-    with other_program(stopped=True) as pid, one_of_ours(pid, "overtaken") as it:
+def test_a_continue_that_comes_between_the_look_and_the_stop_wins(system: str) -> None:
+    with other_program(stopped=True) as pid, one_of_ours(pid, system, "overtaken") as it:
         assert said(it) == THE_END
 
 
-def test_a_continue_that_comes_while_it_waits_wins() -> None:
-    with other_program(stopped=False) as pid, one_of_ours(pid) as it:
+def test_a_continue_that_comes_while_it_waits_wins(system: str) -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid, system) as it:
         until(lambda: signal.SIGTSTP in pending(it.pid), "the stop that is kept ready")
         it.send_signal(signal.SIGCONT)
         assert said(it) == THE_END
 
 
-def test_it_does_not_stop_alone() -> None:
-    with other_program(stopped=False) as pid, one_of_ours(pid, follow_s=0.05) as it:
+def test_it_does_not_stop_alone(system: str) -> None:
+    with other_program(stopped=False) as pid, one_of_ours(pid, system, follow_s=0.05) as it:
         assert said(it) == THE_END
 
 

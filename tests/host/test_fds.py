@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -67,8 +68,10 @@ def test_a_terminal_that_takes_nothing_more_is_waited_for_until_it_does(terminal
         os.write(slave, b"x")
 
     done = in_a_thread(work)
-    while b"x" not in os.read(master, 65536):
-        pass
+    seen = b""
+    while b"x" not in seen:
+        assert select.select([master], [], [], WAIT_S)[0], "nothing more is written"
+        seen = os.read(master, 65536)
     assert done.wait(WAIT_S)
 
 
