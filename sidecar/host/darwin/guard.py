@@ -22,7 +22,7 @@ from sidecar.host.darwin.ending import end_all
 from sidecar.host.darwin.family import Family
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
-from sidecar.host.lifeline import ON_WATCH, Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, Lifeline
 from sidecar.host.watchman import Watchman, leave_unable
 
 
@@ -127,6 +127,8 @@ class KqueueGuard(Watchman):
         self._gone: set[int] = set()
         """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
         self._family = Family(system, notices, since=since)
+        self._odd: set[int] = set()
+        """Signals that came an odd number of times."""
 
     def watch(self, at_end: Callable[[], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
@@ -168,6 +170,18 @@ class KqueueGuard(Watchman):
     def _note_exit(self, pid: int) -> None:
         if any(it is not None and it.pid == pid for it in (self._watched.app, self._watched.bootloader)):
             self._gone.add(pid)
+
+    def _take_signal(self, number: int) -> None:
+        """Every second one is taken for the bootloader's, where there is one, as nothing tells here who sent it.
+
+        A bootloader passes on what it gets, also what the whole group gets: Ctrl-C comes twice, and is to count once.
+        So the second of those that are sent to it alone does not insist yet.
+        """
+        if number == signal.SIGCHLD or self._watched.bootloader is None:
+            super()._take_signal(number)
+            return
+        self._odd ^= {number}
+        self._tell(number if number in self._odd else number | BY_BOOTLOADER)
 
     def _is_gone(self, process: Process | None) -> bool:
         return process is not None and process.pid in self._gone

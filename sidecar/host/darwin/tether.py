@@ -19,7 +19,7 @@ from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
 from sidecar.host.ledger import Ledger, unrecorded
-from sidecar.host.lifeline import Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 
@@ -73,8 +73,9 @@ class KqueueTether:
                 if not numbers:
                     gone("the guard has ended")
                     return
-                for number in numbers:
-                    forwarded("guard", number)
+                for byte in numbers:
+                    number = byte & ~BY_BOOTLOADER
+                    forwarded("guard" if byte == number else "bootloader", number)
 
     def announce_grace(self, ms: int) -> None:
         """See ``Tether``."""
