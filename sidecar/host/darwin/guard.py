@@ -25,16 +25,20 @@ from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, Lifeline
 from sidecar.host.watchman import Watchman, leave_unable
 
+BOOTLOADER_BOUND_S = 0.25
+"""A killed bootloader is dead in a millisecond, or is in the kernel."""
+
 
 class Watched:
     """Whose death is the run's end: identified before the guard forks, as a kqueue is not inherited."""
 
-    __slots__ = ("app", "bootloader")
+    __slots__ = ("app", "bootloader", "launched_by_app")
 
-    def __init__(self, app: Process | None, bootloader: Process | None) -> None:
+    def __init__(self, app: Process | None, bootloader: Process | None, *, launched_by_app: bool = True) -> None:
         """``None`` is not watched, or not there."""
         self.app = app
         self.bootloader = bootloader
+        self.launched_by_app = launched_by_app
 
 
 def identify(system: System, parent_pid: int | None, bootloader: int | None) -> Watched:
@@ -49,7 +53,7 @@ def identify(system: System, parent_pid: int | None, bootloader: int | None) -> 
         raise ProcessLookupError  # it died meanwhile, and the pid may be somebody else's
     if parent_pid is None and above is None and os.getppid() != app.pid:
         raise ProcessLookupError
-    return Watched(app, above)
+    return Watched(app, above, launched_by_app=parent_pid is None)
 
 
 def _alive(system: System, pid: int) -> Process:
@@ -206,6 +210,8 @@ class KqueueGuard(Watchman):
         self._remove_files()
         if self._status is None:
             self._await_supervisor()
+        if self._watched.launched_by_app and self._is_gone(self._watched.app):
+            self._end_bootloader()
         folder = bundle.unpacked_folder()
         if folder is not None and self._is_gone(self._watched.bootloader) and not bundle.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
@@ -215,6 +221,24 @@ class KqueueGuard(Watchman):
             # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
             os.kill(os.getppid(), signal.SIGCONT)
         self._leave(app_gone=self._is_gone(self._watched.app))
+
+    def _end_bootloader(self) -> None:
+        """Nobody reads its exit code any more; and killed while it removes our folder, after us, it would leave it."""
+        bootloader = self._watched.bootloader
+        if bootloader is None or self._is_gone(bootloader):
+            return
+        if os.getppid() != bootloader.pid:
+            self._gone.add(bootloader.pid)  # its notice is still to come
+            return
+        try:
+            os.kill(bootloader.pid, signal.SIGKILL)  # while it is our parent, the pid is its own
+        except ProcessLookupError:
+            pass  # it died since we looked; its notice is still to come
+        deadline = time.monotonic() + BOOTLOADER_BOUND_S
+        while not self._is_gone(bootloader) and (left := deadline - time.monotonic()) > 0:
+            for event in self._notices.wait(left):
+                if event.filter == EVFILT_PROC and event.fflags & NOTE_EXIT:
+                    self._note_exit(event.ident)
 
     def _await_supervisor(self) -> None:
         """Its death is certain, and may not be collectable yet: what is seen of it is gone before."""

@@ -1,0 +1,92 @@
+"""macOS's guard and the bootloader above it, which a fork of the test plays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("tests.host.bsd is made of Linux", allow_module_level=True)
+
+from sidecar.host.darwin import guard as darwin_guard
+from sidecar.host.darwin.notices import Notices
+from tests.host.bsd import Kernel, Kevent, skip_without_forks
+
+
+@pytest.fixture(autouse=True)
+def needs_forks() -> None:
+    skip_without_forks()
+
+
+def guarded(work: Callable[[Any], str], *, killed_before: bool = False) -> tuple[int, str]:
+    """A bootloader, and below it a guard that does ``work``: how the first ended, and what the second said."""
+    told, tell = os.pipe()
+    ready, go_on = os.pipe()
+    bootloader = os.fork()
+    if bootloader == 0:
+        os.close(go_on)
+        if os.fork() == 0:
+            _be_guard(work, tell, ready)
+        os.close(tell)
+        while True:
+            signal.pause()
+    os.close(tell)
+    os.close(ready)
+    assert os.read(told, 1) == b"!", "it is watched"
+    if killed_before:
+        os.kill(bootloader, signal.SIGKILL)
+        os.waitid(os.P_PID, bootloader, os.WEXITED | os.WNOWAIT)
+    os.close(go_on)
+    with os.fdopen(told, "rb") as file:
+        said = file.read().decode()
+    if said != "gone":
+        os.kill(bootloader, signal.SIGKILL)  # our own child, not reaped yet
+    return os.waitpid(bootloader, 0)[1], said
+
+
+def _be_guard(work: Callable[[Any], str], tell: int, ready: int) -> None:
+    try:
+        kernel = Kernel()
+        above = kernel.read(os.getppid())
+        assert above is not None
+        watched = darwin_guard.Watched(None, above)
+        guard = darwin_guard.KqueueGuard(
+            kernel, Notices(kernel.kqueue(), Kevent), watched, supervisor=0, lifeline=-1, orders=-1
+        )
+        guard._await(above)
+        os.write(tell, b"!")
+        os.read(ready, 1)
+        os.write(tell, work(guard).encode())
+    finally:
+        os._exit(0)
+
+
+def end_bootloader(guard: Any) -> str:
+    guard._end_bootloader()
+    return "gone" if guard._is_gone(guard._watched.bootloader) else "lives"
+
+
+def test_the_bootloader_of_a_dead_app_is_ended_and_known_to_be_gone() -> None:
+    assert guarded(end_bootloader) == (signal.SIGKILL, "gone")
+
+
+def test_one_that_is_dead_already_is_known_to_be_gone_and_nobody_is_signalled() -> None:
+    def end(guard: Any) -> str:
+        vars(os)["kill"] = None  # whoever calls it now raises
+        return end_bootloader(guard)
+
+    assert guarded(end, killed_before=True) == (signal.SIGKILL, "gone")
+
+
+def test_only_an_app_that_launched_us_takes_the_bootloader_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is another process (--parent-pid), somebody else waits for the bootloader's exit code."""
+    kernel = Kernel()
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    for named, by_app in ((None, True), (os.getpid(), False)):
+        assert darwin_guard.identify(kernel, named, None).launched_by_app == by_app
+    kernel.close()
