@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 
 if sys.platform == "win32":
-    import codecs
     import msvcrt
 
     from sidecar.host.windows import winapi
@@ -33,12 +33,7 @@ if sys.platform == "win32":
 
     def encoding_of(fd: int) -> str:
         """How text is written to ``fd``: a console has a code page, which is not what Python itself writes there."""
-        encoding = os.device_encoding(fd) or _encoding_of_stdout()
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            return "ascii"  # one that a frozen binary leaves out
-        return encoding
+        return _had(os.device_encoding(fd) or _encoding_of_stdout())
 
 else:
     import select
@@ -66,9 +61,13 @@ else:
         return os.isatty(fd) and os.environ.get("TERM") != "dumb"
 
     def encoding_of(fd: int) -> str:
-        """How text is written to ``fd``."""
+        """How text is written to ``fd``. A frozen binary itself is in UTF-8 mode, whatever the terminal is in."""
         del fd
-        return _encoding_of_stdout()
+        if not getattr(sys, "frozen", False):
+            return _encoding_of_stdout()
+        import locale  # only who writes for people wants to know
+
+        return _had(locale.getencoding())
 
     def _wait(fd: int, what: int) -> None:
         if os.isatty(fd):  # of macOS's poll(2) its manual says that it does not support devices
@@ -82,6 +81,15 @@ else:
 
 def _encoding_of_stdout() -> str:
     return getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no sys.stdout if it was closed at the start
+
+
+def _had(encoding: str) -> str:
+    """The encoding; or ASCII instead of one that a frozen binary leaves out."""
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        return "ascii"
+    return encoding
 
 
 if sys.platform == "linux":

@@ -50,6 +50,28 @@ def test_nothing_of_the_bundle_reaches_a_child(
     assert variables["PATH"] == os.environ["PATH"]
 
 
+@pytest.mark.parametrize("locale", [("ja_JP", "EUC-JP"), ("zh_CN", "GBK"), ("C", "")], ids=["EUC-JP", "GBK", "C"])
+def test_it_runs_in_a_locale_whose_codec_it_lacks_and_names_are_utf_8(
+    locale: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language, charset = locale
+    if charset:
+        monkeypatch.setenv("LOCPATH", str(tmp_path))
+        make = ["localedef", "-i", language, "-f", charset, str(tmp_path / f"{language}.{charset}")]
+        if shutil.which(make[0]) is None or subprocess.run(make, capture_output=True, check=False).returncode != 0:
+            pytest.skip("this locale cannot be made here: its sources, or localedef, are missing")
+        language = f"{language}.{charset}"
+    monkeypatch.setenv("LC_ALL", language)
+    folder = tmp_path / "日本"
+    folder.mkdir()
+    with Direct(tmp_path) as it:
+        it.client.hello({"child": {"type": "command", "command": ["/bin/pwd"], "cwd": str(folder)}})
+        it.client.send("start", service="child")
+        it.client.note("service/exited", service="child")
+        [said] = [line for note in it.client.notes("service/log") for line in note["lines"]]
+    assert said == str(folder)
+
+
 @pytest.mark.parametrize(
     "command", [["strip"], ["patchelf", "--set-rpath", "$ORIGIN/../lib"]], ids=["strip", "patchelf"]
 )
