@@ -9,8 +9,8 @@ import msgspec
 
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, NAME, WARN
-from sidecar.doctor import ground as grounds
 from sidecar.doctor.checks import Finding, check
+from sidecar.doctor.platform import find_ground
 from sidecar.doctor.prove import prove as kill_for_real
 from sidecar.doctor.trial import Trial
 from sidecar.host.fds import is_terminal
@@ -24,7 +24,7 @@ _STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
 
 def run(survey: Survey, root: str, *, port: int | None, prove: bool, as_json: bool) -> int:
     """Report, and kill for real if ``prove``; the exit code. Raises ``UnsupportedPlatformError``."""
-    ground = grounds.find() if prove else None
+    ground = find_ground() if prove else None
     findings = check(survey, root, port)
     layers = survey.find_layers()
     sheet = Sheet()

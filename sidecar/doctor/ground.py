@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, NoReturn, Protocol, Self
 
 from msgspec import Struct
-
-from sidecar.host import unsupported
 
 
 class CannotTryError(Exception):
@@ -144,16 +141,3 @@ class Ground(Protocol):
     def grow(self, words: Sequence[str]) -> NoReturn:
         """Be a process of a tree: its kind, what the roll is called, and what only the tree itself says to its own."""
         ...
-
-
-def find() -> Ground:
-    """The ground of this platform. Raises ``UnsupportedPlatformError`` where none is written yet."""
-    if sys.platform == "linux":
-        from sidecar.doctor.linux import ground as linux
-
-        return linux
-    if sys.platform == "win32":
-        from sidecar.doctor.windows import ground as windows
-
-        return windows
-    raise unsupported("doctor --prove")

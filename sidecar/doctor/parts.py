@@ -14,13 +14,13 @@ from typing import IO, NoReturn
 
 import msgspec
 
-from sidecar.doctor import ground as grounds
+from sidecar.doctor.platform import find_ground
 from sidecar.host import bundle
 
 
 def play(words: list[str]) -> int:
     """Be a part: ``app SERVICES``, or ``tree`` and what the ground has put behind it."""
-    ground = grounds.find()
+    ground = find_ground()
     ground.limit_life()
     part, *rest = words
     if part == "app":

@@ -13,7 +13,7 @@ from sidecar.doctor.ground import Member, Plan, Run
 from sidecar.doctor.windows.roll import WindowsRoll
 from sidecar.doctor.windows.trees import SIZES, grow, limit_life
 from sidecar.host import bundle
-from sidecar.host.windows.tether import open_process, parent_of
+from sidecar.host.windows.processes import open_process, parent_of
 
 __all__ = [
     "BLOW",

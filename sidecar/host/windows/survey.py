@@ -1,8 +1,4 @@
-"""See ``sidecar.host.survey.Survey``: this module is one.
-
-No process outlives its run's job, so only files can be left. A run's owner is its supervisor alone; it is told from any
-other process by pid and instant of creation, which no later boot repeats.
-"""
+"""See ``sidecar.host.survey.Survey``: this module is one."""
 
 from __future__ import annotations
 
@@ -11,20 +7,19 @@ from collections.abc import Iterator
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
-import _winapi
-
 import msgspec
 import psutil
 
-from sidecar.host import leftovers, records, runs
-from sidecar.host.leftovers import Leftovers, Verdict
+from sidecar.host import records, runs
+from sidecar.host.leftovers import Verdict
 from sidecar.host.runs import Overview, Program
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
 from sidecar.host.survey import Layer
 from sidecar.host.windows import winapi
 from sidecar.host.windows.host import WindowsHost, environment, holder_of, listeners
-from sidecar.host.windows.tether import Unguarded, identify, open_process
-from sidecar.wire.messages import SupervisorSwept
+from sidecar.host.windows.processes import identify, lives
+from sidecar.host.windows.sweep import end, find, judge
+from sidecar.host.windows.tether import Unguarded
 
 __all__ = ["end", "find", "find_layers", "holder_of", "overview"]
 
@@ -47,17 +42,6 @@ def overview() -> Overview:
     return runs.look(_Sight())
 
 
-def find() -> Leftovers:
-    """See ``Survey``."""
-    found, _ = leftovers.look(_judge, lambda pid: not psutil.pid_exists(pid))
-    return found
-
-
-def end(left: Leftovers) -> SupervisorSwept | None:
-    """See ``Survey``."""
-    return leftovers.report(left, [*left.problems, *leftovers.clear(left)])
-
-
 def find_layers() -> list[Layer]:
     """See ``Survey``. Found by doing what a start does: this process is put into a job, which does nothing to it."""
     try:
@@ -77,24 +61,6 @@ def find_layers() -> list[Layer]:
     return found
 
 
-def _judge(record: records.RunRecord) -> Verdict:
-    return "lives" if any(map(_lives, record.owners)) else "dead"
-
-
-def _lives(identity: records.Identity) -> bool:
-    """Whether the process is there. One that may not be looked at is not taken for dead."""
-    try:
-        handle = open_process(identity.pid)
-    except ProcessLookupError:
-        return False
-    if handle is None:
-        return True
-    try:
-        return winapi.created(handle) == identity.start
-    finally:
-        _winapi.CloseHandle(handle)
-
-
 class _Sight:
     """See ``Sight``: who has a mark, by the environment that each process began with."""
 
@@ -106,13 +72,13 @@ class _Sight:
                 self.marks[pid] = (found[RUN_ID], found.get(SERVICE))
 
     def judge(self, record: records.RunRecord) -> Verdict:
-        return _judge(record)
+        return judge(record)
 
     def owners(self, record: records.RunRecord) -> tuple[records.Identity | None, records.Identity | None]:
         return None, next(iter(record.owners), None)
 
     def program(self, identity: records.Identity | None) -> Program | None:
-        if identity is None or not _lives(identity):
+        if identity is None or not lives(identity):
             return None
         age = winapi.now() - identity.start
         return Program(identity.pid, identity.start, command_of(identity.pid), max(0, age // winapi.UNITS_PER_MS))

@@ -22,8 +22,10 @@ import msgspec
 from sidecar.host import bundle, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.ledger import Ledger, unrecorded
-from sidecar.host.windows import winapi
+from sidecar.host.shared import EXIT_APP_GONE
+from sidecar.host.windows import sweep, winapi
 from sidecar.host.windows.host import WindowsHost
+from sidecar.host.windows.processes import identify, open_process, parent_of
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 CTRL_C_EVENT = 0
@@ -32,10 +34,6 @@ CTRL_BREAK_EVENT = 1
 
 WEDGED_S = 5.0
 """Beside the grace of the services the loop needs milliseconds to end: it is waited for no longer."""
-
-EXIT_APP_GONE = 3
-
-WATCHED = winapi.SYNCHRONIZE | winapi.PROCESS_QUERY_LIMITED_INFORMATION
 
 
 class Unguarded:
@@ -95,9 +93,7 @@ class Unguarded:
 
     def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
         """See ``Tether``."""
-        from sidecar.host.windows import survey  # it knows how a sidecar is attached, as here
-
-        report = survey.end(survey.find())
+        report = sweep.end(sweep.find())
         me = identify(os.getpid())
         try:
             if me is None:
@@ -124,34 +120,6 @@ class Unguarded:
         self._ledger.close()
 
 
-def open_process(pid: int) -> int | None:
-    """A handle by which the process can be waited for; ``None`` where we may not. Raises ``ProcessLookupError``."""
-    try:
-        handle = _winapi.OpenProcess(WATCHED, False, pid)
-    except OSError as error:
-        if error.winerror == winapi.ERROR_ACCESS_DENIED:
-            return None  # a process of the system's, or of another user
-        raise ProcessLookupError from None
-    if _winapi.WaitForSingleObject(handle, 0) == _winapi.WAIT_OBJECT_0:
-        _winapi.CloseHandle(handle)  # it is dead, and only somebody's handle keeps its pid
-        raise ProcessLookupError
-    return handle
-
-
-def identify(pid: int) -> records.Identity | None:
-    """Who has the pid now; ``None`` if nobody has, or it is hidden from us."""
-    try:
-        handle = open_process(pid)
-    except ProcessLookupError:
-        return None
-    if handle is None:
-        return None
-    try:
-        return records.Identity(pid, winapi.created(handle))
-    finally:
-        _winapi.CloseHandle(handle)
-
-
 def _launchers() -> tuple[int | None, int | None]:
     """Handles of the bootloader, if we are frozen into one file, and of who launched us.
 
@@ -165,22 +133,3 @@ def _launchers() -> tuple[int | None, int | None]:
         raise ProcessLookupError  # the bootloader is dead, and its pid is another's now
     app = parent_of(pid, bootloader)
     return bootloader, None if app is None else app[1]
-
-
-def parent_of(pid: int, process: int) -> tuple[int, int] | None:
-    """Pid and handle of its parent; ``None`` where there is none to be watched. Raises ``ProcessLookupError``.
-
-    Windows keeps the parent's pid but not the parent: one that was created later only has its pid.
-    """
-    import psutil
-
-    parent = psutil.Process(pid).ppid()
-    if parent == 0:
-        return None  # started by nothing that Windows knows, such as a program of Linux's, under Wine
-    handle = open_process(parent)
-    if handle is None:
-        return None
-    if winapi.created(handle) > winapi.created(process):
-        _winapi.CloseHandle(handle)
-        raise ProcessLookupError
-    return parent, handle
