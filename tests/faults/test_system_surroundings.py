@@ -104,6 +104,16 @@ def test_a_limit_on_files_is_said_and_the_services_run(tmp_path: Path) -> None:
 
 
 @namespaces
+def test_a_mount_with_a_name_that_is_no_text_is_nothing_to_us(tmp_path: Path) -> None:
+    """The kernel lists it beside that of the control groups: a stick from another system was the end of each start."""
+    stick = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Fran\xe7ois"))
+    stick.mkdir()
+    with Direct(tmp_path, prefix=within(f"mount -t tmpfs none '{tmp_path}'/Fran*")) as it:
+        serves(it, "plain", "daemon")
+        ends(it)
+
+
+@namespaces
 @only_root
 def test_where_others_are_hidden_our_own_are_still_found(tmp_path: Path) -> None:
     """As on a machine with hidepid=2: a daemon that left its group is of the same user as we are."""

@@ -26,22 +26,34 @@ PREFIX = "tauri-sidecar-"
 def own_folder() -> str | None:
     """The folder of the group that this process is in, or ``None`` where version 2 is not mounted or not shown."""
     try:
-        with open("/proc/self/cgroup", encoding="utf-8") as file:
-            group = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            # fields up to the separator: id parent device root mount-point options…; after it the type (proc(5))
-            mounts = [line.split(" ") for line in file if " - cgroup2 " in line]
-    except OSError:
-        return None  # /proc is hidden
+        with open("/proc/self/cgroup", "rb") as file:
+            group = next((line[3:].rstrip(b"\n").decode() for line in file if line.startswith(b"0::")), None)
+        mounts = _mounts()
+    except (OSError, UnicodeDecodeError):
+        return None  # /proc is hidden; or the group's name is no text, which a record could not keep
     if group is None:
         return None
-    for fields in mounts:
-        root, point = (field.replace("\\040", " ") for field in fields[3:5])
+    for root, point in mounts:
         if root == "/":
             return os.path.normpath(point + group)
         if group == root or group.startswith(root + "/"):
             return os.path.normpath(point + group[len(root) :])
     return None
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """Root and place of each mount of version 2. Raises ``OSError``, ``UnicodeDecodeError`` where these are no text.
+
+    Other mounts' places need not be, such as that of a stick with an old system's name: those are passed by as bytes.
+    """
+    with open("/proc/self/mountinfo", "rb") as file:
+        # fields up to the separator: id parent device root mount-point options…; after it the type (proc(5))
+        found = [line.split(b" ")[3:5] for line in file if b" - cgroup2 " in line]
+    return [(_plain(root), _plain(point)) for root, point in found]
+
+
+def _plain(field: bytes) -> str:
+    return field.replace(b"\\040", b" ").decode()
 
 
 def make(guard: int, member: int) -> str | None:
@@ -219,11 +231,12 @@ def _is_group(folder: str) -> bool:
     """
     try:
         where = os.lstat(folder).st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            points = [line.split(" ")[4].replace("\\040", " ") for line in file if " - cgroup2 " in line]
+        points = [point for _, point in _mounts()]
     except OSError as error:
         raise_if_blind(error)
         return False  # ENOENT: it is gone, or /proc is hidden
+    except UnicodeDecodeError:
+        return False  # a place that no record has
     return any(_device_of(point) == where for point in points)
 
 
