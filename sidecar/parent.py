@@ -22,7 +22,7 @@ class Run:
     def __init__(self, tether: Tether, inbox: Inbox) -> None:
         """Take signals, wait for the guard, and begin to sweep and to watch."""
         # SimpleQueue.put is reentrant, so a signal's handler may call it
-        tether.watch_signals(partial(_seen, inbox, "us"), lambda: inbox.put(ChildSignal()))
+        tether.watch_signals(partial(_seen, inbox, "us"), partial(child_died, inbox, threading.Event()))
         self._tether = tether
         self._inbox = inbox
         self._settled = threading.Event()
@@ -62,6 +62,13 @@ class Run:
 
 def _seen(inbox: Inbox, to: SignalledTo, number: int) -> None:
     inbox.put(SignalSeen(number, to))
+
+
+def child_died(inbox: Inbox, told: threading.Event) -> None:
+    """One notice is for all deaths until it is taken: what forks without end would make more than can be looked at."""
+    if not told.is_set():
+        told.set()
+        inbox.put(ChildSignal(told.clear))
 
 
 def jitter() -> float:

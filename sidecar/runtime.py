@@ -105,7 +105,9 @@ class Surroundings(Protocol):
 
 
 class ChildSignal(Struct, frozen=True):
-    """SIGCHLD: somebody died."""
+    """SIGCHLD: somebody died. ``taken`` is called before it is looked who."""
+
+    taken: Callable[[], None] = lambda: None
 
 
 class StreamEnded(Struct, frozen=True):
@@ -201,6 +203,9 @@ class Runtime:
         self._take(item)
         self._finish_runs()
         self._follow_up()
+        if (due := self._core.next_deadline()) is not None and due <= time.monotonic():
+            self._step(Tick())  # not every item is one of the core's, and there may be no end of them
+            self._follow_up()
 
     def _follow_up(self) -> None:
         while self._follow_ups and self._exit_code is None:
@@ -208,7 +213,8 @@ class Runtime:
 
     def _take(self, item: Item) -> None:
         match item:
-            case ChildSignal():
+            case ChildSignal(taken=taken):
+                taken()
                 self._reap()
             case StreamEnded(service=service, run=number):
                 current = self._runs.get(service)

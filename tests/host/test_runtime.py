@@ -15,6 +15,7 @@ from sidecar import runtime as module
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Launch, Output, Swept
 from sidecar.host.base import Child, Ended, Host
+from sidecar.parent import child_died
 from sidecar.runtime import Call, ChildSignal, Inbox, Runtime, SignalSeen
 from sidecar.threads import EXIT_INTERNAL
 from sidecar.wire.messages import (
@@ -391,3 +392,33 @@ def test_a_death_of_something_else_is_no_exit() -> None:
     assert loop.run() == 0
     assert [it.reason for it in loop.of(ServiceExited)] == ["stopped"]
     assert loop.host.reap() == list[Ended]()
+
+
+def test_a_deadline_is_kept_while_others_die_without_end() -> None:
+    """As where a service has left something that forks and exits all the time."""
+
+    def die_on(loop: Loop) -> None:
+        loop.inbox.put(ChildSignal(lambda: die_on(loop)))
+
+    def stop_while_they_do(loop: Loop) -> None:
+        shut_down(loop)
+        die_on(loop)
+
+    loop = Loop(
+        {"web": service("ignore:SIGTERM", "hold", stop={"timeoutMs": 20})}, when(ServiceReady, stop_while_they_do)
+    )
+    loop.ask(Start("web"))
+    assert loop.run() == 0
+    assert ("kill", "web") in loop.fake.done
+
+
+def test_one_notice_waits_for_all_deaths_until_it_is_taken() -> None:
+    inbox, told = Inbox(), threading.Event()
+    for _ in range(3):
+        child_died(inbox, told)
+    assert inbox.qsize() == 1
+    notice = inbox.get()
+    assert isinstance(notice, ChildSignal)
+    notice.taken()
+    child_died(inbox, told)
+    assert inbox.qsize() == 1
