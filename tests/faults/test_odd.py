@@ -45,6 +45,9 @@ def cell_of(folder: Path, kind: str, *, contained: bool) -> Cell:
 
 OF_GROUPS = {"moved", "frozen"}
 
+UNSEEN = {"fleeing"}
+"""Only the kernel knows of it, and tells who is above it (nobody, once we are all dead) and has no other service."""
+
 each = pytest.mark.parametrize("kind", SIZES)
 
 
@@ -59,7 +62,7 @@ def test_nothing_of_it_survives_one_of_us(tmp_path: Path, kind: str, victim: str
 
 @pytest.mark.parametrize(
     ("kind", "contained"),
-    [(kind, contained) for kind in SIZES for contained in (True, False) if contained or kind not in OF_GROUPS],
+    [(kind, contained) for kind in SIZES for contained in (True, False) if contained or kind not in OF_GROUPS | UNSEEN],
 )
 def test_nor_guard_and_supervisor_and_a_next_start(tmp_path: Path, kind: str, contained: bool) -> None:
     with cell_of(tmp_path, kind, contained=contained) as cell:
@@ -70,10 +73,18 @@ def test_nor_guard_and_supervisor_and_a_next_start(tmp_path: Path, kind: str, co
         cell.assert_nothing_left_alive()
 
 
-@each
+@pytest.mark.parametrize("kind", [kind for kind in SIZES if kind not in UNSEEN])
 def test_nor_a_stop_which_touches_no_other_service(tmp_path: Path, kind: str) -> None:
     with cell_of(tmp_path, kind, contained=kind in OF_GROUPS) as cell:
         cell.client.call("stop", service=kind)
         cell.roll.await_dead(kind)
         cell.roll.prove_alive("plain")
         assert cell.client.status("plain")["state"] == "ready"
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+def test_nor_a_stop_of_one_that_is_never_where_it_is_looked_for(tmp_path: Path, kind: str) -> None:
+    with cell_of(tmp_path, kind, contained=False) as cell:
+        cell.client.call("stop", service="plain")
+        cell.client.call("stop", service=kind)
+        cell.roll.await_dead(kind)

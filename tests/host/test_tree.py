@@ -152,6 +152,24 @@ def test_what_cannot_be_killed_is_named_when_the_time_is_over(monkeypatch: pytes
     assert tree.kill_until_empty(lambda: [stuck], 0.01) == [stuck]
 
 
+def test_a_look_that_misses_who_lives_is_not_believed() -> None:
+    """One that forks and exits without end is never where a listing looks for it; the kernel has it as our child."""
+    child = subprocess.Popen(["sleep", "100"])
+    looks = iter([[], [read(child.pid)], []])
+
+    def nobody_is_left() -> bool:
+        child.poll()
+        return not tree.has_children()
+
+    try:
+        assert tree.has_children()
+        assert tree.kill_until_empty(lambda: next(looks, []), is_empty=nobody_is_left) == []
+        assert child.returncode == -signal.SIGKILL
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: Path) -> None:
     """In the middle of an exec the kernel shows none: some looks in a thousand would take it for a stranger."""
     script = tmp_path / "again"

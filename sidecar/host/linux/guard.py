@@ -21,7 +21,7 @@ from sidecar.host import bundle
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.linux import cgroup, libc
 from sidecar.host.linux.signals import open_signals, read_signals
-from sidecar.host.linux.tree import Process, all_processes, below, kill_until_empty, read_process
+from sidecar.host.linux.tree import Process, all_processes, below, has_children, kill_until_empty, read_process
 from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
 
 TYPE_CHECKING = False  # see sidecar.errors
@@ -127,10 +127,8 @@ def inherited() -> frozenset[tuple[int, int]]:
     A script that starts a helper in the background, or a shell with ``2> >(tee log)``, and then becomes the sidecar by
     exec, leaves it its children. They are not of the tree. Raises ``OSError`` where nobody can be looked at now.
     """
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return frozenset()  # nobody, as nearly always: no process has to be looked at
+    if not has_children():
+        return frozenset()  # as nearly always: no process has to be looked at
     return frozenset((it.pid, it.start) for it in below([os.getpid()], all_processes()))
 
 
@@ -215,6 +213,11 @@ class Guard(Watchman):
             processes = {it.pid: it for it in processes.values() if (it.pid, it.start) not in self._before_us}
         return below([os.getpid()], processes)
 
+    def _is_alone(self) -> bool:
+        """Whether the kernel has nobody below us; where we were left children, these would be the answer."""
+        self._reap()
+        return bool(self._before_us) or not has_children()
+
     def _end(self) -> None:
         """End everything below."""
         if self._group is not None:
@@ -227,7 +230,7 @@ class Guard(Watchman):
         kill_until_empty(lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None])
         if self._status is None:
             os.kill(self._supervisor, signal.SIGKILL)
-        for process in kill_until_empty(self._tree):
+        for process in kill_until_empty(self._tree, is_empty=self._is_alone):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
 
     def _end_bootloader(self) -> None:

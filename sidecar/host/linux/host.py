@@ -19,6 +19,7 @@ from sidecar.host.linux.tree import (
     Process,
     all_processes,
     below,
+    has_children,
     kill_until_empty,
     once_seen,
     sees_itself,
@@ -118,7 +119,11 @@ class LinuxHost:
             self.reap_quietly()
             return below([os.getpid()], all_processes())
 
-        _report(kill_until_empty(everything))
+        _report(kill_until_empty(everything, is_empty=self._is_alone))
+
+    def _is_alone(self) -> bool:
+        self.reap_quietly()
+        return not has_children()
 
     def reap_quietly(self) -> None:
         """Collect the dead and forget them: for the end, when nobody asks any more."""
@@ -192,13 +197,18 @@ class LinuxHost:
                 continue
             processes = once_seen(all_processes) if processes is None else processes
             members = once_seen(lambda s=service, t=tree, p=processes: self._members(s, t, p))  # type: ignore[misc]
-            if not any(not process.dead for process in members):
+            if all(process.dead for process in members) and self._holds_nobody():
                 dead.append(service)
             elif not tree.asked:
                 # it ended by itself, or was killed: nothing of it may live on. Our next child signal looks again.
-                _report(kill_until_empty(lambda s=service, t=tree: self._members(s, t, all_processes())))  # type: ignore[misc]
+                look = lambda s=service, t=tree: self._members(s, t, all_processes())  # noqa: E731
+                _report(kill_until_empty(look, is_empty=self._holds_nobody))
                 dead.append(service)
         return dead
+
+    def _holds_nobody(self) -> bool:
+        """Whether the kernel agrees that a dead program has left nobody: of several services it cannot say whose."""
+        return len(self._trees) > 1 or self._is_alone()
 
     def _members(self, service: str, tree: posix.Program, processes: dict[int, Process]) -> list[Process]:
         """The program, its descendants, and the orphans that it left to us."""
