@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 ON_WATCH = 0xFF
 """The first byte that the guard sends; no signal has this number."""
 
@@ -18,7 +20,8 @@ class Lifeline:
 
     ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its
     end is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services
-    want when the app dies, ``file PATH`` a file that the guard removes at the end, ``run ID`` the run's cookie (on
+    want when the app dies, ``file PATH`` (see
+    ``order_of_file``) a file that the guard removes at the end, ``run ID`` the run's cookie (on
     macOS). ``app`` is a pidfd of the app, or ``None`` where it cannot be watched; ``bootloader`` is one of the
     bootloader, where there is one.
     """
@@ -32,3 +35,13 @@ class Lifeline:
         self.orders = orders
         self.app = app
         self.bootloader = bootloader
+
+
+def order_of_file(path: str) -> bytes:
+    """``file PATH``. A path may have a line feed in it, and no NUL: without this, its halves would be two orders."""
+    return b"file " + os.fsencode(path).replace(b"\n", b"\0")
+
+
+def path_of(value: bytes) -> str:
+    """The path in such an order."""
+    return os.fsdecode(value.replace(b"\0", b"\n"))

@@ -12,6 +12,7 @@ import sys
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
+from sidecar.host.lifeline import path_of
 from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
 
 TYPE_CHECKING = False  # see sidecar.errors
@@ -84,7 +85,7 @@ class Watchman:
             if order == b"grace":
                 self._grace_s = int(value) / 1000
             elif order == b"file":
-                self._files.append(os.fsdecode(value))
+                self._files.append(path_of(value))
             elif order == b"run":
                 self._run_id = value.decode()
         return bool(data)

@@ -15,7 +15,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds", allow_module_level=True)
 
 from sidecar import diagnostics, parent
-from sidecar.host.lifeline import ON_WATCH, Lifeline
+from sidecar.host.lifeline import ON_WATCH, Lifeline, order_of_file
 from sidecar.host.linux import guard
 from sidecar.host.linux import tether as guarded
 from sidecar.runtime import Inbox
@@ -100,3 +100,19 @@ def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before
     assert sent == [(os.getppid(), signal.SIGCONT)]
     for fd in (signals, theirs, pidfd):
         os.close(fd)
+
+
+def test_a_line_feed_in_the_state_folder_s_name_makes_no_second_order_of_its_rest(tmp_path: Path) -> None:
+    """The guard removed the file that its first half names."""
+    stranger = tmp_path / "folder"
+    stranger.touch()
+    record = tmp_path / "folder\nfile x" / "record.json"
+    record.parent.mkdir()
+    record.touch()
+    orders, theirs = os.pipe()
+    os.write(theirs, order_of_file(str(record)) + b"\n")
+    os.close(theirs)
+    guard.Guard(supervisor=0, app=None, bootloader=None, lifeline=-1, orders=orders)._tidy_up()
+    os.close(orders)
+    assert stranger.exists()
+    assert not record.exists()

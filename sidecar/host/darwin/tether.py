@@ -19,7 +19,7 @@ from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
 from sidecar.host.ledger import Ledger, unrecorded
-from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline, order_of_file
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 
@@ -128,7 +128,7 @@ class KqueueTether:
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
         for file in (path, records.draft_of(path)):
-            self._order(b"file " + os.fsencode(file))
+            self._order(order_of_file(file))
         self._ledger.begin(path, record)
 
     def _identify(self, pid: int) -> records.Identity | None:

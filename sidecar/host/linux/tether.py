@@ -17,7 +17,7 @@ from sidecar.diagnostics import say
 from sidecar.host import bundle, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.ledger import Ledger, unrecorded
-from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline
+from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline, order_of_file
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.guard import PR_SET_PDEATHSIG, is_dead, prctl
 from sidecar.host.linux.sweep import boot_id, sweep
@@ -132,7 +132,7 @@ class Guarded:
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
         for file in (path, records.draft_of(path)):
-            self._order(b"file " + os.fsencode(file))
+            self._order(order_of_file(file))
         self._ledger.begin(path, record)
 
     def _wake_guard(self) -> bool:
