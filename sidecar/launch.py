@@ -85,7 +85,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
 
 
 def _plan_vite(name: str, config: ViteService) -> Launch:
-    root = with_upper_drive(_plain(config.root))
+    root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=root
@@ -109,10 +109,20 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     return Launch((*start, *arguments), root, dict(config.env))
 
 
-def _plain(folder: str) -> str:
-    """The folder, absolute; without ``..`` where that changes only its name, as it would not after a symbolic link."""
+def _plain(name: str, folder: str) -> str:
+    """The folder, absolute; without ``..`` where that changes only its name, as it would not after a symbolic link.
+
+    Raises ``ProjectNotFoundError`` if there is nothing that it could be relative to.
+    """
+    try:
+        named = folder if os.path.isabs(folder) else os.path.join(os.getcwd(), folder)
+    except FileNotFoundError:
+        raise ProjectNotFoundError(
+            f"{name}: the folder that the sidecar was started in has been removed, so there is no {folder} in it. "
+            "Start it again elsewhere, or give an absolute path.",
+            service=name,
+        ) from None
     path = os.path.abspath(folder)
-    named = os.path.join(os.getcwd(), folder)
     return path if os.path.realpath(path) == os.path.realpath(named) else named
 
 
@@ -198,7 +208,7 @@ def _runs(path: str) -> bool:
 
 
 def _plan_command(name: str, config: CommandService) -> Launch:
-    folder = _plain(config.cwd)
+    folder = _plain(name, config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder

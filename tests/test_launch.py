@@ -497,3 +497,16 @@ def test_the_key_of_a_folder_that_is_not_text_can_be_written_down(tmp_path: Path
     folder = os.fsencode(tmp_path) + b"/\xff"
     key = project_key("web", ViteService(root=os.fsdecode(folder)))
     assert json.loads(json.dumps(key).encode()) == f"{tmp_path}/\\xff::web"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the working folder of a process cannot be removed")
+def test_without_a_working_folder_what_is_relative_to_it_is_missing_and_all_else_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ProjectNotFoundError, match="has been removed"):
+        plan("web", CommandService(command=["true"]))
+    assert plan("web", CommandService(command=["true"], cwd=str(tmp_path))).cwd == str(tmp_path)

@@ -58,7 +58,7 @@ else:
 
     def absolute(path: str) -> str:
         """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""
-        return os.path.join(os.getcwd(), path)
+        return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def places_of_node() -> list[str]:
