@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec import UNSET
 
-from sidecar.config import parse_services
+from sidecar.config import SERVICE_NAME_MOST, parse_services
 from sidecar.core.service import SupervisedService
 from sidecar.errors import (
     AlreadyInitializedError,
@@ -237,8 +237,9 @@ class Supervisor:
             return self.services[name]
         except KeyError:
             known = ", ".join(self.services) or "none"
-            message = f"There is no service {name!r} at $.params.service. Declared in initialize: {known}."
-            raise UnknownServiceError(message, path="$.params.service", service=name) from None
+            shown = name[:SERVICE_NAME_MOST]  # no service has a longer one, and the client may have sent a megabyte
+            message = f"There is no service {shown!r} at $.params.service. Declared in initialize: {known}."
+            raise UnknownServiceError(message, path="$.params.service", service=shown) from None
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -133,6 +133,13 @@ def test_a_service_that_was_not_declared_is_named_beside_those_that_were(request
     assert "Declared in initialize: none." in world.error(world.call(request_)).message
 
 
+def test_of_a_name_that_no_service_can_have_only_the_begin_is_sent_back() -> None:
+    world = World({"web": VITE})
+    error = world.error(world.call(Start("x" * 1_000_000)))
+    assert error.data["service"] == "x" * 64
+    assert len(error.message) < 200
+
+
 def test_a_fault_in_a_request_without_an_id_is_told_unasked() -> None:
     world = World({"web": VITE})
     world.ask(Start("nope"))
