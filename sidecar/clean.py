@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from sidecar.console.ask import agreed
 from sidecar.console.sheet import Row, Sheet
 from sidecar.console.words import GOOD, WARN
@@ -13,6 +11,7 @@ from sidecar.host.leftovers import Leftovers
 from sidecar.host.survey import Survey
 from sidecar.pumps import write_all
 from sidecar.wire.messages import SupervisorSwept
+from sidecar.wire.session import json_line
 
 EXIT_LEFT = 1
 EXIT_USAGE = 2
@@ -77,4 +76,4 @@ def draw(found: Leftovers, sheet: Sheet) -> None:
 
 
 def _tell(what: Leftovers | SupervisorSwept) -> int:
-    return 0 if write_all(1, msgspec.json.encode(what) + b"\n") else EXIT_LEFT
+    return 0 if write_all(1, json_line(what)) else EXIT_LEFT

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, LINK, NAME, WARN, size, uptime
 from sidecar.host.runs import Overview, Program, Running, RunningService
 from sidecar.host.survey import Survey
 from sidecar.pumps import write_all
+from sidecar.wire.session import json_line
 
 WATCH_S = 1.0
 """Between two looks: nothing tells of another sidecar's changes, and a person does not read faster."""
@@ -34,17 +33,13 @@ def run(survey: Survey, *, as_json: bool, watch: bool) -> int:
         found = survey.overview()
         sheet = Sheet()
         clear = CLEARED if watch and sheet.controls and not as_json else ""
-        text = _as_json(found) if as_json else _drawn(found, sheet)
+        text = json_line(found).decode() if as_json else _drawn(found, sheet)
         if (text != last or clear) and not write_all(1, (clear + text).encode("utf-8", "backslashreplace")):
             return EXIT_UNREAD
         last = text
         if not watch:
             return 0
         time.sleep(WATCH_S)
-
-
-def _as_json(found: Overview) -> str:
-    return msgspec.json.encode(found).decode() + "\n"
 
 
 def _drawn(found: Overview, sheet: Sheet) -> str:

@@ -16,6 +16,7 @@ from sidecar.doctor.trial import Trial
 from sidecar.host.fds import is_terminal
 from sidecar.host.survey import Layer, Survey
 from sidecar.pumps import write_all
+from sidecar.wire.session import json_line
 
 EXIT_BAD = 1
 
@@ -38,7 +39,7 @@ def run(survey: Survey, root: str, *, port: int | None, prove: bool, as_json: bo
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
         if ground is not None:
             report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
-        heard = write_all(1, msgspec.json.encode(report) + b"\n")
+        heard = write_all(1, json_line(report))
     elif ground is not None:
         _draw_proof(ground.BLOW, trials, sheet)
         heard = sheet.show("\n")

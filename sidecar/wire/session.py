@@ -103,12 +103,12 @@ class Session:
     def succeed(self, call_id: Id, result: Result) -> bytes:
         """Bytes of the answer; the id is free again."""
         self._open.discard(call_id)
-        return _line_of(ResultEnvelope(id=call_id, result=result))
+        return json_line(ResultEnvelope(id=call_id, result=result))
 
     def fail(self, call_id: Id, error: Failure) -> bytes:
         """Bytes of the error answer; the id is free again."""
         self._open.discard(call_id)
-        return _line_of(ErrorEnvelope(id=call_id, error=error))
+        return json_line(ErrorEnvelope(id=call_id, error=error))
 
 
 def failure(error: SidecarError) -> Failure:
@@ -118,19 +118,20 @@ def failure(error: SidecarError) -> Failure:
 
 def refusal(call_id: Id, error: SidecarError) -> bytes:
     """Bytes of an error for a line that never became a request."""
-    return _line_of(ErrorEnvelope(id=call_id, error=failure(error)))
+    return json_line(ErrorEnvelope(id=call_id, error=failure(error)))
 
 
 def notification(message: AnyNotification) -> bytes:
     """Bytes of a notification."""
-    return _line_of(NotificationEnvelope(method=message.method, params=message))
+    return json_line(NotificationEnvelope(method=message.method, params=message))
 
 
-def _line_of(envelope: ResultEnvelope | ErrorEnvelope | NotificationEnvelope) -> bytes:
+def json_line(what: object) -> bytes:
+    """A line of JSON, with its line feed."""
     try:
-        return _encoder.encode_lines((envelope,))  # the line feed added to it would copy all of it
+        return _encoder.encode_lines((what,))  # the line feed added to it would copy all of it
     except UnicodeEncodeError:  # a path or another program's command line, whose bytes are no UTF-8
-        return _encoder.encode_lines((_encodable(msgspec.to_builtins(envelope)),))
+        return _encoder.encode_lines((_encodable(msgspec.to_builtins(what)),))
 
 
 def _encodable(value: Any) -> Any:

@@ -197,6 +197,19 @@ def test_a_record_of_another_version_is_said_and_left_where_it_is(tmp_path: Path
     assert path.exists()
 
 
+@pytest.mark.parametrize("words", [["ps"], ["clean", "--yes"], ["doctor"]])
+def test_a_name_that_is_no_text_is_no_reason_to_tell_a_program_nothing(tmp_path: Path, words: list[str]) -> None:
+    """A record's, or one in a command line: a file system takes any bytes."""
+    state = os.fsdecode(os.fsencode(tmp_path) + b"/Fran\xe7ois")
+    (Path(state) / "runs").mkdir(mode=0o700, parents=True)
+    Path(f"{state}/runs/{'d' * 32}.json").write_text("{")
+    with control_group(divisible=True) as group:
+        done = run(tmp_path, *words, "--json", group=group, SIDECAR_STATE_DIR=state)
+    assert "Fran\ufffdois" in done.stdout
+    assert isinstance(json.loads(done.stdout), dict)
+    assert done.stderr == ""
+
+
 def test_a_state_folder_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     (problem,) = told(tmp_path, "ps")["problems"]
