@@ -30,6 +30,7 @@ VFORKERS = 8
 
 SIZES = {
     "namespaces": 3,
+    "adopted": 3,
     "subreaper": 2,
     "sibling": 2,
     "unreadable": 2,
@@ -77,6 +78,24 @@ def namespaces(connection: socket.socket) -> None:
         check(libc.unshare(flags if os.geteuid() == 0 else flags | CLONE_NEWUSER))
         role = "inside" if os.fork() == 0 else "outside"
         connection = enroll(role, connection)
+    hold(connection)
+
+
+def adopted(connection: socket.socket) -> None:
+    """The first process of a pid namespace, and one in there that comes to us: the first dies only once it is buried.
+
+    ``pid_namespaces(7)`` has it so: the kernel waits in the first one's death for all that are in the namespace.
+    """
+    if os.fork() == 0:
+        os.setsid()
+        flags = CLONE_NEWPID | CLONE_NEWNS
+        check(libc.unshare(flags if os.geteuid() == 0 else flags | CLONE_NEWUSER))
+        if os.fork() == 0:
+            hold(enroll("first", connection))
+        if os.fork() == 0:
+            hold(enroll("adopted", connection))
+        os._exit(0)
+    os.wait()
     hold(connection)
 
 

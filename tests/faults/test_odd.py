@@ -27,7 +27,7 @@ def cell_of(folder: Path, kind: str, *, contained: bool) -> Cell:
     """A cell with this tree and an ordinary one, both whole."""
     if kind in ROOT_ONLY and os.geteuid() != 0:
         pytest.skip("only root may do that")
-    if kind == "namespaces" and not (can("--pid", "--fork") or can("--user", "--pid", "--fork")):
+    if kind in {"namespaces", "adopted"} and not (can("--pid", "--fork") or can("--user", "--pid", "--fork")):
         pytest.skip("namespaces cannot be made here")
     if kind == "sibling" and platform.machine() not in CLONE:
         pytest.skip("the number of clone(2) is not known here")
@@ -80,6 +80,18 @@ def test_nor_a_stop_which_touches_no_other_service(tmp_path: Path, kind: str) ->
         cell.roll.await_dead(kind)
         cell.roll.prove_alive("plain")
         assert cell.client.status("plain")["state"] == "ready"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SIZES if kind not in UNSEEN])
+def test_nor_the_death_of_its_program_and_nobody_is_called_immortal(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with cell_of(tmp_path, kind, contained=kind in OF_GROUPS) as cell:
+        cell.client.call("stop", service="plain")  # an only tree has all orphans, also those without a mark
+        os.kill(cell.client.status(kind)["pid"], signal.SIGKILL)  # we are told of its end before the pid is free
+        cell.client.note("service/exited", service=kind)
+        cell.roll.await_dead(kind)
+    assert "could not be ended" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("kind", UNSEEN)

@@ -86,10 +86,19 @@ class LinuxHost:
         if tree is not None:
             tree.asked = None
             _kill_group(tree)
-            _report(kill_until_empty(lambda: self._members(service, tree, all_processes())))
+            self._kill_members(service, tree)
 
     def reap(self) -> list[Ended]:
         """See ``Host``."""
+        self._bury()
+        return [posix.ended(service, self._trees.pop(service)) for service in self._dead_trees()]
+
+    def _bury(self) -> None:
+        """Collect the dead, and keep how programs ended.
+
+        Also in the middle of a kill: the first process of a pid namespace dies only after all that are in it, and some
+        may be ours to bury.
+        """
         statuses: dict[int, int] = {}
         while True:
             try:
@@ -105,7 +114,6 @@ class LinuxHost:
                 tree.popen.returncode = os.waitstatus_to_exitcode(tree.status)  # Popen must not wait for it again
                 if tree.asked is not None:
                     self._ask_others(service, tree, tree.asked)
-        return [posix.ended(service, self._trees.pop(service)) for service in self._dead_trees()]
 
     def kill_all(self) -> None:
         """See ``Host``."""
@@ -116,24 +124,14 @@ class LinuxHost:
             os.close(tree.stdin)
 
         def everything() -> list[Process]:
-            self.reap_quietly()
+            self._bury()
             return below([os.getpid()], all_processes())
 
         _report(kill_until_empty(everything, is_empty=self._is_alone))
 
     def _is_alone(self) -> bool:
-        self.reap_quietly()
+        self._bury()
         return not has_children()
-
-    def reap_quietly(self) -> None:
-        """Collect the dead and forget them: for the end, when nobody asks any more."""
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return  # no child is left at all
-            if pid == 0:
-                return
 
     def owns(self, service: str, address: str, port: int) -> bool:
         """See ``Host``."""
@@ -201,10 +199,16 @@ class LinuxHost:
                 dead.append(service)
             elif not tree.asked:
                 # it ended by itself, or was killed: nothing of it may live on. Our next child signal looks again.
-                look = lambda s=service, t=tree: self._members(s, t, all_processes())  # noqa: E731
-                _report(kill_until_empty(look, is_empty=self._holds_nobody))
+                self._kill_members(service, tree)
                 dead.append(service)
         return dead
+
+    def _kill_members(self, service: str, tree: posix.Program) -> None:
+        def members() -> list[Process]:
+            self._bury()
+            return self._members(service, tree, all_processes())
+
+        _report(kill_until_empty(members, is_empty=self._holds_nobody))
 
     def _holds_nobody(self) -> bool:
         """Whether the kernel agrees that a dead program has left nobody: of several services it cannot say whose."""
