@@ -216,11 +216,16 @@ def test_ctrl_c_at_the_question_ends_it_and_ends_nothing_else(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("divisible", [True, False], ids=["with a control group", "by its record"])
-def test_a_run_in_another_pid_namespace_cannot_be_judged_and_is_left_alone(tmp_path: Path, divisible: bool) -> None:
-    """A container that shares the home folder: its pids mean nothing here, and its processes carry their mark."""
+@pytest.mark.parametrize("namespace", [["--pid", "--mount-proc"], ["--time", "--boottime", "100000"]], ids="/".join)
+def test_a_run_in_another_namespace_cannot_be_judged_and_is_left_alone(
+    tmp_path: Path, divisible: bool, namespace: list[str]
+) -> None:
+    """As a container that shares the home folder: pids, or starts, mean nothing here; its processes have their mark."""
     if os.geteuid() != 0:
-        pytest.skip("only root makes a pid namespace everywhere")
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        pytest.skip("only root makes such a namespace everywhere")
+    unshare = ["unshare", "--fork", "--kill-child", *namespace]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("such a namespace cannot be made here")
     with control_group(divisible=divisible) as group, Direct(tmp_path, prefix=unshare, group=group) as sidecar:
         services = {"plain": service("plain")}
         sidecar.serve(services)

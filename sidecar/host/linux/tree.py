@@ -33,6 +33,9 @@ EXEC_BOUND_S = 0.1
 LARGEST_PID = 1 << 22
 """PID_MAX_LIMIT of the kernel, proc(5): what a record or a folder's name gives may be any number."""
 
+FIRST_OF_TIME = str(0xEFFFFFFA)
+"""PROC_TIME_INIT_INO of the kernel: the time namespace that a system starts with, time_namespaces(7)."""
+
 _MEMORY, _ENV_START, _ENV_END = 20, 47, 48
 """Where stat has these, from the state on."""
 
@@ -160,11 +163,19 @@ def _stat_of(pid: int | str) -> bytes:
 
 
 def pid_namespace() -> str:
-    """The number of the namespace that our pids are of: in another one (a container) they are other processes'."""
+    """The number of the namespace that our pids are of: in another one (a container) they are other processes'.
+
+    With that of time, where it is not the first: in another one the same process has another start.
+    """
+    pids, times = _namespace("pid"), _namespace("time")
+    return pids if times in {"0", FIRST_OF_TIME} else f"{pids}.{times}"
+
+
+def _namespace(kind: str) -> str:
     try:
-        return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
+        return os.readlink(f"/proc/self/ns/{kind}").removeprefix(f"{kind}:[").removesuffix("]")
     except OSError:
-        return "0"  # ENOENT: a kernel without namespaces, or /proc is hidden: then it is all one
+        return "0"  # ENOENT: a kernel without such namespaces, or /proc is hidden: then it is all one
 
 
 def behind(pidfd: int) -> Process | None:
