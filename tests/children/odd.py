@@ -20,6 +20,7 @@ if sys.platform != "linux":
     raise ImportError("namespaces, control groups, ptrace")
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as a script it has only what Python brings
+from tests.children import trees
 from tests.children.trees import enroll, hold
 
 CLONE_PARENT, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x8000, 0x2_0000, 0x1000_0000, 0x2000_0000
@@ -40,6 +41,7 @@ SIZES = {
     "moved": 2,
     "frozen": 2,
     "fleeing": 2,
+    "sheltered": 3,
 }
 """So many answer the roll call once it is whole."""
 
@@ -172,6 +174,19 @@ def frozen(connection: socket.socket) -> None:
         inner.mkdir()
         (inner / "cgroup.procs").write_text("0")
         (inner / "cgroup.freeze").write_text("1")
+    hold(connection)
+
+
+def sheltered(connection: socket.socket) -> None:
+    """A daemon whose child has an empty environment."""
+    if orphaned():
+        child = os.fork()
+        if child == 0:
+            connection.set_inheritable(True)
+            keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
+            rest = ["--rest", "sheltered", str(connection.fileno()), *keep]
+            os.execve(sys.executable, [sys.executable, "-I", "-S", trees.__file__, *rest], {})  # noqa: S606  no shell
+        connection = enroll("shelter", connection)
     hold(connection)
 
 

@@ -27,6 +27,7 @@ from sidecar.host.linux.tree import (
     RESCAN_S,
     Process,
     all_processes,
+    below,
     is_gone,
     kill_until_empty,
     pid_namespace,
@@ -79,7 +80,7 @@ def end(left: Leftovers) -> SupervisorSwept | None:
     ]
     for run in left.runs:
         if run.this_boot:
-            survivors = kill_until_empty(lambda run_id=run.run_id: _marked(run_id))  # type: ignore[misc]
+            survivors = kill_until_empty(lambda run_id=run.run_id: _of(run_id))  # type: ignore[misc]
             problems += [f"process {process.pid} of an earlier run could not be ended" for process in survivors]
     problems += leftovers.clear(left)
     return leftovers.report(left, problems)
@@ -102,7 +103,7 @@ def is_elsewhere(record: records.RunRecord) -> bool:
 def _with_processes(run: DeadRun, told: set[int]) -> DeadRun:
     if not run.this_boot:
         return run
-    pids = [process.pid for process in _marked(run.run_id)]
+    pids = [process.pid for process in _of(run.run_id)]
     return msgspec.structs.replace(run, processes=_describe(pid for pid in pids if pid not in told))
 
 
@@ -123,8 +124,11 @@ def lives(owner: records.Identity) -> bool:
     return not is_gone(owner.pid, owner.start)
 
 
-def _marked(run_id: str) -> list[Process]:
-    """The processes that have the run's id in their environment, but for those that we run in ourselves."""
+def _of(run_id: str) -> list[Process]:
+    """Who has the run's id in its environment, and all below; but for those that we run in ourselves.
+
+    The deepest first: whoever shows no id is found by its parent, which must not be gone before.
+    """
     processes = all_processes()
     ancestors = set()
     pid = os.getpid()
@@ -132,7 +136,9 @@ def _marked(run_id: str) -> list[Process]:
         ancestors.add(pid)
         pid = processes[pid].ppid
     others = (it for it in processes.values() if it.pid not in ancestors and not it.dead)
-    return [it for it in others if variable(it.pid, RUN_ID) == run_id]
+    marked = [it for it in others if variable(it.pid, RUN_ID) == run_id and not is_gone(it.pid, it.start)]
+    found = {it.pid: it for it in [*marked, *below([it.pid for it in marked], processes)]}
+    return [it for it in reversed(found.values()) if not it.dead]
 
 
 def _describe(pids: Iterable[int]) -> tuple[SweptProcess, ...]:
