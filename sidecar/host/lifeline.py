@@ -20,10 +20,9 @@ class Lifeline:
 
     ``signals`` (guard → supervisor): one of the bytes above, then the numbers of signals that the guard was sent; its
     end is the guard's death. ``orders`` (supervisor → guard): lines; ``grace N`` is how many milliseconds the services
-    want when the app dies, ``file PATH`` (see
-    ``order_of_file``) a file that the guard removes at the end, ``run ID`` the run's cookie (on
-    macOS). ``app`` is a pidfd of the app, or ``None`` where it cannot be watched; ``bootloader`` is one of the
-    bootloader, where there is one.
+    want when the app dies, ``file PATH`` (as ``order_of_file`` has it) a file that the guard removes at the end,
+    ``run ID`` the run's cookie (on macOS). ``app`` is a pidfd of the app, or ``None`` where it cannot be watched;
+    ``bootloader`` is one of the bootloader, where there is one.
     """
 
     __slots__ = ("app", "bootloader", "guard_pid", "orders", "signals")
