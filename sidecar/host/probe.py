@@ -57,21 +57,32 @@ Ownership = Callable[[str, int], bool]
 def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float) -> tuple[Verdict, str]:
     """Ask once; the verdict and a few words for people."""
     try:
-        address = _reachable(endpoint)
+        addresses = _reachable(endpoint)
     except PortUnavailableError as error:
         return "unknown", error.message  # the name had an address when the port was chosen: the resolver is at fault
+    failures = []
+    for address in addresses:
+        try:
+            return _attempt_at(address, probe, endpoint, owned, timeout_s)
+        except OSError as error:
+            failures.append(error)  # the server may listen on another address of the name only
+    said = next((it for it in failures if it.errno not in _OUR_FAULT), failures[0])
+    return "unknown" if said.errno in _OUR_FAULT else "down", (said.strerror or str(said)).lower()
+
+
+def _attempt_at(
+    address: str, probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float
+) -> tuple[Verdict, str]:
+    """Raises ``OSError`` if nobody takes the connection, or breaks it off."""
     ours = cache(partial(owned, address, endpoint.port))
     try:
         verdict, detail = _ask(probe, address, endpoint, ours, timeout_s)
-        if verdict == "ok" and not ours():
-            return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     except TimeoutError:
         if not _reaches_itself(address):
             return "unknown", f"this machine does not reach its own {address}: a network interface is down"
         return "down", f"no answer within {timeout_s:g} s"
-    except OSError as error:
-        verdict = "unknown" if error.errno in _OUR_FAULT else "down"
-        return verdict, (error.strerror or str(error)).lower()
+    if verdict == "ok" and not ours():
+        return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     return verdict, detail
 
 
@@ -114,10 +125,12 @@ def _reaches_itself(address: str) -> bool:
     return True
 
 
-def _reachable(endpoint: Endpoint) -> str:
-    """A literal address on which the endpoint is reached."""
+def _reachable(endpoint: Endpoint) -> list[str]:
+    """The literal addresses on which the endpoint may be reached."""
     host = {WILDCARD_V4: "127.0.0.1", WILDCARD_V6: "::1"}.get(endpoint.host, endpoint.host)
-    return host if host[0].isdigit() or ":" in host else resolve(host, endpoint.port)[0][1]
+    if host[0].isdigit() or ":" in host:
+        return [host]
+    return [address for _, address in resolve(host, endpoint.port)]
 
 
 def _ask(

@@ -218,6 +218,20 @@ def test_a_name_that_has_no_address_any_more_says_nothing_about_the_server(monke
     assert "dev.test" in detail
 
 
+def test_a_server_may_listen_on_any_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+    monkeypatch.setattr(probe, "resolve", lambda _host, _port: both)
+    for host in ("::1", "127.0.0.1"):
+        with server(status(204), host) as at:
+            named = Endpoint("localhost", at.port)
+            assert ask(ViteService(), named) == "ok"
+            assert (
+                probe.attempt(ViteService(), named, lambda address, _, host=host: address != host, WAIT_S)[0]
+                == "foreign"
+            )
+        assert probe.attempt(ViteService(), named, ours, WAIT_S) == ("down", "connection refused")
+
+
 @pytest.mark.parametrize(("host", "literal"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1")])
 def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
     asked: list[str] = []
