@@ -77,19 +77,16 @@ class Terminal:
             return
         if now != self._ours:
             self._saved = now  # also after fg: what we found at the start in the background were an editing shell's
-        modes = [*self._saved[:_CC], [*self._saved[_CC]]]
-        modes[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
-        modes[_CC][termios.VMIN] = 1
-        modes[_CC][termios.VTIME] = 0
-        self._set(modes)
+        self._set(_unseen(self._saved))
         self._ours = self._modes()
 
     def give_back(self) -> None:
         """The modes from before us, if the terminal is ours now, or nobody has changed them since it was.
 
-        In the second case the guard was killed, and its end gave the terminal to a shell that does not look at modes.
+        In the second case the guard was killed (or the bootloader, and this is the guard), and its end gave the
+        terminal to a shell that does not look at modes.
         """
-        if in_foreground(self.fd) or (self._ours is not None and self._modes() == self._ours):
+        if in_foreground(self.fd) or self._modes() == (self._ours or _unseen(self._saved)):
             self._set(self._saved)
 
     def postpone_suspend(self) -> None:
@@ -122,6 +119,15 @@ class Terminal:
             pass  # EIO: the terminal is gone, and its modes with it
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _unseen(modes: Modes) -> Modes:
+    """The same, but that keys come one by one, and are not echoed."""
+    ours = [*modes[:_CC], [*modes[_CC]]]
+    ours[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
+    ours[_CC][termios.VMIN] = 1
+    ours[_CC][termios.VTIME] = 0
+    return ours
 
 
 def find_terminal() -> Terminal | None:

@@ -531,8 +531,9 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path, sid
         terminal.exit_code()
 
 
+@pytest.mark.parametrize("victim", range(SUPERVISOR), ids=["bootloader", "guard"][-SUPERVISOR:])
 def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_back(
-    folder: Path, sidecar: Sequence[str]
+    folder: Path, sidecar: Sequence[str], victim: int
 ) -> None:
     with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
@@ -541,7 +542,7 @@ def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_bac
         until(lambda: not terminal.echoes(), "the modes being ours")
         tree = terminal.watch()
         mark = terminal.mark()
-        tree.kill(tree.pids[1 + GUARD], signal.SIGKILL)  # the first is the shell
+        tree.kill(tree.pids[1 + victim], signal.SIGKILL)  # the first is the shell
         terminal.wait("ok> ", mark)
         until(terminal.echoes, "the modes being the shell's")
         assert terminal.modes() == terminal.modes_before
