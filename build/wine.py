@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -54,6 +55,11 @@ VITE_FOLDER = "vite"
 COMPILER = "x86_64-w64-mingw32-gcc"
 """Wine 8 has no bcryptprimitives.dll, of which all that is written in Rust wants one function: we make it."""
 
+RUN = "SIDECAR_WINE_RUN"
+"""A variable that all processes of one run have."""
+SYSTEM = (b"wineserver", rb"\windows\system32")
+"""What is Wine's own in a command line: other runs may use it, and it ends by itself."""
+
 TIMEOUT_S = 600
 """For one test: a process starts ten times slower there."""
 
@@ -71,7 +77,8 @@ def main(argv: Sequence[str]) -> int:
         print(problem)
         return 1
     vite = prepare_vite(folder) if what == "pytest" else None
-    with awake(folder):
+    os.environ[RUN] = os.urandom(16).hex()
+    with cleared(os.environ[RUN]), awake(folder):
         if what == "freeze":
             return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -101,6 +108,39 @@ def awake(folder: Path) -> Iterator[None]:
             raise WineError("no program runs under Wine")
         yield  # it runs, and so do they
         holder.stdin.close()
+
+
+@contextmanager
+def cleared(run_id: str) -> Iterator[None]:
+    """End who is left of this run afterwards.
+
+    Now and then Wine 8 starts a process by halves: its server does not know it, so that no job and no TerminateProcess
+    ends it, and it waits for an answer for ever.
+    """
+    try:
+        yield
+    finally:
+        end_run(run_id)
+
+
+def end_run(run_id: str) -> None:
+    """SIGKILL all processes of a run, but for what is Wine's own."""
+    if sys.platform != "linux":
+        return
+    mark = f"{RUN}={run_id}".encode()
+    for pid in (int(it.name) for it in Path("/proc").iterdir() if it.name.isdecimal()):
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue  # ESRCH: it went since the listing
+        try:
+            environment_of, command = (Path(f"/proc/{pid}/{it}").read_bytes() for it in ("environ", "cmdline"))
+            if mark in environment_of.split(b"\0") and not any(it in command.lower() for it in SYSTEM):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except OSError:
+            pass  # ESRCH: it went; EACCES: another user's
+        finally:
+            os.close(pidfd)
 
 
 def show(command: Sequence[str], env: Mapping[str, str]) -> int:
