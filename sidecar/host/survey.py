@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sidecar.host.leftovers import Leftovers
@@ -18,6 +19,20 @@ class Layer(Wire, frozen=True, omit_defaults=False):
     means: str
     advice: str
     """Why it is absent, and what to do; empty where it holds."""
+
+
+LayerTable = Mapping[str, tuple[str, str | Callable[[], str]]]
+"""Layers by their names in ``initialize``: what each means, and why it may be absent (or what finds that out)."""
+
+
+def layers_of(table: LayerTable, claimed: Mapping[str, bool | str]) -> list[Layer]:
+    """Those of ``table``, as ``initialize`` claims them."""
+    found = []
+    for name, (means, advice) in table.items():
+        holds = claimed.get(name) not in {False, None, "none"}
+        why = "" if holds else advice if isinstance(advice, str) else advice()
+        found.append(Layer(name, holds, means, why))
+    return found
 
 
 class Survey(Protocol):

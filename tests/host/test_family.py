@@ -16,16 +16,8 @@ from sidecar.host.darwin import ending, family
 from sidecar.host.darwin import guard as darwin_guard
 from sidecar.host.darwin.kin import Process
 from sidecar.host.darwin.notices import NOTE_EXIT, Notices
-from tests.host.bsd import Kernel, Kevent, skip_without_forks
+from tests.host.bsd import Kernel, Kevent
 from tests.liveness import WAIT_S, await_end
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    skip_without_forks()
-    it = Kernel()
-    yield it
-    it.close()
 
 
 class Daemoniser:

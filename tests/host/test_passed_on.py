@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,17 +17,9 @@ from sidecar.host.darwin import tether
 from sidecar.host.darwin.kin import Process
 from sidecar.host.darwin.notices import Notices
 from sidecar.host.lifeline import Lifeline
-from tests.host.bsd import Kernel, Kevent, skip_without_forks
+from tests.host.bsd import Kernel, Kevent
 
 Heard = list[tuple[SignalledTo, int]]
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    skip_without_forks()
-    it = Kernel()
-    yield it
-    it.close()
 
 
 def passed_on(kernel: Kernel, bootloader: Process | None, *numbers: int) -> Heard:

@@ -14,12 +14,12 @@ from sidecar.host.darwin.guard import identify, watch
 from sidecar.host.darwin.host import claims
 from sidecar.host.darwin.kin import System
 from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
-from sidecar.host.survey import Layer
+from sidecar.host.survey import Layer, LayerTable, layers_of
 
 NOTICE_S = 10.0
 """A notice comes in less than a millisecond."""
 
-LAYERS = {
+LAYERS: LayerTable = {
     "guard": (
         "a second process follows the tree from fork to fork, and kills it when the app or the supervisor dies",
         "The system does not tell of another process's end (kqueue, EVFILT_PROC): a sandbox has to allow it.",
@@ -45,11 +45,7 @@ def find_layers(system: System, make_notices: Callable[[], Notices]) -> list[Lay
     notices = make_notices()
     guarded = _is_told_of_an_end(system, notices)
     claimed = msgspec.to_builtins(claims(guarded=guarded, parent_watched=guarded and _watches_app(system, notices)))
-    found = []
-    for name, (means, advice) in LAYERS.items():
-        holds = claimed[name] not in {False, "none"}
-        found.append(Layer(name, holds, means, "" if holds else advice))
-    return found
+    return layers_of(LAYERS, claimed)
 
 
 def _is_told_of_an_end(system: System, notices: Notices) -> bool:

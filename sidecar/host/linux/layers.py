@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 
 import msgspec
 
@@ -13,7 +12,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.host import make_host
 from sidecar.host.linux import cgroup, pidns
 from sidecar.host.linux.guard import watch_app
-from sidecar.host.survey import Layer
+from sidecar.host.survey import Layer, LayerTable, layers_of
 
 EMPTY_S = 1.0
 """The one process of our group has ended already: the kernel only has to count."""
@@ -27,12 +26,7 @@ ISOLATION_MEANS = "a service with this isolation leaves nothing, even when every
 
 def find_layers() -> list[Layer]:
     """See ``Survey``."""
-    claimed = _claims()
-    found = []
-    for name, (means, explain) in LAYERS.items():
-        holds = claimed.get(name) not in {False, None, "none"}
-        found.append(Layer(name, holds, means, "" if holds else explain()))
-    return [*found, _isolation()]
+    return [*layers_of(LAYERS, _claims()), _isolation()]
 
 
 def _isolation() -> Layer:
@@ -100,7 +94,7 @@ def _refused() -> str:
     return "The kernel refuses it (prctl): a filter on system calls, such as a container's, has to allow it."
 
 
-LAYERS: dict[str, tuple[str, Callable[[], str]]] = {
+LAYERS: LayerTable = {
     "guard": ("a second process kills all below it when the app or the supervisor dies, or is wedged", _refused),
     "subreaper": ("daemons stay below guard and supervisor, so that they are found", _refused),
     "parentDeathSignal": ("the kernel ends each service's program when the supervisor dies", _refused),

@@ -14,7 +14,7 @@ from sidecar.host import records, runs
 from sidecar.host.leftovers import Verdict
 from sidecar.host.runs import Overview, Program
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
-from sidecar.host.survey import Layer
+from sidecar.host.survey import Layer, LayerTable, layers_of
 from sidecar.host.windows import winapi
 from sidecar.host.windows.host import WindowsHost, environment, holder_of, listeners
 from sidecar.host.windows.processes import identify, lives
@@ -23,7 +23,7 @@ from sidecar.host.windows.tether import Unguarded
 
 __all__ = ["end", "find", "find_layers", "holder_of", "overview"]
 
-LAYERS = {
+LAYERS: LayerTable = {
     "jobObject": (
         "the system ends all that was started when the supervisor dies; nothing leaves a job",
         "Who started this is in a job that allows none within: start the sidecar outside of it.",
@@ -54,11 +54,7 @@ def find_layers() -> list[Layer]:
     if host.own_job is not None:
         winapi.let_out(host.own_job)  # or it would hold those who try to leave the jobs of a proof
     claimed: dict[str, bool | str] = msgspec.to_builtins(host.guarantees())
-    found = []
-    for name, (means, advice) in LAYERS.items():
-        holds = claimed[name] not in {False, "none"}
-        found.append(Layer(name, holds, means, "" if holds else advice))
-    return found
+    return layers_of(LAYERS, claimed)
 
 
 class _Sight:

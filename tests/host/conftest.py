@@ -1,0 +1,19 @@
+"""What several tests of hosts need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+if sys.platform == "linux":
+    from tests.host.bsd import Kernel, skip_without_forks
+
+    @pytest.fixture
+    def kernel() -> Iterator[Kernel]:
+        """A stand-in for macOS's kernel, made of Linux's."""
+        skip_without_forks()
+        it = Kernel()
+        yield it
+        it.close()
