@@ -48,7 +48,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 def run(env: dict[str, str], *command: str) -> bytes:
     """What it prints. Nobody reads stderr, which Wine's services may have."""
     done = subprocess.run(
-        ["wine", *command],
+        [*wine.launch(), *command],
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

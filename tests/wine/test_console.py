@@ -33,11 +33,12 @@ class Console:
     def __init__(self, *words: str, folder: Path) -> None:
         launch = [BINARY] if BINARY else [PYTHON, "-c", MAIN, str(ROOT)]
         env = wine.environment(FOLDER, SIDECAR_STATE_DIR=str(folder), TERM="xterm")
+        command = [*wine.launch(), *launch, *words]
         self.seen = b""
         self._deadline = time.monotonic() + WAIT_S
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.execvpe("wine", ["wine", *launch, *words], env)  # noqa: S606  no shell is wanted
+            os.execvpe(command[0], command, env)  # noqa: S606  no shell is wanted
 
     def press(self, keys: bytes) -> None:
         os.write(self._fd, keys)

@@ -86,7 +86,7 @@ def test_no_process_survives_the_program_that_was_launched(kind: str, tmp_path: 
         roll = Roll(listener)
         more = {"ROLL_CALL": str(listener.getsockname()[1]), "SIDECAR_STATE_DIR": str(tmp_path)}
         with subprocess.Popen(
-            ["wine", *launch],
+            [*wine.launch(), *launch],
             env=wine.environment(FOLDER, **more),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
