@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -16,12 +17,29 @@ def set_level(name: str) -> None:
 
 
 def say(level: str, message: str) -> None:
-    """Write one line to stderr. Never raises: a closed or full stderr must not end a supervisor."""
+    """Write one line to stderr. Never raises, and waits for nobody: what stderr has no room for is dropped.
+
+    Where nobody reads it (an app that launched us with a pipe it forgot) a supervisor that waited would be one that
+    serves nothing and kills nobody. Windows cannot tell whether a pipe has room: there this waits.
+    """
     if LEVELS[level] >= _threshold:
         # a message may quote a file's or a program's name, and that must not draw on whatever shows our stderr
         shown = "".join(it if it.isprintable() or it in "\n\t" else ascii(it)[1:-1] for it in message)
-        line = f"sidecar {level}: {shown}\n".encode("utf-8", "backslashreplace")
+        rest = f"sidecar {level}: {shown}\n".encode("utf-8", "backslashreplace")
         try:
-            os.write(2, line)
+            while rest and _has_room(2):
+                rest = rest[os.write(2, rest[:_ROOM]) :]
         except OSError:
             pass  # EPIPE, EBADF, EAGAIN: nobody reads our messages, which takes nothing from the work
+
+
+_ROOM = 4096
+"""So much can be written where poll(2) says that there is room: a page of Linux's pipes, see pipe(7)."""
+
+
+def _has_room(fd: int) -> bool:
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
