@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -58,8 +59,10 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 
 RUN = "SIDECAR_WINE_RUN"
 """A variable that all processes of one run have."""
-SYSTEM = (b"wineserver", rb"\windows\system32")
-"""What is Wine's own in a command line: other runs may use it, and it ends by itself."""
+SHARED = re.compile(
+    rb"wineserver|\\system32\\(services|winedevice|plugplay|svchost|rpcss|spoolsv|explorer|wineboot)\.exe"
+)
+"""What is Wine's own, in a command line: other runs may use it, and it ends by itself."""
 
 TIMEOUT_S = 600
 """For one test: a process starts ten times slower there."""
@@ -78,8 +81,7 @@ def main(argv: Sequence[str]) -> int:
         print(problem)
         return 1
     vite = prepare_vite(folder) if what == "pytest" else None
-    os.environ[RUN] = os.urandom(16).hex()
-    with cleared(os.environ[RUN]), awake(folder):
+    with awake(folder):
         if what == "freeze":
             return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -115,8 +117,8 @@ def awake(folder: Path) -> Iterator[None]:
 def cleared(run_id: str) -> Iterator[None]:
     """End who is left of this run afterwards.
 
-    Now and then Wine 8 starts a process by halves: its server does not know it, so that no job and no TerminateProcess
-    ends it, and it waits for an answer for ever.
+    What is ended while it is being started, with its job, Wine's server forgets before it knows the pid: no
+    TerminateProcess finds it, and it waits for an answer of the server's for ever.
     """
     try:
         yield
@@ -136,7 +138,7 @@ def end_run(run_id: str) -> None:
             continue  # ESRCH: it went since the listing
         try:
             environment_of, command = (Path(f"/proc/{pid}/{it}").read_bytes() for it in ("environ", "cmdline"))
-            if mark in environment_of.split(b"\0") and not any(it in command.lower() for it in SYSTEM):
+            if mark in environment_of.split(b"\0") and not SHARED.search(command.lower()):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         except OSError:
             pass  # ESRCH: it went; EACCES: another user's
@@ -145,13 +147,27 @@ def end_run(run_id: str) -> None:
 
 
 def show(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run it and pass on what it prints; its exit code."""
+    """Run it and pass on what it prints; its exit code. Who is left of this run then is ended, see ``cleared``."""
+    run_id = os.urandom(16).hex()
     with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=ROOT,
+        env={**env, RUN: run_id},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as program:
-        for line in program.stdout or ():
-            sys.stdout.buffer.write(line.replace(b"\r\n", b"\n"))
-            sys.stdout.flush()
+
+        def pass_on() -> None:
+            for line in program.stdout or ():
+                sys.stdout.buffer.write(line.replace(b"\r\n", b"\n"))
+                sys.stdout.flush()
+
+        reader = threading.Thread(target=pass_on)
+        reader.start()
+        with cleared(run_id):
+            program.wait()
+        reader.join()  # the stream ends with the last who has it: who is left would have it for ever
     return program.returncode
 
 

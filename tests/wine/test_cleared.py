@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -27,12 +28,21 @@ def start(run_id: str, *words: str) -> subprocess.Popen[bytes]:
 
 
 def test_who_is_left_of_a_run_is_ended_and_nobody_else() -> None:
-    with start("this") as left, start("other") as other, start("this", r"C:\Windows\System32\services.exe") as system:
-        try:
-            with wine.cleared("this"):
-                pass
-            assert left.wait(WAIT_S) == -9
-            assert (other.poll(), system.poll()) == (None, None)
-        finally:
-            for process in (left, other, system):
-                process.kill()  # not reaped yet, so the pid is its own
+    with ExitStack() as stack:
+        left = start("this"), start("this", r"C:\Windows\System32\conhost.exe")
+        others = start("other"), start("this", r"C:\Windows\System32\services.exe")
+        for process in (*left, *others):
+            stack.enter_context(process)
+            stack.callback(process.kill)  # not reaped yet, so the pid is its own
+        with wine.cleared("this"):
+            pass
+        assert [it.wait(WAIT_S) for it in left] == [-9, -9]
+        assert [it.poll() for it in others] == [None, None]
+
+
+def test_who_has_the_output_of_a_run_does_not_hold_it_up(capfd: pytest.CaptureFixture[str]) -> None:
+    command = (
+        'import subprocess, sys; subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]); print(7)'
+    )
+    assert wine.show([sys.executable, "-c", command], os.environ) == 0
+    assert capfd.readouterr().out == "7\n"
