@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -38,7 +39,7 @@ _ROOM = 4096
 
 
 def _has_room(fd: int) -> bool:
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32":
         return True
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
