@@ -129,6 +129,8 @@ class Exited(Struct, frozen=True):
     run: int
     code: int | None
     signal: str | None
+    left: tuple[int, ...] = ()
+    """The pids of who has outlived SIGKILL, if not all of it is dead; 0 for who is hidden from us."""
 
 
 Event = (

@@ -254,7 +254,7 @@ class Runtime:
         for service, run in list(self._runs.items()):
             if run.end is not None and (run.open_streams == 0 or (run.drained_by or now) <= now):
                 del self._runs[service]
-                self._follow_ups.append(Exited(service, run.number, run.end.code, run.end.signal))
+                self._follow_ups.append(Exited(service, run.number, run.end.code, run.end.signal, run.end.left))
 
     def _step(self, event: Event) -> None:
         if self._exit_code is not None:

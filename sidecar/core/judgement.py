@@ -10,6 +10,7 @@ from sidecar.errors import (
     PortUnavailableError,
     ServiceFailedError,
     SidecarError,
+    SystemFailureError,
     TimeoutWaitingForServerError,
 )
 
@@ -86,3 +87,14 @@ def given_up(name: str, restart: RestartConfig, last: SidecarError | None) -> Se
         case limit:
             what = f"{name} was restarted {limit} times in {window_s:g} s and is given up. The last time"
     return ServiceFailedError(f"{what}: {why}", **(last.data if last else {}))
+
+
+def not_ended(name: str, left: tuple[int, ...]) -> SystemFailureError:
+    """It was to be stopped, and these have outlived SIGKILL; 0 stands for who cannot be seen."""
+    who = ", ".join(f"process {pid}" if pid else "a process that is hidden from us" for pid in left)
+    return SystemFailureError(
+        f"{name} was killed, but {who} could not be ended: in the kernel (it waits for a disk or a network file system "
+        "that does not answer), or another user's. It goes when that answers; until then its port may be held.",
+        service=name,
+        pids=[pid for pid in left if pid],
+    )

@@ -263,7 +263,8 @@ class SupervisedService:
         self._out(Notify(ServiceExited(self.name, reason, event.code, event.signal)))
         if self.state != "stopping":
             self._judge(event, how)
-        self._run_ended(now, clean=event.code == 0, port_lost=isinstance(self._error, PortUnavailableError))
+        port_lost = isinstance(self._error, PortUnavailableError)
+        self._run_ended(now, clean=event.code == 0, port_lost=port_lost, left=event.left)
 
     def on_time(self, now: float) -> None:
         """Do what is due."""
@@ -382,8 +383,10 @@ class SupervisedService:
         if not again:
             self.desired = "stopped"
 
-    def _run_ended(self, now: float, *, clean: bool = False, port_lost: bool = False) -> None:
-        """Nothing of this run is left: find out where to go on."""
+    def _run_ended(
+        self, now: float, *, clean: bool = False, port_lost: bool = False, left: tuple[int, ...] = ()
+    ) -> None:
+        """Nothing of this run is left (but those who cannot be ended): find out where to go on."""
         self._busy = False
         self._pid = None
         was_ready_for = 0.0 if self._ready_at is None else now - self._ready_at
@@ -394,6 +397,10 @@ class SupervisedService:
             if self.desired == "running":
                 self._waiting.stopped(self._result(now))
                 self._launch(Trigger.RELAUNCH)
+            elif left:
+                self._error = judgement.not_ended(self.name, left)
+                self._waiting.not_stopped(self._error)
+                self._settle(Trigger.FAIL, now)
             else:
                 self._settle(Trigger.END, now)
         elif port_lost and self._port_tries < PORT_TRIES:

@@ -36,11 +36,19 @@ class Waiting:
     def not_started(self, error: SidecarError) -> None:
         """Refuse who waits for the start."""
         calls, self._starts = self._starts, []
-        for call in calls:
-            self._out(Refuse(call, failure(error)))
+        self._refuse(calls, error)
 
     def stopped(self, result: ServiceResult) -> None:
         """Answer who waits for the stop."""
         calls, self._stops = self._stops, []
         for call in calls:
             self._out(Reply(call, result))
+
+    def not_stopped(self, error: SidecarError) -> None:
+        """Refuse who waits for the stop."""
+        calls, self._stops = self._stops, []
+        self._refuse(calls, error)
+
+    def _refuse(self, calls: list[Id], error: SidecarError) -> None:
+        for call in calls:
+            self._out(Refuse(call, failure(error)))

@@ -33,6 +33,9 @@ class Ended(Struct, frozen=True):
     service: str
     code: int | None
     signal: str | None
+    left: tuple[int, ...] = ()
+    """The pids of who has outlived SIGKILL: in the kernel (an uninterruptible sleep), or another user's. 0 for who is
+    hidden from us."""
 
 
 def refuse_pid_namespace(service: str, launch: Launch) -> None:

@@ -51,6 +51,8 @@ class Program(Struct):
     """Our end of its stdin, which is never written to: it ends with us."""
     status: int | None = None
     asked: signal.Signals | None = None
+    left: tuple[int, ...] = ()
+    """Who has outlived a kill: nobody waits for them any more."""
 
 
 def start(
@@ -131,10 +133,14 @@ def let_go(program: Program) -> None:
 
 
 def ended(service: str, program: Program) -> Ended:
-    """What is told of it when its whole tree is gone."""
+    """What is told of it when its whole tree is gone, or all of it that can be ended."""
     os.close(program.stdin)
+    if program.status is None:
+        program.popen.returncode = -signal.SIGKILL  # which it has been sent; Popen must not wait for it
     code = program.popen.returncode
-    return Ended(service, code, None) if code >= 0 else Ended(service, None, signal_name(-code))
+    if code >= 0:
+        return Ended(service, code, None, program.left)
+    return Ended(service, None, signal_name(-code), program.left)
 
 
 def signal_name(number: int) -> str:

@@ -39,6 +39,34 @@ def test_a_stop_without_patience_is_a_kill_of_the_whole_tree(stop: dict[str, obj
     assert signals_of(world) == ["KILL"]
 
 
+@pytest.mark.parametrize(
+    ("left", "named"),
+    [((7,), "but process 7 could"), ((7, 0), "but process 7, a process that is hidden from us could")],
+)
+def test_a_stop_that_somebody_outlives_is_refused_and_names_them(left: tuple[int, ...], named: str) -> None:
+    world = ready_world()
+    call = world.stop()
+    world.dies(left=left)
+    error = world.error(call)
+    assert (error.code, error.data["kind"], error.data["pids"]) == (-32040, "SystemFailure", [7])
+    assert named in error.message
+    assert world.status().state == "failed"
+    assert world.ports == {}
+    world.up()  # it may be started all the same
+    assert world.status().state == "ready"
+
+
+def test_what_outlives_a_run_does_not_keep_the_next_one_from_starting() -> None:
+    world = ready_world()
+    call = world.restart()
+    world.dies(left=(7,))
+    world.runs()
+    world.probe()
+    assert world.result(call).status.state == "ready"
+    world.dies(left=(8,))
+    assert world.status().state == "backingOff"
+
+
 def test_stopping_what_is_stopped_answers_at_once() -> None:
     world = vite_world()
     assert world.result(world.stop()).status.state == "stopped"

@@ -216,14 +216,20 @@ class World:
         """The program writes."""
         self.step(Output(service, self.processes[service].run, stream, lines, sum(map(len, lines))))
 
-    def dies(self, service: str = "web", code: int | None = None, signal: str | None = None) -> None:
-        """The tree is gone; by SIGKILL, if nothing else is said."""
+    def dies(
+        self,
+        service: str = "web",
+        code: int | None = None,
+        signal: str | None = None,
+        left: tuple[int, ...] = (),
+    ) -> None:
+        """The tree is gone but for those ``left``; by SIGKILL, if nothing else is said."""
         process = self.processes.pop(service)
         self.awaiting.pop(service, None)
         if code is None and signal is None:
             signal = "SIGKILL"
         self._laws.died(service, self.now)
-        self.step(Exited(service, process.run, code, signal))
+        self.step(Exited(service, process.run, code, signal, left))
 
     def runs(self, service: str = "web", port: int | None = 5173) -> None:
         """From the request on, bring it to where the program runs and is not ready."""

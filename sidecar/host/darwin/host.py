@@ -80,7 +80,7 @@ class DarwinHost:
         tree = self._trees.get(service)
         if tree is not None:
             tree.program.asked = None
-            self._end(lambda: self._members(service, tree))
+            self._end_tree(service, tree)
 
     def reap(self) -> list[Ended]:
         """See ``Host``."""
@@ -176,19 +176,26 @@ class DarwinHost:
     def _dead_trees(self) -> list[str]:
         dead = []
         for service, tree in self._trees.items():
-            if tree.program.status is None:
+            if tree.program.left:
+                dead.append(service)
+            elif tree.program.status is None:
                 continue
-            if not self._members(service, tree):
+            elif not self._members(service, tree):
                 dead.append(service)
             elif not tree.program.asked:
                 # it ended by itself, or was killed: nothing of it may live on
-                self._end(lambda s=service, t=tree: self._members(s, t))  # type: ignore[misc]
+                self._end_tree(service, tree)
                 dead.append(service)
         return dead
 
-    def _end(self, look: Callable[[], list[Process]]) -> None:
-        for process in end_all(self._system, look):
+    def _end_tree(self, service: str, tree: _Tree) -> None:
+        tree.program.left = self._end(lambda: self._members(service, tree))
+
+    def _end(self, look: Callable[[], list[Process]]) -> tuple[int, ...]:
+        left = end_all(self._system, look)
+        for process in left:
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        return tuple(process.pid for process in left)
 
 
 def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:

@@ -21,7 +21,17 @@ from sidecar.host import bundle
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
 from sidecar.host.linux import cgroup, libc
 from sidecar.host.linux.signals import open_signals, read_signals
-from sidecar.host.linux.tree import Process, all_processes, below, has_children, kill_until_empty, read_process
+from sidecar.host.linux.tree import (
+    UNSEEN,
+    Process,
+    all_processes,
+    below,
+    has_children,
+    is_gone,
+    kill_until_empty,
+    read_process,
+    still_alive,
+)
 from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
 
 TYPE_CHECKING = False  # see sidecar.errors
@@ -227,11 +237,19 @@ class Guard(Watchman):
         # Without a group the supervisor is ended last: it has seen the app's death, too, and ends the same tree.
         # Whichever of us two is killed in the middle of it, the other one finishes. One that is wedged, or starts
         # programs still, loses in the end. With a group it is dead by now, and so is all that it could have ended.
-        kill_until_empty(lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None])
+        left = kill_until_empty(
+            lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None]
+        )
         if self._status is None:
             os.kill(self._supervisor, signal.SIGKILL)
-        for process in kill_until_empty(self._tree, is_empty=self._is_alone):
-            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        given_up = {(it.pid, it.start) for it in left}  # these are not waited for once more
+        left += kill_until_empty(
+            lambda: [it for it in self._tree() if (it.pid, it.start) not in given_up],
+            is_empty=lambda: bool(given_up) or self._is_alone(),
+        )
+        for process in left:
+            if process is UNSEEN or not is_gone(process.pid, process.start):
+                say("error", still_alive(process))
 
     def _end_bootloader(self) -> None:
         """The app was its parent, so that nobody reads its exit code any more, which is all that it is there for.

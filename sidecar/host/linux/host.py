@@ -24,6 +24,7 @@ from sidecar.host.linux.tree import (
     once_seen,
     sees_itself,
     send,
+    still_alive,
     variable,
 )
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
@@ -40,6 +41,8 @@ class LinuxHost:
         self._parent_watched = parent_watched
         self._contained = contained
         self._trees: dict[str, posix.Program] = {}
+        self._given_up: set[tuple[int, int]] = set()
+        """Who has outlived a kill: pid and start. A later service's stop is not to wait for them once more."""
         self._before_exec = _death_with_parent(os.getpid())
         self._sees = sees_itself()
         self._subreaper = _become_subreaper()
@@ -191,6 +194,9 @@ class LinuxHost:
         dead: list[str] = []
         processes: dict[int, Process] | None = None
         for service, tree in self._trees.items():
+            if tree.left:
+                dead.append(service)
+                continue
             if tree.status is None:
                 continue
             processes = once_seen(all_processes) if processes is None else processes
@@ -208,11 +214,14 @@ class LinuxHost:
             self._bury()
             return self._members(service, tree, all_processes())
 
-        _report(kill_until_empty(members, is_empty=self._holds_nobody))
+        left = kill_until_empty(members, is_empty=self._holds_nobody)
+        _report(left)
+        tree.left = tuple(process.pid for process in left)
+        self._given_up |= {(process.pid, process.start) for process in left}
 
     def _holds_nobody(self) -> bool:
         """Whether the kernel agrees that a dead program has left nobody: of several services it cannot say whose."""
-        return len(self._trees) > 1 or self._is_alone()
+        return len(self._trees) > 1 or bool(self._given_up) or self._is_alone()
 
     def _members(self, service: str, tree: posix.Program, processes: dict[int, Process]) -> list[Process]:
         """The program, its descendants, and the orphans that it left to us."""
@@ -223,7 +232,10 @@ class LinuxHost:
         orphans = [
             process
             for process in processes.values()
-            if process.ppid == me and process.pid not in roots and self._left_by(process, service, root)
+            if process.ppid == me
+            and process.pid not in roots
+            and (process.pid, process.start) not in self._given_up
+            and self._left_by(process, service, root)
         ]
         own = [processes[root]] if tree.status is None and root in processes else []
         top = [*own, *orphans]
@@ -272,4 +284,4 @@ def _kill_group(tree: posix.Program) -> None:
 
 def _report(left: list[Process]) -> None:
     for process in left:
-        say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+        say("error", still_alive(process))

@@ -89,6 +89,16 @@ class Process:
         self.stopped = state in (b"T", b"t")
 
 
+UNSEEN = Process(0, 0, 0, 0, b"", 0)
+"""Stands for one that the kernel has below us, and /proc hides (hidepid, and it is another user's by now)."""
+
+
+def still_alive(process: Process) -> str:
+    """What is said of one that has outlived SIGKILL."""
+    who = f"process {process.pid}" if process is not UNSEEN else "a process that /proc does not show"
+    return f"{who} could not be ended; it is in the kernel, or another user's"
+
+
 def sees_itself() -> bool:
     """Whether /proc shows our processes by our numbers.
 
@@ -299,7 +309,7 @@ def kill_until_empty(
     bound_s: float = KILL_BOUND_S,
     is_empty: Callable[[], bool] = lambda: True,
 ) -> list[Process]:
-    """SIGKILL what ``list_tree`` gives until it gives nothing alive; return what is left when the bound is reached.
+    """SIGKILL what ``list_tree`` gives until it gives nothing alive; return who is left when the bound is reached.
 
     Each pass kills what the pass before could not see yet: a fork storm loses because a parent that was killed
     does not fork any more, and its orphans come to us, the subreaper.
@@ -322,6 +332,6 @@ def kill_until_empty(
             else:
                 killed.add((process.pid, process.start))
         if time.monotonic() >= deadline:
-            return alive
+            return alive or [UNSEEN]
         if not fresh:
             time.sleep(RESCAN_S)

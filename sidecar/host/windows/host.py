@@ -186,15 +186,16 @@ class WindowsHost:
         for service, tree in list(self._trees.items()):
             if tree.code is None:
                 tree.code = windows_tree.exit_code(tree.process)
-            if tree.code is None:
-                continue
-            if not tree.asked:
-                windows_tree.end(tree)  # it ended by itself, or was killed: nothing of it may live on
-            elif windows_tree.lives(tree):
-                continue
+            if not tree.left:
+                if tree.code is None:
+                    continue
+                if not tree.asked:
+                    windows_tree.end(tree)  # it ended by itself, or was killed: nothing of it may live on
+                elif windows_tree.lives(tree):
+                    continue
             del self._trees[service]
             windows_tree.close(tree)
-            ended.append(windows_tree.ended(service, tree.code, asked=tree.asked))
+            ended.append(windows_tree.ended(service, tree))
         return ended
 
     def kill_all(self) -> None:

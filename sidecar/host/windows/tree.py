@@ -41,6 +41,8 @@ class Tree(Struct):
     """Our end of its stdin, which is never written to; ``None`` once it is closed."""
     code: int | None = None
     asked: bool = False
+    left: tuple[int, ...] = ()
+    """Who has outlived a kill: nobody waits for them any more."""
 
 
 def exit_code(process: int) -> int | None:
@@ -50,13 +52,13 @@ def exit_code(process: int) -> int | None:
     return _winapi.GetExitCodeProcess(process)
 
 
-def ended(service: str, code: int, *, asked: bool) -> Ended:
-    """What an exit code means: only Windows' own and ours stand for what are signals elsewhere."""
-    if code == KILLED:
-        return Ended(service, None, "SIGKILL")
-    if code == CONTROL_C_EXIT:
-        return Ended(service, None, "SIGBREAK" if asked else "SIGINT")
-    return Ended(service, code, None)
+def ended(service: str, tree: Tree) -> Ended:
+    """What its exit code means: only Windows' own and ours stand for what are signals elsewhere."""
+    if tree.code is None or tree.code == KILLED:
+        return Ended(service, None, "SIGKILL", tree.left)
+    if tree.code == CONTROL_C_EXIT:
+        return Ended(service, None, "SIGBREAK" if tree.asked else "SIGINT", tree.left)
+    return Ended(service, tree.code, None, tree.left)
 
 
 def members(tree: Tree) -> list[int]:
@@ -124,7 +126,8 @@ def end(tree: Tree) -> None:
     strike(tree)
     while lives(tree):
         if time.monotonic() >= deadline:
-            for pid in members(tree):
+            tree.left = tuple(members(tree))
+            for pid in tree.left:
                 say("error", f"process {pid} could not be ended; it is in the kernel, or another user's")
             return
         time.sleep(RESCAN_S)
