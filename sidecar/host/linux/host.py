@@ -14,7 +14,7 @@ from sidecar.events import Launch
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended
 from sidecar.host.linux.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
-from sidecar.host.linux.sockets import holder_of, listeners, sockets_of
+from sidecar.host.linux.sockets import holder_of, listeners, sockets_of, user_of_closed
 from sidecar.host.linux.tree import (
     Process,
     all_processes,
@@ -141,7 +141,8 @@ class LinuxHost:
         tree = self._trees.get(service)
         if tree is None:
             return False
-        inodes = {inode for at, inode, _ in reached_at(listeners(port), address)}
+        users = {inode: uid for at, inode, uid in reached_at(listeners(port), address)}
+        inodes = set(users)
         if not inodes:
             return False
         if tree.status is None and inodes <= sockets_of(tree.popen.pid):
@@ -152,7 +153,12 @@ class LinuxHost:
             found |= inodes & sockets_of(process.pid)
             if found == inodes:
                 return True
-        return False
+        # Of one whose descriptors are closed to us it can only be said that the socket is its user's, and nobody else's
+        # whom we see. The port was free when it was chosen.
+        rest = inodes - found
+        return {users[it] for it in rest} <= {user_of_closed(it.pid) for it in members} and not any(
+            rest & sockets_of(pid) for pid in all_processes()
+        )
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""

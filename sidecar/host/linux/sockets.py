@@ -52,6 +52,22 @@ def sockets_of(pid: int) -> set[str]:
     return found
 
 
+def user_of_closed(pid: int) -> int | None:
+    """The user whom a process acts for (uid), if its descriptors are closed to us; ``None`` if they are not.
+
+    The kernel closes them to the process's own user, too, where its program has file capabilities (``setcap`` on node,
+    for a port below 1,024), see ptrace(2), and to all but root where it has become another user's.
+    """
+    try:
+        os.readlink(f"/proc/{pid}/exe")  # the kernel asks the same as for its descriptors
+    except PermissionError:
+        status = _read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split()
+        return int(status[1]) if status else None
+    except OSError as error:
+        raise_if_blind(error)  # ENOENT, ESRCH: it is gone
+    return None
+
+
 def _read(path: str) -> bytes:
     """All of a small file in /proc; empty if it is gone or not ours to read."""
     try:

@@ -1,0 +1,80 @@
+"""Programs with file capabilities (``setcap`` on node, for ports below 1,024): the kernel closes them to their user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("file capabilities", allow_module_level=True)
+
+from sidecar.host.linux import sockets
+from tests.command import Message, Refused
+from tests.faults.direct import Direct
+from tests.faults.test_system_limits import AS_NOBODY, NOBODY, only_root
+from tests.liveness import until
+
+PERL = shutil.which("perl")
+LISTEN = (
+    "use Socket; socket(S, PF_INET, SOCK_STREAM, 0); setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1);"
+    "bind(S, pack_sockaddr_in($ENV{PORT}, INADDR_LOOPBACK)) && listen(S, 9) || die; while (accept(C, S)) { close(C) }"
+)
+
+
+@pytest.fixture
+def capable(tmp_path: Path) -> Iterator[str]:
+    """A copy of perl that may bind any port, where every user finds it."""
+    if PERL is None or shutil.which("setcap") is None:
+        pytest.skip("perl or setcap is missing")
+    tmp_path.chmod(0o777)
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", int(NOBODY), int(NOBODY))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(PERL, os.path.join(folder, "capable"))
+        if subprocess.run(["setcap", "cap_net_bind_service=+ep", program], check=False).returncode:
+            pytest.skip("this file system keeps no capabilities")
+        yield str(program)
+
+
+def listener(program: str, **more: object) -> Message:
+    """A service that is ready when its port answers."""
+    port = {"env": "PORT", "sticky": False}
+    command = [program, "-e", LISTEN]
+    return {"type": "command", "command": command, "port": port, "ready": {"type": "tcp"}, "cwd": "/", **more}
+
+
+@only_root
+def test_it_is_ready_though_its_sockets_cannot_be_looked_at(tmp_path: Path, capable: str) -> None:
+    with Direct(tmp_path, prefix=AS_NOBODY) as it:
+        it.serve({"web": listener(capable)})
+        assert it.client.status("web")["state"] == "ready"
+        it.client.call("shutdown")
+        assert it.exit_code() == 0
+
+
+@only_root
+@pytest.mark.parametrize("user", [AS_NOBODY, ()], ids=["the same user", "another user"])
+def test_what_another_program_has_is_not_taken_for_its_own(tmp_path: Path, capable: str, user: tuple[str, ...]) -> None:
+    idle = {**listener(capable), "command": [capable, "-e", "sleep 100"], "readyTimeoutMs": 3_000}
+    with Direct(tmp_path, prefix=AS_NOBODY) as it:
+        it.client.hello({"web": idle})
+        call = it.client.send("start", service="web")
+        until(lambda: it.client.status("web").get("pid"), "the program")
+        port = str(it.client.status("web")["port"])
+        command = [*user, str(PERL), "-e", LISTEN]
+        with subprocess.Popen(command, env={**os.environ, "PORT": port}, cwd="/") as stranger:
+            try:
+                with pytest.raises(Refused) as refused:
+                    it.client.answer(call)
+                assert refused.value.kind == "TimeoutWaitingForServer"
+                assert sockets.listeners(int(port))  # it was there to be mistaken
+            finally:
+                stranger.kill()  # not reaped yet
