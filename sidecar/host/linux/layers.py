@@ -99,7 +99,10 @@ LAYERS: LayerTable = {
     "subreaper": ("daemons stay below guard and supervisor, so that they are found", _refused),
     "parentDeathSignal": ("the kernel ends each service's program when the supervisor dies", _refused),
     "parentWatch": ("the app's death is seen at once, without polling", _not_watched),
-    "controlGroup": ("nothing leaves it by leaving its parents, session or environment; one write ends all of it", _no_group),
+    "controlGroup": (
+        "nothing leaves it by leaving its parents, session or environment; one write ends all of it",
+        _no_group,
+    ),
     "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", str),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
