@@ -64,7 +64,7 @@ def draw(found: Leftovers, sheet: Sheet) -> None:
     things: list[Row] = [
         *(("control group", group.folder) for group in found.groups),
         *(("record of a dead run", run.record) for run in found.runs),
-        *(("unfinished record", path) for path in found.drafts),
+        *(("unfinished file", path) for path in found.drafts),
         *(("unpacked folder of a killed sidecar", folder) for folder in found.folders),
         *(("unreadable record, to be put aside", path) for path in found.unreadable),
     ]

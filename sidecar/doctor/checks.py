@@ -16,7 +16,7 @@ from sidecar import __version__, launch
 from sidecar.config import ViteService
 from sidecar.console.words import taken_by
 from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
-from sidecar.host import records
+from sidecar.host import drafts, records
 from sidecar.host.leftovers import Leftovers
 from sidecar.host.ports import EVERYWHERE, NOBODY, refusal
 from sidecar.host.survey import Survey
@@ -150,7 +150,7 @@ def _state_folder() -> Finding:
     try:
         folder = records.state_folder("runs")
         trial = os.path.join(folder, f"doctor-{os.getpid()}.trial")
-        records.write_atomically(trial, b"")
+        drafts.write_atomically(trial, b"")
         os.unlink(trial)
     except OSError as error:
         return Finding("state folder", "bad", f"cannot be used: {error}", wish)

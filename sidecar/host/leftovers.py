@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
-from sidecar.host import bundle, records
+from sidecar.host import bundle, drafts, records
 from sidecar.wire.messages import SupervisorSwept, SweptProcess, Wire
 
 Verdict = Literal["lives", "dead", "past", "elsewhere"]
@@ -60,7 +60,7 @@ def look(
     runs: list[DeadRun] = []
     dead: list[records.RunRecord] = []
     unreadable: list[str] = []
-    drafts: list[str] = []
+    unfinished: list[str] = []
     try:
         for path, record in records.read_runs():
             if record is None:
@@ -68,14 +68,13 @@ def look(
             elif (verdict := judge(record)) in {"dead", "past"}:
                 runs.append(DeadRun(path, record.run_id, this_boot=verdict == "dead"))
                 dead.append(record)
-        # a pid that is used again only puts the removal off
-        drafts = [path for path, pid in records.drafts() if is_gone(pid)]
+        unfinished = records.left_drafts(is_gone)
     except OSError as error:
         problems.append(f"the records of earlier runs cannot be read: {error}")
     found = Leftovers(
         runs=tuple(runs),
         unreadable=tuple(unreadable),
-        drafts=tuple(drafts),
+        drafts=tuple(unfinished),
         folders=tuple(bundle.left_behind()),
         problems=tuple(problems),
     )
@@ -90,9 +89,11 @@ def clear(left: Leftovers) -> list[str]:
         for folder in left.folders
         if not bundle.remove(folder)
     ]
-    for path in (*(run.record for run in left.runs), *left.drafts):
+    removals: list[tuple[str, Callable[[str], None]]] = [(run.record, os.unlink) for run in left.runs]
+    removals += [(path, drafts.remove_left) for path in left.drafts]
+    for path, remove in removals:
         try:
-            os.unlink(path)
+            remove(path)
         except FileNotFoundError:
             pass  # another start that runs now was quicker
         except OSError as error:
@@ -103,7 +104,7 @@ def clear(left: Leftovers) -> list[str]:
 def report(left: Leftovers, problems: list[str]) -> SupervisorSwept | None:
     """What to tell of it; ``None`` if there is nothing to tell."""
     if not problems and left == Leftovers(drafts=left.drafts):
-        return None  # an unfinished record is nobody's news
+        return None  # an unfinished file is nobody's news
     return SupervisorSwept(left.processes(), len(left.groups), len(left.runs), len(left.folders), tuple(problems))
 
 

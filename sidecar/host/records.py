@@ -10,14 +10,14 @@ import errno
 import os
 import stat
 import sys
-import time
+import threading
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 from msgspec import Struct
 
 from sidecar.diagnostics import say
+from sidecar.host import drafts
 
 STATE_DIR = "SIDECAR_STATE_DIR"
 """A variable that moves the state folder, for tests and for several installations."""
@@ -31,16 +31,15 @@ RECORD_VERSION = 1
 LARGEST_FILE = 1 << 20
 """What we write is a thousandth of this."""
 
-BUSY_TRIES, BUSY_S = 20, 0.02
-"""On Windows, so often and so far apart a file is tried that somebody reads: together less than ``ledger.CLOSE_S``."""
-
 _NO_RECORD = {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.ENXIO}
 """A folder, a file that is not this user's or that he may not read, a link, a socket: none was written as a record."""
 
 _RECORD = ".json"
-_DRAFT = ".tmp"
 
 _Ports = dict[str, int]
+
+_remembering = threading.Lock()
+"""Each service has a thread for it, and all of a process have one draft."""
 
 
 class Identity(Struct, frozen=True):
@@ -126,14 +125,16 @@ def last_port(key: str) -> int | None:
 def remember_port(key: str, port: int | None) -> None:
     """Keep the port for the next start; ``None`` forgets. A state folder that cannot be written is said, not fatal."""
     try:
-        ports = _load()
-        if ports.get(key) == port:
-            return
-        ports.pop(key, None)
-        if port is not None:
-            ports[key] = port
-        kept = dict(list(ports.items())[-PORTS_KEPT:])
-        write_atomically(_ports_file(), msgspec.json.encode(kept))
+        # alone from the reading on: what another sidecar has remembered meanwhile would be lost
+        with _remembering, drafts.writing_in(state_folder(), alone=True):
+            ports = _load()
+            if ports.get(key) == port:
+                return
+            ports.pop(key, None)
+            if port is not None:
+                ports[key] = port
+            kept = dict(list(ports.items())[-PORTS_KEPT:])
+            drafts.replace(_ports_file(), msgspec.json.encode(kept))
     except OSError as error:
         say("warning", f"the port could not be remembered: {error}")
 
@@ -143,34 +144,21 @@ def run_path(run_id: str) -> str:
     return os.path.join(state_folder("runs"), f"{run_id}{_RECORD}")
 
 
-def draft_of(path: str) -> str:
-    """What ``write_atomically`` writes before it is ``path``; left behind if this process is killed meanwhile."""
-    return f"{os.path.splitext(path)[0]}.{os.getpid()}{_DRAFT}"
-
-
-def drafts() -> list[tuple[str, int]]:
-    """What is being written into the records' folder, or was when its writer was killed; with the writer's pid.
-
-    Raises ``OSError``.
-    """
-    named = ((path, path.removesuffix(_DRAFT).rpartition(".")[2]) for path in _files(_DRAFT))
-    return [(path, int(pid)) for path, pid in named if pid.isdecimal()]
-
-
-def _files(suffix: str) -> list[str]:
-    folder = state_folder("runs")
-    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(suffix)]
+def left_drafts(is_gone: Callable[[int], bool]) -> list[str]:
+    """What was being written when its writer was killed; ``is_gone`` tells of a pid. Raises ``OSError``."""
+    return [path for folder in (state_folder(), state_folder("runs")) for path in drafts.left_in(folder, is_gone)]
 
 
 def write_run(path: str, record: RunRecord) -> None:
     """Write the record. Raises ``OSError``."""
-    write_atomically(path, msgspec.json.encode(record))
+    drafts.write_atomically(path, msgspec.json.encode(record))
 
 
 def read_runs() -> list[tuple[str, RunRecord | None]]:
     """Every record; ``None`` where it is unreadable or of a version that we do not know. Raises ``OSError``."""
     found: list[tuple[str, RunRecord | None]] = []
-    for path in _files(_RECORD):
+    folder = state_folder("runs")
+    for path in (os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(_RECORD)):
         try:
             record = msgspec.json.decode(_read(path), type=RunRecord)
         except FileNotFoundError:
@@ -204,40 +192,10 @@ def _read(path: str) -> bytes:
         return file.read(LARGEST_FILE)
 
 
-def write_atomically(path: str, data: bytes) -> None:
-    """Write a file of mode 0600 so that a reader sees the old one or the new one. Raises ``OSError``."""
-    fresh = draft_of(path)
-    _unlink(fresh)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)  # all of it: a disk that is nearly full takes a part from a single write(2), and says nothing
-    _insist(lambda: os.replace(fresh, path))
-
-
 def remove_run(path: str) -> None:
     """Remove the record, and what was to become it. Raises ``OSError``."""
-    for file in (path, draft_of(path)):
-        _insist(partial(_unlink, file))
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass  # it need not be there
-
-
-def _insist(work: Callable[[], object]) -> None:
-    """Do it, on Windows again and again: there a file cannot be replaced or removed while somebody reads it."""
-    for turn in range(BUSY_TRIES):
-        try:
-            work()
-        except PermissionError:
-            if sys.platform != "win32" or turn == BUSY_TRIES - 1:
-                raise
-            time.sleep(BUSY_S)  # a reader of ours takes a millisecond; a virus scanner, some more
-        else:
-            return
+    for file in (path, drafts.draft_of(path)):
+        drafts.remove(file)
 
 
 def _ports_file() -> str:

@@ -162,19 +162,19 @@ def test_a_group_that_a_record_names_is_left_alone_while_it_is_none_of_a_dead_gu
             cell.roll.prove_alive("plain")
 
 
-def test_an_unfinished_record_is_removed_once_its_writer_is_dead(tmp_path: Path) -> None:
-    folder = tmp_path / "state" / "runs"
-    folder.mkdir(mode=0o700, parents=True)
+def test_an_unfinished_file_is_removed_once_its_writer_is_dead(tmp_path: Path) -> None:
+    state, runs = tmp_path / "state", tmp_path / "state" / "runs"
+    runs.mkdir(mode=0o700, parents=True)
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as gone:
         gone.wait()
-        left = folder / f"{'a' * 32}.{gone.pid}.tmp"
-        living = folder / f"{'b' * 32}.{os.getpid()}.tmp"
-        for path in (left, living):
+        left = [state / f"ports.{gone.pid}.tmp", runs / f"{'a' * 32}.{gone.pid}.tmp"]
+        living = [state / f"ports.{os.getpid()}.tmp", runs / f"{'b' * 32}.{os.getpid()}.tmp"]
+        for path in (*left, *living):
             path.write_bytes(b"{")
         with control_group(divisible=True) as group:
-            assert told(tmp_path, "clean", "--dry-run", group=group)["drafts"] == [str(left)]
+            assert told(tmp_path, "clean", "--dry-run", group=group)["drafts"] == list(map(str, left))
             assert run(tmp_path, "clean", "--yes", group=group).returncode == 0
-    assert list(folder.iterdir()) == [living]
+    assert [it for it in sorted(state.rglob("*")) if it.is_file()] == living
 
 
 def test_what_could_not_be_removed_is_said_with_code_1(tmp_path: Path) -> None:
@@ -239,3 +239,55 @@ def test_a_run_in_another_namespace_cannot_be_judged_and_is_left_alone(
             assert other.client.notes("supervisor/swept") == []
         sidecar.roll.tell("plain", b".")
         sidecar.roll.prove_alive("plain")
+
+
+def test_what_a_sidecar_in_another_namespace_writes_just_now_is_left_to_it(tmp_path: Path) -> None:
+    """Its pid, the first in there, is here another process's, or nobody's."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes such a namespace everywhere")
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("such a namespace cannot be made here")
+    script = """
+import os, sys
+from sidecar.host import records
+from sidecar.host.linux import sweep, tree
+replace = os.replace
+def wait(draft, path):
+    print(draft, flush=True)
+    sys.stdin.read()
+    replace(draft, path)
+os.replace = wait
+os.getpid = lambda: 1 << 22  # one that nobody has here
+path = records.run_path("e" * 32)
+owner = records.Identity(os.getpid(), 1)
+records.write_run(path, records.RunRecord(
+    run_id="e" * 32, boot_id=sweep.boot_id(), owners=(owner,), pid_namespace=tree.pid_namespace()
+))
+"""
+    runs = tmp_path / "state" / "runs"
+    with (
+        control_group(divisible=True) as group,
+        subprocess.Popen(
+            [*unshare, sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "SIDECAR_STATE_DIR": str(tmp_path / "state")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as writer,
+    ):
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        draft = Path(writer.stdout.readline().strip())
+        assert draft.parent == runs
+        assert told(tmp_path, "clean", "--dry-run", group=group)["drafts"] == []
+        assert run(tmp_path, "clean", "--yes", group=group).returncode == 0
+        with Cell(tmp_path, ("plain",), group=group) as other:
+            other.grow()
+            assert other.client.notes("supervisor/swept") == []
+        assert draft.exists()
+        writer.stdin.close()
+        assert writer.wait(WAIT_S) == 0
+    assert not draft.exists()
+    assert (runs / f"{'e' * 32}.json").exists()

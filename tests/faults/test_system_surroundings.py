@@ -91,6 +91,19 @@ def test_a_disk_that_fills_up_later_costs_only_what_ps_would_show(tmp_path: Path
         assert "No space left on device" in ends(it)
 
 
+@namespaces
+def test_a_port_that_a_full_disk_keeps_from_being_remembered_leaves_no_part_of_it(tmp_path: Path) -> None:
+    """The file is made, as there is an inode for it, and gets nothing to be in it."""
+    state = tmp_path / "state"
+    state.mkdir()
+    with Direct(tmp_path, prefix=within(f"mount -t tmpfs -o size=4k none '{state}'")) as it:
+        it.serve({"listener": service("listener", port={"sticky": True})})
+        until(lambda: "could not be remembered: " in it.stderr.read_text(), "the warning")
+        seen = Path(f"/proc/{it.process.pid}/root{state}")  # it is mounted in there only
+        assert [path.name for path in seen.iterdir()] == ["runs"]
+        assert "No space left on device" in ends(it)
+
+
 @pytest.mark.skipif(BINARY is not None, reason="the files that the bootloader unpacks are larger")
 def test_a_limit_on_files_is_said_and_the_services_run(tmp_path: Path) -> None:
     """The kernel's signal for it, SIGXFSZ, would end a program that does not mind its disk."""

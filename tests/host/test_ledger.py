@@ -12,8 +12,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("start times from /proc", allow_module_level=True)
 
+from sidecar.host import drafts, records
 from sidecar.host import ledger as module
-from sidecar.host import records
 from sidecar.host.linux import tree as processes
 from sidecar.host.records import Identity, RunRecord, ServiceRecord
 from sidecar.wire.messages import ServiceState, State
@@ -118,7 +118,7 @@ def test_after_the_end_nothing_is_left_and_nothing_is_written_any_more(
     kept = Kept(monkeypatch)
     kept.ledger.begin(path, RECORD)
     kept.wait()
-    Path(records.draft_of(path)).write_text("half")
+    Path(drafts.draft_of(path)).write_text("half")
     kept.close()
     kept.ledger.note(ServiceState("web", "ready"))
     kept.ledger.begin(path, RECORD)

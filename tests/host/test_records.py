@@ -5,17 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from sidecar.host import records
+from sidecar.host import drafts, records
 from sidecar.host.records import Identity, RunRecord
 
 if sys.platform == "win32":
     pytest.skip("modes and owners of files", allow_module_level=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 30.0
 
 RECORD = RunRecord(run_id="a" * 32, boot_id="b", owners=(Identity(1, 2), Identity(3, 4)))
 
@@ -69,41 +75,6 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert records.read_runs() == [(path, RECORD)]
 
 
-def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(folder: Path) -> None:
-    path = Path(records.state_folder(), "file.json")
-    records.write_atomically(str(path), b"old")
-    with path.open("rb") as old:
-        records.write_atomically(str(path), b"new")
-        assert old.read() == b"old"  # whoever reads it sees all of the old one
-    assert path.read_bytes() == b"new"
-    assert [it.name for it in folder.iterdir()] == ["file.json"]
-
-
-def test_a_write_that_finds_room_for_a_part_only_fails_and_leaves_the_old_file(folder: Path) -> None:
-    import resource  # Windows has none
-
-    path = Path(records.state_folder(), "file.json")
-    records.write_atomically(str(path), b"old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))  # as a disk with room for four bytes
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            records.write_atomically(str(path), b"a longer one")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_bytes() == b"old"
-
-
-def test_a_link_that_waits_at_the_temporary_name_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    path = Path(records.state_folder(), "file.json")
-    target = tmp_path / "target"
-    target.write_text("precious")
-    path.with_suffix(f".{os.getpid()}.tmp").symlink_to(target)
-    records.write_atomically(str(path), b"new")
-    assert target.read_text() == "precious"
-    assert not path.is_symlink()
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a":"b"}', "\0"])
 def test_ports_that_cannot_be_read_start_afresh_and_it_is_said(
     folder: Path, text: str, capfd: pytest.CaptureFixture[str]
@@ -141,6 +112,46 @@ def test_a_port_is_remembered_until_it_is_forgotten(folder: Path) -> None:
     records.remember_port("three", None)
     assert (records.last_port("one"), records.last_port("two")) == (None, 2)
     assert json.loads((folder / "ports.json").read_text()) == {"two": 2}
+
+
+def test_services_that_are_ready_at_once_are_all_remembered(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each has a thread for it, and they had one draft, which one removed, or put in place half-written, of another."""
+
+    def remember(service: int) -> None:
+        for port in range(20):
+            records.remember_port(f"{service}/{port}", port)
+
+    threads = [threading.Thread(target=remember, args=(it,)) for it in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = json.loads((folder / "ports.json").read_text())
+    assert kept == {f"{service}/{port}": port for service in range(8) for port in range(20)}
+    assert capfd.readouterr().err == ""
+
+
+def test_what_another_sidecar_remembers_meanwhile_is_not_lost(folder: Path) -> None:
+    """It reads the ports after we have written ours, and not before."""
+    script = """
+from sidecar.host import drafts, records
+drafts.BUSY_TRIES = 1_000_000  # in the end it would go on without the lock, and the test may be slow
+sleep = drafts.time.sleep
+def wait(seconds):
+    print("waits", flush=True)
+    drafts.time.sleep = sleep
+drafts.time.sleep = wait
+records.remember_port("theirs", 2)
+"""
+    with ExitStack() as stack:
+        with drafts.writing_in(records.state_folder(), alone=True):
+            command = [sys.executable, "-c", script]
+            other = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+            assert other.stdout is not None
+            assert other.stdout.readline() == "waits\n"
+            drafts.replace(str(folder / "ports.json"), b'{"ours":1}')
+        assert other.wait(WAIT_S) == 0
+    assert json.loads((folder / "ports.json").read_text()) == {"ours": 1, "theirs": 2}
 
 
 def test_the_oldest_ports_are_forgotten_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from sidecar.host.darwin.guard import Watched, watch
 from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
+from sidecar.host.drafts import draft_of
 from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline, order_of_file
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
@@ -127,7 +128,7 @@ class KqueueTether:
         )
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
-        for file in (path, records.draft_of(path)):
+        for file in (path, draft_of(path)):
             self._order(order_of_file(file))
         self._ledger.begin(path, record)
 

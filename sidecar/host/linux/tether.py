@@ -16,6 +16,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.diagnostics import say
 from sidecar.host import bundle, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
+from sidecar.host.drafts import draft_of
 from sidecar.host.ledger import Ledger, unrecorded
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline, order_of_file
 from sidecar.host.linux import cgroup
@@ -131,7 +132,7 @@ class Guarded:
         )
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
-        for file in (path, records.draft_of(path)):
+        for file in (path, draft_of(path)):
             self._order(order_of_file(file))
         self._ledger.begin(path, record)
 
