@@ -6,14 +6,16 @@ import os
 import threading
 from functools import partial
 
+from sidecar.diagnostics import say
 from sidecar.events import AppGone, Swept
 from sidecar.host.base import Host, SignalledTo, Tether
+from sidecar.host.records import STATE_DIR
 from sidecar.runtime import ChildSignal, Inbox, SignalSeen
 from sidecar.threads import start_thread
-from sidecar.wire.messages import ServiceState
+from sidecar.wire.messages import ServiceState, SupervisorSwept
 
 SETTLE_BOUND_S = 15.0
-"""A sweep is bounded by what it has to kill; nothing waits for it longer than this."""
+"""A sweep is bounded by what it has to kill, and a disk may hang; nothing waits for them longer than this."""
 
 
 class Run:
@@ -25,14 +27,22 @@ class Run:
         tether.watch_signals(partial(_seen, inbox, "us"), partial(child_died, inbox, threading.Event()))
         self._tether = tether
         self._inbox = inbox
+        self._record_due = threading.Lock()
+        """Taken once: by the record when it is written, or by who tells first that there is none."""
         self._settled = threading.Event()
         self.host: Host = tether.make_host(os.urandom(16).hex())
         start_thread("record", self._keep_record)
         start_thread("tether", self._watch)
 
     def wait_settled(self) -> None:
-        """Before the first spawn: dead runs' processes are gone (with their ports), and this run has its record."""
-        self._settled.wait(SETTLE_BOUND_S)
+        """Before the first spawn: this run has its record, and dead runs' processes are gone (with their ports).
+
+        Where that takes too long, it is told if there is no record yet: only a disk that hangs can be the reason.
+        """
+        if not self._settled.wait(SETTLE_BOUND_S) and self._record_due.acquire(blocking=False):
+            self._tell_unrecorded(
+                f"its disk has not answered for {SETTLE_BOUND_S:.0f} s. {STATE_DIR} can name a folder on another one"
+            )
 
     def announce_grace(self, ms: int) -> None:
         """Tell the guard how long to wait for us when the app dies."""
@@ -44,7 +54,7 @@ class Run:
 
     def end(self) -> None:
         """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""
-        self.wait_settled()
+        self._settled.wait(SETTLE_BOUND_S)
         self._tether.let_go()
 
     def _watch(self) -> None:
@@ -52,12 +62,26 @@ class Run:
 
     def _keep_record(self) -> None:
         try:
-            report = self._tether.settle(self.host.guarantees())
+            # first: the sweep may take its time, and who is killed meanwhile is found by the record
+            self._begin_record()
+            report = self._tether.sweep()
             if report is not None:
                 self._inbox.put(Swept(report))
         finally:
             self._settled.set()
         self._tether.keep_record()
+
+    def _begin_record(self) -> None:
+        try:
+            self._tether.begin_record(self.host.guarantees())
+        except OSError as error:
+            self._tell_unrecorded(str(error))
+        self._record_due.acquire(blocking=False)
+
+    def _tell_unrecorded(self, reason: str) -> None:
+        problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {reason}"
+        say("warning", problem)
+        self._inbox.put(Swept(SupervisorSwept((), 0, 0, 0, (problem,))))
 
 
 def _seen(inbox: Inbox, to: SignalledTo, number: int) -> None:

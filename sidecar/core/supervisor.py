@@ -95,7 +95,7 @@ class Supervisor:
         """That has come: a preparation that hangs is waited for no longer."""
         self._exited = False
         self._app_is_gone = False
-        self._swept: SupervisorSwept | None = None
+        self._swept: list[SupervisorSwept] = []
 
     def next_deadline(self) -> float | None:
         """The earliest timer of all, in seconds of the caller's clock."""
@@ -137,7 +137,7 @@ class Supervisor:
             case Received(id=call, request=request):
                 self._receive(None if call is UNSET else call, request, now, answer=call is not UNSET)
             case Swept(report=report):
-                self._swept = report
+                self._swept.append(report)
                 self._tell_swept()
             case AppGone():
                 self._app_gone(now)
@@ -153,10 +153,9 @@ class Supervisor:
                 assert_never(never)
 
     def _tell_swept(self) -> None:
-        """The report waits for the client's initialize: before its answer nothing is sent unasked."""
-        if self._swept is not None and self._initialized:
-            self._put(Notify(self._swept))
-            self._swept = None
+        """The reports wait for the client's initialize: before its answer nothing is sent unasked."""
+        while self._swept and self._initialized:
+            self._put(Notify(self._swept.pop(0)))
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

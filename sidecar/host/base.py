@@ -140,12 +140,16 @@ class Tether(Protocol):
         """Tell the guard, if there is one, how long to wait for us when the app dies."""
         ...
 
-    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
-        """End what dead runs left, and write this run's record; what there is to tell. Never raises."""
+    def begin_record(self, guarantees: Guarantees) -> None:
+        """Write this run's record. Raises ``OSError``."""
+        ...
+
+    def sweep(self) -> SupervisorSwept | None:
+        """End what dead runs left; what there is to tell. Never raises."""
         ...
 
     def keep_record(self) -> None:
-        """A thread's body, after ``settle``: keep the record up to date."""
+        """A thread's body, after ``begin_record``: keep the record up to date."""
         ...
 
     def note(self, state: ServiceState) -> None:

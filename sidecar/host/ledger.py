@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.diagnostics import say
 from sidecar.host.records import Identity, RunRecord, ServiceRecord, remove_run, write_run
-from sidecar.wire.messages import ServiceState, SupervisorSwept
+from sidecar.wire.messages import ServiceState
 
 CLOSE_S = 1.0
 """At the end a write under way is waited for no longer: on a disk that hangs, the removal is left to the guard."""
@@ -84,11 +84,3 @@ class Ledger:
     def _write(self) -> None:
         if self._path is not None and self._record is not None:
             write_run(self._path, msgspec.structs.replace(self._record, services=self._services))
-
-
-def unrecorded(report: SupervisorSwept | None, error: OSError) -> SupervisorSwept:
-    """What a sweep reported, and that this run has no record."""
-    problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {error}"
-    say("warning", problem)
-    report = report or SupervisorSwept((), 0, 0, 0, ())
-    return msgspec.structs.replace(report, problems=(*report.problems, problem))

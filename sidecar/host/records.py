@@ -60,7 +60,7 @@ class ServiceRecord(Struct, frozen=True, rename="camel", kw_only=True, omit_defa
 
 
 class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
-    """Written before a run's first spawn, removed at its end: one that is found later tells of a run killed whole."""
+    """Written before a run sweeps or starts anything, removed at its end: one found later is of a run killed whole."""
 
     version: int = RECORD_VERSION
     run_id: str

@@ -94,17 +94,18 @@ def test_the_longest_grace_of_all_services_is_announced_to_the_guard() -> None:
 # ── what earlier runs left ────────────────────────────────────────────────────────────────────────────────────────────
 
 REPORT = SupervisorSwept((SweptProcess(811, "vite"),), groups=1, records=2, folders=0, problems=())
+PROBLEM = SupervisorSwept((), groups=0, records=0, folders=0, problems=("this run has no record",))
 
 
 def test_what_was_swept_before_initialize_is_told_behind_its_answer() -> None:
     world = World(silent=True)
-    assert world.step(Swept(REPORT)) == []
+    assert world.step(Swept(PROBLEM)) == world.step(Swept(REPORT)) == []
     world.call(Initialize(protocol_version=2))
-    assert REPORT not in world.told, "that was refused"
+    assert not {REPORT, PROBLEM} & set(world.told), "that was refused"
     call = world.call(Initialize(protocol_version=1))
-    answer, told = world.effects[-2:]
+    answer, *told = world.effects[-3:]
     assert isinstance(answer, Reply)
-    assert (answer.id, told) == (call, Notify(REPORT))
+    assert (answer.id, told) == (call, [Notify(PROBLEM), Notify(REPORT)])
 
 
 def test_what_is_swept_later_is_told_at_once_and_only_once() -> None:

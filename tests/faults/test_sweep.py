@@ -20,6 +20,7 @@ from sidecar.host.linux import sweep
 from sidecar.host.linux import tree as processes
 from tests.command import Message
 from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
+from tests.faults.held import Held
 from tests.liveness import RollCall, control_group, send, state_of, until
 
 KILL = signal.SIGKILL
@@ -116,6 +117,34 @@ def test_two_that_start_at_once_after_a_death_share_the_sweep(tmp_path: Path) ->
             cell.roll.await_dead()
             for each in (one, other):
                 assert all(not it.get("problems") for it in each.client.notes("supervisor/swept"))
+
+
+def test_a_run_has_its_record_before_it_sweeps(tmp_path: Path) -> None:
+    """A sweep takes seconds where something cannot be ended, and services do not wait for it for ever."""
+    left = record(tmp_path, "d" * 32)
+    with Held(left) as held, Cell(tmp_path, ("plain",)) as cell:
+        held.await_opener()
+        [own] = set(runs(tmp_path)) - {left.name}
+        assert json.loads((left.parent / own).read_text())["owners"] == [
+            {"pid": cell.pids[name], "start": start_of(cell.pids[name])} for name in ("guard", "supervisor")
+        ]
+        held.release()
+        cell.grow()
+        assert runs(tmp_path) == [own]
+
+
+def test_a_run_that_is_killed_whole_while_it_sweeps_is_known_to_the_next_start(tmp_path: Path) -> None:
+    left = record(tmp_path, "d" * 32)
+    with control_group(divisible=False) as group:
+        with Held(left) as held, Cell(tmp_path, (), group=group) as cell:
+            held.await_opener()
+            freeze(cell)
+            cell.strike(*ALL)
+            cell.await_ours_gone()
+        with Cell(tmp_path, ("plain",), group=group) as second:
+            assert swept(second)["records"] == 2
+            second.grow()
+            assert len(runs(tmp_path)) == 1
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -19,7 +21,7 @@ from sidecar.host.lifeline import ON_WATCH, Lifeline, order_of_file
 from sidecar.host.linux import guard
 from sidecar.host.linux import tether as guarded
 from sidecar.runtime import Inbox
-from tests.liveness import await_end
+from tests.liveness import WAIT_S, await_end
 
 
 def test_the_parent_is_watched_unless_another_one_is_named() -> None:
@@ -61,13 +63,64 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
         raise ZeroDivisionError
 
     monkeypatch.setattr(guarded, "sweep", sweep)
-    monkeypatch.setattr(guarded.Guarded, "_write_record", lambda self, guarantees: None)
     monkeypatch.setattr(diagnostics, "_threshold", 99)
-    tether = Mock(settle=guarded.Guarded(Lifeline(0, -1, -1, None, None)).settle)
+    tether = Mock(sweep=guarded.Guarded(Lifeline(0, -1, -1, None, None)).sweep)
     inbox = Inbox()
     run = parent.Run(tether, inbox)
     run.wait_settled()
     assert "ZeroDivisionError" in str(inbox.get_nowait())
+
+
+def test_a_run_without_a_record_says_so_before_it_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep may take longer than services wait for it."""
+    monkeypatch.setattr(diagnostics, "_threshold", 99)
+    inbox = Inbox()
+    told: list[object] = []
+    tether = Mock()
+    tether.begin_record.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    tether.sweep.side_effect = lambda: told.append(inbox.get_nowait())
+    parent.Run(tether, inbox).wait_settled()
+    assert "no record" in str(told)
+    assert os.strerror(errno.ENOSPC) in str(told)
+    assert inbox.empty()
+
+
+def test_services_that_a_disk_which_hangs_kept_from_starting_start_and_that_there_is_no_record_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parent, "SETTLE_BOUND_S", 0.01)
+    monkeypatch.setattr(diagnostics, "_threshold", 99)
+    goes_on, kept = threading.Event(), threading.Event()
+    tether = Mock(sweep=lambda: None)
+    tether.begin_record.side_effect = lambda _: goes_on.wait(WAIT_S)
+    tether.keep_record.side_effect = kept.set
+    inbox = Inbox()
+    run = parent.Run(tether, inbox)
+    for _ in range(3):
+        run.wait_settled()
+    assert "has not answered" in str(inbox.get_nowait())
+    goes_on.set()
+    assert kept.wait(WAIT_S)
+    assert inbox.empty()
+
+
+def test_a_sweep_that_takes_long_is_no_missing_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "SETTLE_BOUND_S", 0.01)
+    sweeps, goes_on, kept = threading.Event(), threading.Event(), threading.Event()
+
+    def sweep() -> None:
+        sweeps.set()
+        assert goes_on.wait(WAIT_S)
+
+    tether = Mock(sweep=sweep)
+    tether.keep_record.side_effect = kept.set
+    inbox = Inbox()
+    run = parent.Run(tether, inbox)
+    assert sweeps.wait(WAIT_S)
+    run.wait_settled()
+    goes_on.set()
+    assert kept.wait(WAIT_S)
+    assert inbox.empty()
 
 
 def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from sidecar.host.darwin.host import DarwinHost
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, Notices
 from sidecar.host.drafts import draft_of
-from sidecar.host.ledger import Ledger, unrecorded
+from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline, order_of_file
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
@@ -82,14 +83,27 @@ class KqueueTether:
         """See ``Tether``."""
         self._order(b"grace %d" % ms)
 
-    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+    def begin_record(self, guarantees: Guarantees) -> None:
         """See ``Tether``."""
-        report = sweep.sweep(self._system, self._boot_id)
-        try:
-            self._write_record(guarantees)
-        except OSError as error:
-            return unrecorded(report, error)
-        return report
+        owners = [it for it in map(self._identify, (self._lifeline.guard_pid, os.getpid())) if it is not None]
+        if not owners:
+            raise OSError(errno.ENOENT, "the system does not show who runs it")  # it would look like a dead run
+        record = records.RunRecord(
+            run_id=self._run_id,
+            boot_id=self._boot_id,
+            owners=tuple(owners),
+            app=None if self._watched.app is None else _identity(self._watched.app),
+            guarantees=msgspec.to_builtins(guarantees),
+        )
+        path = records.run_path(self._run_id)
+        # told before it is written: the guard may have to end us in between
+        for file in (path, draft_of(path)):
+            self._order(order_of_file(file))
+        self._ledger.begin(path, record)
+
+    def sweep(self) -> SupervisorSwept | None:
+        """See ``Tether``."""
+        return sweep.sweep(self._system, self._boot_id)
 
     def keep_record(self) -> None:
         """See ``Tether``."""
@@ -116,21 +130,6 @@ class KqueueTether:
             return False
         now = self._system.read(before.pid)
         return now is None or now.dead or now.birth != before.birth
-
-    def _write_record(self, guarantees: Guarantees) -> None:
-        owners = map(self._identify, (self._lifeline.guard_pid, os.getpid()))
-        record = records.RunRecord(
-            run_id=self._run_id,
-            boot_id=self._boot_id,
-            owners=tuple(it for it in owners if it is not None),
-            app=None if self._watched.app is None else _identity(self._watched.app),
-            guarantees=msgspec.to_builtins(guarantees),
-        )
-        path = records.run_path(self._run_id)
-        # told before it is written: the guard may have to end us in between
-        for file in (path, draft_of(path)):
-            self._order(order_of_file(file))
-        self._ledger.begin(path, record)
 
     def _identify(self, pid: int) -> records.Identity | None:
         found = self._system.read(pid)

@@ -17,7 +17,7 @@ from sidecar.diagnostics import say
 from sidecar.host import bundle, make_host, posix, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.drafts import draft_of
-from sidecar.host.ledger import Ledger, unrecorded
+from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH_WITH_GROUP, Lifeline, order_of_file
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.guard import PR_SET_PDEATHSIG, is_dead, prctl
@@ -88,14 +88,30 @@ class Guarded:
         """See ``Tether``."""
         self._order(b"grace %d" % ms)
 
-    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+    def begin_record(self, guarantees: Guarantees) -> None:
         """See ``Tether``."""
-        report = _sweep()
-        try:
-            self._write_record(guarantees)
-        except OSError as error:
-            return unrecorded(report, error)
-        return report
+        owners = [it for it in map(read_process, (self._lifeline.guard_pid, os.getpid())) if it is not None]
+        if not owners:
+            raise OSError(errno.ENOENT, "/proc does not show who runs it")  # to others it would look like a dead run
+        app = None if self._lifeline.app is None else behind(self._lifeline.app)
+        record = records.RunRecord(
+            run_id=self._run_id,
+            boot_id=boot_id(),
+            owners=tuple(records.Identity(it.pid, it.start) for it in owners),
+            pid_namespace=pid_namespace(),
+            group=self._group,
+            app=None if app is None else records.Identity(app.pid, app.start),
+            guarantees=msgspec.to_builtins(guarantees),
+        )
+        path = records.run_path(self._run_id)
+        # told before it is written: the guard may have to end us in between
+        for file in (path, draft_of(path)):
+            self._order(order_of_file(file))
+        self._ledger.begin(path, record)
+
+    def sweep(self) -> SupervisorSwept | None:
+        """See ``Tether``."""
+        return _sweep()
 
     def keep_record(self) -> None:
         """See ``Tether``."""
@@ -115,26 +131,6 @@ class Guarded:
         folder = bundle.unpacked_folder()
         if folder is not None and is_dead(self._lifeline.bootloader):
             bundle.remove(folder)
-
-    def _write_record(self, guarantees: Guarantees) -> None:
-        owners = [it for it in map(read_process, (self._lifeline.guard_pid, os.getpid())) if it is not None]
-        if not owners:
-            raise OSError(errno.ENOENT, "/proc does not show who runs it")  # to others it would look like a dead run
-        app = None if self._lifeline.app is None else behind(self._lifeline.app)
-        record = records.RunRecord(
-            run_id=self._run_id,
-            boot_id=boot_id(),
-            owners=tuple(records.Identity(it.pid, it.start) for it in owners),
-            pid_namespace=pid_namespace(),
-            group=self._group,
-            app=None if app is None else records.Identity(app.pid, app.start),
-            guarantees=msgspec.to_builtins(guarantees),
-        )
-        path = records.run_path(self._run_id)
-        # told before it is written: the guard may have to end us in between
-        for file in (path, draft_of(path)):
-            self._order(order_of_file(file))
-        self._ledger.begin(path, record)
 
     def _wake_guard(self) -> bool:
         """Let a guard that is stopped (SIGSTOP) go on: it would stay for ever. Whether it is there."""
@@ -161,7 +157,7 @@ def _identify(pid: int) -> records.Identity | None:
 def _sweep() -> SupervisorSwept | None:
     try:
         return sweep()
-    except Exception as error:  # noqa: BLE001  a fault of ours in a thread: this run still wants its record
+    except Exception as error:  # noqa: BLE001  a fault of ours in a thread: this run's services start all the same
         problem = f"what earlier runs left could not be looked for: {error!r}. Please report this."
         say("error", problem)
         return SupervisorSwept((), 0, 0, 0, (problem,))

@@ -21,7 +21,7 @@ import msgspec
 
 from sidecar.host import bundle, records
 from sidecar.host.base import Host, SignalledTo
-from sidecar.host.ledger import Ledger, unrecorded
+from sidecar.host.ledger import Ledger
 from sidecar.host.shared import EXIT_APP_GONE
 from sidecar.host.windows import sweep, winapi
 from sidecar.host.windows.host import WindowsHost
@@ -91,21 +91,20 @@ class Unguarded:
         """See ``Tether``: there is no guard, but ``watch``."""
         self._grace_s = ms / 1000
 
-    def settle(self, guarantees: Guarantees) -> SupervisorSwept | None:
+    def begin_record(self, guarantees: Guarantees) -> None:
         """See ``Tether``."""
-        report = sweep.end(sweep.find())
         me = identify(os.getpid())
-        try:
-            if me is None:
-                raise ProcessLookupError(errno.ESRCH, "the system does not show this process")
-            app = None if self._app is None else records.Identity(winapi.pid_of(self._app), winapi.created(self._app))
-            record = records.RunRecord(
-                run_id=self._run_id, boot_id="", owners=(me,), app=app, guarantees=msgspec.to_builtins(guarantees)
-            )
-            self._ledger.begin(records.run_path(self._run_id), record)
-        except OSError as error:
-            return unrecorded(report, error)
-        return report
+        if me is None:
+            raise ProcessLookupError(errno.ESRCH, "the system does not show this process")
+        app = None if self._app is None else records.Identity(winapi.pid_of(self._app), winapi.created(self._app))
+        record = records.RunRecord(
+            run_id=self._run_id, boot_id="", owners=(me,), app=app, guarantees=msgspec.to_builtins(guarantees)
+        )
+        self._ledger.begin(records.run_path(self._run_id), record)
+
+    def sweep(self) -> SupervisorSwept | None:
+        """See ``Tether``."""
+        return sweep.end(sweep.find())
 
     def keep_record(self) -> None:
         """See ``Tether``."""
