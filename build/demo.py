@@ -1,9 +1,11 @@
 """The main job, shown by doing it: python3 build/dev.py demo.
 
 A stranger holds the preferred port; a stand-in for the Tauri app launches the sidecar over pipes; Vite becomes ready on
-another port; a source file is edited and the page's websocket hears of it; the app is SIGKILLed; nothing is left.
+another port; a source file is edited and the page's websocket hears of it; the app is killed; nothing is left.
 Each step is a line with its own time. Exit code 0 only if all of it held; whatever happens, the edited file is put
 back and every process that was started here is ended, by identity.
+
+The sidecar runs from source, or is the frozen binary that SIDECAR_BINARY names.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -46,11 +49,29 @@ DEATH_S = 10.0
 PAGE_BYTES = 8 << 20
 """Far more than any page or module of the example."""
 
+REPLACE_TRIES = 50
+REPLACE_AGAIN_S = 0.1
+"""On Windows nobody replaces a file that is being read: by Vite for milliseconds, by a virus scanner for seconds."""
+
 STOPPING = [signal.SIGINT, signal.SIGTERM]
-if sys.platform != "win32":
+if sys.platform == "win32":
+    KILLED = "ended by TerminateProcess"
+    CLAIM = socket.SO_EXCLUSIVEADDRUSE  # SO_REUSEADDR would let us in beside a listener
+    TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: by one that shares it with nobody, or kept by the system
+    APART = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
     STOPPING.append(signal.SIGHUP)
+    KILLED = "SIGKILLed"
+    CLAIM = socket.SO_REUSEADDR  # passes over connections that are still in TIME_WAIT
+    TAKEN = {errno.EADDRINUSE}
+    APART = 0  # a session of its own does it
+
+MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
+"""The sidecar from source, also for a Python that looks for modules in its own folder only, as the one under Wine."""
 
 RUN_ID = "SIDECAR_RUN_ID"
+HOLDERS_HIDDEN = "SIDECAR_WINE_RUN" in os.environ
+"""Wine (see build/wine.py) tells nobody who has a port."""
 INITIALIZE, START = 1, 2
 """The ids of the two requests that the stand-in app sends."""
 AS_APP = "--as-the-app"
@@ -82,9 +103,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=PORT, help=f"the preferred port (default: {PORT})")
     options = parser.parse_args(argv)
     show = Show(sys.stdout)
-    if sys.platform != "linux":
-        show.failed("the sidecar runs on Linux only, so far; there is nothing to show on this system yet")
-        return 69
     for number in STOPPING:
         signal.signal(number, stop)
     try:
@@ -117,32 +135,32 @@ def demonstrate(show: Show, stack: ExitStack, project: Path, port: int) -> None:
 
     watch = Watch()
     if held(port):
-        stranger = None
+        stranger, foreign = None, ""
         show.done(watch.ms(), f"port {port} is held already: whoever has it is the foreign server")
     else:
         stranger = stack.enter_context(started([AS_STRANGER, str(port)]))
-        if read_line(stranger) != "listening":
+        foreign = first_line(stranger)
+        if not foreign:
             raise DemoError(f"the foreign server could not take port {port}")
-        show.done(watch.ms(), f"a foreign server (pid {stranger.pid}) is put on port {port}")
+        show.done(watch.ms(), f"a foreign server (pid {foreign}) is put on port {port}")
 
     watch = Watch()
     state = stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-demo-"))
     app = App(stack, project, port, state)
     hello = app.hear(lambda message: message.get("id") == INITIALIZE)["result"]
-    active = [name for name, value in hello["guarantees"].items() if value is True or value == "pidfd"]
-    show.done(
-        watch.ms(), f"a stand-in app (pid {app.pid}) launches the sidecar (pid {app.sidecar}): {', '.join(active)}"
-    )
+    layers = {name: value for name, value in hello["guarantees"].items() if name != "platform"}
+    active = ", ".join(name for name, value in layers.items() if value not in (False, "none"))
+    show.done(watch.ms(), f"a stand-in app (pid {app.pid}) launches the sidecar (pid {app.sidecar}): {active}")
 
     chosen = app.hear(lambda message: message.get("method") in ("service/portChanged", "service/ready"))
     if chosen["method"] != "service/portChanged":
         raise DemoError(f"port {port} was not seen as held: {json.dumps(chosen['params'])}")
     change = chosen["params"]
     holder = change.get("holder") or {}
-    if stranger is not None and holder.get("pid") != stranger.pid:
-        raise DemoError(f"the holder of port {port} is pid {stranger.pid}, but was named as {json.dumps(holder)}")
-    named = f"pid {holder.get('pid', 'hidden from us')}, {holder.get('user')}: {holder.get('command', 'unknown')}"
-    show.done(app.ms(), f"port {change['to']} is negotiated, as {port} is held by {named}")
+    if foreign and str(holder.get("pid")) != foreign and (holder or not HOLDERS_HIDDEN):
+        raise DemoError(f"the holder of port {port} is pid {foreign}, but was named as {json.dumps(holder)}")
+    pid, user, command = (holder.get(it, "hidden from us") for it in ("pid", "user", "command"))
+    show.done(app.ms(), f"port {change['to']} is negotiated, as {port} is held by pid {pid}, {user}: {command}")
 
     ready = app.hear(lambda message: message.get("method") == "service/ready")["params"]
     url = ready["url"]
@@ -169,13 +187,15 @@ def demonstrate(show: Show, stack: ExitStack, project: Path, port: int) -> None:
     cookie = json.loads(fetch(f"{url}__sidecar")[1])["runId"]
     tree = stack.enter_context(Tree(app.pid, cookie))
     watch = Watch()
-    tree.kill_app()
-    deaths = tree.deaths()
+    kill(tree.app)
+    last = tree.last_death()
     survivors = tree.survivors()
     if survivors:
         raise DemoError(f"{len(survivors)} of {tree.size} processes survived their app by {DEATH_S:g} s: {survivors}")
-    last = watch.ms(max(deaths))
-    show.done(last, f"the app is SIGKILLed: 0 survivors of {tree.size} processes; this is the time of the last death")
+    show.done(
+        watch.ms(last),
+        f"the app is {KILLED}: 0 survivors of {tree.size} processes; this is the time of the last death",
+    )
 
     if held(change["to"]):
         raise DemoError(f"port {change['to']} is not free again")
@@ -192,28 +212,23 @@ class App:
         """Start it; it launches the sidecar and asks for the service at once."""
         order = json.dumps({"project": str(project), "port": port})
         process = stack.enter_context(started([AS_APP, order], SIDECAR_STATE_DIR=state))
-        self.pid = process.pid
-        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+        self._heard = lines_of(process)
         first = self._next(time.monotonic() + STEP_S)
+        self.pid: int = first["app"]
         self._launched: float = first["launched"]
         self.sidecar: int = first["pid"]
         self._at: float = self._launched
         self._log: list[str] = []
-
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        for line in process.stdout or ():
-            self._heard.put(json.loads(line))
-        self._heard.put(None)
 
     def _next(self, deadline: float) -> Message:
         try:
             heard = self._heard.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise DemoError(f"the sidecar said nothing of it within {STEP_S:g} s") from None
-        if heard is None:
+        if not heard:
             raise DemoError("the sidecar ended (or the stand-in app did)")
-        return heard
+        message: Message = json.loads(heard)
+        return message
 
     def hear(self, wanted: Callable[[Message], bool]) -> Message:
         """The next message that is ``wanted``.
@@ -237,19 +252,16 @@ class App:
 
 
 class Tree:
-    """The app and all below it, each pinned by a pidfd: only the kernel says who is dead."""
+    """The app and all below it. Each has a thread that waits for its death: by a pidfd, a kqueue or a handle."""
 
     def __init__(self, app: int, cookie: str) -> None:
-        """Pin all descendants of ``app``, and whoever carries ``cookie``, its run's id, in its environment."""
-        self._app = app
+        """Take all descendants of ``app``, and whoever carries ``cookie``, its run's id, in its environment."""
+        self.app = psutil.Process(app)
         self._cookie = cookie
-        self._fds: dict[int, int] = {}
-        root = psutil.Process(app)
-        for process in {root, *root.children(recursive=True), *self._carriers()}:
-            fd = open_pidfd(process.pid)
-            if fd is not None and process.is_running():  # pid and start time are still those that were seen
-                self._fds[process.pid] = fd
-        self.size = len(self._fds)
+        self._members = {self.app, *self.app.children(recursive=True), *self._carriers()}
+        self.size = len(self._members)
+        self._waiters = ThreadPoolExecutor(self.size)
+        self._deaths = {member: self._waiters.submit(death, member) for member in self._members}
 
     def __enter__(self) -> Self:
         """Nothing more to do."""
@@ -257,29 +269,17 @@ class Tree:
 
     def __exit__(self, *_: object) -> None:
         """End whoever is left, so that a failed demo leaves nothing either."""
-        for fd in self._fds.values():
-            send_pidfd(fd)
-            os.close(fd)
+        for member in self._members:
+            kill(member)
+        self._waiters.shutdown()
 
-    def kill_app(self) -> None:
-        """SIGKILL the app, and nobody else."""
-        send_pidfd(self._fds[self._app])
-
-    def deaths(self) -> list[float]:
-        """Wait for the deaths, at most ``DEATH_S``; when each of them came (``time.monotonic``)."""
-        alive = set(self._fds.values())
-        deaths: list[float] = []
-        deadline = time.monotonic() + DEATH_S
-        while alive and (left := deadline - time.monotonic()) > 0:
-            dead = dead_of(alive, left)
-            deaths.extend([time.monotonic()] * len(dead))
-            alive -= dead
-        return deaths or [deadline]
+    def last_death(self) -> float:
+        """When the last of them died (``time.perf_counter``); waits for it, at most ``DEATH_S``."""
+        return max(it.result() or 0.0 for it in self._deaths.values())
 
     def survivors(self) -> list[int]:
-        """The pids of those who live, of all that was pinned or carries the run's id by now."""
-        dead = dead_of(self._fds.values(), 0)
-        alive = {pid for pid, fd in self._fds.items() if fd not in dead}
+        """The pids of those who live, once ``last_death`` has waited: of the tree, or with the run's id by now."""
+        alive = {member.pid for member, it in self._deaths.items() if it.result() is None}
         return sorted(alive | {process.pid for process in self._carriers()})
 
     def _carriers(self) -> Iterator[psutil.Process]:
@@ -291,33 +291,47 @@ class Tree:
                 continue  # it went meanwhile, is a zombie, or is another user's and so none of ours
 
 
-def open_pidfd(pid: int) -> int | None:
-    """A descriptor that pins the process, or ``None`` if there is none any more."""
-    if sys.platform != "linux":
-        raise DemoError("pidfds are Linux's")
+def death(process: psutil.Process) -> float | None:
+    """When the process died (``time.perf_counter``), or ``None`` if it did not by ``DEATH_S``."""
+    return time.perf_counter() if await_death(process, DEATH_S) else None
+
+
+def await_death(process: psutil.Process, seconds: float) -> bool:
+    """Wait for the system's own notice of a death, at most so long; whether it came.
+
+    psutil's ``wait`` would wait on, until the new parent of an orphan takes note of it. Windows has no such state.
+    """
+    if sys.platform == "linux":
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return True  # it died since it was seen
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            return not process.is_running() or bool(poll.poll(1000 * seconds))  # else the pid is another's by now
+        finally:
+            os.close(pidfd)
+    elif sys.platform == "darwin":
+        exits = select.kevent(process.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        with closing(select.kqueue()) as notices:
+            try:
+                return bool(notices.control([exits], 1, seconds))
+            except ProcessLookupError:
+                return True  # as above
+    else:
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired:
+            return False
+        return True
+
+
+def kill(process: psutil.Process) -> None:
+    """End it at once, without asking, if it still is that process: psutil compares the time of its start."""
     try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None  # it died between being seen and being opened
-
-
-def dead_of(fds: Iterable[int], timeout_s: float) -> set[int]:
-    """Those of the pidfds whose process is dead; waits for the first one, at most so long."""
-    if sys.platform != "linux":
-        raise DemoError("pidfds are Linux's")
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    return {fd for fd, _ in poll.poll(timeout_s * 1000)}
-
-
-def send_pidfd(fd: int) -> None:
-    """SIGKILL the process behind ``fd``."""
-    if sys.platform != "linux":
-        raise DemoError("pidfds are Linux's")
-    try:
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
+        process.kill()
+    except psutil.NoSuchProcess:
         pass  # it is dead, which is what was wanted
 
 
@@ -433,7 +447,14 @@ def replace(path: Path, data: bytes) -> None:
     try:
         fresh.write_bytes(data)
         fresh.chmod(path.stat().st_mode)
-        fresh.replace(path)
+        for tries_left in reversed(range(REPLACE_TRIES)):
+            try:
+                fresh.replace(path)
+                break
+            except PermissionError:  # of Windows: somebody has it open at this moment
+                if not tries_left or sys.platform != "win32":
+                    raise
+                time.sleep(REPLACE_AGAIN_S)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -444,7 +465,7 @@ def replace(path: Path, data: bytes) -> None:
 @contextmanager
 def started(words: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run this file in another role. It ends when we do (its stdin ends), and at the latest when the block does."""
-    # a session of its own: Ctrl-C at the terminal is ours, and we end it
+    # apart from us: Ctrl-C at the terminal is ours, and we end it
     process = subprocess.Popen(
         [sys.executable, __file__, *words],
         cwd=ROOT,
@@ -452,6 +473,7 @@ def started(words: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
+        creationflags=APART,
     )
     try:
         yield process
@@ -460,11 +482,25 @@ def started(words: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def read_line(process: subprocess.Popen[bytes]) -> str:
+def lines_of(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[bytes]:
+    """What it prints, line by line, then nothing: read by a thread, as only sockets can be waited for on Windows."""
+    heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in process.stdout or ():
+            heard.put(line)
+        heard.put(b"")
+
+    threading.Thread(target=listen, daemon=True).start()
+    return heard
+
+
+def first_line(process: subprocess.Popen[bytes]) -> str:
     """Its first line of output; empty when there is none in time."""
-    if process.stdout is None or not select.select([process.stdout], [], [], STEP_S)[0]:
+    try:
+        return lines_of(process).get(timeout=STEP_S).decode().strip()
+    except queue.Empty:
         return ""
-    return process.stdout.readline().decode().strip()
 
 
 def leave_with_stdin() -> None:
@@ -480,11 +516,12 @@ def be_the_app(order: str) -> int:
     service = {"type": "vite", "root": wish["project"], "port": {"preferred": wish["port"]}}
     hello = {"protocolVersion": 1, "client": {"name": "demo"}, "services": {SERVICE: service}}
     requests = ((INITIALIZE, "initialize", hello), (START, "start", {"service": SERVICE}))
-    launched = time.monotonic()
-    sidecar = subprocess.Popen(
-        [sys.executable, "-m", "sidecar", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    say(launched=launched, pid=sidecar.pid)
+    binary = os.environ.get("SIDECAR_BINARY")
+    command = [str(Path(binary).resolve())] if binary else [sys.executable, "-c", MAIN, str(ROOT)]
+    launched = time.perf_counter()
+    sidecar = subprocess.Popen([*command, "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    # our own pid: where .venv has its Python started by another program (Windows), that one's is what our parent knows
+    say(app=os.getpid(), launched=launched, pid=sidecar.pid)
     threading.Thread(target=leave_with_stdin, daemon=True).start()
     if sidecar.stdin is None or sidecar.stdout is None:
         return 1
@@ -492,7 +529,7 @@ def be_the_app(order: str) -> int:
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         sidecar.stdin.write(json.dumps(request).encode() + b"\n")
     for line in sidecar.stdout:
-        say(at=time.monotonic(), message=json.loads(line))
+        say(at=time.perf_counter(), message=json.loads(line))
     return sidecar.wait()
 
 
@@ -515,10 +552,10 @@ class Stranger(http.server.BaseHTTPRequestHandler):
 
 
 def be_a_stranger(port: int) -> int:
-    """Serve HTTP on the port until stdin ends."""
+    """Serve HTTP on the port until stdin ends; says its pid, as ``be_the_app`` does, when it listens."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Stranger)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print("listening", flush=True)
+    print(os.getpid(), flush=True)
     leave_with_stdin()
     return 0
 
@@ -534,13 +571,13 @@ def held(port: int) -> bool:
     for family, address in places:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as sock:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.SOL_SOCKET, CLAIM, 1)
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 sock.bind((address, port))
                 sock.listen()
         except OSError as problem:
-            if problem.errno == errno.EADDRINUSE:  # else the family does not exist here, and nobody has it there
+            if problem.errno in TAKEN:  # else the family does not exist here, and nobody has it there
                 return True
     return False
 
@@ -552,11 +589,11 @@ class Watch:
     """A stopwatch, running since it was made."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = time.perf_counter()  # finer than Windows' other clocks, and one for all processes
 
     def ms(self, until: float | None = None) -> float:
         """Milliseconds until now, or until then."""
-        return ((time.monotonic() if until is None else until) - self._began) * 1000
+        return ((time.perf_counter() if until is None else until) - self._began) * 1000
 
 
 class Show:
@@ -564,7 +601,8 @@ class Show:
 
     def __init__(self, stream: Any) -> None:
         """Write to ``stream``."""
-        self._colours = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or sys.platform == "win32"
+        self._colours = stream.isatty() and not plain  # a console of Windows takes colours only when it is asked to
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a locale without ✓ must not end the demo
 
