@@ -159,8 +159,9 @@ def demonstrate(show: Show, stack: ExitStack, project: Path, port: int) -> None:
     holder = change.get("holder") or {}
     if foreign and str(holder.get("pid")) != foreign and (holder or not HOLDERS_HIDDEN):
         raise DemoError(f"the holder of port {port} is pid {foreign}, but was named as {json.dumps(holder)}")
-    pid, user, command = (holder.get(it, "hidden from us") for it in ("pid", "user", "command"))
-    show.done(app.ms(), f"port {change['to']} is negotiated, as {port} is held by pid {pid}, {user}: {command}")
+    pid, user, command = (holder.get(it, "unknown") for it in ("pid", "user", "command"))
+    named = f"pid {pid}, {user}: {command}" if holder else "somebody whom the system does not name"
+    show.done(app.ms(), f"port {change['to']} is negotiated, as {port} is held by {named}")
 
     ready = app.hear(lambda message: message.get("method") == "service/ready")["params"]
     url = ready["url"]
@@ -604,7 +605,8 @@ class Show:
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or sys.platform == "win32"
         self._colours = stream.isatty() and not plain  # a console of Windows takes colours only when it is asked to
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a locale without ✓ must not end the demo
+            # a locale without ✓ must not end the demo; in a pipe of Windows nobody expects a code page any more
+            stream.reconfigure(encoding="utf-8" if sys.platform == "win32" else None, errors="replace")
 
     def title(self, text: str) -> None:
         """A line between the steps."""
