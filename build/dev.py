@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import inspect
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ctypes.util import find_library
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree as ET
@@ -54,6 +57,8 @@ WINDOW_PACKAGES = ("xvfb", "webkit2gtk-driver")
 TAURI_DRIVER = "2.1.0"
 
 WINE_PACKAGES = "wine wine64"
+# What all of it was tried with. Ubuntu 22.04 has 6, which lacks parts.
+OLDEST_WINE = 8
 WINDOWS_TARGET = "x86_64-pc-windows-msvc"
 
 PLATFORMS = ("linux", "darwin", "win32")
@@ -66,14 +71,19 @@ FOREIGN_TARGETS = {
 # Held at 100 % branch coverage: the part that touches nothing of the system, so that nothing excuses a gap.
 PURE = "sidecar/core/*,sidecar/wire/*,sidecar/events.py"
 # What a frozen sidecar could do otherwise than one that runs from source; the rest is the same code in the same Python.
-FROZEN_TESTS = (
-    "tests/frozen",
-    "tests/faults",
-    "tests/e2e",
-    "tests/commands",
-    "tests/test_cli.py",
-    *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
-)
+# Where most of them are Linux's own, the demo of the binary is the rest (.github/workflows/ci.yml).
+FROZEN_TESTS: dict[str, tuple[str, ...]] = {
+    "linux": (
+        "tests/frozen",
+        "tests/faults",
+        "tests/e2e",
+        "tests/commands",
+        "tests/test_cli.py",
+        *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
+    ),
+    "win32": ("tests/windows", "tests/test_cli.py"),
+    "darwin": ("tests/test_cli.py",),
+}
 # They drive a real app in a real window, with the frozen binary inside.
 APP_TESTS = "tests/app"
 
@@ -88,6 +98,9 @@ def main(argv: Sequence[str]) -> int:
         found = ".".join(str(part) for part in sys.version_info[:3])
         say(f"build/dev.py needs Python 3.11 or later, and {sys.executable} is {found}: run it with a newer python3.")
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a code page of Windows without some character must not end a job
     name, *arguments = argv or ["--help"]
     if name in {"-h", "--help", "help"}:
         say(overview())
@@ -212,11 +225,9 @@ def freeze(arguments: Sequence[str]) -> int:
     """
     env = ready()
     if list(arguments[:2]) == ["--target", WINDOWS_TARGET] and not WINDOWS:
-        if not which("wine", env) and not install_debian(WINE_PACKAGES, "wine"):
-            raise CannotError(f"Windows's binary is made under Wine; it comes with: {debian_command(WINE_PACKAGES)}")
+        ensure_wine(env)
         become([PYTHON, ROOT / "build" / "wine.py", wine_folder(), "freeze", *arguments[2:]], env)
-    if not which("objdump", env) and not install_debian("binutils", "objdump"):
-        raise CannotError(f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
+    ensure_freezer(env)
     become([PYTHON, ROOT / "build" / "freeze.py", *arguments], env)
 
 
@@ -258,9 +269,9 @@ def package(arguments: Sequence[str]) -> int:
     mode = ["--debug"] if parser.parse_args(arguments).debug else []
     env = ready(packages=[EXAMPLE])
     ensure_tauri(env)
-    for program, debian in (("objdump", "binutils"), ("Xvfb", "xvfb")):
-        if not which(program, env) and not install_debian(debian, program):
-            raise CannotError(f"{program} is needed; it comes with: {debian_command(debian)}")
+    ensure_freezer(env)
+    if not which("Xvfb", env) and not install_debian("xvfb", "Xvfb"):
+        raise CannotError(f"Xvfb is needed; it comes with: {debian_command('xvfb')}")
     target = Path(env["CARGO_TARGET_DIR"])
     made = target / ("debug" if mode else "release")
     build = ["npm", "--prefix", str(EXAMPLE), "run", "tauri", "--", "build", "--ci", *mode]
@@ -328,7 +339,9 @@ class Steps:
         began = time.monotonic()
         try:
             env = {**self.env, **more}
-            code = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+            # Windows would look for it on our own PATH, and not find npm.cmd.
+            words = [which(str(command[0]), env) or command[0], *command[1:]]
+            code = subprocess.run(words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
         except FileNotFoundError:
             say(f"{command[0]} is not there: delete {VENV.name} and start again.")
             code = 127
@@ -372,14 +385,17 @@ def frozen_steps(steps: Steps, *, whole: bool) -> None:
     if not whole:
         steps.skip(name, "only a part of the tests was asked for")
         return
-    if not which("objdump", steps.env) and not install_debian("binutils", "objdump"):
-        steps.skip(name, f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
+    try:
+        ensure_freezer(steps.env)
+    except CannotError as problem:
+        steps.skip(name, str(problem))
         return
-    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-") as folder:
+    # On Windows a virus scanner may still read the binary at the end.
+    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-", ignore_cleanup_errors=WINDOWS) as folder:
         steps.run("freeze", [PYTHON, ROOT / "build" / "freeze.py", "--out", folder])
         for binary in Path(folder).iterdir():
             report = Path(folder) / "junit.xml"
-            options = ["-ra", "--color=no", f"--junitxml={report}", *FROZEN_TESTS]
+            options = ["-ra", "--color=no", f"--junitxml={report}", *FROZEN_TESTS[sys.platform]]
             steps.run(name, [PYTHON, "-m", "pytest", *options], SIDECAR_BINARY=str(binary))
             steps.skipped += skipped_tests(report)
 
@@ -420,10 +436,9 @@ def plugin_steps(steps: Steps, *arguments: str) -> None:
     manifest = ("--manifest-path", str(PLUGIN / "Cargo.toml"))
     steps.run("cargo test", ["cargo", "test", "--locked", *manifest, *arguments])
     steps.run("cargo doc", ["cargo", "doc", "--locked", "--no-deps", *manifest], RUSTDOCFLAGS="-Dwarnings")
-    npm = which("npm", steps.env) or "npm"  # npm.cmd on Windows
     for folder in (PLUGIN, EXAMPLE):
-        steps.run(f"tsc {folder.name}", [npm, "--prefix", folder, "run", "--silent", "typecheck"])
-    steps.run("guest-js", [npm, "--prefix", PLUGIN, "test", "--silent"])
+        steps.run(f"tsc {folder.name}", ["npm", "--prefix", folder, "run", "--silent", "typecheck"])
+    steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
 
 
 def foreign_clippy_steps(steps: Steps) -> None:
@@ -456,11 +471,13 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
     if sys.platform != "linux":
         steps.skip(name, "Wine is used on Linux only")
         return
-    if not which("wine", steps.env) and not install_debian(WINE_PACKAGES, "wine"):
-        steps.skip(name, f"Wine is not installed; it comes with: {debian_command(WINE_PACKAGES)}")
+    try:
+        ensure_wine(steps.env)
+    except CannotError as problem:
+        steps.skip(name, str(problem))
         return
-    compiler = "x86_64-w64-mingw32-gcc"  # for what Wine lacks to run Vite; where it stays missing that test is skipped
-    which(compiler, steps.env) or install_debian("gcc-mingw-w64-x86-64-win32", compiler)
+    compiler, package = "x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32"  # for what Wine lacks to run Vite
+    vite = which(compiler, steps.env) is not None or install_debian(package, compiler)  # else its test is skipped
     wine = [PYTHON, ROOT / "build" / "wine.py", wine_folder()]
     with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
         report = Path(folder) / "junit.xml"
@@ -474,6 +491,11 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
             steps.skipped += skipped_tests(report)
             there = str(wine_folder())
             steps.run("SIGKILL of Windows programs, frozen", sigkill, SIDECAR_WINE=there, SIDECAR_BINARY=str(binary))
+            demo = "demo under Wine, frozen"
+            if vite:
+                steps.run(demo, [*wine, "demo"], SIDECAR_BINARY=str(binary))
+            else:
+                steps.skip(demo, f"{compiler} is missing; it comes with: {debian_command(package)}")
 
 
 def wine_folder() -> Path:
@@ -639,6 +661,29 @@ def ensure_tauri(env: dict[str, str]) -> None:
     # 2.4 GB, and minutes of work: kept, outside the checkout.
     env.setdefault("CARGO_TARGET_DIR", str(user_cache() / "tauri-sidecar" / "cargo-target"))
     env["SIDECAR_PYTHON"] = str(PYTHON)
+
+
+def ensure_freezer(env: dict[str, str]) -> None:
+    """See that there is what PyInstaller needs on Linux; elsewhere it needs nothing more. Raises CannotError."""
+    if sys.platform != "linux":
+        return
+    if not which("objdump", env) and not install_debian("binutils", "objdump"):
+        raise CannotError(f"PyInstaller needs objdump; it comes with: {debian_command('binutils')}")
+    # Debian's own Python does not need the library that a frozen program runs on.
+    name = "python{}.{}".format(*sys.version_info)
+    if debian_python() and not find_library(name) and not install_debian(f"lib{name}", f"lib{name}.so"):
+        raise CannotError(f"PyInstaller needs lib{name}.so; it comes with: {debian_command(f'lib{name}')}")
+
+
+def ensure_wine(env: dict[str, str]) -> None:
+    """See that there is a Wine that is new enough. Raises CannotError."""
+    if not which("wine", env) and not install_debian(WINE_PACKAGES, "wine"):
+        raise CannotError(f"Wine is not installed; it comes with: {debian_command(WINE_PACKAGES)}")
+    asked = subprocess.run(["wine", "--version"], env=env, capture_output=True, text=True, check=False)
+    version = re.match(r"wine-(\d+)", asked.stdout)
+    if version is None or int(version[1]) < OLDEST_WINE:
+        found = asked.stdout.strip() or "one that does not run"
+        raise CannotError(f"Wine {OLDEST_WINE} or later is needed, and here is {found}: Debian 12 and later have it.")
 
 
 def ensure_screen(env: dict[str, str]) -> None:
