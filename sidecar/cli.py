@@ -224,3 +224,6 @@ def ensure_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # EBADF: we were started without it; open gives the lowest free number
+    # Python made no objects for closed ones, and argparse of Debian 12's 3.11.2 writes to them all the same
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
