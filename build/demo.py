@@ -42,8 +42,8 @@ SENTENCE = re.compile(r'(export const message = )"([^"\n]*)"')
 PORT = 5173
 SERVICE = "web"
 
-STEP_S = 20.0
-"""No step takes longer than this; the readiness of a cold Vite on a slow machine is the longest."""
+STEP_S = 60.0
+"""No step takes longer than this; the readiness of a cold Vite on a slow machine is the longest (13 s under Wine)."""
 DEATH_S = 10.0
 """A tree that is not gone by then is counted as survivors."""
 PAGE_BYTES = 8 << 20
@@ -514,7 +514,8 @@ def leave_with_stdin() -> None:
 def be_the_app(order: str) -> int:
     """Stand where the Tauri app will: launch the sidecar over pipes, be its client, pass on all that it says."""
     wish = json.loads(order)
-    service = {"type": "vite", "root": wish["project"], "port": {"preferred": wish["port"]}}
+    service = {"type": "vite", "root": wish["project"], "readyTimeoutMs": int(1000 * STEP_S)}
+    service["port"] = {"preferred": wish["port"]}
     hello = {"protocolVersion": 1, "client": {"name": "demo"}, "services": {SERVICE: service}}
     requests = ((INITIALIZE, "initialize", hello), (START, "start", {"service": SERVICE}))
     binary = os.environ.get("SIDECAR_BINARY")
