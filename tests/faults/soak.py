@@ -1,7 +1,8 @@
 """Three apps at once, struck at random, again and again, beside one that lives through all of it.
 
 After each cycle, and one more start, nothing of the three is left, and nothing has grown: not the one that lives on,
-nor we, nor the folders and control groups that they share. What a cycle does is decided by the seed and its number.
+nor we, nor the folders and control groups that they share. What a cycle does is decided by the seed and its number;
+what has grown, by all cycles since the first one that was run.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ if sys.platform != "linux":
 from tests.children.trees import SIZES
 from tests.faults.cell import ALL_TREES, Cell
 from tests.faults.matrix import end_on_signal
-from tests.liveness import control_group, lives, send, until
+from tests.liveness import WAIT_S, control_group, lives, send, until
 
 APPS = 3
 WARM = 3
-"""Cycles before memory is measured: by then everything has been loaded, and every buffer has its size."""
+"""So many cycles before memory is measured: by then everything has been loaded, and every buffer has its size."""
 MORE_KB = 8_192
 """An allocator keeps what it had; so much more than after the first cycles is none of that."""
+SETTLE_S = WAIT_S
+"""For what the one that lives on closes a moment later."""
 CYCLE_S = 60
 """No cycle takes so long, on any machine: for how long the one that lives on may."""
 PAUSE_S = 0.02
@@ -49,7 +52,7 @@ class Soak:
         """Start it. It ends itself after a time that is enough for so many cycles."""
         self._folder = folder
         self._seed = seed
-        self._before: list[int] | None = None
+        self._cycles = 0
         with ExitStack() as stack:
             self._groups = [stack.enter_context(control_group(divisible=divisible)) for divisible in (True, False)]
             life_s = CYCLE_S * (cycles + 2)
@@ -64,7 +67,7 @@ class Soak:
         self._stack.close()
 
     def cycle(self, number: int) -> str:
-        """Raises ``AssertionError`` where something is left, or grows; what was done."""
+        """Raises ``AssertionError`` where something is left; what was done."""
         dice = random.Random(f"{self._seed} {number}")
         contained = dice.random() < 0.5
         told = ["contained" if contained else "not contained"]
@@ -86,7 +89,6 @@ class Soak:
                 last.assert_nothing_left_alive()
             for cell in cells:
                 cell.assert_nothing_left_alive()
-        self._assert_nothing_grows(number)
         return ", ".join(told)
 
     def _bring(self, cell: Cell, phase: str) -> None:
@@ -118,7 +120,9 @@ class Soak:
             send(cell.pidfds[actor], signal.SIGCONT)
             cell.await_ours_gone()
 
-    def _assert_nothing_grows(self, number: int) -> None:
+    def assert_nothing_grows(self) -> None:
+        """After each cycle. Raises ``AssertionError`` where something is more than after the first ones."""
+        self._cycles += 1
         resident = self._resident
         for kind in RESIDENT:
             resident.client.call("restart", service=kind)
@@ -131,13 +135,16 @@ class Soak:
         state = sorted(it.name for it in (self._folder / "state").iterdir())
         assert sorted(traces) == [""] * ("bootloader" in resident.pids) + [".json"], traces
         assert set(state) <= {"runs", "ports.json"}, state
-        if self._before is None:
+        if self._cycles == 1:
             self._before = [_descriptors(pid) for pid in pids]
-            self._kb = [0] * len(pids)
         before = self._before
-        until(lambda: [_descriptors(pid) for pid in pids] <= before, "as few descriptors as before")
+        until(
+            lambda: all(_descriptors(pid) <= then for pid, then in zip(pids, before, strict=True)),
+            "as few descriptors as before",
+            SETTLE_S,
+        )
         kb = [_resident_kb(pid) for pid in pids]
-        if number < WARM or 0 in self._kb:
+        if self._cycles <= WARM:
             self._kb = kb
         assert all(now <= then + MORE_KB for now, then in zip(kb, self._kb, strict=True)), (self._kb, kb)
 
@@ -165,11 +172,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         Soak(Path(folder), options.seed, options.cycles) as soak,
     ):
         for number in range(options.first, options.first + options.cycles):
+            since = number
             try:
                 told = soak.cycle(number)
+                since = options.first  # what has grown since then is no one cycle's
+                soak.assert_nothing_grows()
             except BaseException:
-                replay = f"python3 build/dev.py soak --seed {options.seed} --first {number} --cycles 1"
-                print(f"cycle {number} failed; replay: {replay}", flush=True)
+                again = f"--seed {options.seed} --first {since} --cycles {number - since + 1}"
+                print(f"cycle {number} failed; replay: python3 build/dev.py soak {again}", flush=True)
                 raise
             print(f"{number}: {told} ({time.monotonic() - began:.0f} s)", flush=True)
     print(f"{options.cycles} cycles, nothing is left and nothing grew; seed {options.seed}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,109 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from tests.faults.soak import Soak
+from tests.faults import soak
+from tests.faults.soak import MORE_KB, WARM, Soak
 
 SEED = 5
 CYCLES = 10
+FIRST = 7
+"""A cycle that is the first by no number of its own."""
 
 
 def test_whatever_befalls_three_apps_nothing_is_left_and_nothing_grows(tmp_path: Path) -> None:
-    with Soak(tmp_path, SEED, CYCLES) as soak:
+    with Soak(tmp_path, SEED, CYCLES) as it:
         for number in range(CYCLES):
-            soak.cycle(number)
+            it.cycle(number)
+            it.assert_nothing_grows()
+
+
+# ── what fails can be replayed ────────────────────────────────────────────────────────────────────────────────────────
+
+
+Grow = Callable[[int], None]
+"""What a cycle of this number does, and nothing else."""
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Grow], None]:
+    """Have cycles do this instead, beside a sidecar that lives on as ever."""
+
+    def instead(grow: Grow) -> None:
+        monkeypatch.setattr(Soak, "cycle", lambda _, number: grow(number))
+        monkeypatch.setattr(soak, "SETTLE_S", 2.0)  # what grows here does not shrink again
+        monkeypatch.setattr(soak, "end_on_signal", lambda: None)  # the signals are pytest's
+
+    return instead
+
+
+@pytest.fixture
+def leaked() -> Iterator[list[int]]:
+    """Descriptors that are closed after all."""
+    leaked: list[int] = []
+    yield leaked
+    for fd in leaked:
+        os.close(fd)
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
+    """The cycle in which such a soak fails, and the arguments of the command that it prints."""
+    with pytest.raises(AssertionError):
+        soak.main(arguments)
+    cycle, command = capsys.readouterr().out.splitlines()[-1].split(" failed; replay: python3 build/dev.py soak ")
+    return int(cycle.removeprefix("cycle ")), command.split()
+
+
+def test_a_descriptor_that_each_cycle_leaves_is_found_again_by_the_command_that_is_printed(
+    instead: Callable[[Grow], None], leaked: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    instead(lambda _: leaked.append(os.open(os.devnull, os.O_RDONLY)))
+    cycle, replay = failure(capsys, "--seed", "5", "--first", str(FIRST))
+    assert cycle == FIRST + 1
+    assert failure(capsys, *replay) == (cycle, replay)
+
+
+def test_memory_that_grows_slowly_is_found_again_by_it(
+    instead: Callable[[Grow], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In all the processes that are looked at."""
+    had_kb = 0
+
+    def grow(number: int) -> None:
+        nonlocal had_kb
+        had_kb = (number - FIRST) * (MORE_KB // 2)
+
+    instead(grow)
+    monkeypatch.setattr(soak, "_resident_kb", lambda _: had_kb)
+    cycle, replay = failure(capsys, "--seed", "5", "--first", str(FIRST))
+    assert cycle == FIRST + WARM + 2
+    assert failure(capsys, *replay) == (cycle, replay)
+
+
+def test_what_one_cycle_leaves_is_found_again_by_that_cycle_alone(
+    instead: Callable[[Grow], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(number: int) -> None:
+        assert number < FIRST
+
+    instead(leave)
+    assert failure(capsys, "--seed", "5", "--first", str(FIRST - 2)) == (
+        FIRST,
+        ["--seed", "5", "--first", str(FIRST), "--cycles", "1"],
+    )
+
+
+def test_a_descriptor_more_is_one_too_many_whoever_else_has_fewer(
+    instead: Callable[[Grow], None],
+    leaked: list[int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """We ourselves, who are looked at first, have one less, and the others of those that are looked at one more."""
+    real, less = soak._descriptors, os.getpid()
+
+    def grow(number: int) -> None:
+        more = number
+        monkeypatch.setattr(soak, "_descriptors", lambda pid: real(pid) + (-more if pid == less else more))
+
+    instead(grow)
+    assert failure(capsys, "--cycles", "2")[0] == 1
