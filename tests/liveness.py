@@ -70,7 +70,8 @@ class RollCall:
     def __init__(self, life_s: float = LIFE_S) -> None:
         """Listen on an abstract socket, which leaves no file. Who answers lives so long at most."""
         self._life_s = life_s
-        self.name = f"sidecar-roll-{os.urandom(8).hex()}"
+        # as long as an address can be: Node 20 fills up a shorter name of an abstract socket, and finds nobody there
+        self.name = f"sidecar-roll-{os.urandom(47).hex()}"
         self.seen = 0
         self._members: set[Member] = set()
         self._selector = selectors.DefaultSelector()
