@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,20 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import Message
-from tests.e2e.support import EXAMPLE, Sidecar, copy_example
+from tests.e2e.support import Sidecar, copy_example, missing
 
 Launch = Callable[..., Sidecar]
-
-
-def missing() -> str | None:
-    """Why Vite cannot be run here; ``None`` if it can."""
-    if sys.platform != "linux":
-        return "the sidecar runs on Linux only, so far"
-    if shutil.which("node") is None:
-        return "there is no node on PATH"
-    if not (EXAMPLE / "node_modules" / "vite").is_dir():
-        return "the example's npm packages are not installed (npm ci)"
-    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

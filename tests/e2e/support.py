@@ -298,6 +298,17 @@ def children_of(pid: int) -> list[psutil.Process]:
 # ── projects ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def missing() -> str | None:
+    """Why Vite cannot be run here; ``None`` if it can."""
+    if sys.platform != "linux":
+        return "the sidecar runs on Linux only, so far"
+    if shutil.which("node") is None:
+        return "there is no node on PATH"
+    if not (EXAMPLE / "node_modules" / "vite").is_dir():
+        return "the example's npm packages are not installed (npm ci)"
+    return None
+
+
 def copy_example(folder: Path, config: str | None = None) -> Path:
     """The example in a folder of its own, with its packages linked; ``config`` replaces its vite.config."""
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "dist", "src-tauri", ".*"))
