@@ -206,7 +206,7 @@ def faults(arguments: Sequence[str]) -> int:
     Arguments go to tests/faults/matrix.py: --seed N, --cells PATTERN, --jobs N, --list. SIDECAR_BINARY names a frozen
     binary to be tried in place of the source, and adds its bootloader to the victims.
     """
-    become([PYTHON, "-m", "tests.faults.matrix", *arguments], ready())
+    become([PYTHON, "-m", "tests.faults.matrix", *arguments], ready(packages=[EXAMPLE]))
 
 
 def soak(arguments: Sequence[str]) -> int:

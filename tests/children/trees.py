@@ -45,8 +45,9 @@ SIZES = {
     "leaderless": 2,
     "bare": 2,
     "listener": 2,
+    "vite": 3,
 }
-"""So many live once a tree is whole; the storm is seldom quite whole."""
+"""So many live once a tree is whole; the storm is seldom quite whole. Of Vite's one is Vite: see vite.config.mjs."""
 
 
 def enroll(role: str, inherited: socket.socket | None = None, kind: str | None = None) -> socket.socket:
@@ -83,9 +84,14 @@ def chain(connection: socket.socket, length: int) -> None:
 
 def deaf(connection: socket.socket) -> None:
     """Ignores every signal that asks."""
+    deafen()
+    chain(connection, 1)
+
+
+def deafen() -> None:
+    """Ignore them, here and in all that is started from now on."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    chain(connection, 1)
 
 
 def sessions(connection: socket.socket) -> None:
@@ -222,6 +228,9 @@ def main() -> None:
             hold(daemonised(connection))
         case "scrubbed":
             hold(daemonised(connection, scrub=True))
+        case "vite":  # what a plugin of it starts
+            deafen()
+            hold(daemonised(connection))
         case "deep":
             chain(connection, DEEP)
         case "decoy":

@@ -26,7 +26,10 @@ from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, l
 ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = ROOT / "tests" / "children"
 
-ALL_TREES = tuple(SIZES)
+VITE = "vite"
+"""The one tree that is no script of ours: tests/faults/vite.py."""
+ALL_TREES = tuple(kind for kind in SIZES if kind != VITE)
+WITH_PORTS = ("listener", VITE)
 
 
 def tree(kind: str, *words: str) -> list[str]:
@@ -53,6 +56,7 @@ class Cell:
         contained: bool = False,
         group: str | None = None,
         decoys: RollCall | None = None,
+        decoy: Sequence[str] | None = None,
         services: Message | None = None,
         heir: bool = False,
         near: bool = True,
@@ -66,10 +70,10 @@ class Cell:
         """Launch ``sidecar`` and say hello, unless told not to ``greet`` yet.
 
         ``group`` is shared with another cell, of which the traces ``beside`` ours may stay. ``decoys`` are started
-        beside the sidecar by the very command line of the first tree, the one in the app's process group only if
-        ``near``; with ``heir`` one more, which has the sidecar's stdin, too. An app that is not ``apart`` (in a session
-        of its own) leaves an orphaned process group, which the kernel sends SIGHUP and SIGCONT if one of it is stopped:
-        a stopped guard would be woken by that, and a decoy be killed.
+        beside the sidecar by ``decoy``, or else the very command line of the first tree, the one in the app's process
+        group only if ``near``; with ``heir`` one more, which has the sidecar's stdin, too. An app that is not ``apart``
+        (in a session of its own) leaves an orphaned process group, which the kernel sends SIGHUP and SIGCONT if one of
+        it is stopped: a stopped guard would be woken by that, and a decoy be killed.
         """
         self._stack = ExitStack()
         self.state = folder / "state"
@@ -87,7 +91,7 @@ class Cell:
                 "cwd": str(ROOT),
                 "group": self.group,
                 "seconds": life_s,
-                "siblings": [] if decoys is None else [first["command"]],
+                "siblings": [] if decoys is None else [list(decoy or first["command"])],
                 "near": near,
                 "heir": heir,
                 "siblings_env": {} if decoys is None else {**decoys.env, DECOY: "1"},
@@ -117,7 +121,7 @@ class Cell:
             for pidfd in self.pidfds.values():
                 self._stack.callback(os.close, pidfd)
             self._stack.callback(self._end_ours)
-            self.port: int | None = None
+            self.ports: list[int] = []
             self.whole = False
             """Whether every tree has been there, with all its processes."""
             if greet:
@@ -161,8 +165,8 @@ class Cell:
             members = self.roll.await_living(kind, SIZES[kind])
             if kind == "stopped":
                 until(lambda: all(state_of(it.pid) == "T" for it in members), "a stopped tree")  # noqa: B023  at once
-            if kind == "listener":
-                self.port = self.client.status(kind)["port"]
+            if kind in WITH_PORTS:
+                self.ports.append(self.client.status(kind)["port"])
         self.whole = True
 
     def strike(self, *hits: tuple[str, int]) -> None:
@@ -205,14 +209,14 @@ class Cell:
         return frozenset(str(it) for it in (*records, *unpacked)) | frozenset(own_groups(self.group))
 
     def assert_nothing_left_alive(self) -> None:
-        """Nobody of the trees lives, nor any process that has this run's environment; the port is free."""
+        """Nobody of the trees lives, nor any process that has this run's environment; the ports are free."""
         self.roll.await_dead()
         self.await_ours_gone()
         assert not self.whole or self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
         until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
-        if self.port is not None:
+        for port in self.ports:
             # not by binding it: anybody's outgoing connection may have the number by now, or the last one's end keep it
-            assert sockets.listeners(self.port) == []
+            assert sockets.listeners(port) == []
 
     def app_lives(self) -> bool:
         """Whether the app has not ended."""

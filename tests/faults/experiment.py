@@ -12,6 +12,8 @@ from pathlib import Path
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
+from tests.e2e.support import missing
+from tests.faults.cell import VITE
 from tests.faults.moments import Scene
 from tests.faults.place import Place
 from tests.faults.plans import (
@@ -31,7 +33,7 @@ from tests.liveness import open_pidfd, send
 
 
 class NotHereError(Exception):
-    """The layers that the plan wants cannot be had on this machine."""
+    """What the plan wants cannot be had on this machine."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class Outcome:
 
 def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
     """Raises ``AssertionError`` where something is left, or somebody was harmed; ``NotHereError``."""
+    reason = missing() if plan.tree == VITE else None
+    if reason is not None:
+        raise NotHereError(reason)
     place.enter()
     if place.neighbour.contained != (plan.layers == ALL_LAYERS):
         raise NotHereError("control groups are not ours to divide here")
@@ -69,7 +74,7 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
             began = time.monotonic()
             send(cell.pidfds["app"], KILL)
             if plan.hits("guard") and plan.hits("supervisor"):
-                send(cell.pidfds["guard"], signal.SIGCONT)  # till one of them goes on nobody is there to do anything
+                send(cell.pidfds[plan.goes_on(seed)], signal.SIGCONT)  # till then nobody is there to do anything
         later = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
         if not later:
             cell.roll.await_dead()

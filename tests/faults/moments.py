@@ -16,7 +16,8 @@ if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
 from tests.command import Message
-from tests.faults.cell import ALL_TREES, Cell, service
+from tests.faults import vite
+from tests.faults.cell import ALL_TREES, VITE, Cell, service
 from tests.faults.held import Held
 from tests.faults.place import Place
 from tests.faults.plans import EVERY, GROUP, Plan
@@ -124,7 +125,9 @@ class Scene:
         self._await_opener()
 
     def _starting(self) -> None:
-        self._launch(self._services(ready={"type": "log", "pattern": "never"}, readyTimeoutMs=NEVER_MS))
+        never: Message = {"ready": {"type": "log", "pattern": "never"}}
+        services = self._services(readyTimeoutMs=NEVER_MS)
+        self._launch({kind: it if kind == VITE else {**it, **never} for kind, it in services.items()})
         for name in self.cell.services:
             self.cell.client.send("start", service=name)
         self.cell.await_whole()
@@ -143,7 +146,8 @@ class Scene:
     def _stopping(self) -> None:
         services = self._services()
         tree = services[self.tree]
-        services[self.tree] = {**tree, "command": [*DEAF, *tree["command"]], "stop": {"timeoutMs": NEVER_MS}}
+        deaf = {} if self.tree == VITE else {"command": [*DEAF, *tree["command"]]}
+        services[self.tree] = {**tree, **deaf, "stop": {"timeoutMs": NEVER_MS}}
         self._launch(services)
         self.cell.grow()
         self.cell.client.send("stop", service=self.tree)
@@ -152,7 +156,14 @@ class Scene:
     # ── their parts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _service(self, kind: str, **more: object) -> Message:
-        return service(kind, stop={"timeoutMs": SOON_MS}, **more)
+        stop = {"timeoutMs": SOON_MS}
+        if kind == VITE:
+            return vite.service(self._project(), self._plan.moment, stop=stop, **more)
+        return service(kind, stop=stop, **more)
+
+    def _project(self) -> Path:
+        folder = self._folder / "project"
+        return folder if folder.exists() else vite.project(folder)
 
     def _services(self, **more: object) -> Message:
         """The plan's tree, and one that has a port."""
@@ -168,6 +179,7 @@ class Scene:
                 services=services,
                 group=self._place.group,
                 decoys=self.decoys,
+                decoy=vite.command(self._project()) if self.tree == VITE else None,
                 near=near,
                 greet=greet,
                 beside=self._place.traces,

@@ -14,7 +14,7 @@ if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
 from tests.command import BINARY
-from tests.faults.cell import ALL_TREES
+from tests.faults.cell import ALL_TREES, VITE
 
 KILL, TERM, HUP, INT, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGSTOP
 ASKING = (TERM, HUP, INT)
@@ -36,7 +36,6 @@ VICTIMS = (
     *(("bootloader+guard", "bootloader+supervisor", "app+bootloader", "+".join(OURS)) if BINARY else ()),
     GROUP,
 )
-ALONE = ("app", *OURS, SERVICE, GROUP)
 
 UNBORN = ("before initialize", "choosing a port", "before exec", "sweeping")
 """Moments at which this run has no tree of the plan's kind yet."""
@@ -82,50 +81,53 @@ class Plan:
             return self.victims
         return tuple(random.Random(f"{seed} {self.id}").sample(self.victims, len(self.victims)))
 
+    def goes_on(self, seed: int) -> str:
+        """Which one of guard and supervisor goes on where both were stopped: it ends all, and wakes the other."""
+        return random.Random(f"{seed} {self.id} goes on").choice(("guard", "supervisor"))
+
     def hits(self, victim: str) -> bool:
         """Whether it is among those."""
         return victim in self.victims or (self.victims == (GROUP,) and victim != SERVICE)
 
 
 def strikes() -> Iterator[tuple[tuple[str, ...], signal.Signals]]:
-    """Whom by what. HUP and INT are handled by the same line as TERM, so only each alone is hit by them."""
-    for who in VICTIMS:
-        victims = tuple(who.split("+"))
-        yield victims, KILL
-        yield victims, TERM
-        if who in ALONE:
-            yield victims, HUP
-            yield victims, INT
-        if "app" not in victims or who == "app":
-            yield victims, STOP
+    """Whom by what.
+
+    A stopped process is not dead, so that by STOP alone nothing ends, also where it is the app: the app is then killed,
+    and who goes on ends all, those that are stopped, too.
+    """
+    for who, number in product(VICTIMS, (KILL, *ASKING, STOP)):
+        yield tuple(who.split("+")), number
 
 
 def every_plan() -> list[Plan]:
     """The matrix.
 
     It is the whole product but for what would be the same cell again: where there is no tree yet its kind does not
-    matter; on the way from one state to another every kind is killed, and three of them are asked and stopped; a layer
-    that acts alone is shown by the app's death.
+    matter; on the way from one state to another every kind is killed, and three of them, and Vite, are asked and
+    stopped; a layer that acts alone is shown by the app's death.
     """
     found: list[Plan] = []
     both = (ALL_LAYERS, NO_GROUP)
     for (victims, number), layers in product(strikes(), both):
-        found += [Plan(victims, number, READY, kind, layers) for kind in (*ALL_TREES, EVERY)]
+        found += [Plan(victims, number, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
         for moment in UNBORN:
             if SERVICE not in victims:
                 found.append(Plan(victims, number, moment, "daemon", layers))
         if SERVICE not in victims and layers == ALL_LAYERS:
             found.append(Plan(victims, number, "sweeping", "scrubbed", layers))
-        for moment, kind in product(GROWN, ALL_TREES if number == KILL else ASKED_TREES):
+        for moment, kind in product(GROWN, (*(ALL_TREES if number == KILL else ASKED_TREES), VITE)):
             if SERVICE not in victims or moment != "restarting":  # there is none for a moment
                 found.append(Plan(victims, number, moment, kind, layers))
     for layers, number in product((SUPERVISOR_ALONE, GUARD_ALONE), (KILL, *ASKING)):
-        found += [Plan(("app",), number, READY, kind, layers) for kind in (*ALL_TREES, EVERY)]
+        found += [Plan(("app",), number, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
         found += [Plan(("app",), number, moment, "daemon", layers) for moment in (*UNBORN, *GROWN)]
-    for victims, kind in product((("guard",), ("app", "guard")), (*ALL_TREES, EVERY)):
+    for victims, kind in product((("guard",), ("app", "guard")), (*ALL_TREES, EVERY, VITE)):
         found.append(Plan(victims, KILL, READY, kind, GUARD_ALONE))  # the stopped supervisor is woken by the death
-    for order, number, layers in product(permutations(("app", *OURS, SERVICE)), (TERM, KILL), both):
-        found.append(Plan(order, number, READY, EVERY, layers, shutdown=True))
+    for order in permutations(("app", *OURS, SERVICE)):
+        for number, layers in product((TERM, KILL), both):
+            found.append(Plan(order, number, READY, EVERY, layers, shutdown=True))
+        found.append(Plan(order, TERM, READY, VITE, NO_GROUP, shutdown=True))
     return [it for it in found if not _is_out_of_reach(it)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, leases and /proc", allow_module_level=True)
 
+from tests.command import BINARY
 from tests.faults import experiment, plans
 from tests.faults.experiment import NotHereError
 from tests.faults.held import Held
@@ -20,8 +22,9 @@ from tests.faults.place import Place
 from tests.faults.plans import ALL_LAYERS, Plan
 
 SEED = 5
-CELLS = 60
-"""Half a minute on two cores: by then every victim, moment, tree and layer has had its turn several times."""
+CELLS = 75 if BINARY else 60
+"""Half a minute on two cores: by then every victim has been hit by every signal, and the moments, trees and layers have
+had their turn several times. The bootloader makes more victims."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,12 @@ def test_the_sample_has_every_victim_every_moment_every_tree_and_every_layer() -
         return {word for it in found for word in plans._features(it)}
 
     assert features(plans.sample(SEED, CELLS)) == features(plans.every_plan())
+
+
+def test_every_victim_is_hit_by_every_signal() -> None:
+    hit = {("+".join(it.victims), it.signal.name) for it in plans.every_plan() if not it.shutdown}
+    signals = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGSTOP")
+    assert hit == set(product(plans.VICTIMS, signals))
 
 
 def test_every_cell_has_an_id_of_its_own_which_chooses_it_alone() -> None:

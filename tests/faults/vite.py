@@ -1,0 +1,42 @@
+"""A real Vite as a tree: the example's, in a folder of the cell's own, with a plugin that answers the roll call."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+if sys.platform != "linux":
+    raise ImportError("an abstract socket is Linux's")
+
+from tests.command import Message
+from tests.e2e.support import EXAMPLE, copy_example, free_port
+from tests.faults.cell import CHILDREN, VITE, tree
+
+
+def project(folder: Path) -> Path:
+    """Make it: what a killed Vite leaves beside its packages stays in ``folder``."""
+    copy_example(folder, (CHILDREN / "vite.config.mjs").read_text(encoding="utf-8"))
+    packages = folder / "node_modules"
+    packages.unlink()
+    packages.mkdir()
+    for package in (EXAMPLE / "node_modules").iterdir():
+        if not package.name.startswith("."):  # its caches
+            (packages / package.name).symlink_to(package)
+    return folder
+
+
+def service(root: Path, moment: str, **more: object) -> Message:
+    """Vite as a service that is tried once; never ready if the moment is ``starting``, never done if ``stopping``."""
+    env = {"ROLL_HELPER": json.dumps(tree(VITE)), "ROLL_MOMENT": moment}
+    port = {"preferred": free_port(), "sticky": False}
+    return {"type": "vite", "root": str(root), "env": env, "port": port, "restart": {"policy": "never"}, **more}
+
+
+def command(root: Path) -> list[str]:
+    """As somebody else would start the same project's Vite in a terminal."""
+    node = shutil.which("node")
+    assert node is not None
+    entry = (root / "node_modules" / "vite" / "bin" / "vite.js").resolve()
+    return [node, str(entry), str(root), "--host", "127.0.0.1", "--strictPort"]
