@@ -54,9 +54,13 @@ def keeps_port(config: Service) -> bool:
 
 def project_key(name: str, config: Service) -> str:
     """What a remembered port belongs to: this service of this folder."""
-    folder = config.root if isinstance(config, ViteService) else config.cwd
+    return f"{project_prefix(config.root if isinstance(config, ViteService) else config.cwd)}{name}"
+
+
+def project_prefix(folder: str) -> str:
+    """What the keys of all services of this folder begin with; behind it stands the service's name."""
     # a path need not be text in the file system's encoding, but the key is written as JSON
-    return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::{name}").decode("utf-8", "backslashreplace")
+    return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::").decode("utf-8", "backslashreplace")
 
 
 def plan(name: str, config: Service) -> Launch:

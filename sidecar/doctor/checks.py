@@ -50,7 +50,7 @@ def check(survey: Survey, root: str, port: int | None) -> list[Finding]:
     """Everything but the layers."""
     config = ViteService(root=root)
     state = _state_folder()
-    last = None if state.verdict == "bad" else records.last_port(launch.project_key("vite", config))
+    last = {} if state.verdict == "bad" else records.last_ports(launch.project_prefix(root))
     return [
         _ourselves(),
         _node(config),
@@ -118,11 +118,13 @@ def _vite(entry: str | None, config: ViteService) -> Finding:
     return Finding("vite", "ok", entry)
 
 
-def _ports(survey: Survey, preferred: int, last: int | None) -> list[Finding]:
-    found = [_port(survey, preferred, "the port that is tried first")]
-    if last is not None and last != preferred:
-        found.append(_port(survey, last, "the last good port of this project"))
-    return found
+def _ports(survey: Survey, preferred: int, last: dict[str, int]) -> list[Finding]:
+    """``last`` has the remembered port of each of the project's services, by its name."""
+    what = {preferred: "the port that is tried first"}
+    for service, port in sorted(last.items()):
+        if port != preferred:
+            what[port] = f"{what[port]} and {service}" if port in what else f"the last good port of {service}"
+    return [_port(survey, port, text) for port, text in what.items()]
 
 
 def _port(survey: Survey, port: int, what: str) -> Finding:

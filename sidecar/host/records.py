@@ -122,6 +122,15 @@ def last_port(key: str) -> int | None:
         return None
 
 
+def last_ports(prefix: str) -> dict[str, int]:
+    """Those of all keys that begin so, by the rest of the key."""
+    try:
+        return {key.removeprefix(prefix): port for key, port in _load().items() if key.startswith(prefix)}
+    except OSError as error:
+        say("warning", f"the remembered ports cannot be read now: {error}")
+        return {}
+
+
 def remember_port(key: str, port: int | None) -> None:
     """Keep the port for the next start; ``None`` forgets. A state folder that cannot be written is said, not fatal."""
     try:

@@ -153,17 +153,23 @@ def test_a_port_that_a_sidecars_service_holds_is_told_as_such(tmp_path: Path, pr
         assert finding(report, "runs")["found"].startswith("1 sidecar running")
 
 
-def test_the_last_good_port_of_the_project_is_looked_at_too(
-    tmp_path: Path, project: Path, node: str, monkeypatch: pytest.MonkeyPatch
+def test_the_last_good_ports_of_the_projects_services_are_looked_at_too_whatever_their_names(
+    tmp_path: Path, project: Path, node: str
 ) -> None:
-    from sidecar.config import ViteService
-    from sidecar.launch import project_key
-
-    monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path / "state"))
-    port = free_port()
-    records.remember_port(project_key("vite", ViteService(root=str(project))), port)
-    report = told(tmp_path, "doctor", str(project), PATH=node)
-    assert "last good port" in finding(report, f"port {port}")["found"]
+    """As sidecars have remembered them: each found its port held by somebody else."""
+    remembered = {}
+    for name, folder in {"web": project, "api": project, "other": tmp_path}.items():
+        with socket.create_server(("127.0.0.1", 0)) as holder, Direct(tmp_path) as sidecar:
+            wish = {"preferred": holder.getsockname()[1]}
+            script = program("listen:127.0.0.1={port}", "hold", port=wish, ready={"type": "tcp"}, cwd=str(folder))
+            remembered[name] = sidecar.serve({name: script}).client.status(name)["port"]
+    with socket.create_server(("127.0.0.1", remembered["web"])):
+        report = told(tmp_path, "doctor", str(project), PATH=node)
+    web, api = (finding(report, f"port {remembered[name]}") for name in ("web", "api"))
+    assert "the last good port of web" in web["found"]
+    assert f"pid {os.getpid()}" in web["found"]
+    assert api["found"] == "free (the last good port of api)"
+    assert f"port {remembered['other']}" not in {it["subject"] for it in report["findings"]}
 
 
 def test_a_state_folder_that_cannot_be_used_is_bad(tmp_path: Path, project: Path, node: str) -> None:
