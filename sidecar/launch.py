@@ -15,7 +15,16 @@ from sidecar.errors import (
     ViteNotFoundError,
 )
 from sidecar.events import Endpoint, Launch
-from sidecar.host.programs import SEPARATORS, absolute, places_of_node, scripts, spellings, with_upper_drive
+from sidecar.host.programs import (
+    SEPARATORS,
+    STDIN_GUARD,
+    absolute,
+    has_stdin_guard,
+    places_of_node,
+    scripts,
+    spellings,
+    with_upper_drive,
+)
 
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
@@ -28,10 +37,6 @@ _PROJECT_FILES = (
     "vite.config.mjs",
     "vite.config.mts",
 )
-
-STDIN_GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdin_guard.cjs")
-"""What makes node end with its stdin. An option on Vite's own command line, not NODE_OPTIONS: that is the user's, and
-every node that Vite starts would inherit it."""
 
 
 class _BinField(msgspec.Struct):
@@ -107,8 +112,7 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     if config.config_file:
         arguments += ["--config", config.config_file]
     arguments += config.args
-    # a long-lived file of a frozen binary may be gone: what cleans the temporary folder must not stop a restart
-    guard = ("--require", STDIN_GUARD) if config.stdin_guard and os.path.isfile(STDIN_GUARD) else ()
+    guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
     start = (find_node(name, config), *guard, entry) if entry else _yarn(name, root)
     return Launch((*start, *arguments), root, dict(config.env))
 

@@ -16,7 +16,8 @@ import pytest
 from sidecar.config import CommandService, PortConfig, ViteService, parse_service
 from sidecar.errors import NodeNotFoundError, ProcessSpawnFailedError, ProjectNotFoundError, ViteNotFoundError
 from sidecar.events import Endpoint, Launch
-from sidecar.launch import STDIN_GUARD, find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
+from sidecar.host.programs import STDIN_GUARD
+from sidecar.launch import find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
 
 if sys.platform == "win32":
     pytest.skip("programs are found in another way there", allow_module_level=True)
@@ -213,7 +214,7 @@ def test_nor_where_a_cleaner_of_temporary_folders_took_the_script_away(
 ) -> None:
     """A frozen binary unpacks it there, and has to restart Vite days later, too."""
     root, entry = npm(tmp_path)
-    monkeypatch.setattr("sidecar.launch.STDIN_GUARD", str(tmp_path / "gone.cjs"))
+    monkeypatch.setattr("sidecar.host.programs.STDIN_GUARD", str(tmp_path / "gone.cjs"))
     assert plan("web", ViteService(root=str(root))).argv[1] == str(entry)
 
 

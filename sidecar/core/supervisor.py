@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import assert_never
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from sidecar.config import SERVICE_NAME_MOST, parse_services
+from sidecar.config import SERVICE_NAME_MOST, Service, ViteService, parse_services
 from sidecar.core.service import SupervisedService
 from sidecar.errors import (
     AlreadyInitializedError,
@@ -227,9 +228,14 @@ class Supervisor:
             protocol_version=PROTOCOL_VERSION,
             server=self._server,
             pid=self._pid,
-            guarantees=self._guarantees,
+            guarantees=self._guarantees_for(services),
             services={name: service.status(now) for name, service in self.services.items()},
         )
+
+    def _guarantees_for(self, services: dict[str, Service]) -> Guarantees:
+        """Never more than what holds for each of them."""
+        guarded = all(it.stdin_guard for it in services.values() if isinstance(it, ViteService))
+        return replace(self._guarantees, stdin_guard=self._guarantees.stdin_guard and guarded)
 
     def _service(self, name: str) -> SupervisedService:
         try:

@@ -1,9 +1,22 @@
-"""How a program is found by its name."""
+"""How a program is found by its name, and what Vite's node is given."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+STDIN_GUARD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "stdin_guard.cjs")
+"""What makes node end with its stdin. An option on Vite's own command line, not NODE_OPTIONS: that is the user's, and
+every node that Vite starts would inherit it."""
+
+
+def has_stdin_guard() -> bool:
+    """Whether it is there.
+
+    A long-lived file of a frozen binary may be gone: what cleans the temporary folder must not stop a restart.
+    """
+    return os.path.isfile(STDIN_GUARD)
+
 
 if sys.platform == "win32":
     SEPARATORS = ("\\", "/")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sidecar.host.leftovers import Leftovers
+from sidecar.host.programs import STDIN_GUARD
 from sidecar.host.runs import Overview
 from sidecar.wire.messages import Holder, SupervisorSwept, Wire
 
@@ -20,6 +21,10 @@ class Layer(Wire, frozen=True, omit_defaults=False):
     advice: str
     """Why it is absent, and what to do; empty where it holds."""
 
+
+NO_STDIN_GUARD = (
+    f"{STDIN_GUARD} is not there. Whatever tidies up where the sidecar is installed has removed it: install it anew."
+)
 
 LayerTable = Mapping[str, tuple[str, str | Callable[[], str]]]
 """Layers by their names in ``initialize``: what each means, and why it may be absent (or what finds that out)."""

@@ -143,8 +143,8 @@ class Guarantees(Wire, frozen=True, omit_defaults=False):
     job_object: bool
     run_cookie: bool
     """Every child carries our run's id in its environment."""
-    stdin_guard: bool = True
-    """Vite's node ends with its stdin, which ends with us. It is a matter of the command line, so no platform's own."""
+    stdin_guard: bool
+    """Vite's node ends with its stdin, which ends with us; but for a Vite that yarn runs. Not if a service says no."""
 
 
 class Server(Wire, frozen=True):

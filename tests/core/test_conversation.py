@@ -36,6 +36,11 @@ def test_initialize_says_who_we_are_what_is_guaranteed_and_which_services_there_
     }
 
 
+def test_that_vite_ends_with_its_stdin_is_not_claimed_where_a_service_says_no() -> None:
+    world = World({"web": VITE, "docs": {**VITE, "stdinGuard": False}, "api": COMMAND})
+    assert not world.result("initialize").guarantees.stdin_guard
+
+
 @pytest.mark.parametrize("request_", [Start("web"), Stop("web"), Restart("web"), Status(), Logs("web")])
 def test_before_initialize_only_initialize_and_shutdown_are_taken(request_: AnyRequest) -> None:
     world = World(silent=True)

@@ -26,6 +26,7 @@ from sidecar.host.darwin.family import Branch, Family
 from sidecar.host.darwin.kin import Kin, Process, System
 from sidecar.host.darwin.lsof import holder_of, listeners
 from sidecar.host.darwin.notices import NOTE_EXIT, Notices
+from sidecar.host.programs import has_stdin_guard
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, Holder
@@ -209,6 +210,7 @@ def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:
         control_group=False,
         job_object=False,
         run_cookie=True,
+        stdin_guard=has_stdin_guard(),
     )
 
 

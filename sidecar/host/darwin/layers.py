@@ -14,7 +14,7 @@ from sidecar.host.darwin.guard import identify, watch
 from sidecar.host.darwin.host import claims
 from sidecar.host.darwin.kin import System
 from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
-from sidecar.host.survey import Layer, LayerTable, layers_of
+from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 
 NOTICE_S = 10.0
 """A notice comes in less than a millisecond."""
@@ -28,13 +28,13 @@ LAYERS: LayerTable = {
         "the app's death is seen at once, without polling",
         "Who started this has ended, or may not be watched. The end of stdin still tells of the app's death.",
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", ""),
+    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
     "runCookie": (
         "the next start finds what was left, by the mark in its environment; the system's own programs show none",
         "",
     ),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent (the last two never are).
+"""By their names in ``initialize``: what each means, and why it may be absent (the last never is).
 
 The others are not macOS's.
 """

@@ -27,6 +27,7 @@ from sidecar.host.linux.tree import (
     still_alive,
     variable,
 )
+from sidecar.host.programs import has_stdin_guard
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
 from sidecar.wire.messages import Guarantees, Holder
 
@@ -64,6 +65,7 @@ class LinuxHost:
             control_group=self._contained,
             job_object=False,
             run_cookie=True,
+            stdin_guard=has_stdin_guard(),
         )
 
     def spawn(self, service: str, launch: Launch) -> Child:

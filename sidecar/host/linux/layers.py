@@ -12,7 +12,7 @@ assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 from sidecar.host import make_host
 from sidecar.host.linux import cgroup, pidns
 from sidecar.host.linux.guard import watch_app
-from sidecar.host.survey import Layer, LayerTable, layers_of
+from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 
 EMPTY_S = 1.0
 """The one process of our group has ended already: the kernel only has to count."""
@@ -103,10 +103,10 @@ LAYERS: LayerTable = {
         "nothing leaves it by leaving its parents, session or environment; one write ends all of it",
         _no_group,
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", str),
+    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent (``stdinGuard`` never is).
+"""By their names in ``initialize``: what each means, and why it may be absent.
 
 ``jobObject`` is Windows' own.
 """

@@ -20,6 +20,7 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
+from sidecar.host.programs import has_stdin_guard
 from sidecar.host.shared import RUN_ID, SERVICE, command_of, reached_at
 from sidecar.host.windows import tree as windows_tree
 from sidecar.host.windows import winapi
@@ -57,6 +58,7 @@ class WindowsHost:
             control_group=False,
             job_object=self.own_job is not None,
             run_cookie=False,
+            stdin_guard=has_stdin_guard(),
         )
 
     def spawn(self, service: str, launch: Launch) -> Child:

@@ -14,7 +14,7 @@ from sidecar.host import records, runs
 from sidecar.host.leftovers import Verdict
 from sidecar.host.runs import Overview, Program
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
-from sidecar.host.survey import Layer, LayerTable, layers_of
+from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 from sidecar.host.windows import winapi
 from sidecar.host.windows.host import WindowsHost, environment, holder_of, listeners
 from sidecar.host.windows.processes import identify, lives
@@ -32,7 +32,7 @@ LAYERS: LayerTable = {
         "the app's death is seen at once, without polling",
         "Who started this cannot be opened, as another user's cannot. The end of stdin still tells of the app's death.",
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", ""),
+    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
 }
 """By their names in ``initialize``: what each means, and why it may be absent. The others are not Windows's."""
 
