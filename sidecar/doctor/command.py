@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 
+from sidecar import launch
+from sidecar.config import ViteService
 from sidecar.console.sheet import Cell, Sheet
 from sidecar.console.words import BAD, DIM, GOOD, NAME, WARN
 from sidecar.doctor.checks import Finding, check
 from sidecar.doctor.platform import find_ground
+from sidecar.doctor.prove import name_untried
 from sidecar.doctor.prove import prove as kill_for_real
-from sidecar.doctor.trial import Trial
+from sidecar.doctor.trial import Trial, Untried
 from sidecar.host.fds import is_terminal
 from sidecar.host.survey import Layer, Survey
 from sidecar.pumps import write_all
@@ -33,17 +36,27 @@ def run(survey: Survey, root: str, *, port: int | None, prove: bool, as_json: bo
     if not as_json:
         _draw(findings, layers, sheet)
         heard = sheet.show()
-    trials = [] if ground is None else kill_for_real(ground, _progress)
+    active = [it.name for it in layers if it.holds]
+    trials = [] if ground is None else kill_for_real(ground, active, _find_node(findings, root), _progress)
+    untried = [] if ground is None else name_untried(ground, active, trials)
     good = not any(it.verdict == "bad" for it in findings) and all(it.held for it in trials)
     if as_json:
         report: dict[str, Any] = {"ok": good, "findings": findings, "layers": layers}
         if ground is not None:
             report["proof"] = [{**msgspec.to_builtins(it), "held": it.held} for it in trials]
+        report["untried"] = untried
         heard = write_all(1, json_line(report))
     elif ground is not None:
-        _draw_proof(ground.BLOW, trials, sheet)
+        _draw_proof(ground.BLOW, trials, untried, sheet)
         heard = sheet.show("\n")
     return 0 if good and heard else EXIT_BAD
+
+
+def _find_node(findings: list[Finding], root: str) -> str | None:
+    """The one of the report, if it works."""
+    if any(it.subject == "node" and it.verdict == "bad" for it in findings):
+        return None
+    return launch.find_node("node", ViteService(root=root))
 
 
 def _progress(text: str) -> None:
@@ -71,7 +84,7 @@ def _two_lines(found: str, advice: str) -> Cell:
     return (f"{found}\n{advice}" if advice else found, "")
 
 
-def _draw_proof(blow: str, trials: list[Trial], sheet: Sheet) -> None:
+def _draw_proof(blow: str, trials: list[Trial], untried: list[Untried], sheet: Sheet) -> None:
     sheet.heading(f"Killed for real ({blow})")
     sheet.table(
         ("killed", "processes", "survivors", "ms", "claimed by", ""),
@@ -94,8 +107,10 @@ def _draw_proof(blow: str, trials: list[Trial], sheet: Sheet) -> None:
         for text, style in (
             *((f"{it.killed}: {who} survived", BAD) for who in it.survivors),
             *((f"{it.killed}: {what} was left", BAD) for what in it.traces),
-            *((f"{it.killed}: {who} lived on, as is said: there is no control group here", WARN) for who in it.excused),
+            *((f"{it.killed}: {who} lived on, as is said of it where no control group is", DIM) for who in it.excused),
         ):
             sheet.line((text, style))
         if it.problem:
             sheet.line((f"{it.killed}: not tried: {it.problem}", BAD))
+    for layer in untried:
+        sheet.line((f"{layer.name}: not tried here: {layer.why}", DIM))

@@ -8,6 +8,9 @@ from typing import IO, Any, NoReturn, Protocol, Self
 
 from msgspec import Struct
 
+VITE = "vite"
+"""The tree that ends with its stdin."""
+
 
 class CannotTryError(Exception):
     """The stand-in app or its trees could not be started; the text says why."""
@@ -19,9 +22,18 @@ class Plan(Struct, frozen=True):
     victims: tuple[str, ...]
     """Those of ours that are killed in the same instant, in this order."""
     claims: tuple[str, ...]
-    """The guarantees (by their names in ``initialize``) that speak of it."""
+    """The guarantees (by their names in ``initialize``) without each of which somebody would survive it.
+
+    None is named where another one would do its work: such a trial could not fail by it.
+    """
     leaves_rest: bool = False
     """Nobody of ours is left to tidy up: what remains is for a next start, which is a part of the trial."""
+    needs: str | None = None
+    """The guarantee that it is about: where that is not claimed, nothing is tried by it."""
+    stopped: tuple[str, ...] = ()
+    """Those of ours that are stopped before, so that the others are alone."""
+    grouped: bool = True
+    """Whether a control group may be made; ``False`` keeps the sidecar from it, as it would do the others' work."""
 
 
 class Member(Protocol):
@@ -49,8 +61,11 @@ class Roll(Protocol):
         """End who is left, by identity."""
         ...
 
-    def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start the stand-in app with pipes for stdin and stdout, out of reach of the keys pressed here."""
+    def launch(self, command: list[str], env: Mapping[str, str], *, grouped: bool) -> subprocess.Popen[bytes]:
+        """Start the stand-in app with pipes for stdin and stdout, out of reach of the keys pressed here.
+
+        Unless ``grouped``, nothing that it starts can make a control group. Raises ``CannotTryError``.
+        """
         ...
 
     def wait(self, condition: Callable[[], bool], bound_s: float) -> bool:
@@ -80,6 +95,10 @@ class Roll(Protocol):
         """Kill them in the same instant, which is returned; those that are dead already are no matter."""
         ...
 
+    def stop(self, held: Sequence[int]) -> None:
+        """Stop them until they are killed, where the platform knows that."""
+        ...
+
     def let_go(self, held: int) -> None:
         """Hold it no more."""
         ...
@@ -95,8 +114,8 @@ class Run(Protocol):
         """The services' own programs that live: the supervisor's direct children."""
         ...
 
-    def living_members(self) -> tuple[str, ...]:
-        """Who lives of the trees."""
+    def living_members(self, kind: str | None = None) -> tuple[str, ...]:
+        """Who lives of the trees, or of this one."""
         ...
 
 
@@ -106,9 +125,11 @@ class Ground(Protocol):
     BLOW: str
     """By what is killed."""
     SIZES: dict[str, int]
-    """The trees, and so many processes live once each is whole."""
+    """The trees, and so many processes live once each is whole. ``vite`` is left out where there is no node."""
     PLANS: dict[str, Plan]
     """By what is killed. ``bootloader`` as a victim is left out where there is none."""
+    UNTRIED: dict[str, str]
+    """Why a layer that holds may be in no plan that is made here."""
 
     def make_roll(self) -> Roll:
         """Begin to count. Raises ``CannotTryError``."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from typing import IO, NoReturn
 
 import msgspec
@@ -17,30 +16,33 @@ import msgspec
 from sidecar.doctor.platform import find_ground
 from sidecar.host import bundle
 
+PIPE_BYTES = 65_536
+"""As much as a pipe holds."""
+
 
 def play(words: list[str]) -> int:
-    """Be a part: ``app SERVICES``, or ``tree`` and what the ground has put behind it."""
+    """Be a part: ``app SERVICES``, a number; or ``tree`` and what the ground has put behind it."""
     ground = find_ground()
     ground.limit_life()
     part, *rest = words
     if part == "app":
-        _be_app(msgspec.json.decode(rest[0]))
+        _be_app(int(rest[0]))
     ground.grow(rest)
 
 
-def _be_app(services: dict[str, object]) -> NoReturn:
-    """Start the sidecar and the services as an app does; tell of it on stdout; live until stdin ends."""
-    sidecar = subprocess.Popen(bundle.itself("stdio"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    if sidecar.stdin is None or sidecar.stdout is None:
-        raise AssertionError  # for mypy: both are pipes
+def _be_app(services: int) -> NoReturn:
+    """Start the sidecar and tell of it on stdout; live until stdin ends.
+
+    Our stdin is the sidecar's, and doctor asks it to start so many services: doctor is the heir that an app may have,
+    whose end of the pipe outlives the app's death.
+    """
+    sidecar = subprocess.Popen(bundle.itself("stdio"), stdout=subprocess.PIPE)
+    if sidecar.stdout is None:
+        raise AssertionError  # for mypy: it is a pipe
     _tell({"app": os.getpid()})
-    threading.Thread(target=_listen, args=(sidecar.stdout, len(services)), daemon=True).start()
-    hello = {"protocolVersion": 1, "client": {"name": "sidecar doctor"}, "services": services}
-    _ask(sidecar.stdin, 0, "initialize", hello)
-    for number, name in enumerate(services, 1):
-        _ask(sidecar.stdin, number, "start", {"service": name})
-    while os.read(0, 1):
-        pass
+    _listen(sidecar.stdout, services)
+    while os.read(0, PIPE_BYTES):
+        pass  # what the sidecar has not taken, as it was killed
     os._exit(0)
 
 
@@ -61,15 +63,6 @@ def _listen(stdout: IO[bytes], services: int) -> None:
             if len(pids) == services:
                 _tell({"started": pids})
     _tell({"error": {"message": "it has ended"}})
-
-
-def _ask(stdin: IO[bytes], number: int, method: str, params: dict[str, object]) -> None:
-    request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-    try:
-        stdin.write(msgspec.json.encode(request) + b"\n")
-        stdin.flush()
-    except OSError:
-        pass  # EPIPE, which is EINVAL on Windows: it has died, which the kernel tells doctor
 
 
 def _tell(what: dict[str, object]) -> None:

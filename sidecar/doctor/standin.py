@@ -13,7 +13,8 @@ from typing import Any, Self
 import msgspec
 
 from sidecar.doctor.again import as_part
-from sidecar.doctor.ground import CannotTryError, Ground, Member, Roll
+from sidecar.doctor.ground import VITE, CannotTryError, Ground, Member, Roll
+from sidecar.doctor.vite import vite_command
 from sidecar.host import bundle
 from sidecar.host.records import STATE_DIR
 
@@ -32,8 +33,13 @@ APP = "app"
 class StandIn:
     """A stand-in app with its sidecar; all of ours is held."""
 
-    def __init__(self, state: Path, ground: Ground, roll: Roll, trees: dict[str, int]) -> None:
-        """Start it; ``trees`` has how many processes each kind of tree has. ``state`` is its state folder."""
+    def __init__(
+        self, state: Path, ground: Ground, roll: Roll, trees: dict[str, int], node: str | None, *, grouped: bool
+    ) -> None:
+        """Start it; ``trees`` has how many processes each kind of tree has. ``state`` is its state folder.
+
+        ``node`` is for the tree of Vite. Unless ``grouped``, the sidecar can make no control group.
+        """
         self._ground = ground
         self._roll = roll
         self._trees = trees
@@ -50,18 +56,21 @@ class StandIn:
         services = {
             kind: {
                 "type": "command",
-                "command": as_part("tree", kind, roll.name),
+                "command": as_part("tree", kind, roll.name, *(vite_command(state, node) if kind == VITE else ())),
                 "cwd": bundle.HOME,
                 "restart": {"policy": "never"},
             }
             for kind in trees
         }
         env = {**os.environ, STATE_DIR: str(state)}
-        self._process = roll.launch(as_part("app", msgspec.json.encode(services).decode()), env)
+        self._process = roll.launch(as_part("app", str(len(services))), env, grouped=grouped)
         self._stack.callback(self._close)
         if self._process.stdout is None:
             raise AssertionError  # for mypy: it is a pipe
         roll.read(self._process.stdout, self._hear)
+        self._ask(0, "initialize", protocolVersion=1, client={"name": "sidecar doctor"}, services=services)
+        for number, name in enumerate(services, 1):
+            self._ask(number, "start", service=name)
 
     def __enter__(self) -> Self:
         return self
@@ -93,12 +102,16 @@ class StandIn:
         if not self._roll.wait_stopped(START_S):
             raise CannotTryError("the tree that is to be stopped is not")
 
+    def stop(self, names: tuple[str, ...]) -> None:
+        """Stop each, so that it does nothing more."""
+        self._roll.stop([self._held[name] for name in names])
+
     def kill(self, names: tuple[str, ...]) -> float:
         """Kill each, in the same instant, which is returned."""
         return self._roll.kill([self._held[name] for name in names if name in self._held])
 
     def end(self) -> None:
-        """As an app that is quit: its end of stdin ends it."""
+        """As an app that is quit: the end of the sidecar's stdin, which is ours, ends it."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -110,9 +123,9 @@ class StandIn:
         """See ``ground.Run``."""
         return tuple(name for name in sorted(self._living) if name.startswith(PROGRAM))
 
-    def living_members(self) -> tuple[str, ...]:
+    def living_members(self, kind: str | None = None) -> tuple[str, ...]:
         """See ``ground.Run``."""
-        return names(self._roll.living())
+        return names(it for it in self._roll.living() if kind in {None, it.kind})
 
     def living_ours(self) -> tuple[str, ...]:
         """Those of ours that live."""
@@ -129,6 +142,15 @@ class StandIn:
     def await_swept(self) -> None:
         """Wait until it has dealt with what the run before has left. Raises ``CannotTryError``."""
         self._await("swept", time.monotonic() + START_S)
+
+    def _ask(self, number: int, method: str, **params: object) -> None:
+        if self._process.stdin is None:
+            raise AssertionError  # for mypy: it is a pipe
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        try:
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+        except OSError:
+            pass  # EPIPE, which is EINVAL on Windows: it has died, which the kernel tells us
 
     def _hold(self, name: str, pid: int) -> None:
         try:
@@ -164,6 +186,7 @@ class StandIn:
         self.end()
         self._roll.wait(self.ended, CLOSE_S)
         self.kill(tuple(name for name in self._held if name != APP))
+        self._roll.wait(self.ended, CLOSE_S)  # else the group would still look like a living guard's
         for held in self._held.values():
             self._roll.let_go(held)
         try:

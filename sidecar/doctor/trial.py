@@ -1,8 +1,15 @@
-"""What came of one kill of ``doctor --prove``."""
+"""What came of the kills of ``doctor --prove``."""
 
 from __future__ import annotations
 
 from sidecar.wire.messages import Wire
+
+
+class Untried(Wire, frozen=True, omit_defaults=False):
+    """A layer that is active here, and of which no trial says whether it holds."""
+
+    name: str
+    why: str
 
 
 class Trial(Wire, frozen=True, omit_defaults=False, kw_only=True):
@@ -10,7 +17,7 @@ class Trial(Wire, frozen=True, omit_defaults=False, kw_only=True):
 
     killed: str
     claims: tuple[str, ...]
-    """The guarantees of ``initialize`` that speak of it, and are active here."""
+    """The guarantees of ``initialize`` that are active here, and without each of which it could not hold."""
     processes: int
     """So many the trees had."""
     milliseconds: float

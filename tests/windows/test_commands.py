@@ -255,7 +255,13 @@ def test_doctor_tells_that_a_port_is_taken_and_by_whom(tmp_path: Path) -> None:
 # ── doctor --prove ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-VICTIMS = ["the app", "the supervisor", *(["the bootloader"] if BINARY else []), "all of them at once"]
+CLAIMS = {
+    "the app": ["parentWatch"],
+    "the supervisor": ["jobObject"],
+    **({"the bootloader": []} if BINARY else {}),
+    "all of them at once": ["jobObject"],
+}
+"""By what is killed: what alone holds it."""
 
 
 @pytest.fixture
@@ -292,12 +298,12 @@ def watched(folder: Path) -> Iterator[dict[str, Any]]:
 def test_here_every_claim_holds_and_nobody_survives_what_can_be_killed(tmp_path: Path, project: str) -> None:
     with watched(tmp_path) as env:
         report = told(tmp_path, "doctor", project, "--prove", **env)
-    assert [it["killed"] for it in report["proof"]] == VICTIMS
+    assert {it["killed"]: it["claims"] for it in report["proof"]} == CLAIMS
+    assert [it["name"] for it in report["untried"]] == ["stdinGuard"]
     for row in report["proof"]:
         assert row["processes"] == sum(trees.SIZES.values())
         assert (row["survivors"], row["traces"], row["problem"]) == ([], [], None)
         assert (row["untilNextStart"], row["sweepMilliseconds"], row["excused"]) == (0, None, [])
-        assert "jobObject" in row["claims"]
         assert row["held"] is True
     assert report["ok"] is True
 
@@ -313,28 +319,35 @@ if "--prove" in sys.argv:
     from sidecar.doctor import prove
     from sidecar.doctor.windows import ground
     prove.DEATH_S = 2.0  # somebody survives by design: nobody needs to wait for it
-    ground.PLANS = {{"the supervisor": ground.PLANS["the supervisor"]}}
+    ground.PLANS = {{{victim!r}: ground.PLANS[{victim!r}]}}
     ground.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
 from sidecar.cli import main
 sys.exit(main())
 """
 """The sidecar with other code put into it before it runs: doctor, and all that it starts."""
 
+APP_IS_NOT_SEEN = """
+from sidecar.host.windows.tether import Unguarded
+Unguarded.watch = lambda *_: None
+"""
+
 
 @from_source
 @pytest.mark.parametrize(
-    ("code", "survivors"),
+    ("claim", "victim", "code", "survivors"),
     [
-        ("winapi._KILL_ON_JOB_CLOSE = 0", 7),
-        ("winapi._KILL_ON_JOB_CLOSE |= winapi._BREAKAWAY_OK", 1),
+        ("jobObject", "the supervisor", "winapi._KILL_ON_JOB_CLOSE = 0", 7),
+        ("jobObject", "all of them at once", "winapi._KILL_ON_JOB_CLOSE = 0", 7),
+        ("jobObject", "the supervisor", "winapi._KILL_ON_JOB_CLOSE |= winapi._BREAKAWAY_OK", 1),
+        ("parentWatch", "the app", APP_IS_NOT_SEEN, 7),
     ],
-    ids=["the job does not end with its last handle", "the job lets others out"],
+    ids=["does not end with its last handle", "nor when all die", "lets others out", "sees nothing"],
 )
 def test_a_claim_that_does_not_hold_is_found_with_code_1(
-    tmp_path: Path, project: str, code: str, survivors: int
+    tmp_path: Path, project: str, claim: str, victim: str, code: str, survivors: int
 ) -> None:
     script = tmp_path / "broken.py"
-    script.write_text(BROKEN.format(root=str(ROOT), code=code))
+    script.write_text(BROKEN.format(root=str(ROOT), code=code, victim=victim))
     with watched(tmp_path) as env:
         done = subprocess.run(
             [sys.executable, str(script), "doctor", project, "--prove", "--json"],
@@ -347,10 +360,10 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(
     assert (done.returncode, done.stderr) == (1, b"")
     report = json.loads(done.stdout)
     [row] = report["proof"]
-    living = {it for it in row["survivors"] if "program" not in it}
+    living = {it for it in row["survivors"] if "program" not in it and it != "the supervisor"}
     assert len(living) == survivors
     assert any(it.startswith("breakaway child") for it in living)
-    assert (row["claims"], row["held"], report["ok"]) == (["jobObject"], False, False)
+    assert (row["claims"], row["held"], report["ok"]) == ([claim], False, False)
 
 
 def test_one_that_is_killed_in_the_middle_leaves_nothing_running(tmp_path: Path, project: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.doctor.ground import Member, Plan, Run
+from sidecar.doctor.ground import VITE, Member, Plan, Run
 from sidecar.doctor.linux.roll import LinuxRoll
 from sidecar.doctor.linux.trees import SIZES, grow, limit_life
 from sidecar.host import bundle
@@ -19,6 +19,7 @@ __all__ = [
     "BLOW",
     "PLANS",
     "SIZES",
+    "UNTRIED",
     "end_group",
     "find_group",
     "find_ours",
@@ -32,13 +33,31 @@ __all__ = [
 BLOW = "SIGKILL"
 
 PLANS = {
-    "the app": Plan(("app",), ("guard", "parentWatch")),
-    "the supervisor": Plan(("supervisor",), ("guard", "subreaper")),
-    "the guard": Plan(("guard",), ("guard", "parentDeathSignal")),
+    "the app": Plan(("app",), ("parentWatch",)),
+    "the app, while the supervisor is stopped": Plan(
+        ("app",), ("guard", "parentWatch"), needs="parentWatch", stopped=("supervisor",)
+    ),
+    "the supervisor": Plan(("supervisor",), ("guard", "subreaper"), grouped=False),
+    "the guard": Plan(("guard",), ("subreaper",)),
     "the bootloader": Plan(("bootloader",), ("guard",)),
     "guard and supervisor at once": Plan(
-        ("supervisor", "guard"), ("parentDeathSignal", "controlGroup", "runCookie"), leaves_rest=True
+        ("supervisor", "guard"),
+        ("controlGroup", "parentDeathSignal", "stdinGuard"),
+        leaves_rest=True,
+        needs="controlGroup",
     ),
+    "the same without a control group": Plan(
+        ("supervisor", "guard"), ("runCookie", "parentDeathSignal", "stdinGuard"), leaves_rest=True, grouped=False
+    ),
+}
+"""Where a control group ends the tree, neither the subreaper nor the cookie is needed: these are tried without one.
+
+Of the app's end of the sidecar's stdin we hold a copy, so that its death is seen by the watch alone.
+"""
+
+UNTRIED = {
+    "stdinGuard": "there is no node that works",
+    "pidNamespace": "only a service that asks for it has one",
 }
 
 
@@ -73,8 +92,9 @@ def end_group(group: str) -> None:
 
 
 def overdue(run: Run) -> tuple[str, ...]:
-    """See ``Ground``: what the supervisor itself has started dies with it; who they have started may not."""
-    return run.living_programs() if run.guarantees["parentDeathSignal"] else ()
+    """See ``Ground``: what the supervisor itself has started, and Vite; who others have started may live on."""
+    programs = run.living_programs() if run.guarantees["parentDeathSignal"] else ()
+    return (*programs, *(run.living_members(VITE) if run.guarantees["stdinGuard"] else ()))
 
 
 def is_excused(member: Member, guarantees: dict[str, Any]) -> bool:

@@ -16,7 +16,9 @@ from typing import IO, Self
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.doctor.ground import CannotTryError
 from sidecar.host import bundle
+from sidecar.host.linux import cgroup
 from sidecar.host.linux.tree import read_process
 
 BACKLOG = 256
@@ -27,6 +29,9 @@ _CREDENTIALS = struct.Struct("3i")
 
 PIPE_BYTES = 65_536
 """As much as a pipe holds."""
+
+EMPTY_S = 5.0
+"""For a group that was killed to be empty: who is dying only has to be buried."""
 
 _GLANCE_S = 0.01
 """Between two looks at what has no notice: whether a process is stopped."""
@@ -69,6 +74,8 @@ class LinuxRoll:
         self.last_death = 0.0
         self._members: set[Member] = set()
         self._pipes: list[IO[bytes]] = []
+        self._group: str | None = None
+        """The control group of a stand-in app whose sidecar is to have none."""
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(f"\0{self.name}")
@@ -89,13 +96,35 @@ class LinuxRoll:
             pipe.close()
         self._listener.close()
         self._selector.close()
+        if self._group is not None:
+            cgroup.kill(self._group)
+            cgroup.wait_empty(self._group, EMPTY_S)
+            cgroup.remove(self._group)  # else the next start does: it bears our name
 
-    def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """See ``ground.Roll``."""
+    def launch(self, command: list[str], env: Mapping[str, str], *, grouped: bool) -> subprocess.Popen[bytes]:
+        """See ``ground.Roll``. Where control groups can be made, it is put into one that takes no other below it."""
+        if not grouped and self._group is None:
+            self._group = cgroup.make_indivisible(os.getpid())
+        group = None if grouped else self._group
+
+        def before_exec() -> None:
+            if group is not None:
+                cgroup.enter(group)
+
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd=bundle.HOME, env=env, stdin=pipe, stdout=pipe, start_new_session=True, bufsize=0
-        )
+        try:
+            return subprocess.Popen(
+                command,
+                cwd=bundle.HOME,
+                env=env,
+                stdin=pipe,
+                stdout=pipe,
+                start_new_session=True,
+                bufsize=0,
+                preexec_fn=before_exec,  # noqa: PLW1509  doctor has no other thread
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CannotTryError(f"the stand-in app cannot be started: {error}") from None  # EAGAIN, ENOMEM
 
     def living(self) -> list[Member]:
         """See ``ground.Roll``."""
@@ -156,6 +185,10 @@ class LinuxRoll:
         begin = time.monotonic()
         _signal(held, signal.SIGKILL)
         return begin
+
+    def stop(self, held: Sequence[int]) -> None:
+        """See ``ground.Roll``. None of their threads gets to do anything more: a signal comes before all else."""
+        _signal(held, signal.SIGSTOP)
 
     def let_go(self, held: int) -> None:
         """See ``ground.Roll``."""

@@ -12,10 +12,11 @@ from typing import NoReturn
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.doctor.again import LIFE_S, as_part
+from sidecar.doctor.ground import VITE
 
 WIDE = 20
 
-SIZES = {"plain": 3, "deaf": 2, "daemon": 2, "scrubbed": 2, "stopped": 2, "wide": WIDE + 1}
+SIZES = {"plain": 3, "deaf": 2, "daemon": 2, "scrubbed": 2, "stopped": 2, "wide": WIDE + 1, VITE: 2}
 """See ``ground.Ground``."""
 
 SCRUBBED = "scrubbed"
@@ -30,9 +31,9 @@ def limit_life() -> None:
 def grow(words: Sequence[str]) -> NoReturn:
     """See ``ground.Ground``."""
     kind, roll, *more = words
-    if more:
+    if more == [SCRUBBED]:
         _hold(_enroll(kind, roll, "daemon"))
-    _grow(kind, roll)
+    _grow(kind, roll, more)
 
 
 def _enroll(kind: str, roll: str, role: str) -> socket.socket:
@@ -59,7 +60,7 @@ def _child(kind: str, roll: str, parent: socket.socket) -> socket.socket | None:
     return _enroll(kind, roll, "child")
 
 
-def _grow(kind: str, roll: str) -> NoReturn:
+def _grow(kind: str, roll: str, node: list[str]) -> NoReturn:
     connection = _enroll(kind, roll, "root")
     match kind:
         case "plain":
@@ -75,6 +76,11 @@ def _grow(kind: str, roll: str) -> NoReturn:
         case "stopped":
             connection = _child(kind, roll, connection) or connection
             os.kill(os.getpid(), signal.SIGSTOP)
+        case "vite":  # behind a program that the parent-death signal ends, as a version manager's may be
+            child = _child(kind, roll, connection)
+            if child is not None:
+                os.set_inheritable(child.fileno(), True)  # it is node's now, and so is the alarm
+                os.execv(node[0], [*node, str(child.fileno())])  # noqa: S606  there is no shell to want
         case "wide":
             for _ in range(WIDE):
                 child = _child(kind, roll, connection)

@@ -19,6 +19,7 @@ __all__ = [
     "BLOW",
     "PLANS",
     "SIZES",
+    "UNTRIED",
     "end_group",
     "find_group",
     "find_ours",
@@ -32,12 +33,17 @@ __all__ = [
 BLOW = "TerminateProcess"
 
 PLANS = {
-    "the app": Plan(("app",), ("parentWatch", "jobObject")),
+    "the app": Plan(("app",), ("parentWatch",)),
     "the supervisor": Plan(("supervisor",), ("jobObject",), leaves_rest=True),
-    "the bootloader": Plan(("bootloader",), ("jobObject",)),
+    "the bootloader": Plan(("bootloader",), ()),
     "all of them at once": Plan(("supervisor", "bootloader", "app"), ("jobObject",), leaves_rest=True),
 }
-"""A killed supervisor leaves its record, and nothing that lives."""
+"""A killed supervisor leaves its record, and nothing that lives.
+
+Of the app's end of the sidecar's stdin we hold a copy, so that its death is seen by the watch alone.
+"""
+
+UNTRIED = {"stdinGuard": "the job ends Vite before its stdin could"}
 
 
 def make_roll() -> WindowsRoll:

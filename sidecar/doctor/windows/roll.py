@@ -102,8 +102,12 @@ class WindowsRoll:
         for handle in list(self._handles):
             self.let_go(handle)
 
-    def launch(self, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """See ``ground.Roll``. Created suspended, as else it could have started others before it is in the job."""
+    def launch(self, command: list[str], env: Mapping[str, str], *, grouped: bool) -> subprocess.Popen[bytes]:
+        """See ``ground.Roll``: there are no control groups here.
+
+        Created suspended, as else it could have started others before it is in the job.
+        """
+        del grouped
         pipe, flags = subprocess.PIPE, CREATE_SUSPENDED | subprocess.CREATE_NO_WINDOW
         app = subprocess.Popen(
             command, cwd=bundle.HOME, env=env, stdin=pipe, stdout=pipe, bufsize=0, creationflags=flags
@@ -161,6 +165,10 @@ class WindowsRoll:
         for handle in held:
             tree.terminate(handle)
         return begin
+
+    def stop(self, held: Sequence[int]) -> None:
+        """See ``ground.Roll``: nothing is stopped here."""
+        del held
 
     def let_go(self, held: int) -> None:
         """See ``ground.Roll``."""

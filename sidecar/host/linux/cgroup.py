@@ -58,6 +58,15 @@ def _plain(field: bytes) -> str:
 
 def make(guard: int, member: int) -> str | None:
     """A new group beside that of ``guard`` (our own pid), with ``member`` in it; ``None`` where we may not."""
+    return _make(guard, "cgroup.procs", str(member))
+
+
+def make_indivisible(guard: int) -> str | None:
+    """The same with nobody in it yet, and who enters can make no group below; ``None`` where we may not."""
+    return _make(guard, "cgroup.max.descendants", "0")
+
+
+def _make(guard: int, name: str, text: str) -> str | None:
     try:
         parent = own_folder()
         process = read_process(guard)
@@ -70,11 +79,16 @@ def make(guard: int, member: int) -> str | None:
         # ENOMEM: not now, and we can do without
         return None
     try:
-        _write(f"{folder}/cgroup.procs", str(member))
+        _write(f"{folder}/{name}", text)
     except OSError:
         remove(folder)  # EACCES: the parent's own cgroup.procs is not ours; ESRCH: it is dead already
         return None
     return folder
+
+
+def enter(folder: str) -> None:
+    """Move ourselves into it. Raises ``OSError``."""
+    _write(f"{folder}/cgroup.procs", "0")
 
 
 def folder_of(guard: Process, parent: str) -> str:
@@ -184,7 +198,7 @@ def remove(folder: str) -> bool:
 def leave(folder: str) -> None:
     """Move ourselves out and remove it: the supervisor's last act when there is no guard left to do it."""
     try:
-        _write(f"{os.path.dirname(folder)}/cgroup.procs", "0")
+        enter(os.path.dirname(folder))
     except OSError:
         return  # no longer ours to move; the next start removes it
     remove(folder)
