@@ -28,9 +28,13 @@ from tests.liveness import RollCall, await_end, control_group, marked, until
 
 NODE = shutil.which("node")
 
-VICTIMS = ["the app", "the app, while the supervisor is stopped", "the supervisor", "the guard"]
-VICTIMS += [*(["the bootloader"] if BINARY else []), "guard and supervisor at once"]
-WITHOUT_GROUP = "the same without a control group"
+WEDGED = "the app, while the supervisor is stopped"
+ALONE = "the supervisor (no control group)"
+BOTH = "guard and supervisor at once"
+
+VICTIMS = ["the app", WEDGED, ALONE, "the guard"]
+VICTIMS += [*(["the bootloader"] if BINARY else []), BOTH]
+WITHOUT_GROUP = f"{BOTH} (no control group)"
 
 TREES = {kind: size for kind, size in trees.SIZES.items() if NODE or kind != VITE}
 PROCESSES = sum(TREES.values())
@@ -214,16 +218,13 @@ from sidecar.host.linux import tether
 tether.sweep = lambda: tether.SupervisorSwept((), 0, 1, 0, ())
 """
 
-WEDGED = "the app, while the supervisor is stopped"
-BOTH = "guard and supervisor at once"
-
 LIES = [
-    ("guard", GUARD_KILLS_NOBODY, "the supervisor"),
+    ("guard", GUARD_KILLS_NOBODY, ALONE),
     ("guard", GUARD_KILLS_NOBODY, WEDGED),
     ("guard", GUARD_DOES_NOT_SEE_THE_APP, WEDGED),
     ("parentWatch", NOBODY_SEES_THE_APP, "the app"),
     ("parentWatch", NOBODY_SEES_THE_APP, WEDGED),
-    ("subreaper", GUARD_IS_NO_SUBREAPER, "the supervisor"),
+    ("subreaper", GUARD_IS_NO_SUBREAPER, ALONE),
     ("subreaper", SUPERVISOR_IS_NO_SUBREAPER, "the guard"),
     ("parentDeathSignal", NO_DEATH_SIGNAL, BOTH),
     ("parentDeathSignal", NO_DEATH_SIGNAL, WITHOUT_GROUP),

@@ -37,7 +37,7 @@ PLANS = {
     "the app, while the supervisor is stopped": Plan(
         ("app",), ("guard", "parentWatch"), needs="parentWatch", stopped=("supervisor",)
     ),
-    "the supervisor": Plan(("supervisor",), ("guard", "subreaper"), grouped=False),
+    "the supervisor (no control group)": Plan(("supervisor",), ("guard", "subreaper"), grouped=False),
     "the guard": Plan(("guard",), ("subreaper",)),
     "the bootloader": Plan(("bootloader",), ("guard",)),
     "guard and supervisor at once": Plan(
@@ -46,7 +46,7 @@ PLANS = {
         leaves_rest=True,
         needs="controlGroup",
     ),
-    "the same without a control group": Plan(
+    "guard and supervisor at once (no control group)": Plan(
         ("supervisor", "guard"), ("runCookie", "parentDeathSignal", "stdinGuard"), leaves_rest=True, grouped=False
     ),
 }

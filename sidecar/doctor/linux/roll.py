@@ -108,8 +108,11 @@ class LinuxRoll:
         group = None if grouped else self._group
 
         def before_exec() -> None:
-            if group is not None:
-                cgroup.enter(group)
+            try:
+                if group is not None:
+                    cgroup.enter(group)
+            except OSError:
+                pass  # EACCES: our own group's cgroup.procs is not ours; then no sidecar enters one of its own either
 
         pipe = subprocess.PIPE
         try:
