@@ -20,8 +20,9 @@ if sys.platform != "linux":
 from sidecar.host import records
 from sidecar.host.linux import layers
 from sidecar.wire.messages import Guarantees
+from tests.command import from_source
 from tests.commands.support import run, told
-from tests.faults.cell import Cell
+from tests.faults.cell import ROOT, Cell
 from tests.faults.direct import Direct, program
 from tests.faults.test_pidns import WITHOUT_NAMESPACES
 from tests.faults.test_system_limits import only_root
@@ -217,6 +218,20 @@ def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project
             assert bool(layer["advice"]) != layer["holds"]
         left = [] if group is None else [it for it in os.listdir(group) if os.path.isdir(f"{group}/{it}")]
         assert len(left) == cell.contained, "only the sidecar's own group"
+
+
+@from_source
+def test_a_stdin_guard_that_is_gone_is_neither_a_layer_nor_claimed(tmp_path: Path, project: Path, node: str) -> None:
+    place = tmp_path / "without"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text("from sidecar.host import programs\nprograms.STDIN_GUARD = '/gone.cjs'\n")
+    path = f"{place}:{ROOT}"
+    report = told(tmp_path, "doctor", str(project), PATH=node, PYTHONPATH=path)
+    (layer,) = (it for it in report["layers"] if it["name"] == "stdinGuard")
+    assert not layer["holds"]
+    assert "/gone.cjs is not there" in layer["advice"]
+    with Direct(tmp_path, prefix=("env", f"PYTHONPATH={path}")) as sidecar:
+        assert sidecar.client.hello({})["guarantees"]["stdinGuard"] is False
 
 
 def isolation_of(report: dict[str, Any]) -> dict[str, Any]:
