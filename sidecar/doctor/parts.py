@@ -66,4 +66,7 @@ def _listen(stdout: IO[bytes], services: int) -> None:
 
 
 def _tell(what: dict[str, object]) -> None:
-    os.write(1, msgspec.json.encode(what) + b"\n")
+    try:
+        os.write(1, msgspec.json.encode(what) + b"\n")
+    except OSError:
+        pass  # EPIPE, which is EINVAL on Windows: doctor is dead, and the end of stdin is ours
