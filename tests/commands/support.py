@@ -18,7 +18,7 @@ from tests.command import SIDECAR
 from tests.faults.cell import ROOT
 
 WAIT_S = 110
-"""Far more than a proof takes on a busy machine, which starts five sidecars; less than a test may take."""
+"""Far more than a proof takes on a busy machine, which starts nine sidecars; less than a test may take."""
 
 
 def enter(group: str | None) -> Callable[[], None]:
