@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import array
-import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
+
+import fcntl
+import termios
 
 from sidecar.host.linux import tree as processes
 from tests.children.trees import SIZES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ import pytest
 
 if sys.platform != "linux":
     pytest.skip("limits as Linux counts them, and control groups", allow_module_level=True)
+
+import resource
 
 from sidecar.errors import PortUnavailableError
 from sidecar.host.linux import sweep, tree

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import pytest
 
 if sys.platform != "linux":
     pytest.skip("mount and pid namespaces", allow_module_level=True)
+
+import resource
 
 from tests.children.trees import SIZES
 from tests.command import BINARY, Message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import sys
 import time
@@ -13,6 +12,8 @@ import pytest
 
 if sys.platform != "linux":
     pytest.skip("a terminal of Linux's", allow_module_level=True)
+
+import pty
 
 from build import wine
 from tests.command import BINARY
