@@ -243,6 +243,7 @@ class Thief:
         self._socket.bind(("127.0.0.1", port))
         self._socket.listen(64)
         self.answered = 0
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
@@ -250,15 +251,16 @@ class Thief:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(WAIT_S)
+        self._over.set()
+        with socket.create_connection(self._socket.getsockname()):  # its end alone wakes no accept on macOS and Windows
+            self._thread.join(WAIT_S)
         self._socket.close()
 
     def _serve(self) -> None:
         while True:
-            try:
-                peer, _ = self._socket.accept()
-            except OSError:  # EINVAL: shut down by __exit__
+            peer, _ = self._socket.accept()
+            if self._over.is_set():
+                peer.close()
                 return
             with peer, suppress(OSError):  # the prober hung up first
                 peer.settimeout(WAIT_S)

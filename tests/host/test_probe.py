@@ -35,14 +35,14 @@ def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[Endpoint]:
     """Answers each connection in this way."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, 0), family=family)
+    over = threading.Event()
 
     def serve() -> None:
         while True:
-            try:
-                peer, _ = listener.accept()
-            except OSError:  # EINVAL: shut down below
-                return
+            peer, _ = listener.accept()
             with peer:
+                if over.is_set():
+                    return
                 peer.settimeout(WAIT_S)
                 try:
                     answer(peer)
@@ -54,8 +54,9 @@ def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[Endpoint]:
     try:
         yield Endpoint(host, listener.getsockname()[1])
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(WAIT_S)
+        over.set()
+        with socket.create_connection(listener.getsockname()[:2]):  # its end alone wakes no accept on macOS and Windows
+            thread.join(WAIT_S)
         listener.close()
 
 

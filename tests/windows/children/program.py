@@ -39,8 +39,9 @@ def heed() -> None:
 
 
 def start(*words: str, flags: int = 0) -> subprocess.Popen[bytes]:
-    """Ourselves once more, with our standard streams."""
-    return subprocess.Popen([sys.executable, "-I", "-S", __file__, *words], creationflags=flags)
+    """Ourselves once more, with our standard streams: without a console they are passed on only if that is said."""
+    command = [sys.executable, "-I", "-S", __file__, *words]
+    return subprocess.Popen(command, stdin=0, stdout=1, stderr=2, creationflags=flags)
 
 
 def listen(value: str) -> None:
