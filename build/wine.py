@@ -29,14 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "build" / "requirements.lock"
 WINE_LOCK = ROOT / "build" / "requirements-wine.lock"
 
-RECIPE = "1"
+RECIPE = "2"
 """To be raised when this file makes it otherwise."""
 
 LIBRARIES = frozenset(
     {
         *("msgspec", "platformdirs", "psutil"),
         *("colorama", "iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
-        *("hypothesis", "sortedcontainers"),
+        *("hypothesis", "sortedcontainers", "tomlkit"),
+        *("attrs", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py", "typing-extensions"),
         *("altgraph", "pefile", "pyinstaller", "pyinstaller-hooks-contrib", "pywin32-ctypes", "setuptools"),
     }
 )
@@ -263,6 +264,8 @@ def make_prefix(folder: Path) -> None:
     must([*run(folder, "wineboot"), "-i"], environment(folder))
     version = ["add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f"]
     must([*run(folder, "reg"), *version], environment(folder))
+    screen = ["add", r"HKCU\Software\Wine\Drivers", "/v", "Graphics", "/d", "null", "/f"]  # windows that nobody sees
+    must([*run(folder, "reg"), *screen], environment(folder))
 
 
 def run(folder: Path, program: str = "") -> list[str]:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 BINARY = os.environ.get("SIDECAR_BINARY")
-SIDECAR = [BINARY] if BINARY else [sys.executable, "-m", "sidecar"]
+
+_ROOT = str(Path(__file__).resolve().parents[1])
+_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
+MODULE = ["-c", _MAIN, _ROOT] if sys.platform == "win32" else ["-m", "sidecar"]
+"""Python's words for it: an embedded one, as under Wine, looks neither in PYTHONPATH nor in the current folder."""
+SIDECAR = [BINARY] if BINARY else [sys.executable, *MODULE]
 
 from_source = pytest.mark.skipif(BINARY is not None, reason="other code is put into it, which a binary does not take")
 """For a test that changes the sidecar's own modules by PYTHONPATH."""

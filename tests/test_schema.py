@@ -18,6 +18,7 @@ from sidecar.config import parse_service
 from sidecar.errors import ERROR_CODES, InvalidParamsError
 from sidecar.schema import protocol_schema
 from sidecar.wire.messages import METHODS, NOTIFICATIONS, State
+from tests.command import MODULE
 from tests.wire.conversations import FILES, Entry, is_input, read
 
 REFUSED = {-32600, -32601, -32602}
@@ -83,12 +84,11 @@ def test_the_document_is_a_schema_of_2020_12_laid_out_for_people() -> None:
 def test_the_document_is_the_same_in_every_process() -> None:
     made = {
         subprocess.run(
-            [sys.executable, "-m", "sidecar", "schema"],
+            [sys.executable, *MODULE, "schema"],
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
-            text=True,
             check=True,
-        ).stdout
+        ).stdout.decode()
         for seed in ("1", "2", "3")
     }
     assert made == {protocol_schema()}

@@ -107,4 +107,4 @@ def make(folder: Path, **changed: str | None) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files, by their path."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

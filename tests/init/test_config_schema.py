@@ -15,6 +15,7 @@ from sidecar.config import parse_services
 from sidecar.errors import InvalidParamsError
 from sidecar.schema import config_schema
 from sidecar.tauri.section import PLACE, parse_section
+from tests.command import MODULE
 from tests.init.support import ROOT
 
 PLUGIN = ROOT / "tauri-integration" / "plugin"
@@ -114,7 +115,7 @@ def takes(section: Any) -> bool:
 
 
 def test_the_plugin_ships_what_the_command_prints() -> None:
-    words = [sys.executable, "-m", "sidecar", "schema", "--config"]
+    words = [sys.executable, *MODULE, "schema", "--config"]
     printed = subprocess.run(words, capture_output=True, check=True).stdout
     shipped = (PLUGIN / "sidecar.schema.json").read_bytes()
     assert shipped == printed, (

@@ -13,15 +13,21 @@ from typing import Any
 import pytest
 
 from sidecar.errors import ConfigurationError
-from sidecar.init import binary, write
+from sidecar.init import binary, command, write
 from sidecar.init.command import run
 from sidecar.init.found import NotUnderstoodError
 from sidecar.init.plan import Edit, Plan, make_plan
 from sidecar.init.rust import Mode
 from sidecar.tauri import json5
+from tests.command import MODULE
 from tests.init.support import BUILD, CAPABILITY, CARGO, CONFIG, MAIN, PACKAGE, ROOT, contents, make
 
 CRATE = str(ROOT / "tauri-integration" / "plugin")
+
+
+def native(path: str) -> str:
+    """The path as this system spells it, and so what people are told."""
+    return str(Path(path))
 
 
 def plan_of(folder: Path, mode: Mode = "early", plugin: str | None = CRATE) -> Plan:
@@ -66,7 +72,7 @@ def test_early_mode_changes_what_the_plugin_needs_and_nothing_else(tmp_path: Pat
     folder = make(tmp_path)
     before = contents(folder)
     plan = apply(folder)
-    program = str(binary.place_in(folder / "src-tauri").relative_to(folder))
+    program = binary.place_in(folder / "src-tauri").relative_to(folder).as_posix()
     assert changed(folder, before) == {
         "package.json",
         "src-tauri/.gitignore",
@@ -384,9 +390,9 @@ def test_the_steps_to_do_by_hand_name_this_project_s_own_files(tmp_path: Path) -
         plan_of(folder)
     steps = "\n".join(caught.value.steps)
     for words in (
-        "src-tauri/Cargo.toml",
+        native("src-tauri/Cargo.toml"),
         "tauri-plugin-sidecar = { path = ",
-        "src-tauri/src/main.rs",
+        native("src-tauri/src/main.rs"),
         "tauri_plugin_sidecar::launch(&mut context)",
         '"preferred": 1420',
         "bun run tauri:dev",
@@ -458,7 +464,7 @@ def test_modes_stay_and_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def init(folder: Path, *words: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sidecar", "init", str(folder), *words],
+        [sys.executable, *MODULE, "init", str(folder), *words],
         cwd=ROOT,
         stdin=stdin,
         capture_output=True,
@@ -476,7 +482,7 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(folder) == before
     lines = done.stdout.splitlines()
-    assert "--- src-tauri/tauri.conf.json" in lines
+    assert f"--- {native('src-tauri/tauri.conf.json')}" in lines
     assert '-    "beforeDevCommand": "npm run dev",' in lines
     assert "+        .plugin(tauri_plugin_sidecar::launch(&mut context))" in lines
     assert "\x1b" not in done.stdout
@@ -510,7 +516,7 @@ def test_it_asks_and_takes_only_a_yes_for_one(
     folder = make(tmp_path)
     before = contents(folder)
     asked: list[str] = []
-    monkeypatch.setattr(os, "isatty", lambda fd: fd == 0)
+    monkeypatch.setattr(command, "is_terminal", lambda fd: fd == 0)
 
     def ask(question: str) -> str:
         asked.append(question)
@@ -527,8 +533,8 @@ def test_a_refusal_says_why_and_what_to_do_and_is_exit_code_1(tmp_path: Path) ->
     done = init(make(tmp_path, **{"src-tauri/src/main.rs": "fn main() {}\n"}), "--yes")
     assert done.returncode == 1
     assert "is left as it is" in done.stdout
-    assert "  - src-tauri/src/main.rs: generate_context!() is called 0 times, and not once" in done.stdout
-    assert "1. In src-tauri/Cargo.toml below [dependencies]:" in done.stdout
+    assert f"  - {native('src-tauri/src/main.rs')}: generate_context!() is called 0 times, and not once" in done.stdout
+    assert f"1. In {native('src-tauri/Cargo.toml')} below [dependencies]:" in done.stdout
 
 
 def test_a_bad_file_is_told_with_its_place_and_is_exit_code_1(tmp_path: Path) -> None:
@@ -540,7 +546,10 @@ def test_a_bad_file_is_told_with_its_place_and_is_exit_code_1(tmp_path: Path) ->
 def test_a_crate_that_is_nowhere_is_told(tmp_path: Path) -> None:
     done = init(make(tmp_path), "--yes", "--plugin", "no/such/folder")
     assert done.returncode == 1
-    assert "no/such/folder: this is no folder with tauri-plugin-sidecar, no URL and no version." in done.stderr
+    assert (
+        f"{native('no/such/folder')}: this is no folder with tauri-plugin-sidecar, no URL and no version."
+        in done.stderr
+    )
 
 
 def test_json_is_valid_json_after_all(tmp_path: Path) -> None:

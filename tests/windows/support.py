@@ -27,7 +27,7 @@ if sys.platform != "win32":
 import psutil
 import pytest
 
-from tests.command import BINARY, Message
+from tests.command import SIDECAR, Message
 from tests.conversation import Conversation
 
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
@@ -38,10 +38,6 @@ WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = Path(__file__).resolve().parent / "children"
 PYTHON = [sys.executable, "-I", "-S"]
-
-_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
-SIDECAR = [BINARY] if BINARY else [sys.executable, "-c", _MAIN, str(ROOT)]
-"""The command: an embedded Python looks for modules neither in PYTHONPATH nor in the current folder."""
 
 
 class Member:

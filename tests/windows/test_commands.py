@@ -21,12 +21,11 @@ if sys.platform != "win32":
 
 from sidecar.console import OPENER_PART
 from sidecar.doctor.windows import trees
-from tests.command import BINARY, Message, from_source
+from tests.command import BINARY, SIDECAR, Message, from_source
 from tests.windows.support import (
     CHILDREN,
     PYTHON,
     ROOT,
-    SIDECAR,
     UNDER_WINE,
     WAIT_S,
     Direct,

@@ -12,8 +12,8 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from tests.command import Refused
-from tests.windows.support import PYTHON, ROOT, SIDECAR, WAIT_S, Direct, await_end, held, program
+from tests.command import SIDECAR, Refused
+from tests.windows.support import PYTHON, ROOT, WAIT_S, Direct, await_end, held, program
 
 EXIT_APP_GONE = 3
 
