@@ -1,6 +1,6 @@
-"""What a supervisor on Windows hangs on: the app, and the bootloader where we are frozen.
+"""What a supervisor on Windows hangs on: the app, and what stands between it and us, such as a bootloader.
 
-There is no guard: see windows.py. Both are watched through handles, which keep their pids from being used anew.
+There is no guard: see host.py. They are watched through handles, which keep their pids from being used anew.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Unguarded:
 
         Raises ``ProcessLookupError`` if it is dead.
         """
-        self._bootloader, launcher = _launchers()
-        self._app = launcher if parent_pid is None else open_process(parent_pid)
+        self._launchers, launched_by = _climb()
+        self._app = launched_by if parent_pid is None else open_process(parent_pid)
         self._child_died: Callable[[], None] = lambda: None
         self._grace_s = 0.0
         self._run_id = ""
@@ -77,8 +77,7 @@ class Unguarded:
     def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
         """See ``Tether``. Nobody forwards anything here. Should the loop be wedged, our own end is the tree's."""
         del forwarded
-        held = [(self._app, "the app has ended"), (self._bootloader, "the bootloader has ended")]
-        watched = [(handle, cause) for handle, cause in held if handle is not None]
+        watched = [*([] if self._app is None else [(self._app, "the app has ended")]), *self._launchers]
         if not watched:
             return
         handles = [handle for handle, _ in watched]
@@ -119,16 +118,46 @@ class Unguarded:
         self._ledger.close()
 
 
-def _launchers() -> tuple[int | None, int | None]:
-    """Handles of the bootloader, if we are frozen into one file, and of who launched us.
+def _climb() -> tuple[list[tuple[int, str]], int | None]:
+    """Handles: of what of ours stands above us, each with what its end is called, and of who launched that.
 
     Raises ``ProcessLookupError`` if one of them is dead.
     """
-    parent = parent_of(os.getpid(), _winapi.GetCurrentProcess())
-    if bundle.unpacked_folder() is None or parent is None:
-        return None, None if parent is None else parent[1]
-    pid, bootloader = parent
-    if not os.path.samefile(winapi.image(bootloader), sys.executable):
-        raise ProcessLookupError  # the bootloader is dead, and its pid is another's now
-    app = parent_of(pid, bootloader)
-    return bootloader, None if app is None else app[1]
+    held = []
+    above = parent_of(os.getpid(), _winapi.GetCurrentProcess())
+    for program, cause in _own_launchers():
+        if above is None:
+            break
+        pid, process = above
+        if _is(process, program):
+            held.append((process, cause))
+            above = parent_of(pid, process)
+        elif bundle.unpacked_folder() is not None:
+            raise ProcessLookupError  # the bootloader is dead, and its pid is another's now
+    return held, None if above is None else above[1]
+
+
+def _own_launchers() -> list[tuple[str, str]]:
+    """Programs of ours that start us, and wait for our end, the nearest first: the path, and what its end is called.
+
+    They outlive the app, so that to watch them is to watch nobody.
+    """
+    if bundle.unpacked_folder() is not None:
+        return [(sys.executable, "the bootloader has ended")]
+    found = []
+    if not _is(_winapi.GetCurrentProcess(), sys.executable):
+        # in a virtual environment that is not Python itself, but what starts the one that the environment was made by
+        found.append((sys.executable, "the virtual environment's python.exe has ended"))
+    script = getattr(sys.modules["__main__"].__loader__, "archive", None)
+    if script is not None:
+        # sidecar.exe, as pip makes it, has Python run what is packed into it
+        found.append((script, f"{os.path.basename(script)} has ended"))
+    return found
+
+
+def _is(process: int, program: str) -> bool:
+    """Whether it is what the process runs."""
+    try:
+        return os.path.samefile(winapi.image(process), program)
+    except OSError:
+        return False  # one of the files is gone, or nobody's
