@@ -23,9 +23,10 @@ from sidecar.host import bundle, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.ledger import Ledger
 from sidecar.host.shared import EXIT_APP_GONE
-from sidecar.host.windows import sweep, winapi
+from sidecar.host.windows import session, sweep, winapi
 from sidecar.host.windows.host import WindowsHost
 from sidecar.host.windows.processes import identify, open_process, parent_of
+from sidecar.threads import start_thread
 from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
 
 CTRL_C_EVENT = 0
@@ -68,6 +69,7 @@ class Unguarded:
             return True
 
         winapi.on_console_event(handle)
+        start_thread("session", lambda: session.watch(lambda: seen(signal.SIGTERM)))
 
     def make_host(self, run_id: str) -> Host:
         """See ``Tether``."""

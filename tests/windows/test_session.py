@@ -1,0 +1,64 @@
+"""A log-off and a shutdown, as Windows tells them: by messages to a window."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "win32":
+    pytest.skip("Windows' own", allow_module_level=True)
+
+from ctypes import wintypes
+
+from sidecar.host.windows import session
+from tests.windows.support import WAIT_S, Direct, await_end, held, program
+from tests.windows.test_commands import until
+
+user32 = ctypes.WinDLL("user32", use_last_error=True)
+user32.FindWindowExW.restype = wintypes.HWND
+user32.FindWindowExW.argtypes = (wintypes.HWND, wintypes.HWND, wintypes.LPCWSTR, wintypes.LPCWSTR)
+user32.SendMessageTimeoutW.restype = wintypes.LPARAM
+user32.SendMessageTimeoutW.argtypes = (
+    *(wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM),
+    *(wintypes.UINT, wintypes.UINT, ctypes.POINTER(ctypes.c_size_t)),
+)
+
+
+def window_of(pid: int) -> int | None:
+    """The top-level window of that kind that the process has."""
+    window, owner = None, wintypes.DWORD()
+    while window := user32.FindWindowExW(None, window, session.CLASS, None):
+        user32.GetWindowThreadProcessId(window, ctypes.byref(owner))
+        if owner.value == pid:
+            return int(window)
+    return None
+
+
+def tell(window: int, message: int, word: int) -> int | None:
+    """What the window answers; ``None`` if its process ends over that."""
+    answer = ctypes.c_size_t()
+    sent = user32.SendMessageTimeoutW(window, message, word, 0, 0, int(WAIT_S * 1000), ctypes.byref(answer))
+    return answer.value if sent else None
+
+
+def test_the_end_of_the_session_ends_it_gracefully_and_leaves_no_record(tmp_path: Path) -> None:
+    with Direct(tmp_path) as it:
+        pid = it.client.hello({"web": program("report:SIGTERM", "print:up", "hold")})["pid"]
+        it.client.call("start", service="web")
+        it.client.printed("web", "up")
+        window = until(lambda: window_of(pid), "a window")
+        supervisor = held(pid)
+
+        assert tell(window, session.WM_QUERYENDSESSION, 0) == 1
+        assert tell(window, session.WM_ENDSESSION, 0) == 0, "somebody else has said no"
+        assert it.client.status("web")["state"] == "ready"
+
+        assert tell(window, session.WM_ENDSESSION, 1) is None, "it holds Windows back until it has ended"
+        await_end(supervisor)
+        it.client.printed("web", "got SIGTERM")
+        assert it.exit_code() == 128 + signal.SIGTERM
+        assert list((it.state / "runs").iterdir()) == []
