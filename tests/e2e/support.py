@@ -303,7 +303,7 @@ def children_of(pid: int) -> list[psutil.Process]:
 def missing() -> str | None:
     """Why Vite cannot be run here; ``None`` if it can."""
     if sys.platform != "linux":
-        return "the sidecar runs on Linux only, so far"
+        return "these look into /proc; Windows's own are in tests/windows"
     if shutil.which("node") is None:
         return "there is no node on PATH"
     if not (EXAMPLE / "node_modules" / "vite").is_dir():

@@ -1,6 +1,6 @@
 """A real host in a process of its own: Linux's makes its process a subreaper, and reaps whatever child that has.
 
-macOS's runs on Linux's processes, with tests/host/bsd.py between it and the kernel.
+macOS's runs on a Mac as it is there, and on Linux's processes, with tests/host/bsd.py between it and the kernel.
 
 ``RealHost`` is the test's side. Descriptors come over a socket, everything else as pickles over a pair of pipes.
 """
@@ -18,17 +18,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-if sys.platform != "linux":
-    raise ImportError("the real host is Linux's")
+if sys.platform == "win32":
+    raise ImportError("descriptors are sent over a socket")
 
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended, Host
 from sidecar.host.darwin import host as darwin
 from sidecar.host.darwin import notices
-from sidecar.host.linux import host as linux
 from sidecar.wire.messages import Guarantees, Holder
-from tests.host.bsd import Kernel, Kevent
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
@@ -156,8 +154,20 @@ def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> No
 def _make(kind: str) -> tuple[Host, Callable[[], int]]:
     """The host, and what counts the descriptors of its process."""
     run_id = os.urandom(16).hex()  # the machine may have other tests of this kind
+    if sys.platform == "darwin":
+        from sidecar.host.darwin.kqueue import make_notices
+        from sidecar.host.darwin.libproc import Libproc
+
+        own = make_notices()
+        real = darwin.DarwinHost(run_id, guarded=False, parent_watched=False, system=Libproc(), notices=own)
+        return real, _descriptors
+    assert sys.platform == "linux"  # for mypy
     if kind == "linux":
+        from sidecar.host.linux import host as linux
+
         return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), _descriptors
+    from tests.host.bsd import Kernel, Kevent
+
     kernel = Kernel()
     queue = kernel.kqueue()
     host = darwin.DarwinHost(
@@ -172,7 +182,7 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))
 
 
 if __name__ == "__main__":

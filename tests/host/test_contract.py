@@ -1,6 +1,6 @@
 """What every host must do: Linux's and macOS's, each in a process of its own, and the fake.
 
-macOS's runs here, on Linux's processes (tests/host/bsd.py).
+macOS's runs on a Mac as it is there, and on Linux on Linux's processes (tests/host/bsd.py).
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
-if sys.platform != "linux":
-    pytest.skip("there is no other real host yet", allow_module_level=True)
+if sys.platform == "win32":
+    pytest.skip("its host is tried in tests/windows", allow_module_level=True)
+
+import psutil
 
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended, Host
 from sidecar.wire.messages import Holder
+from tests.e2e.support import until
 from tests.fakes import PROGRAM, FakeHost
-from tests.host.bsd import skip_without_forks
 from tests.host.contract import Contract
 from tests.host.served import RealHost
-from tests.liveness import state_of, until
 
 WAIT_S = 30.0
 SCRIPT = Path(__file__).resolve().parents[1] / "children" / "program.py"
@@ -78,7 +79,7 @@ class PosixSubject:
     def await_death(self, child: Child) -> None:
         """Until the program itself (not all of its tree) is dead, whether that was collected or not."""
         if isinstance(self._kind, RealHost):
-            until(lambda: state_of(child.pid) in ("Z", ""), "its death")
+            until(lambda: _is_dead(child.pid), "its death")
 
     def ended(self) -> list[Ended]:
         """What ``reap`` gives once it gives something."""
@@ -100,7 +101,7 @@ class PosixSubject:
     def descriptors(self) -> int:
         """How many descriptors the host's process has."""
         kind = self._kind
-        return kind.descriptors() if isinstance(kind, RealHost) else len(os.listdir("/proc/self/fd"))
+        return kind.descriptors() if isinstance(kind, RealHost) else len(os.listdir("/dev/fd"))
 
     def close(self) -> None:
         for fd in self._open:
@@ -109,7 +110,14 @@ class PosixSubject:
             listener.close()
 
 
-@pytest.fixture(params=["linux", "darwin", "fake"])
+def _is_dead(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True  # it was collected
+
+
+@pytest.fixture(params=["linux", "darwin", "fake"] if sys.platform == "linux" else ["darwin", "fake"])
 def subject(request: pytest.FixtureRequest) -> Iterator[PosixSubject]:
     if request.param == "fake":
         fake = FakeHost()
@@ -118,7 +126,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[PosixSubject]:
         fake.kill_all()
         it.close()
     else:
-        if request.param == "darwin":
+        if request.param == "darwin" and sys.platform == "linux":
+            from tests.host.bsd import skip_without_forks
+
             skip_without_forks()
         with RealHost(request.param) as host:
             it = PosixSubject(host)
