@@ -7,19 +7,23 @@ import errno
 import os
 import queue
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
+import psutil
+
 from sidecar.events import Launch
 from sidecar.host import bundle, ports
 from sidecar.host.windows import host as windows
-from sidecar.host.windows import winapi
+from sidecar.host.windows import processes, tree, winapi
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, WAIT_S
 
 
@@ -114,6 +118,29 @@ def test_where_no_job_can_be_had_a_tree_is_walked(monkeypatch: pytest.MonkeyPatc
         pass  # its end comes when all four are dead
     os.close(child.stdout)
     os.close(child.stderr)
+
+
+def test_whom_we_may_not_end_the_systems_own_tool_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handle refuses us, as another user's does; the tool is run as it is, and by its number."""
+    refuse = Mock(side_effect=psutil.AccessDenied)
+    monkeypatch.setattr(psutil.Process, "kill", refuse)
+    monkeypatch.setattr(tree, "terminate", lambda process: None)
+    run = Mock(wraps=subprocess.run)
+    monkeypatch.setattr(subprocess, "run", run)
+    with subprocess.Popen([*PYTHON, "-c", "import time; time.sleep(100)"]) as stranger:
+        try:
+            handle = processes.open_process(stranger.pid)
+            assert handle is not None
+            it = tree.Tree(stranger.pid, handle, None, None)
+            tree.strike(it)
+            tree.close(it)
+            [command] = [call.args[0] for call in run.call_args_list]
+            assert Path(command[0]).is_file()
+            assert command[1:] == ["/T", "/F", "/PID", str(stranger.pid)]
+            if not UNDER_WINE:  # whose taskkill knows no /T
+                assert stranger.wait(WAIT_S) != 0
+        finally:
+            stranger.terminate()
 
 
 def test_the_folder_where_a_bootloader_has_libraries_looked_for_is_forgotten(
