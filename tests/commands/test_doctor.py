@@ -27,7 +27,7 @@ from tests.faults.direct import Direct, program
 from tests.faults.test_pidns import WITHOUT_NAMESPACES
 from tests.faults.test_system_limits import only_root
 from tests.faults.test_system_surroundings import can
-from tests.liveness import control_group
+from tests.liveness import control_group, until
 
 
 @pytest.fixture
@@ -159,11 +159,14 @@ def test_the_last_good_ports_of_the_projects_services_are_looked_at_too_whatever
 ) -> None:
     """As sidecars have remembered them: each found its port held by somebody else."""
     remembered = {}
+    ports = tmp_path / "state" / "ports.json"
     for name, folder in {"web": project, "api": project, "other": tmp_path}.items():
         with socket.create_server(("127.0.0.1", 0)) as holder, Direct(tmp_path) as sidecar:
             wish = {"preferred": holder.getsockname()[1]}
             script = program("listen:127.0.0.1={port}", "hold", port=wish, ready={"type": "tcp"}, cwd=str(folder))
             remembered[name] = sidecar.serve({name: script}).client.status(name)["port"]
+            # a thread of the sidecar's does that, which its end does not wait for
+            until(lambda: ports.exists() and f'::{name}"' in ports.read_text(), "the port's file")  # noqa: B023  at once
     with socket.create_server(("127.0.0.1", remembered["web"])):
         report = told(tmp_path, "doctor", str(project), PATH=node)
     web, api = (finding(report, f"port {remembered[name]}") for name in ("web", "api"))
