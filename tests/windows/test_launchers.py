@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 RUN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:], stdin=0, stdout=1, stderr=2))"
+APP = "import subprocess, sys; subprocess.call(sys.argv[1:], stdin=0, stdout=1, stderr=2); sys.stdin.read()"
+"""It outlives what it started."""
 REDIRECT = f"import os, sys; os.environ['__PYVENV_LAUNCHER__'] = sys.executable\n{RUN}"
 SCRIPT = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom sidecar.cli import main\nsys.exit(main())\n"
 
@@ -83,7 +85,7 @@ class Chain:
 @contextmanager
 def started(folder: Path, words: list[str]) -> Iterator[Chain]:
     with subprocess.Popen(
-        [*PYTHON, "-c", RUN, *words],
+        [*PYTHON, "-c", APP, *words],
         env=environment(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
