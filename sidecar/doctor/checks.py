@@ -151,7 +151,7 @@ def _state_folder() -> Finding:
     wish = f"Make it writable for this user, or name another one in {records.STATE_DIR}."
     try:
         folder = records.state_folder("runs")
-        trial = os.path.join(folder, f"doctor-{os.getpid()}.trial")
+        trial = os.path.join(folder, f"doctor.{os.getpid()}.tmp")  # as the next start removes it, if we are killed
         drafts.write_atomically(trial, b"")
         os.unlink(trial)
     except OSError as error:
