@@ -39,8 +39,9 @@ from Xlib.display import Display
 from Xlib.protocol.event import ClientMessage
 
 from tests.command import BINARY
-from tests.e2e.support import EXAMPLE, ROOT, copy_example, free_port, listens
+from tests.e2e.support import EXAMPLE, ROOT, copy_example, listens
 from tests.liveness import await_end, lives, marked, open_pidfd, send, until
+from tests.ports import free_port
 
 MARK = "SIDECAR_APP_TEST"
 """The variable that all processes of an app have, each app with a value of its own."""

@@ -28,6 +28,7 @@ from tests.faults.test_pidns import WITHOUT_NAMESPACES
 from tests.faults.test_system_limits import only_root
 from tests.faults.test_system_surroundings import can
 from tests.liveness import control_group, until
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -54,13 +55,6 @@ def fake_node(folder: Path, script: str) -> str:
     (place / "node").write_text(f"#!/bin/sh\n{script}\n")
     (place / "node").chmod(0o755)
     return str(place)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def finding(report: dict[str, Any], subject: str) -> dict[str, Any]:

@@ -18,8 +18,9 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from tests.console.support import PYTHON, SERVICE, Watched, ask, command, environment
-from tests.e2e.support import foreign_server, free_port
+from tests.e2e.support import foreign_server
 from tests.liveness import WAIT_S
+from tests.ports import free_port
 
 
 class Piped:

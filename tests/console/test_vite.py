@@ -9,7 +9,8 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from tests.console.support import Terminal, with_rich
-from tests.e2e.support import EXAMPLE, free_port
+from tests.e2e.support import EXAMPLE
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.vite,

@@ -19,6 +19,7 @@ from typing import Self
 import psutil
 
 from tests.command import SIDECAR, Message, Refused
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
@@ -267,17 +268,6 @@ class Thief:
                 peer.recv(4096)
                 peer.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
                 self.answered += 1
-
-
-def free_port() -> int:
-    """A port that nobody has, on either family, and that the system will not soon give to others."""
-    while True:
-        with socket.socket() as sock, socket.socket(socket.AF_INET6) as other:
-            sock.bind(("127.0.0.1", 0))
-            port = int(sock.getsockname()[1])
-            with suppress(OSError):  # another program has it on the other family: try the next one
-                other.bind(("::1", port))
-                return port
 
 
 def listens(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Protocol
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended, Host
+from tests.ports import free_port
 
 
 class Subject(Protocol):
@@ -45,12 +45,6 @@ class Subject(Protocol):
 
     def descriptors(self) -> int:
         """How many descriptors the host's process has."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Contract:

@@ -20,6 +20,7 @@ from sidecar.host import ports, shared
 from sidecar.host.linux import sockets
 from sidecar.host.ports import PortBook, Wish
 from sidecar.wire.messages import Holder
+from tests.ports import free_port
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::1", "::")
 STRANGER = Holder(7, "a stranger", "them", ours=False)
@@ -30,12 +31,6 @@ def listening(address: str, port: int = 0) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family) as listener:
         yield int(listener.getsockname()[1])
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::", 0))
-        return int(sock.getsockname()[1])
 
 
 def a_wish(
