@@ -17,9 +17,10 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("a file system of ours, fuse(4)", allow_module_level=True)
 
+from tests.children.odd import SIZES as ODD
 from tests.children.trees import SIZES
 from tests.command import Message, Refused
-from tests.faults.cell import Cell, service
+from tests.faults.cell import CHILDREN, Cell, service
 from tests.faults.direct import Direct
 from tests.faults.test_sweep import BOTH, freeze
 from tests.liveness import state_of, until
@@ -97,7 +98,9 @@ def sleeping(it: Direct | Cell, abyss: Abyss) -> int:
 
 def test_a_stop_is_refused_which_names_it_and_the_rest_of_us_goes_on(tmp_path: Path, abyss: Abyss) -> None:
     with Direct(tmp_path) as it, closing(abyss):
-        it.serve({"sleeper": sleeper(abyss), "plain": service("plain")})
+        fleeing = {"type": "command", "command": [sys.executable, "-I", "-S", str(CHILDREN / "odd.py"), "fleeing"]}
+        it.client.hello({"sleeper": sleeper(abyss), "plain": service("plain"), "fleeing": fleeing})
+        it.client.start_all({"sleeper": None, "plain": None})
         it.roll.await_living("plain", SIZES["plain"])
         pid = sleeping(it, abyss)
         with pytest.raises(Refused, match=f"process {pid} could not be ended") as refused:
@@ -109,6 +112,10 @@ def test_a_stop_is_refused_which_names_it_and_the_rest_of_us_goes_on(tmp_path: P
         it.roll.await_dead("plain")
         abyss.close()
         it.roll.await_dead("sleeper")
+        it.client.call("start", service="fleeing")
+        it.roll.await_living("fleeing", ODD["fleeing"])
+        it.client.call("stop", service="fleeing")  # which the kernel alone can tell: it is asked again by now
+        it.roll.await_dead("fleeing")
         it.client.call("shutdown")
         assert it.exit_code() == 0
         assert it.stderr.read_text().count("could not be ended") == 1

@@ -47,7 +47,7 @@ class KqueueTether:
     def make_host(self, run_id: str) -> Host:
         """See ``Tether``. The guard's end instead is not lost: ``watch`` will read it again."""
         self._run_id = run_id
-        self._order(b"run " + run_id.encode())
+        self._lifeline.order(b"run " + run_id.encode())
         os.read(self._lifeline.signals, 1)
         return DarwinHost(
             run_id,
@@ -81,7 +81,7 @@ class KqueueTether:
 
     def announce_grace(self, ms: int) -> None:
         """See ``Tether``."""
-        self._order(b"grace %d" % ms)
+        self._lifeline.order(b"grace %d" % ms)
 
     def begin_record(self, guarantees: Guarantees) -> None:
         """See ``Tether``."""
@@ -98,7 +98,7 @@ class KqueueTether:
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
         for file in (path, draft_of(path)):
-            self._order(order_of_file(file))
+            self._lifeline.order(order_of_file(file))
         self._ledger.begin(path, record)
 
     def sweep(self) -> SupervisorSwept | None:
@@ -134,12 +134,6 @@ class KqueueTether:
     def _identify(self, pid: int) -> records.Identity | None:
         found = self._system.read(pid)
         return None if found is None else _identity(found)
-
-    def _order(self, order: bytes) -> None:
-        try:
-            os.write(self._lifeline.orders, order + b"\n")
-        except BrokenPipeError:
-            pass  # the guard is dead, which the lifeline's end tells
 
 
 def _identity(process: Process) -> records.Identity:

@@ -20,6 +20,7 @@ from sidecar.host.linux.tree import (
     all_processes,
     below,
     has_children,
+    is_gone,
     kill_until_empty,
     once_seen,
     sees_itself,
@@ -229,6 +230,8 @@ class LinuxHost:
 
     def _holds_nobody(self) -> bool:
         """Whether the kernel agrees that a dead program has left nobody: of several services it cannot say whose."""
+        # of whom nothing is waited for any more, the kernel says "somebody" too, until they are dead
+        self._given_up = {it for it in self._given_up if not once_seen(lambda who=it: is_gone(*who))}  # type: ignore[misc]
         return len(self._trees) > 1 or bool(self._given_up) or self._is_alone()
 
     def _members(self, service: str, tree: posix.Program, processes: dict[int, Process]) -> list[Process]:

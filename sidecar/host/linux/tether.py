@@ -86,7 +86,7 @@ class Guarded:
 
     def announce_grace(self, ms: int) -> None:
         """See ``Tether``."""
-        self._order(b"grace %d" % ms)
+        self._lifeline.order(b"grace %d" % ms)
 
     def begin_record(self, guarantees: Guarantees) -> None:
         """See ``Tether``."""
@@ -106,7 +106,7 @@ class Guarded:
         path = records.run_path(self._run_id)
         # told before it is written: the guard may have to end us in between
         for file in (path, draft_of(path)):
-            self._order(order_of_file(file))
+            self._lifeline.order(order_of_file(file))
         self._ledger.begin(path, record)
 
     def sweep(self) -> SupervisorSwept | None:
@@ -138,12 +138,6 @@ class Guarded:
             return False
         os.kill(self._lifeline.guard_pid, signal.SIGCONT)  # while it is our parent, the pid is its own
         return True
-
-    def _order(self, order: bytes) -> None:
-        try:
-            os.write(self._lifeline.orders, order + b"\n")
-        except BrokenPipeError:
-            pass  # the guard is dead, which the lifeline's end tells
 
 
 def _identify(pid: int) -> records.Identity | None:
