@@ -19,6 +19,9 @@ Verdict = Literal["ok", "down", "foreign", "unknown"]
 """What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our
 side of the connection (no route, no descriptors) and says nothing about the server."""
 
+Owner = Literal["ours", "foreign", "unknown"]
+"""Whose socket listens somewhere: one of the service's tree, another program's, or it cannot be read here."""
+
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -53,7 +56,7 @@ class Launch(Struct, frozen=True):
     pid_namespace: bool = False
     """Whether it is to run in a pid namespace of its own."""
     before: tuple[Launch, ...] = ()
-    """Steps: programs that run first, one after the other, each to exit code 0."""
+    """Steps: programs that run first, one after the other, each to exit code 0. People are told the last word."""
 
 
 class Endpoint(Struct, frozen=True):
