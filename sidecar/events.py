@@ -19,6 +19,9 @@ Verdict = Literal["ok", "down", "foreign", "unknown"]
 """What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our
 side of the connection (no route, no descriptors) and says nothing about the server."""
 
+Owner = Literal["ours", "foreign", "unknown"]
+"""Whose a listening socket is: the service's tree's; certainly not its; or the system does not let us read that."""
+
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

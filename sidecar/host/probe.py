@@ -15,7 +15,7 @@ from typing import assert_never
 
 from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
 from sidecar.errors import PortUnavailableError
-from sidecar.events import Endpoint, Verdict
+from sidecar.events import Endpoint, Owner, Verdict
 from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 
 PACE_S = 0.002
@@ -50,8 +50,8 @@ _OUR_FAULT = {
 }
 """The interface is down, or we lack descriptors or memory: nothing that the server could help."""
 
-Ownership = Callable[[str, int], bool]
-"""(literal address, port) → whether our tree listens there."""
+Ownership = Callable[[str, int], Owner]
+"""(literal address, port) → whose socket listens there."""
 
 
 def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float) -> tuple[Verdict, str]:
@@ -81,7 +81,7 @@ def _attempt_at(
         if not _reaches_itself(address):
             return "unknown", f"this machine does not reach its own {address}: a network interface is down"
         return "down", f"no answer within {timeout_s:g} s"
-    if verdict == "ok" and not ours():
+    if verdict == "ok" and ours() == "foreign":
         return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
     return verdict, detail
 
@@ -134,7 +134,7 @@ def _reachable(endpoint: Endpoint) -> list[str]:
 
 
 def _ask(
-    probe: Ready | ViteService, address: str, endpoint: Endpoint, ours: Callable[[], bool], timeout_s: float
+    probe: Ready | ViteService, address: str, endpoint: Endpoint, ours: Callable[[], Owner], timeout_s: float
 ) -> tuple[Verdict, str]:
     deadline = time.monotonic() + timeout_s
     match probe:
@@ -184,7 +184,9 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _status(address: str, endpoint: Endpoint, path: str, accept: str, ours: Callable[[], bool], deadline: float) -> int:
+def _status(
+    address: str, endpoint: Endpoint, path: str, accept: str, ours: Callable[[], Owner], deadline: float
+) -> int:
     """The status of a GET, or 0 if what comes is no HTTP. Raises ``OSError``."""
     host = url_of(endpoint.host, endpoint.port).removeprefix("http://").rstrip("/")
     target = path.encode("utf-8", "surrogateescape").decode("latin-1")
