@@ -20,7 +20,7 @@ Verdict = Literal["ok", "down", "foreign", "unknown"]
 side of the connection (no route, no descriptors) and says nothing about the server."""
 
 Owner = Literal["ours", "foreign", "unknown"]
-"""Whose socket listens somewhere: one of the service's tree, another program's, or it cannot be read here."""
+"""Whose a listening socket is: the service's tree's; certainly not its; or the system does not let us read that."""
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
