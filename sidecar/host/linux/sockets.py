@@ -13,6 +13,7 @@ from sidecar.host.linux.tree import all_processes, raise_if_blind, variable
 from sidecar.host.shared import RUN_ID, command_of, plain_address
 from sidecar.wire.messages import Holder
 
+TABLES = (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6))
 _LISTEN = "0A"
 
 
@@ -27,7 +28,7 @@ def all_listeners() -> list[tuple[str, int, str, int]] | None:
     ``None`` where the kernel's tables cannot be read. Raises ``OSError`` where nothing can be read now.
     """
     found = []
-    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
+    for table, family in TABLES:
         text = _read(table).decode("ascii", "replace")
         if not text and (family == socket.AF_INET or os.path.exists(table)):
             return None  # even an empty table has a head. IPv6's is missing where the kernel has no IPv6
