@@ -201,7 +201,7 @@ def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
         assert "unshare --mount-proc" in ends(it)
 
 
-@namespaces
+@pytest.mark.skipif(not can("-m", "--pid", "--fork"), reason="namespaces cannot be made here")
 @finds_itself
 @pytest.mark.parametrize(
     "prefix", [within("mount -t tmpfs none /proc"), ("unshare", "--pid", "--fork", "--kill-child")]
