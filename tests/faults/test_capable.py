@@ -97,6 +97,23 @@ def test_what_a_child_of_it_shows_is_the_trees(capable: str) -> None:
 
 
 @only_root
+def test_a_port_that_it_shares_with_another_program_is_not_its_own(capable: str) -> None:
+    port = free_port()
+    shared = LISTEN.replace("SO_REUSEADDR", "SO_REUSEPORT")
+    command = [*AS_NOBODY, str(PERL), "-e", shared]
+    with (
+        RealHost(prefix=AS_NOBODY) as host,
+        running(host, capable, shared, port),
+        subprocess.Popen(command, env={**os.environ, "PORT": str(port)}, cwd="/") as stranger,
+    ):
+        try:
+            until(lambda: len(sockets.listeners(port)) == 2, "the stranger")
+            assert host.owns("web", "127.0.0.1", port) == "foreign"
+        finally:
+            stranger.kill()  # not reaped yet
+
+
+@only_root
 @pytest.mark.parametrize("user", [AS_NOBODY, ()], ids=["the same user", "another user"])
 def test_another_programs_listener_is_surely_not_its_own(capable: str, user: tuple[str, ...]) -> None:
     port = free_port()

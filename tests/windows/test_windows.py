@@ -170,10 +170,11 @@ def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
-    words = (f"listen:127.0.0.1={port}", "print:up", "hold")
+    words = (f"grandchild:127.0.0.1={port}", "print:up", "hold")
     child = host.spawn("web", Launch((*PYTHON, str(CHILDREN / "program.py"), *words), "/", {}))
     try:
         assert os.read(child.stdout, 1) == b"u"
+        socket.create_connection(("127.0.0.1", port)).close()
         assert host.owns("web", "127.0.0.1", port) == "unknown"
         assert host.listening("web") is None
     finally:

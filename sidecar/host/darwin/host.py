@@ -128,8 +128,8 @@ class DarwinHost:
         tree = self._trees.get(service)
         if tree is None:
             return ()
-        members = [it.pid for it in self._members(service, tree)]
         try:
+            members = [it.pid for it in self._members(service, tree)]
             table = listeners_of(members)
         except OSError:
             return None  # EAGAIN, EMFILE: nothing can be looked at now
