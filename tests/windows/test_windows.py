@@ -100,6 +100,10 @@ def program() -> Iterator[tuple[Host, int]]:
         os.close(fd)
 
 
+NO_PID = 0x7FFF_FFFC
+"""A pid that the system gives to no process: they are small."""
+
+
 @pytest.fixture
 def dead() -> int:
     """The pid of a process that has ended."""
@@ -116,6 +120,7 @@ def dead() -> int:
         (["program", "us"], "foreign", (("127.0.0.1", 4000), ("::1", 4001))),
         (["nameless"], "unknown", None),
         (["dead"], "unknown", None),
+        (["forgotten"], "unknown", None),
         (["program", "nameless"], "unknown", (("127.0.0.1", 4000), ("::1", 4001))),
         ([], "foreign", ()),
     ],
@@ -130,7 +135,7 @@ def test_sockets_are_judged_by_the_pids_of_the_tables(
 ) -> None:
     """A handed on socket's maker may be dead, and Wine names nobody: neither proves that the socket is not ours."""
     host, pid = program
-    pids = {"program": pid, "us": os.getpid(), "nameless": 0, "dead": dead}
+    pids = {"program": pid, "us": os.getpid(), "nameless": 0, "dead": dead, "forgotten": NO_PID}
     rows = [row for it in owners for row in (("::1", 4001, pids[it]), ("127.0.0.1", 4000, pids[it]))]
     monkeypatch.setattr(winapi, "listeners", lambda: rows)
     assert host.owns("web", "127.0.0.1", 4000) == owner
