@@ -206,9 +206,7 @@ def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "prefix", [within("mount -t tmpfs none /proc"), ("unshare", "--pid", "--fork", "--kill-child")]
 )
-def test_without_a_proc_of_its_own_a_service_is_ready_when_its_port_answers(
-    tmp_path: Path, prefix: tuple[str, ...]
-) -> None:
+def test_without_its_own_proc_a_service_is_ready_when_its_port_answers(tmp_path: Path, prefix: tuple[str, ...]) -> None:
     """Whose the socket is cannot be read there. The port was free when it was chosen."""
     code = "import os, socket; s = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\nwhile s.accept(): pass"
     port = {"env": "PORT", "sticky": False}

@@ -121,7 +121,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> int:
     return pid
 
 
-def test_a_socket_may_be_a_closed_process_if_its_user_is_the_same_and_no_other_has_it(closed: int) -> None:
+def test_an_unseen_socket_of_the_same_user_may_be_a_closed_process(closed: int) -> None:
     user = os.geteuid()
     with socket.create_server(("127.0.0.1", 0)) as ours:
         seen = str(os.fstat(ours.fileno()).st_ino)
@@ -142,7 +142,7 @@ def test_without_lsof_a_listener_may_be_ours() -> None:
         assert host.owns("api", "127.0.0.1", port) == "foreign"
 
 
-def test_a_listener_that_lsof_does_not_show_may_be_a_process_that_has_become_another_users() -> None:
+def test_lsof_does_not_show_a_listener_that_became_another_users() -> None:
     skip_without_forks()
     port = free_port()
     with RealHost(CLOSED) as host, running(host):

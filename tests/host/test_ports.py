@@ -188,7 +188,7 @@ def test_a_listener_is_found_with_its_address_its_user_and_its_owner(address: st
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_a_listener_with_an_IPv4_address_in_an_IPv6_socket_is_found_by_it(address: str) -> None:
+def test_an_IPv4_address_in_an_IPv6_socket_is_told_as_IPv4(address: str) -> None:
     """Java binds its sockets in this way."""
     with listening(f"::ffff:{address}") as port:
         assert [it[0] for it in sockets.listeners(port)] == [address]

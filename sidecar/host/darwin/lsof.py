@@ -76,7 +76,7 @@ def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holde
     try:
         found = listeners(port) or []
     except OSError:
-        return None  # EAGAIN, EMFILE: nobody can be looked for now, and it is only to be named
+        return None  # EAGAIN, EMFILE: no look is possible now, and the name is only told
     for _, pid in found:
         run_id = system.variable(pid, RUN_ID)
         try:

@@ -47,7 +47,7 @@ def _address(text: str, family: socket.AddressFamily) -> str:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where nobody can look now."""
+    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where no look is possible now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
@@ -69,7 +69,7 @@ def possibly_of(pids: Iterable[int], users: Mapping[str, int]) -> set[str]:
     """Those of ``users`` (inode → uid) that may belong to a process of ``pids`` whose descriptors are closed to us.
 
     Of such a one only its user is known, so that is what a socket is judged by: and no other process that we can look
-    into must have it. Raises ``OSError`` where nobody can look now.
+    into must have it. Raises ``OSError`` where no look is possible now.
     """
     closed = {user_of_closed(pid) for pid in pids}
     rest = {inode for inode, uid in users.items() if uid in closed}
