@@ -39,6 +39,7 @@ NODE_LOCK = ROOT / "build" / "requirements-node.lock"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 PLUGIN = ROOT / "tauri-integration" / "plugin"
 PEERS = ROOT / "tests" / "bench" / "peers"
+PROJECTS = ROOT / "tests" / "projects"
 WORKFLOW_LINT = ROOT / "tests" / "workflows"
 WORKFLOWS = ROOT / ".github" / "workflows"
 VENV = ROOT / ".venv"
@@ -78,6 +79,7 @@ FROZEN_TESTS: dict[str, tuple[str, ...]] = {
         "tests/faults",
         "tests/e2e",
         "tests/commands",
+        "tests/projects",
         "tests/test_cli.py",
         *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
     ),
@@ -138,7 +140,7 @@ def test(arguments: Sequence[str]) -> int:
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
     and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
-    env = ready(packages=[EXAMPLE, PLUGIN, WORKFLOW_LINT], ip=True)
+    env = ready(packages=[EXAMPLE, PLUGIN, PROJECTS, WORKFLOW_LINT], ip=True)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
@@ -198,6 +200,16 @@ def bench(arguments: Sequence[str]) -> int:
     except CannotError as problem:
         say(f"The bench of the app's window is left out: {problem}")
     become([PYTHON, "-m", "tests.bench", *arguments], env)
+
+
+def projects(arguments: Sequence[str]) -> int:
+    """Try the sidecar on projects that people have, each a folder in tests/projects, and print a table.
+
+    Arguments go to tests/projects: NAME ... (as in 'https*'), --list, --wait SECONDS. SIDECAR_BINARY names a frozen
+    binary to be tried in place of the source. The packages of real frameworks, and the Node 22 that some of them need,
+    are kept in the user's cache folder.
+    """
+    become([PYTHON, "-m", "tests.projects", *arguments], ready(packages=[PROJECTS]))
 
 
 def faults(arguments: Sequence[str]) -> int:
@@ -884,6 +896,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "run": run,
     "bench": bench,
+    "projects": projects,
     "faults": faults,
     "soak": soak,
     "freeze": freeze,
@@ -898,7 +911,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 def overview() -> str:
     """Return the help text: this file's own docstring and the first line of each job's."""
     lines = [(job.__doc__ or "").splitlines()[0] for job in JOBS.values()]
-    jobs = "\n".join(f"  {name:<7} {line}" for name, line in zip(JOBS, lines, strict=True))
+    jobs = "\n".join(f"  {name:<8} {line}" for name, line in zip(JOBS, lines, strict=True))
     return f"{__doc__}\nJobs:\n{jobs}\n\npython3 build/dev.py JOB --help says more about one."
 
 

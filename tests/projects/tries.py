@@ -1,0 +1,79 @@
+"""Tries of set-ups, two at a time."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+if sys.platform != "linux":
+    raise ImportError("see case.py")
+
+from tests.projects.case import Case
+from tests.projects.setups import PROJECTS, Setup
+
+AT_ONCE = 2
+"""They mostly wait."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a try went."""
+
+    name: str
+    setup: Setup
+    fault: str
+    """Empty: as it must be."""
+    ms: int
+
+
+def attempt(name: str, setup: Setup, source: Path, packages: Path | None = None) -> Result:
+    """Try a set-up."""
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="sidecar-project-")).resolve()
+    faults = []
+    try:
+        case = Case(setup, source, folder, packages)
+        for part in (case.perform, case.close):
+            try:
+                part()
+            except AssertionError as fault:
+                faults.append(str(fault))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Result(name, setup, "\n".join(faults), round((time.monotonic() - began) * 1000))
+
+
+@contextmanager
+def attempts(
+    chosen: dict[str, tuple[Setup, Path]], packages: dict[str, Path] | None = None
+) -> Iterator[dict[str, Future[Result]]]:
+    """Try them all, ``AT_ONCE`` at a time, in this order; those that were not begun at the end are not tried."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield {
+            name: pool.submit(attempt, name, setup, source, (packages or {}).get(setup.framework or ""))
+            for name, (setup, source) in chosen.items()
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def missing() -> str | None:
+    """Why none can be tried here; ``None`` if they can."""
+    if shutil.which("node") is None:
+        return "there is no node on PATH"
+    if not (PROJECTS / "node_modules" / "vite").is_dir():
+        return "the npm packages of tests/projects are not installed (npm ci)"
+    return None
+
+
+def quick(setups: dict[str, tuple[Setup, Path]]) -> Iterable[str]:
+    """Names of those that the test command tries."""
+    return [name for name, (setup, _) in setups.items() if not setup.long and setup.framework is None]
