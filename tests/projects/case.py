@@ -76,6 +76,8 @@ class Case:
         setup = self.setup
         shutil.copytree(source, self.folder, ignore=shutil.ignore_patterns("setup.toml", "node_modules"))
         for name, text in setup.files.items():
+            if not text:
+                continue
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(fill(text, self.names))
@@ -548,7 +550,10 @@ class Steps:
         """Its page, or another path of the server, answers."""
         url, path = (path, "") if path.startswith("http") else (self._url, path)
         assert url, "no URL was told"
-        code, headers, body = get(url, path)
+        try:
+            code, headers, body = get(url, path)
+        except (OSError, http.client.HTTPException) as error:
+            raise AssertionError(f"no answer: {error!r}") from None
         assert status in {None, code}, f"{path} answers {code}"
         assert re.search(has, body), f"{path} answers {body[:500]!r}"
         assert header in headers, f"{path} has the headers {headers}"

@@ -2,7 +2,7 @@
 
 A folder with a ``setup.toml`` is one. The other files in it are the project: it is copied for the run, gets
 ``index.html`` and ``package.json`` unless it has its own, and the shared npm packages as its ``node_modules``.
-``[variants.NAME]`` replaces fields of the set-up: the same kind with another example.
+``[variants.NAME]`` replaces fields of the set-up, and adds to its files: the same kind with another example.
 
 The ``steps`` are done in order; each names what it waits for or does, and ``Steps`` in case.py has all of them.
 In every text ``{folder}`` is the project's folder, ``{python}`` a Python, ``{free}`` and ``{free2}`` are free ports,
@@ -47,7 +47,7 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``sidecar dev``: a shell script in which ``"$@"`` starts it, in place of ``words``."""
     env: dict[str, str] = {}
     files: dict[str, str] = {}
-    """More of the project's files."""
+    """More of the project's files. One without any text is not written."""
     wrappers: list[str] = []
     """Paths at which a node is, which writes into ``node-used`` which one it was."""
     vite: str = "vite"
@@ -83,7 +83,8 @@ def load() -> dict[str, tuple[Setup, Path]]:
         first = convert(table, name)
         found[name] = first, file.parent
         for key, fields in variants.items():
-            found[f"{name}-{key}"] = convert({**table, **fields}, f"{name}-{key}"), file.parent
+            files = {**table.get("files", {}), **fields.pop("files", {})}
+            found[f"{name}-{key}"] = convert({**table, **fields, "files": files}, f"{name}-{key}"), file.parent
     return found
 
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def attempt(name: str, setup: Setup, source: Path, packages: Path | None = None)
                 part()
             except AssertionError as fault:
                 faults.append(str(fault))
+            except Exception:  # noqa: BLE001  one set-up's mistake must not hide how the others go
+                faults.append(traceback.format_exc())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Result(name, setup, "\n".join(faults), round((time.monotonic() - began) * 1000))
