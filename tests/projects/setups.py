@@ -67,7 +67,7 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wait_s: float = 20.0
     """For each thing that must happen."""
     framework: str | None = None
-    """The folder below ``frameworks`` that has its packages; only ``build/dev.py projects`` tries it."""
+    """The folder below ``frameworks`` with its own packages; only ``build/dev.py projects`` tries it."""
     steps: list[Step]
 
 

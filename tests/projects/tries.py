@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +36,22 @@ class Result:
     ms: int
 
 
-def attempt(name: str, setup: Setup, source: Path, packages: Path | None = None) -> Result:
+def attempt(name: str, setup: Setup, source: Path) -> Result:
     """Try a set-up."""
+    with _FOLDERS[setup.framework] if setup.framework else nullcontext():
+        return _attempt(name, setup, source)
+
+
+_FOLDERS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""All set-ups of a framework are tried in the one folder that has its packages."""
+
+
+def _attempt(name: str, setup: Setup, source: Path) -> Result:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="sidecar-project-")).resolve()
     faults = []
     try:
-        case = Case(setup, source, folder, packages)
+        case = Case(setup, source, folder)
         for part in (case.perform, case.close):
             try:
                 part()
@@ -54,16 +65,11 @@ def attempt(name: str, setup: Setup, source: Path, packages: Path | None = None)
 
 
 @contextmanager
-def attempts(
-    chosen: dict[str, tuple[Setup, Path]], packages: dict[str, Path] | None = None
-) -> Iterator[dict[str, Future[Result]]]:
+def attempts(chosen: dict[str, tuple[Setup, Path]]) -> Iterator[dict[str, Future[Result]]]:
     """Try them all, ``AT_ONCE`` at a time, in this order; those that were not begun at the end are not tried."""
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        yield {
-            name: pool.submit(attempt, name, setup, source, (packages or {}).get(setup.framework or ""))
-            for name, (setup, source) in chosen.items()
-        }
+        yield {name: pool.submit(attempt, name, setup, source) for name, (setup, source) in chosen.items()}
     finally:
         pool.shutdown(cancel_futures=True)
 
