@@ -464,6 +464,15 @@ class Steps:
         """The sidecar itself says this."""
         self._run.await_(lambda: re.search(pattern, self._run.told()), f"told: {pattern}", wait_s)
 
+    def do_waiting(self, after_ms: int, detail: str) -> None:
+        """The client is told what was found after so long, when the service is not ready yet."""
+
+        def look() -> Message | None:
+            notes = self._run.notes("service/waiting")
+            return next((it for it in notes if it["elapsedMs"] >= after_ms and re.search(detail, it["detail"])), None)
+
+        self._run.await_(look, f"a notice after {after_ms} ms")
+
     def do_printed(self, pattern: str) -> None:
         """A service prints this."""
         self._run.await_(lambda: re.search(pattern, self._run.printed(), re.MULTILINE), f"printed: {pattern}")
