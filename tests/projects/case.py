@@ -247,11 +247,12 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it as its owner does."""
-        if self._case.setup.way == "stdio":
-            self.close_stdin()
-        elif self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+        """End it as its owner does; what is no service ends by itself."""
+        match self._case.setup.way:
+            case "stdio":
+                self.close_stdin()
+            case "json" | "pipe" | "terminal" if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
@@ -301,7 +302,7 @@ class Run:
                     return found
                 left = deadline - time.monotonic()
                 assert left > 0, f"awaited in vain: {what}"
-                assert self._open, f"it has ended (exit code {self.process.poll()}) before {what}"
+                assert self._open, f"it has ended before {what}"
                 self._changed.wait(left)
 
     def passes(self, look: Callable[[], Found | None], seconds: float) -> Found | None:
