@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from sidecar.config import CommandService, PortConfig, Service, ViteService, fill, url_of
-from sidecar.diagnostics import say
 from sidecar.errors import (
     NodeNotFoundError,
     ProcessSpawnFailedError,
@@ -72,12 +71,13 @@ def project_prefix(folder: str) -> str:
     return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::").decode("utf-8", "backslashreplace")
 
 
-def plan(name: str, config: Service) -> Launch:
+def plan(name: str, config: Service, warn: Callable[[str], None] = lambda _text: None) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
+    ``warn`` is told where the project asks for a node that is not here, and another one is taken.
     Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
     """
-    made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
+    made = _plan_vite(name, config, warn) if isinstance(config, ViteService) else _plan_command(name, config, warn)
     # the app shows the page: a dev server that is set to open one (server.open) heeds this
     env = {"BROWSER": "none", **made.env}
     return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
@@ -98,7 +98,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
-def _plan_vite(name: str, config: ViteService) -> Launch:
+def _plan_vite(name: str, config: ViteService, warn: Callable[[str], None]) -> Launch:
     root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
@@ -119,10 +119,11 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
     arguments += config.args
     guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
     if entry is None:
-        yarn, env = _yarn(name, root, config)
+        yarn, env = _yarn(name, root, config, warn)
         return Launch((yarn, "run", "vite", *arguments), root, env)
     node = find_node(name, config)
-    _warn(name, node)
+    if node.problem:
+        warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
     return Launch((node.program, *guard, entry, *arguments), root, _with_node(config.env, node))
 
 
@@ -173,11 +174,11 @@ def _upwards(folder: str) -> Iterator[str]:
         folder = above
 
 
-def _yarn(name: str, root: str, config: ViteService) -> tuple[str, dict[str, str]]:
+def _yarn(name: str, root: str, config: ViteService, warn: Callable[[str], None]) -> tuple[str, dict[str, str]]:
     """Yarn Plug'n'Play keeps packages in archives that only yarn can enter: the yarn, and its environment."""
     for folder in _upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
-            found = _find_program(name, "yarn", root, config.env)
+            found = _find_program(name, "yarn", root, config.env, warn)
             if found is None:
                 raise NodeNotFoundError(
                     f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
@@ -216,11 +217,6 @@ def find_node(name: str, config: ViteService) -> Node:
     return found
 
 
-def _warn(name: str, node: Node) -> None:
-    if node.problem:
-        say("warning", f"{name}: {node.problem}: {node.program} is taken ({node.why})")
-
-
 def _path_of(env: Mapping[str, str]) -> str:
     """The PATH of a program with these variables."""
     return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
@@ -236,7 +232,9 @@ def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
     return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
 
 
-def _find_program(name: str, program: str, folder: str, env: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+def _find_program(
+    name: str, program: str, folder: str, env: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]] | None:
     """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
 
     With it the variables to run it with: what it starts (npm starts node) stands beside it.
@@ -250,7 +248,8 @@ def _find_program(name: str, program: str, folder: str, env: Mapping[str, str]) 
     if isinstance(node, Node):
         beside = os.path.dirname(node.program)
         if (found := on_path(program, beside)) is not None:
-            _warn(name, node)
+            if node.problem:
+                warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
             return found, _with_node(env, node)
     from sidecar.host import login_shell
 
@@ -273,14 +272,14 @@ def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -
     return next((absolute(it) for it in candidates if runs(it)), None)
 
 
-def _plan_command(name: str, config: CommandService) -> Launch:
+def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]) -> Launch:
     folder = _plain(name, config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
-    found = _find_program(name, program, folder, config.env)
+    found = _find_program(name, program, folder, config.env, warn)
     if found is None and (script := _find(scripts(program), program, folder, _path_of(config.env))):
         raise ProcessSpawnFailedError(
             f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "
