@@ -108,7 +108,7 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
             return answer
         answers.append(answer)  # ours may listen on another address of the name only
     answer = max(answers, key=lambda it: (it.address is not None, it.verdict != "unknown"))
-    if (other := LOOPBACKS.get(endpoint.host)) is not None:
+    if answer.verdict != "unknown" and (other := LOOPBACKS.get(endpoint.host)) is not None:
         there = _attempt_at(other, probe, endpoint, owner, timeout_s)
         if there.verdict == "ok":
             return there  # of the other loopback nothing else is told: the server was not asked to be there

@@ -169,8 +169,9 @@ def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
 def test_a_service_that_answers_again_is_told_of() -> None:
     screen = FakeScreen()
     display = PlainDisplay(cast("Screen", screen))
-    for state in ("ready", "unhealthy", "unhealthy", "ready", "ready"):
-        display.show(ServiceState("web", cast("State", state), detail="no answer" if state == "unhealthy" else None))
+    states: list[State] = ["ready", "unhealthy", "unhealthy", "ready", "ready"]
+    for state in states:
+        display.show(ServiceState("web", state, detail="no answer" if state == "unhealthy" else None))
     assert screen.lines == ["web is unhealthy: no answer", "web is unhealthy: no answer", "web answers again"]
 
 
