@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -20,14 +20,17 @@ from sidecar.host.programs import (
     STDIN_GUARD,
     absolute,
     has_stdin_guard,
-    places_of_node,
+    name_of_path,
+    runs,
     scripts,
     spellings,
     with_upper_drive,
 )
+from sidecar.services.node import Missing, Node, find, on_path
 
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
+COMMAND_PORT_ENV = "PORT"
 
 _PROJECT_FILES = (
     "package.json",
@@ -68,13 +71,16 @@ def project_prefix(folder: str) -> str:
     return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::").decode("utf-8", "backslashreplace")
 
 
-def plan(name: str, config: Service) -> Launch:
+def plan(name: str, config: Service, warn: Callable[[str], None] = lambda _text: None) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
+    ``warn`` gets a text if the project asks for a version of node that is not installed.
     Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
     """
-    made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
-    return msgspec.structs.replace(made, pid_namespace=config.isolation == "pidNamespace")
+    made = _plan_vite(name, config, warn) if isinstance(config, ViteService) else _plan_command(name, config, warn)
+    # the app shows the page: with this Vite's server.open, and its like, open no browser beside it
+    env = {"BROWSER": "none", **made.env}
+    return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
 
 
 def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) -> Launch:
@@ -87,13 +93,12 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     wish = port_config(config)
     if wish is not None and wish.env:
         env[wish.env] = str(port)
-    if isinstance(config, ViteService):
-        env.setdefault(VITE_PORT_ENV, str(port))
+    env.setdefault(VITE_PORT_ENV if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
-def _plan_vite(name: str, config: ViteService) -> Launch:
+def _plan_vite(name: str, config: ViteService, warn: Callable[[str], None]) -> Launch:
     root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
@@ -113,8 +118,13 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
         arguments += ["--config", config.config_file]
     arguments += config.args
     guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
-    start = (find_node(name, config), *guard, entry) if entry else _yarn(name, root)
-    return Launch((*start, *arguments), root, dict(config.env))
+    if entry is None:
+        yarn, env = _yarn(name, root, config, warn)
+        return Launch((yarn, "run", "vite", *arguments), root, env)
+    node = find_node(name, config)
+    if node.problem:
+        warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+    return Launch((node.program, *guard, entry, *arguments), root, _with_node(config.env, node))
 
 
 def _plain(name: str, folder: str) -> str:
@@ -164,17 +174,17 @@ def _upwards(folder: str) -> Iterator[str]:
         folder = above
 
 
-def _yarn(name: str, root: str) -> tuple[str, ...]:
-    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
+def _yarn(name: str, root: str, config: ViteService, warn: Callable[[str], None]) -> tuple[str, dict[str, str]]:
+    """Find the yarn of a Plug'n'Play project, whose packages only yarn can read, and its environment."""
     for folder in _upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
-            yarn = which("yarn", root)
-            if yarn is None:
+            found = _find_program(name, "yarn", root, config.env, warn)
+            if found is None:
                 raise NodeNotFoundError(
                     f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
                     service=name,
                 )
-            return (yarn, "run", "vite")
+            return found
     raise ViteNotFoundError(
         f"{name}: no vite in {os.path.join(root, 'node_modules')} or above. "
         "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
@@ -183,18 +193,71 @@ def _yarn(name: str, root: str) -> tuple[str, ...]:
     )
 
 
-def find_node(name: str, config: ViteService) -> str:
-    """The configured node, the one on PATH, or one where version managers put theirs."""
-    wanted = config.node or "node"
-    found = which(wanted, config.root, config.env.get("PATH"))
-    if found is None and config.node is None:
-        found = which("node", config.root, os.pathsep.join(places_of_node()))
-    if found is None:
-        where = f"{config.node} is not there" if config.node else "there is no node on PATH"
+def find_node(name: str, config: ViteService) -> Node:
+    """The configured node, the one on PATH, or one that ``sidecar.services.node`` finds elsewhere.
+
+    Raises ``NodeNotFoundError``.
+    """
+    path = _path_of(config.env)
+    if config.node is not None:
+        named = any(separator in config.node for separator in SEPARATORS)
+        program = which(config.node, config.root) if named else on_path(config.node, path)
+        if program is None:
+            raise NodeNotFoundError(
+                f"{name}: {config.node} is not there. Correct the service's node field, or leave it out.", service=name
+            )
+        beside = os.path.dirname(program)
+        return Node(program, "the service's node field", on_path=not named or beside in path.split(os.pathsep))
+    found = find(os.path.abspath(config.root), path)
+    if isinstance(found, Missing):
         raise NodeNotFoundError(
-            f"{name}: {where}. Install Node.js 20.19 or newer, or name it in the service's node field.", service=name
+            f"{name}: there is no node: {found.looked}. "
+            "Install Node.js 20.19 or newer, or name it in the service's node field.",
+            service=name,
         )
     return found
+
+
+def _path_of(env: Mapping[str, str]) -> str:
+    """Return the PATH of a program that gets ``env`` on top of ours."""
+    return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
+
+
+def _with_node(env: Mapping[str, str], node: Node) -> dict[str, str]:
+    """Return the environment in which a program finds ``node`` by its name."""
+    return dict(env) if node.on_path else _with_folder(env, os.path.dirname(node.program))
+
+
+def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Return the environment with the folder in front of PATH."""
+    return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
+
+
+def _find_program(
+    name: str, program: str, folder: str, env: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]] | None:
+    """Find a program on PATH, else beside a node that is not on PATH, else on the login shell's PATH.
+
+    Return it with its environment. PATH then has the program's folder and node's: npm, for one, starts node.
+    """
+    path = _path_of(env)
+    if (found := which(program, folder, path)) is not None:
+        return found, dict(env)
+    if any(separator in program for separator in SEPARATORS):
+        return None
+    node = find(folder, path)
+    with_node = dict(env)
+    if isinstance(node, Node):
+        if node.problem:
+            warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+        with_node = _with_node(env, node)
+        if (found := on_path(program, os.path.dirname(node.program))) is not None:
+            return found, with_node
+    from sidecar.host import login_shell
+
+    if (found := on_path(program, login_shell.search_path().path)) is None:
+        return None
+    return found, _with_folder(with_node, os.path.dirname(found))
 
 
 def which(program: str, folder: str, path: str | None = None) -> str | None:
@@ -208,22 +271,18 @@ def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -
     else:
         places = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
     candidates = (os.path.join(folder, place, name) for place in places for name in names)
-    return next((absolute(it) for it in candidates if _runs(it)), None)
+    return next((absolute(it) for it in candidates if runs(it)), None)
 
 
-def _runs(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
-
-
-def _plan_command(name: str, config: CommandService) -> Launch:
+def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]) -> Launch:
     folder = _plain(name, config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
-    found = which(program, folder, config.env.get("PATH"))
-    if found is None and (script := _find(scripts(program), program, folder, config.env.get("PATH"))):
+    found = _find_program(name, program, folder, config.env, warn)
+    if found is None and (script := _find(scripts(program), program, folder, _path_of(config.env))):
         raise ProcessSpawnFailedError(
             f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "
             'such as node with its script; or let a shell run it: "cmd", "/d", "/c" before command[0].',
@@ -232,9 +291,10 @@ def _plan_command(name: str, config: CommandService) -> Launch:
         )
     if found is None:
         raise ProcessSpawnFailedError(
-            f"{name}: there is no program {program!r} to run (looked in {folder} and on PATH). "
+            f"{name}: there is no program {program!r} to run (looked in {folder}, on PATH, "
+            "beside node and on the login shell's PATH). "
             "Install it, or correct command[0].",
             service=name,
             program=program,
         )
-    return Launch((found, *words), folder, dict(config.env))
+    return Launch((found[0], *words), folder, found[1])
