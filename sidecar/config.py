@@ -54,11 +54,12 @@ class PortConfig(_Config, frozen=True, kw_only=True):
 
 
 class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
-    """Ready once a GET of ``path`` is answered (with ``status``, or else with any status below 500)."""
+    """Ready once a GET of ``path`` is answered with ``status``, or else with any status below 500."""
 
     # Python's $ also matches before a last line feed; the look-ahead says the same to Python and to JSON Schema
     path: Annotated[str, Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)")] = "/"
-    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    status: Annotated[int, Meta(ge=100, le=599)] | Literal["any"] | None = None
+    """``"any"`` takes every status: the server is up, whatever it says."""
 
 
 class TcpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
@@ -80,13 +81,22 @@ class DelayReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="dela
 Ready = HttpReady | TcpReady | LogReady | DelayReady
 
 
+class ServerReady(Struct, frozen=True):
+    """Ready once the server answers anything at all: how a dev server is probed. Not a part of any configuration."""
+
+
+Probe = Ready | ServerReady
+
+
 class HealthConfig(_Config, frozen=True, kw_only=True):
-    """How a ready service is watched; ``interval_ms`` 0 turns it off."""
+    """How a ready service is watched; ``interval_ms`` 0 turns it off. A miss makes the service ``unhealthy``."""
 
     interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 5_000
     timeout_ms: PositiveMillis = 5_000
+    restart: bool = False
+    """Whether a service that keeps missing its checks is restarted. A debugger's breakpoint is a miss, too."""
     failures: PositiveCount = 3
-    """So many misses in a row, and the service is restarted."""
+    """With ``restart``: so many misses in a row, and the service is restarted."""
 
 
 class BackoffConfig(_Config, frozen=True, kw_only=True):
@@ -122,7 +132,8 @@ class _Service(_Config, frozen=True, kw_only=True, tag_field="type"):
     env: dict[EnvName, Text] = field(default_factory=dict)
     isolation: Literal["none", "pidNamespace"] = "none"
     """``pidNamespace`` (Linux): the kernel ends all that the service started in the instant when we die."""
-    ready_timeout_ms: PositiveMillis = 30_000
+    ready_timeout_ms: Millis = 120_000
+    """A service that is not ready after so long is ended. 0 sets no limit."""
     health: HealthConfig = HealthConfig()
     restart: RestartConfig = RestartConfig()
     stop: StopConfig = StopConfig()
@@ -155,6 +166,11 @@ class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
 
 
 Service = ViteService | CommandService
+
+
+def ready_probe(service: Service) -> Probe | None:
+    """How it is found out that the service is ready; ``None`` if it is as soon as it runs."""
+    return service.ready if isinstance(service, CommandService) else ServerReady()
 
 
 def parse_services(values: Mapping[str, object], path: str) -> dict[str, Service]:
@@ -256,7 +272,8 @@ def fill(text: str, *, host: str, port: int, url: str) -> str:
     return text.replace("{port}", str(port)).replace("{host}", host).replace("{url}", url)
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http", base: str = "/") -> str:
     """The address a browser opens: ``http://host:port/``; a wildcard host is reached on loopback."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
-    return f"http://[{reachable}]:{port}/" if ":" in reachable else f"http://{reachable}:{port}/"
+    name = f"[{reachable}]" if ":" in reachable else reachable
+    return f"{scheme}://{name}:{port}{base}"

@@ -125,6 +125,8 @@ class ServiceStatus(Wire, frozen=True):
     uptime_ms: int | None = None
     restarts: int = 0
     error: Failure | None = None
+    detail: str | None = None
+    """While it is unhealthy: what its last health check saw."""
 
 
 class Guarantees(Wire, frozen=True, omit_defaults=False):
@@ -218,6 +220,17 @@ class ServiceState(Notification, frozen=True):
     port: int | None = None
     pid: int | None = None
     error: Failure | None = None
+    detail: str | None = None
+    """While it is unhealthy: what its last health check saw."""
+
+
+class ServiceWaiting(Notification, frozen=True):
+    """The service runs and is not ready yet, after ``elapsed_ms``; ``detail`` is what was found so far."""
+
+    method: ClassVar[str] = "service/waiting"
+    service: str
+    elapsed_ms: int
+    detail: str
 
 
 class ServiceReady(Notification, frozen=True):
@@ -302,6 +315,7 @@ class SupervisorSwept(Notification, frozen=True, omit_defaults=False):
 
 AnyNotification = (
     ServiceState
+    | ServiceWaiting
     | ServiceReady
     | ServiceLog
     | ServiceExited
@@ -313,6 +327,7 @@ AnyNotification = (
 
 NOTIFICATIONS: tuple[type[Notification], ...] = (
     ServiceState,
+    ServiceWaiting,
     ServiceReady,
     ServiceLog,
     ServiceExited,

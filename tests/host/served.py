@@ -22,7 +22,7 @@ if sys.platform == "win32":
     raise ImportError("descriptors are sent over a socket")
 
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
+from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended, Host
 from sidecar.host.darwin import host as darwin
 from sidecar.host.darwin import notices
@@ -90,9 +90,13 @@ class RealHost:
     def kill_all(self) -> None:
         self._call("kill_all")
 
-    def owns(self, service: str, address: str, port: int) -> bool:
-        owned: bool = self._call("owns", service, address, port)
-        return owned
+    def owns(self, service: str, address: str, port: int) -> Owner:
+        owner: Owner = self._call("owns", service, address, port)
+        return owner
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        found: tuple[tuple[str, int], ...] | None = self._call("listening", service)
+        return found
 
     def holder(self, port: int) -> Holder | None:
         found: Holder | None = self._call("holder", port)

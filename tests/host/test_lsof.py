@@ -17,11 +17,11 @@ from sidecar.host.darwin import lsof
 
 def test_addresses_and_pids_are_taken_from_what_it_prints() -> None:
     text = "p77\nf20\ntIPv4\nn127.0.0.1:5173\nf21\ntIPv6\nn[::1]:5173\nf22\ntIPv6\nn*:5173\np78\nf3\ntIPv4\nn*:5173\n"
-    assert lsof.parse(text) == [("127.0.0.1", 77), ("::1", 77), ("::", 77), ("0.0.0.0", 78)]
+    assert lsof.parse(text) == [("127.0.0.1", 5173, 77), ("::1", 5173, 77), ("::", 5173, 77), ("0.0.0.0", 5173, 78)]
 
 
 def test_a_socket_with_two_descriptors_is_one_listener() -> None:
-    assert lsof.parse("p77\nf20\ntIPv4\nn127.0.0.1:1\nf21\ntIPv4\nn127.0.0.1:1\n") == [("127.0.0.1", 77)]
+    assert lsof.parse("p77\nf20\ntIPv4\nn127.0.0.1:1\nf21\ntIPv4\nn127.0.0.1:1\n") == [("127.0.0.1", 1, 77)]
 
 
 @pytest.mark.skipif(not any(Path(it).exists() for it in lsof.PROGRAMS), reason="lsof is not installed")
@@ -38,4 +38,4 @@ def test_a_real_listener_is_found_and_one_who_only_has_the_port_is_not(address: 
 
 def test_without_lsof_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lsof, "PROGRAMS", ("/nonexistent/lsof",))
-    assert lsof.listeners(80) == []
+    assert lsof.listeners(80) is None

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.config import HttpReady, TcpReady, ViteService
 from sidecar.errors import PortUnavailableError
-from sidecar.events import Endpoint, Verdict
+from sidecar.events import Endpoint, Owner, Verdict
 from sidecar.host import probe
 
 WAIT_S = 30.0
@@ -22,12 +22,12 @@ SHORT_S = 0.05
 Answer = Callable[[socket.socket], None]
 
 
-def ours(_address: str, _port: int) -> bool:
-    return True
+def ours(_address: str, _port: int) -> Owner:
+    return "ours"
 
 
-def somebody_elses(_address: str, _port: int) -> bool:
-    return False
+def somebody_elses(_address: str, _port: int) -> Owner:
+    return "foreign"
 
 
 @contextmanager
@@ -194,6 +194,11 @@ def test_a_right_answer_of_a_stranger_is_foreign() -> None:
         assert probe.attempt(ViteService(), at, somebody_elses, WAIT_S)[0] == "foreign"
 
 
+def test_a_right_answer_counts_where_nobody_can_tell_whose_it_is() -> None:
+    with server(status(204)) as at:
+        assert probe.attempt(ViteService(), at, lambda *_: "unknown", WAIT_S)[0] == "ok"
+
+
 def test_a_wrong_answer_is_down_whoever_gives_it() -> None:
     with server(paths(ping=200, client=404)) as at:
         assert probe.attempt(ViteService(), at, somebody_elses, WAIT_S)[0] == "down"
@@ -234,9 +239,9 @@ def test_a_server_may_listen_on_any_address_of_a_name(monkeypatch: pytest.Monkey
 def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
     asked: list[str] = []
 
-    def owned(address: str, port: int) -> bool:
+    def owned(address: str, port: int) -> Owner:
         asked.append(address)
-        return True
+        return "ours"
 
     with server(status(204), host) as at:
         assert probe.attempt(ViteService(), at, owned, WAIT_S)[0] == "ok"
@@ -245,7 +250,7 @@ def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
 
 def test_readiness_is_awaited_until_the_answer_is_ours_and_a_stranger_is_told_of_once() -> None:
     answers = iter([500, 204, 204, 204])
-    owned = iter([False, False, True])
+    owned: Iterator[Owner] = iter(["foreign", "foreign", "ours"])
     told: list[Verdict] = []
 
     def answer(peer: socket.socket) -> None:
