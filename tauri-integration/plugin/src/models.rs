@@ -43,7 +43,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The error's name in the README's table, such as `PortUnavailable`.
+    /// The error's name in the table on the protocol's page, such as `PortUnavailable`.
     pub fn kind(&self) -> &str {
         self.data.get("kind").and_then(Value::as_str).unwrap_or_default()
     }
