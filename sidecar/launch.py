@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from sidecar.config import CommandService, PortConfig, Service, ViteService, fill, url_of
+from sidecar.diagnostics import say
 from sidecar.errors import (
     NodeNotFoundError,
     ProcessSpawnFailedError,
@@ -20,14 +21,17 @@ from sidecar.host.programs import (
     STDIN_GUARD,
     absolute,
     has_stdin_guard,
-    places_of_node,
+    name_of_path,
+    runs,
     scripts,
     spellings,
     with_upper_drive,
 )
+from sidecar.services.node import Missing, Node, find, on_path
 
 VITE_PORT = 5173
 VITE_PORT_ENV = "VITE_DEV_PORT"
+COMMAND_PORT_ENV = "PORT"
 
 _PROJECT_FILES = (
     "package.json",
@@ -74,7 +78,9 @@ def plan(name: str, config: Service) -> Launch:
     Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
     """
     made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
-    return msgspec.structs.replace(made, pid_namespace=config.isolation == "pidNamespace")
+    # the app shows the page: a dev server that is set to open one (server.open) heeds this
+    env = {"BROWSER": "none", **made.env}
+    return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
 
 
 def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) -> Launch:
@@ -87,8 +93,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     wish = port_config(config)
     if wish is not None and wish.env:
         env[wish.env] = str(port)
-    if isinstance(config, ViteService):
-        env.setdefault(VITE_PORT_ENV, str(port))
+    env.setdefault(VITE_PORT_ENV if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
@@ -113,8 +118,12 @@ def _plan_vite(name: str, config: ViteService) -> Launch:
         arguments += ["--config", config.config_file]
     arguments += config.args
     guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
-    start = (find_node(name, config), *guard, entry) if entry else _yarn(name, root)
-    return Launch((*start, *arguments), root, dict(config.env))
+    if entry is None:
+        yarn, env = _yarn(name, root, config)
+        return Launch((yarn, "run", "vite", *arguments), root, env)
+    node = find_node(name, config)
+    _warn(name, node)
+    return Launch((node.program, *guard, entry, *arguments), root, _with_node(config.env, node))
 
 
 def _plain(name: str, folder: str) -> str:
@@ -164,17 +173,17 @@ def _upwards(folder: str) -> Iterator[str]:
         folder = above
 
 
-def _yarn(name: str, root: str) -> tuple[str, ...]:
-    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
+def _yarn(name: str, root: str, config: ViteService) -> tuple[str, dict[str, str]]:
+    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter: the yarn, and its environment."""
     for folder in _upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
-            yarn = which("yarn", root)
-            if yarn is None:
+            found = _find_program(name, "yarn", root, config.env)
+            if found is None:
                 raise NodeNotFoundError(
                     f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
                     service=name,
                 )
-            return (yarn, "run", "vite")
+            return found
     raise ViteNotFoundError(
         f"{name}: no vite in {os.path.join(root, 'node_modules')} or above. "
         "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
@@ -183,18 +192,71 @@ def _yarn(name: str, root: str) -> tuple[str, ...]:
     )
 
 
-def find_node(name: str, config: ViteService) -> str:
-    """The configured node, the one on PATH, or one where version managers put theirs."""
-    wanted = config.node or "node"
-    found = which(wanted, config.root, config.env.get("PATH"))
-    if found is None and config.node is None:
-        found = which("node", config.root, os.pathsep.join(places_of_node()))
-    if found is None:
-        where = f"{config.node} is not there" if config.node else "there is no node on PATH"
+def find_node(name: str, config: ViteService) -> Node:
+    """The configured node, the one on PATH, or one that ``sidecar.services.node`` finds elsewhere.
+
+    Raises ``NodeNotFoundError``.
+    """
+    path = _path_of(config.env)
+    if config.node is not None:
+        named = any(separator in config.node for separator in SEPARATORS)
+        program = which(config.node, config.root) if named else on_path(config.node, path)
+        if program is None:
+            raise NodeNotFoundError(
+                f"{name}: {config.node} is not there. Correct the service's node field, or leave it out.", service=name
+            )
+        return Node(program, "the service's node field", on_path=not named or on_path("node", path) == program)
+    found = find(os.path.abspath(config.root), path)
+    if isinstance(found, Missing):
         raise NodeNotFoundError(
-            f"{name}: {where}. Install Node.js 20.19 or newer, or name it in the service's node field.", service=name
+            f"{name}: there is no node: {found.looked}. "
+            "Install Node.js 20.19 or newer, or name it in the service's node field.",
+            service=name,
         )
     return found
+
+
+def _warn(name: str, node: Node) -> None:
+    if node.problem:
+        say("warning", f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+
+
+def _path_of(env: Mapping[str, str]) -> str:
+    """The PATH of a program with these variables."""
+    return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
+
+
+def _with_node(env: Mapping[str, str], node: Node) -> dict[str, str]:
+    """The variables of a program that may start ``node`` by its name."""
+    return dict(env) if node.on_path else _with_folder(env, os.path.dirname(node.program))
+
+
+def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The variables with the folder in front of PATH."""
+    return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
+
+
+def _find_program(name: str, program: str, folder: str, env: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+    """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
+
+    With it the variables to run it with: what it starts (npm starts node) stands beside it.
+    """
+    path = _path_of(env)
+    if (found := which(program, folder, path)) is not None:
+        return found, dict(env)
+    if any(separator in program for separator in SEPARATORS):
+        return None
+    node = find(folder, path)
+    if isinstance(node, Node):
+        beside = os.path.dirname(node.program)
+        if (found := on_path(program, beside)) is not None:
+            _warn(name, node)
+            return found, _with_node(env, node)
+    from sidecar.host import login_shell
+
+    if (found := on_path(program, login_shell.search_path().path)) is None:
+        return None
+    return found, _with_folder(env, os.path.dirname(found))
 
 
 def which(program: str, folder: str, path: str | None = None) -> str | None:
@@ -208,11 +270,7 @@ def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -
     else:
         places = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
     candidates = (os.path.join(folder, place, name) for place in places for name in names)
-    return next((absolute(it) for it in candidates if _runs(it)), None)
-
-
-def _runs(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
+    return next((absolute(it) for it in candidates if runs(it)), None)
 
 
 def _plan_command(name: str, config: CommandService) -> Launch:
@@ -222,8 +280,8 @@ def _plan_command(name: str, config: CommandService) -> Launch:
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
-    found = which(program, folder, config.env.get("PATH"))
-    if found is None and (script := _find(scripts(program), program, folder, config.env.get("PATH"))):
+    found = _find_program(name, program, folder, config.env)
+    if found is None and (script := _find(scripts(program), program, folder, _path_of(config.env))):
         raise ProcessSpawnFailedError(
             f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "
             'such as node with its script; or let a shell run it: "cmd", "/d", "/c" before command[0].',
@@ -232,9 +290,10 @@ def _plan_command(name: str, config: CommandService) -> Launch:
         )
     if found is None:
         raise ProcessSpawnFailedError(
-            f"{name}: there is no program {program!r} to run (looked in {folder} and on PATH). "
+            f"{name}: there is no program {program!r} to run (looked in {folder}, on PATH, "
+            "beside node and on the login shell's PATH). "
             "Install it, or correct command[0].",
             service=name,
             program=program,
         )
-    return Launch((found, *words), folder, dict(config.env))
+    return Launch((found[0], *words), folder, found[1])

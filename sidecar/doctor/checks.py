@@ -71,21 +71,32 @@ def _node(config: ViteService) -> Finding:
         node = launch.find_node("node", config)
     except NodeNotFoundError as error:
         return _lacking("node", error)
+    program = node.program
     try:
-        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=VERSION_S, check=False)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=VERSION_S, check=False)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        return Finding("node", "bad", f"{node} cannot be run: {error}", "Install Node.js anew.")
-    told = re.match(r"v(\d+)\.(\d+)\.", done.stdout)
+        return Finding("node", "bad", f"{program} cannot be run: {error}", "Install Node.js anew.")
+    told = re.match(r"v?(\d+)\.(\d+)\.", done.stdout)
     if told is None:
         said = (done.stderr or done.stdout).strip()
         return Finding(
-            "node", "bad", f"{node} does not tell its version (code {done.returncode}): {said}", "Install Node.js anew."
+            "node",
+            "bad",
+            f"{program} does not tell its version (code {done.returncode}): {said}",
+            "Install Node.js anew.",
         )
+    found = f"{done.stdout.strip()}, {program}: {node.why}"
     version = int(told[1]), int(told[2])
-    if version < OLDEST_NODE[0] or (version[0] > OLDEST_NODE[0][0] and version < OLDEST_NODE[1]):
+    if not node.is_bun and _is_old(version):
         advice = "Vite 7 and newer want 20.19 or newer, or 22.12 or newer: install one of these if Vite does not start."
-        return Finding("node", "note", f"{done.stdout.strip()}, {node}", advice)
-    return Finding("node", "ok", f"{done.stdout.strip()}, {node}")
+        return Finding("node", "note", found, advice)
+    if node.problem:
+        return Finding("node", "note", f"{found}; {node.problem}", "Install that version, or correct that file.")
+    return Finding("node", "ok", found)
+
+
+def _is_old(version: tuple[int, int]) -> bool:
+    return version < OLDEST_NODE[0] or (version[0] > OLDEST_NODE[0][0] and version < OLDEST_NODE[1])
 
 
 def _project(config: ViteService) -> list[Finding]:

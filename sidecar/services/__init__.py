@@ -1,1 +1,1 @@
-"""What a service needs before it runs: which dev server a project has, and how that is started."""
+"""What a service needs before it can run."""

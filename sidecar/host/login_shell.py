@@ -1,0 +1,178 @@
+"""The PATH that a person has in a terminal, which a desktop's programs do not get.
+
+It is asked of the login shell, as the shell's own files set it. They may do anything: print, wait for a key, start
+programs. So the shell gets no stdin, its answer stands between marks, it has a time, and what it says is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.diagnostics import say
+from sidecar.host import records
+
+SHELL_S = 5.0
+"""A shell with many plugins takes a second or two; one that takes longer waits for something that does not come."""
+
+KEPT_S = 86_400
+"""A day: so long an answer is good, unless one of the shell's files changes."""
+
+SILENT_S = 60.0
+"""So long a shell that did not answer is not asked again: each restart of a service would wait for it."""
+
+ANSWER_MOST = 1 << 20
+"""Of output that is read: a PATH has some hundred bytes, but a greeting may be long."""
+
+FILE = "login-path.json"
+
+_MARK = "tauri-sidecar-path"
+
+_asking = threading.Lock()
+"""Two services that start at once ask once."""
+
+_unanswered: list[tuple[float, Answer]] = []
+"""When a shell did not answer, and why: the last time, if it was so."""
+
+
+class Answer(Struct, frozen=True):
+    """A PATH; or else, for people, why it is not known."""
+
+    path: str = ""
+    problem: str = ""
+
+
+class _Kept(Struct):
+    path: str
+    shell: str
+    files: dict[str, int]
+    at: float
+
+
+if sys.platform == "win32":
+
+    def search_path() -> Answer:
+        """None: what a person sets there is set for all programs."""
+        return Answer()
+
+else:
+    import select
+    import signal
+    import subprocess
+
+    _FILES = (
+        *("/etc/profile", "/etc/paths", "/etc/zprofile", "/etc/zshenv", "/etc/bash.bashrc"),
+        *("~/.profile", "~/.bash_profile", "~/.bash_login", "~/.bashrc"),
+        *("~/.zshenv", "~/.zprofile", "~/.zshrc", "~/.zlogin", "~/.config/fish/config.fish"),
+    )
+    """What shells read at their start. Of files that these read only a day's end is noticed."""
+
+    def search_path() -> Answer:
+        """Ask the login shell, or look up what it said today."""
+        with _asking:
+            shell = os.environ.get("SHELL") or _users_shell()
+            files = {file: changed for file in _FILES if (changed := _changed(os.path.expanduser(file)))}
+            kept = _read()
+            if kept is not None and kept.shell == shell and kept.files == files and 0 <= time.time() - kept.at < KEPT_S:
+                return Answer(kept.path)
+            if _unanswered and time.monotonic() - _unanswered[-1][0] < SILENT_S:
+                return _unanswered[-1][1]
+            answer = _ask(shell)
+            if answer.path:
+                _write(_Kept(answer.path, shell, files, time.time()))
+            else:
+                _unanswered[:] = [(time.monotonic(), answer)]
+            return answer
+
+    def _users_shell() -> str:
+        import pwd
+
+        try:
+            return pwd.getpwuid(os.getuid()).pw_shell
+        except KeyError:
+            return "/bin/sh"  # a user without an entry, as in a container
+
+    def _changed(file: str) -> int:
+        try:
+            return os.stat(file).st_mtime_ns
+        except OSError:
+            return 0  # it need not be there
+
+    def _read() -> _Kept | None:
+        try:
+            return msgspec.json.decode(records.read_file(FILE), type=_Kept)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None  # the first time; or it cannot be read, and is asked for anew
+
+    def _write(kept: _Kept) -> None:
+        try:
+            records.write_file(FILE, msgspec.json.encode(kept))
+        except (OSError, UnicodeEncodeError) as error:
+            say("debug", f"the login shell's PATH cannot be kept: {error}")
+
+    def _ask(shell: str) -> Answer:
+        name = os.path.basename(shell)
+        # the program that prints is none of the shell's: fish keeps PATH as a list
+        words = [shell, "-ilc", f"echo {_MARK}; /usr/bin/env printenv PATH; echo {_MARK}"]
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=os.path.expanduser("~"),  # relative entries of PATH, and what heeds a folder, see no project here
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # without a terminal, of which it could ask something
+            )
+        except OSError as error:
+            return Answer(problem=f"the login shell {shell} cannot be run ({error.strerror})")
+        deadline = time.monotonic() + SHELL_S
+        with process:
+            said = _read_answer(process, deadline)
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()) if said else 0)
+            except subprocess.TimeoutExpired:
+                _end(process)
+        if said is None:
+            return Answer(problem=f"the login shell {name} did not say its PATH within {SHELL_S:g} s")
+        return Answer(said) if said else Answer(problem=f"the login shell {name} does not say its PATH")
+
+    def _read_answer(process: subprocess.Popen[bytes], deadline: float) -> str | None:
+        """What stands between the marks; empty if the shell ends without it, ``None`` if the time is over."""
+        assert process.stdout is not None
+        fd = process.stdout.fileno()
+        said = b""
+        while len(said) < ANSWER_MOST:
+            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            chunk = os.read(fd, 65_536)
+            said += chunk
+            parts = said.split(f"{_MARK}\n".encode())
+            if len(parts) > 2:  # noqa: PLR2004  both marks are there: what a program holds the pipe for is not waited for
+                return os.fsdecode(parts[-2]).strip("\n")
+            if not chunk:
+                return ""
+        return ""
+
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        """Kill the shell and all below it."""
+        import psutil
+
+        try:
+            below = psutil.Process(process.pid).children(recursive=True)
+        except psutil.Error:
+            below = []  # it went in this instant
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # the whole group is gone, or dead and not collected
+        for each in below:
+            try:
+                each.kill()  # of another session; psutil compares the time of its start
+            except psutil.Error:
+                pass  # it went with the others, or is another user's
