@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sidecar.services.frameworks import CALLED, JS, PROGRAMS, SCRIPT, TABLE, VITE, Framework
+from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, TABLE, VITE, Framework, config_files
+from sidecar.services.viteconfig import ServerPort, read_server_port
 
 DEV_SCRIPTS = ("dev", "start", "serve", "develop")
 """The scripts that people start a dev server with, in the order in which they are looked at."""
@@ -166,7 +167,7 @@ class _Reader:
             self._step(before)
         line = self._scripts[name]
         if arguments:
-            import shlex  # noqa: PLC0415
+            import shlex
 
             line = " ".join([line, *map(shlex.quote, arguments)])
         return self.command(line, deep - 1)
@@ -278,7 +279,7 @@ class _Reader:
 def _split(text: str) -> list[str]:
     if not any(mark in text for mark in "'\"\\"):
         return text.split()
-    import shlex  # noqa: PLC0415  few scripts need it
+    import shlex
 
     return shlex.split(text)
 
@@ -378,8 +379,7 @@ def _named(start: Start, package: Mapping[str, Any]) -> Start:
 
 
 def _has_config(folder: str, name: str) -> bool:
-    names = (name,) if "." in name.removesuffix(".config") else tuple(name + suffix for suffix in JS)
-    return any(os.path.isfile(os.path.join(folder, each)) for each in names)
+    return any(os.path.isfile(os.path.join(folder, each)) for each in config_files(name))
 
 
 def _is_around(script: str) -> bool:
@@ -427,12 +427,46 @@ def upwards(folder: str) -> Iterator[str]:
         folder = above
 
 
+# ── a service ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def heed(folder: str, row: Framework) -> Start | NotUnderstood:
+    """How a service that names no more than ``row``'s type is started in ``folder``: as the project's script does it.
+
+    Not understood is a script that may start that framework, and a project of another one.
+    """
+    project = look(folder)
+    script = f"the script {project.script} of {folder}" if project.script else folder
+    if project.start is not None:
+        other = project.start.framework
+        if other.type == row.type:
+            return project.start
+        if other is SCRIPT:
+            return Start(row)  # a server beside it, or around it
+        verb = "starts" if project.script else "is a project of"
+        return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)
+    if project.problem is not None and project.problem.server is not None:
+        return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
+    return Start(row)
+
+
+def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
+    """The port that the project asks for: in its script, else in Vite's configuration."""
+    if start.port is not None or not row.vite:
+        return ServerPort(start.port, start.strict)
+    root = os.path.join(folder, start.root)
+    names = [start.config] if start.config else [each for name in VITE.configs for each in config_files(name)]
+    files = (os.path.join(folder if start.config else root, name) for name in names)
+    found = next((file for file in files if os.path.isfile(file)), None)
+    return read_server_port(_head(found).decode("utf-8", "replace")) if found else ServerPort()
+
+
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def find_apps(folder: str, package: Mapping[str, Any]) -> list[str]:
     """The members of a workspace that have dev servers, relative to its root."""
-    from pathlib import Path  # noqa: PLC0415  only a workspace needs it
+    from pathlib import Path
 
     root = Path(folder)
     found: list[str] = []
