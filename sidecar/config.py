@@ -145,12 +145,12 @@ def type_of(service: _Service | type[_Service]) -> str:
 
 
 class DevServer(_Service, frozen=True, kw_only=True):
-    """A project's dev server. Without ``args`` it is started as the project's own dev script starts it."""
+    """A project's dev server. Unless told how, it is started as the project's own dev script starts it."""
 
     root: NonEmptyText = "."
     """The project, absolute or relative to the sidecar's working folder."""
-    args: list[Text] = field(default_factory=list)
-    """More arguments for it, after ours; the dev script is then not looked at."""
+    args: list[Text] | None = None
+    """Arguments for it, after ours. Given, even without any: the project's dev script is not looked at."""
     port: PortConfig = PortConfig()
 
 

@@ -140,10 +140,11 @@ def _plan_server(name: str, config: DevServer) -> Launch:
 
 def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
     """How the service is started: as it says itself, or, where it says nothing, as the project's dev script does."""
-    if isinstance(config, ViteService) and (config.mode or config.config_file or config.args):
-        return Start(row, mode=config.mode, config=config.config_file, args=tuple(config.args))
-    if config.args:
-        return Start(row, args=tuple(config.args))
+    args = tuple(config.args or ())
+    if isinstance(config, ViteService) and (config.mode or config.config_file or config.args is not None):
+        return Start(row, mode=config.mode, config=config.config_file, args=args)
+    if config.args is not None:
+        return Start(row, args=args)
     return heed(config.root, row)
 
 

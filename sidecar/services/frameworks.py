@@ -60,6 +60,10 @@ class Framework(Struct, frozen=True, kw_only=True):
         own = ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
         return (*own, *configs)
 
+    def command(self) -> str:
+        """What a person types to have us start it without looking at a script."""
+        return " ".join(("sidecar dev --", self.program, *self.verb))
+
     @property
     def vite(self) -> bool:
         """Whether it is Vite underneath, and started as Vite."""
@@ -291,7 +295,7 @@ TABLE: tuple[Framework, ...] = (
 )
 
 SCRIPT = Framework(
-    name="script",
+    name="dev",
     title="a dev script that reads PORT",
     type="command",
     program="",

@@ -59,6 +59,9 @@ RUNNERS: dict[tuple[str, ...], bool] = {
 }
 """How a script of package.json (or, where false, a package's program) is run; the longer one is tried first."""
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104  what a script may ask for, not what we bind
+"""What ``--host`` without a value asks for."""
+
 _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "node-dev", "ts-node-dev", "tsnd")
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
@@ -87,8 +90,8 @@ class Start(Struct, frozen=True):
     port: int | None = None
     strict: bool = False
     """Whether it is to be this port or none."""
-    host: bool = False
-    """Whether it asked for an address to listen on, which nobody takes over unasked."""
+    host: str | None = None
+    """The address that it asked for. A script's is not taken over: more than loopback has to be asked of us."""
     args: tuple[str, ...] = ()
     """All other arguments, in their order."""
     env: dict[str, str] = {}
@@ -236,7 +239,7 @@ class _Reader:
         return rest
 
     def _take_arguments(self, row: Framework, words: list[str]) -> Start:
-        root, mode, config, port, strict, host = ".", None, None, None, False, False
+        root, mode, config, port, strict, host = ".", None, None, None, False, None
         args: list[str] = []
         rest = list(words)
         while rest:
@@ -248,9 +251,9 @@ class _Reader:
                     raise _Unclear(f"{name} has no number")
                 port = int(value)
             elif name in row.host_flags:
-                host = True
                 if not equals and rest and not rest[0].startswith("-"):
-                    rest.pop(0)
+                    value = rest.pop(0)
+                host = value or EVERYWHERE
             elif name in row.open_flags:
                 if not equals and rest and rest[0].startswith(("/", "http:", "https:")):
                     rest.pop(0)
@@ -390,7 +393,7 @@ def _is_around(script: str) -> bool:
 def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start | None:
     """A script that takes its port from PORT: it says so itself, or the file does that it has node run.
 
-    It is run as it is, so that it is the one argument.
+    The shell is to run it as it is: it is the one argument.
     """
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
@@ -399,7 +402,7 @@ def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start |
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
-    return Start(SCRIPT, args=(line,), steps=(Step(before),) if isinstance(before, str) else ()) if reads else None
+    return Start(SCRIPT, args=(f"{before} && {line}" if isinstance(before, str) else line,)) if reads else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:
