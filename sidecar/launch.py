@@ -40,7 +40,16 @@ from sidecar.host.programs import (
 )
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
-from sidecar.services.project import NotUnderstood, Start, Step, heed, upwards, wanted_port
+from sidecar.services.project import (
+    NotUnderstood,
+    Start,
+    Step,
+    find_manager,
+    heed,
+    read_package,
+    upwards,
+    wanted_port,
+)
 
 VITE_PORT = VITE.port
 VITE_PORT_ENV = "VITE_DEV_PORT"
@@ -124,7 +133,7 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
     if isinstance(start, NotUnderstood):
         own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
         if start.server is not row and not own:
-            raise ConfigurationError(f"{name}: {start.reason}, not {row.type}. Correct type.", service=name, root=root)
+            raise ConfigurationError(f"{name}: {start.reason}. Correct type or root.", service=name, root=root)
         warn(f"{name}: {start.reason}. {row.title} is started by itself.")
         start = Start(row)
     arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
@@ -235,7 +244,7 @@ def _yarn(
     kind = ViteNotFoundError if row.vite else ConfigurationError
     raise kind(
         f"{name}: no {row.package} in {os.path.join(root, 'node_modules')} or above. "
-        "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
+        f"Run '{find_manager(root, read_package(root))} install' there, then start again.",
         service=name,
         root=root,
     )

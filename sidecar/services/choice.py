@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from sidecar.config import SERVICES, CommandService, PortConfig, Service, TcpReady
+from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, TcpReady
 from sidecar.errors import ConfigurationError
 from sidecar.launch import find_vite, step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
@@ -62,5 +62,5 @@ def told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str
 
 
 def _server(start: Start, folder: str, wish: PortConfig, env: dict[str, str], more: dict[str, object]) -> Service:
-    shape: Callable[..., Service] = SERVICES[start.framework.type]
+    shape: Callable[..., Service] = SERVICE_TYPES[start.framework.type]
     return shape(root=folder, env=env, port=wish, **more)

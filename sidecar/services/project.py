@@ -448,6 +448,8 @@ def heed(folder: str, row: Framework) -> Start | NotUnderstood:
             return Start(row)  # a server beside it, or around it
         verb = "starts" if project.script else "is a project of"
         return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)
+    if project.apps:
+        return NotUnderstood(f"{folder} is the root of a workspace, and its apps are {', '.join(project.apps)}")
     if project.problem is not None and project.problem.server is not None:
         return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
     return Start(row)
