@@ -84,9 +84,12 @@ if sys.platform == "win32":
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
 
     def shell(line: str) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The words and the variables that have the shell run a line. It is filled in as it is, quotes and all."""
-        program = os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe")
-        return (program, "/d", "/s", "/c", "%npm_lifecycle_script%"), {"npm_lifecycle_script": line}
+        """The words and the variables that have the shell run a line."""
+        words = (os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe"), "/d", "/s", "/c")
+        if '"' not in line:
+            return (*words, line), {}
+        # on a command line its quotes would be escaped for a program that takes arguments apart as C does: cmd does not
+        return (*words, "%npm_lifecycle_script%"), {"npm_lifecycle_script": line}
 
     def absolute(path: str) -> str:
         """The path from the root on. Windows itself takes ``..`` by the name."""

@@ -342,20 +342,21 @@ def look(folder: str) -> Project:
     """What the project in ``folder`` starts for development, by its script, else by its files."""
     package = read_package(folder)
     scripts = _table(package, "scripts")
+    row = None if _is_workspace_only(folder, package) else recognise(folder, package)
     problem, name = None, None
     for each in DEV_SCRIPTS:
         if not isinstance(scripts.get(each), str) or _is_around(scripts[each]):
             continue
         found = understand_script(each, scripts)
-        if isinstance(found, NotUnderstood) and each in {"dev", "start"}:
+        if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
+            # beside a dev server, what is called "start" is the server of the release
             found = _reading_port(folder, each, scripts) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
             problem, name = found, each
             break
-    row = recognise(folder, package)
-    if problem is None and row is not None and not _is_workspace_only(folder, package):
+    if problem is None and row is not None:
         return Project(folder, Start(row))
     instead = f"sidecar dev -- {RUN[find_manager(folder, package)]} {name}" if name else ""
     apps = tuple(find_apps(folder, package))

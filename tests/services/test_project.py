@@ -223,6 +223,13 @@ def test_a_script_whose_program_reads_port_is_run_as_it_is(tmp_path: Path, line:
     assert look(folder).start is None
 
 
+def test_a_start_script_that_reads_port_counts_only_without_a_framework(tmp_path: Path) -> None:
+    (tmp_path / "server.js").write_text("listen(process.env.PORT)", encoding="utf-8")
+    scripts = {"start": "node server.js"}
+    assert look(project(tmp_path, scripts=scripts)).start == Start(SCRIPT, args=("node server.js",))
+    assert look(project(tmp_path, scripts=scripts, devDependencies={"vite": "8"})).start == started()
+
+
 def test_a_folder_without_anything_says_nothing(tmp_path: Path) -> None:
     assert look(str(tmp_path)).start is None
     assert look(str(tmp_path / "nowhere")).start is None
