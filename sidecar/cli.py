@@ -21,12 +21,15 @@ if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar 
 
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
+SECONDS_MIN = 0.001
+SECONDS_MAX = 86_400
 
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
   1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
        bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
+  N    dev: a program that was never ready has ended with exit code N
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
@@ -101,6 +104,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     dev.add_argument("--strict-port", action="store_true", help="fail where the preferred port is not free")
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
+    dev.add_argument(
+        "--ready-timeout",
+        type=_seconds,
+        default=None,
+        metavar="SECONDS",
+        help="end a service that is not ready after so long (default: wait, and say what is found)",
+    )
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
 
@@ -147,7 +157,7 @@ def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
         type=_pid,
         default=default,
         metavar="PID",
-        help="end when this process ends (default: the process that launched the sidecar)",
+        help="end when this process ends (default: the process that launched the sidecar; for 'dev' under nohup: none)",
     )
     parser.add_argument(
         "--log-level",
@@ -170,6 +180,16 @@ def _number(text: str, what: str, most: int) -> int:
     if not 1 <= number <= most:
         raise _wrong(f"{text} is no {what}: 1 to {most}")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
+        raise _wrong(f"{text} is no number of seconds: {SECONDS_MIN} to {SECONDS_MAX}")
+    return seconds
 
 
 def _host(text: str) -> str:

@@ -66,6 +66,7 @@ _TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
 _TLS_MAJOR = 3
 
 _OUR_FAULT = {
+    errno.EAGAIN,
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
     errno.ENETDOWN,
@@ -75,7 +76,7 @@ _OUR_FAULT = {
     errno.ENOBUFS,
     errno.ENOMEM,
 }
-"""The interface is down, or we lack descriptors or memory: nothing that the server could help."""
+"""The interface is down, or we lack descriptors, processes or memory: nothing that the server could help."""
 
 Ownership = Callable[[str, int], Owner]
 """(literal address, port) → whose socket listens there."""
@@ -113,6 +114,7 @@ def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership
     owned = cache(partial(owner, address, endpoint.port))
     try:
         answer = _ask(probe, address, endpoint, owned, timeout_s)
+        return _owned_answer(answer, address, endpoint, owned())
     except TimeoutError:
         if not _reaches_itself(address):
             return Answer("unknown", f"this machine does not reach its own {address}: a network interface is down")
@@ -120,9 +122,13 @@ def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership
     except OSError as error:
         verdict: Verdict = "unknown" if error.errno in _OUR_FAULT else "down"
         return Answer(verdict, f"{_place(address, endpoint)}: {(error.strerror or str(error)).lower()}")
+
+
+def _owned_answer(answer: Answer, address: str, endpoint: Endpoint, owner: Owner) -> Answer:
+    """The answer in the light of whose it is."""
     if answer.verdict != "ok":
         return answer
-    match owned():
+    match owner:
         case "ours":
             return answer
         case "unknown":

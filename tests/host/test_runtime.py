@@ -52,7 +52,7 @@ class Loop:
         self.fake = FakeHost(lambda: self.inbox.put(ChildSignal()))
         self.host: Host = self.fake
         self.said: list[object] = []
-        self.noted: list[ServiceState] = []
+        self.noted: list[ServiceState | ServiceReady] = []
         self.grace: int | None = None
         self.closed = 0
         self.settled = threading.Event()
@@ -70,8 +70,8 @@ class Loop:
     def announce_grace(self, ms: int) -> None:
         self.grace = ms
 
-    def note(self, state: ServiceState) -> None:
-        self.noted.append(state)
+    def note(self, told: ServiceState | ServiceReady) -> None:
+        self.noted.append(told)
 
     def reply(self, call: Id, result: Result) -> None:
         self._told(result)
