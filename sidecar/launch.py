@@ -180,10 +180,9 @@ def _program(
 
 def step_launch(step: Step, folder: str, env: Mapping[str, str]) -> Launch:
     """A line of a script as a package manager runs it: by the shell, with the project's programs on PATH."""
-    words, more = shell(step.line)
     bins = [os.path.join(each, "node_modules", ".bin") for each in upwards(folder)]
     path = os.pathsep.join([*(each for each in bins if os.path.isdir(each)), _path_of(env)])
-    return Launch(words, folder, {**env, **step.env, **more, name_of_path(env): path})
+    return Launch(shell(step.line), folder, {**env, **step.env, name_of_path(env): path})
 
 
 def _plain(name: str, folder: str) -> str:

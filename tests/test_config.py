@@ -53,7 +53,7 @@ def place_of(value: object) -> str:
 def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
     assert parse_service({"type": "vite"}, PLACE) == ViteService(
         root=".",
-        args=[],
+        args=None,
         mode=None,
         config_file=None,
         node=None,

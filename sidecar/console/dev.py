@@ -151,9 +151,15 @@ def choose_service(
 
 def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
     if start.host is not None and wish.host != start.host:
-        say("warning", f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host")
+        say(
+            "warning",
+            f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host ADDRESS",
+        )
     if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
-        say("warning", "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port")
+        say(
+            "warning",
+            "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port NUMBER",
+        )
 
 
 def _preferring_dev_url(service: Service, project: Project) -> Service:

@@ -13,7 +13,16 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("programs are found in another way there", allow_module_level=True)
 
-from sidecar.config import SERVICE_TYPES, CommandService, DevServer, PortConfig, Service, TcpReady, ViteService
+from sidecar.config import (
+    SERVICE_TYPES,
+    CommandService,
+    DevServer,
+    PortConfig,
+    Service,
+    TcpReady,
+    ViteService,
+    parse_service,
+)
 from sidecar.console.dev import choose_services
 from sidecar.errors import ConfigurationError, ViteNotFoundError
 from sidecar.events import Launch
@@ -63,6 +72,10 @@ def chosen(folder: str | None, *program: str, host: str | None = None, port: int
     return page, services[page]
 
 
+def named(type_: str, root: str, **more: object) -> Service:
+    return parse_service({"type": type_, "root": root, **more}, "$")
+
+
 # ── the launch ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -70,7 +83,7 @@ def chosen(folder: str | None, *program: str, host: str | None = None, port: int
 def test_a_framework_is_run_by_node_from_its_own_package(row: Framework, node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", devDependencies=dict.fromkeys(row.depends, "1"))
     entry = install(folder, row)
-    made = plan("web", SERVICE_TYPES[row.type](root=folder))  # type: ignore[call-arg]
+    made = plan("web", named(row.type, folder))
     assert made.argv == (node, "--require", STDIN_GUARD, entry, *row.verb, *row.listen)
     assert made.cwd == folder
     assert dict(row.env).items() <= made.env.items()
@@ -78,7 +91,7 @@ def test_a_framework_is_run_by_node_from_its_own_package(row: Framework, node: s
 
 def test_a_program_without_a_package_is_found_on_path(node: str, tmp_path: Path) -> None:
     (tmp_path / "Trunk.toml").touch()
-    service = SERVICE_TYPES["trunk"](root=str(tmp_path))  # type: ignore[call-arg]
+    service = named("trunk", str(tmp_path))
     with pytest.raises(ConfigurationError, match="no trunk on PATH"):
         plan("web", service)
     trunk = Path(node).with_name("trunk")
@@ -98,11 +111,11 @@ def test_a_bare_type_is_started_as_the_dev_script_says(node: str, tmp_path: Path
     assert wish.preferred == 3100
 
 
-@pytest.mark.parametrize("own", [{"args": []}, {"mode": "x"}, {"config_file": "x.js"}], ids=str)
+@pytest.mark.parametrize("own", [{"args": []}, {"mode": "x"}, {"configFile": "x.js"}], ids=str)
 def test_a_service_that_says_how_is_started_so(own: dict[str, object], node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", "A=1 vite web --force --port 3100")
     install(folder, VITE)
-    service = ViteService(root=folder, **own)  # type: ignore[arg-type]
+    service = named("vite", folder, **own)
     made = plan("web", service)
     assert "A" not in made.env
     assert not {"web", "--force"} & set(made.argv)
@@ -159,7 +172,7 @@ def test_what_is_not_installed_is_said_with_how(node: str, tmp_path: Path, lock:
     folder = project(tmp_path / "app", "next dev")
     (tmp_path / "app" / lock).touch()
     with pytest.raises(ConfigurationError, match=f"no next in .*{advice}") as caught:
-        plan("web", SERVICE_TYPES["next"](root=folder))  # type: ignore[call-arg]
+        plan("web", named("next", folder))
     assert not isinstance(caught.value, ViteNotFoundError)
 
 
@@ -173,13 +186,13 @@ def test_a_literal_port_of_the_vite_config_is_preferred(tmp_path: Path) -> None:
 
 def test_each_framework_s_own_port_is_tried_first(tmp_path: Path) -> None:
     for row in WITH_PACKAGE:
-        wish = port_config(SERVICE_TYPES[row.type](root=str(tmp_path)))  # type: ignore[call-arg]
+        wish = port_config(named(row.type, str(tmp_path)))
         assert wish is not None
         assert wish.preferred == row.port
 
 
 def test_a_framework_s_remembered_port_belongs_to_its_root(tmp_path: Path) -> None:
-    service = SERVICE_TYPES["astro"](root=str(tmp_path))  # type: ignore[call-arg]
+    service = named("astro", str(tmp_path))
     assert project_key("web", service) == project_key("web", ViteService(root=str(tmp_path)))
     assert find_program(str(tmp_path), ROWS["trunk"]) is None
 

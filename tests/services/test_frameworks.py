@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.config import SERVICE_TYPES, DevServer, ServerReady, parse_service, ready_probe
 from sidecar.services.frameworks import BY_TYPE, SCRIPT, TABLE, VITE, Framework, config_files
-from sidecar.services.project import look, recognise, understand
+from sidecar.services.project import NotUnderstood, Start, look, recognise, understand
 
 ROWS = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 CALLED = [(words, row) for row in TABLE for words in row.called]
@@ -89,10 +89,9 @@ def test_a_project_is_recognised_by_its_script(words: str, row: Framework, tmp_p
 
 @pytest.mark.parametrize(("words", "row"), CALLED, ids=str)
 def test_each_program_s_port_host_and_browser_are_ours_to_say(words: str, row: Framework) -> None:
-    flags = [*(f"{it} 0.0.0.0" for it in row.host_flags[:1]), *(f"{it}=4000" for it in row.port_flags[:1])]
-    start = understand(" ".join((words, "--debug", *flags, *row.open_flags[:1])), {})
-    assert not isinstance(start, str)
-    assert (start.framework, start.host, start.port, start.args) == (row, "0.0.0.0", 4000, ("--debug",))  # type: ignore[union-attr]
+    told = f"{row.host_flags[0]} 0.0.0.0 {row.port_flags[0]}=4000"
+    start = understand(" ".join((words, "--debug", told, *row.open_flags[:1])), {})
+    assert start == Start(row, host="0.0.0.0", port=4000, args=("--debug",))
 
 
 @pytest.mark.parametrize(
@@ -100,4 +99,5 @@ def test_each_program_s_port_host_and_browser_are_ours_to_say(words: str, row: F
 )
 def test_what_such_a_program_can_do_beside_is_no_dev_server(words: str) -> None:
     found = understand(words, {})
-    assert found.reason == f"{words} is no dev server"  # type: ignore[union-attr]
+    assert isinstance(found, NotUnderstood)
+    assert found.reason == f"{words} is no dev server"
