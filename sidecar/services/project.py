@@ -365,7 +365,10 @@ def look(folder: str) -> Project:
 
 def recognise(folder: str, package: Mapping[str, Any]) -> Framework | None:
     """The framework of a folder, by a configuration file, else by what its package.json depends on."""
-    by_file = next((row for row in TABLE if any(_has_config(folder, name) for name in row.configs)), None)
+    files = _files(folder)
+    by_file = next(
+        (row for row in TABLE if any(not files.isdisjoint(config_files(name)) for name in row.configs)), None
+    )
     depends = _depends(package)
     by_package = next((row for row in TABLE if not depends.isdisjoint(row.depends)), None)
     if by_file is None or (by_file is VITE and by_package is not None and by_package.vite):
@@ -382,8 +385,11 @@ def _named(start: Start, package: Mapping[str, Any]) -> Start:
     return msgspec.structs.replace(start, framework=row)
 
 
-def _has_config(folder: str, name: str) -> bool:
-    return any(os.path.isfile(os.path.join(folder, each)) for each in config_files(name))
+def _files(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()  # ENOENT, ENOTDIR, EACCES: whoever starts something there will say so
 
 
 def _is_around(script: str) -> bool:
@@ -503,9 +509,10 @@ def workspace_patterns(folder: str, package: Mapping[str, Any]) -> list[str]:
 
 def _is_workspace_only(folder: str, package: Mapping[str, Any]) -> bool:
     """Whether it is a workspace's root with nothing to serve: the packages that it depends on are its members'."""
-    has_page = os.path.isfile(os.path.join(folder, "index.html"))
-    configured = any(_has_config(folder, name) for row in TABLE for name in row.configs)
-    return not has_page and not configured and bool(workspace_patterns(folder, package))
+    if not workspace_patterns(folder, package):
+        return False
+    own = {"index.html", *(each for row in TABLE for name in row.configs for each in config_files(name))}
+    return _files(folder).isdisjoint(own)
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
