@@ -359,7 +359,7 @@ def look(folder: str) -> Project:
     if problem is None and row is not None:
         return Project(folder, Start(row))
     instead = f"sidecar dev -- {RUN[find_manager(folder, package)]} {name}" if name else ""
-    apps = tuple(find_apps(folder, package))
+    apps = tuple(find_apps(folder, workspace_patterns(folder, package)))
     return Project(folder, script=name, problem=problem, instead=instead, apps=apps)
 
 
@@ -482,7 +482,7 @@ def find_apps(folder: str, package: Mapping[str, Any]) -> list[str]:
 
     root = Path(folder)
     found: list[str] = []
-    for pattern in workspace_patterns(folder, package):
+    for pattern in patterns:
         wanted = pattern.removeprefix("./").rstrip("/")
         if wanted.startswith(("!", "/")) or ".." in wanted.split("/"):
             continue

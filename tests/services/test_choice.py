@@ -227,6 +227,12 @@ def test_dev_names_the_apps_of_a_workspace(node: str, tmp_path: Path, monkeypatc
         chosen(None)
 
 
+def test_dev_names_the_projects_of_a_folder_that_is_none(node: str, tmp_path: Path) -> None:
+    project(tmp_path / "all" / "web", "vite")
+    with pytest.raises(ConfigurationError, match=r"has no dev server of its own. Use: sidecar dev .*/all/web$"):
+        chosen(str(tmp_path / "all"))
+
+
 def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", "concurrently vite 'node api.js'")
     with pytest.raises(ConfigurationError) as caught:
