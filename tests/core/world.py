@@ -67,6 +67,7 @@ from sidecar.wire.session import Received
 from tests.core.laws import Laws
 
 OUR_PID = 4242
+PLAIN = Address()
 GUARANTEES = Guarantees(
     platform="linux",
     guard=True,
@@ -207,9 +208,7 @@ class World:
         """The system refuses."""
         self.step(SpawnFailed(service, self.spawning.pop(service).run, error))
 
-    def probe(
-        self, verdict: Verdict = "ok", service: str = "web", detail: str = "", address: Address = Address()
-    ) -> None:
+    def probe(self, verdict: Verdict = "ok", service: str = "web", detail: str = "", address: Address = PLAIN) -> None:
         """The readiness probe finds this."""
         effect = self.awaiting[service]
         if verdict == "ok":
