@@ -262,7 +262,8 @@ def find_node(name: str, config: NodeServer) -> Node:
             raise NodeNotFoundError(
                 f"{name}: {config.node} is not there. Correct the service's node field, or leave it out.", service=name
             )
-        return Node(program, "the service's node field", on_path=not named or on_path("node", path) == program)
+        beside = os.path.dirname(program)
+        return Node(program, "the service's node field", on_path=not named or beside in path.split(os.pathsep))
     found = find(os.path.abspath(config.root), path)
     if isinstance(found, Missing):
         raise NodeNotFoundError(
@@ -293,7 +294,7 @@ def _find_program(
 ) -> tuple[str, dict[str, str]] | None:
     """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
 
-    With it the variables to run it with: what it starts (npm starts node) stands beside it.
+    With it the variables to run it with, which find node and what stands beside the program: npm starts node.
     """
     path = _path_of(env)
     if (found := which(program, folder, path)) is not None:
@@ -301,17 +302,18 @@ def _find_program(
     if any(separator in program for separator in SEPARATORS):
         return None
     node = find(folder, path)
+    with_node = dict(env)
     if isinstance(node, Node):
-        beside = os.path.dirname(node.program)
-        if (found := on_path(program, beside)) is not None:
-            if node.problem:
-                warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
-            return found, _with_node(env, node)
+        if node.problem:
+            warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+        with_node = _with_node(env, node)
+        if (found := on_path(program, os.path.dirname(node.program))) is not None:
+            return found, with_node
     from sidecar.host import login_shell
 
     if (found := on_path(program, login_shell.search_path().path)) is None:
         return None
-    return found, _with_folder(env, os.path.dirname(found))
+    return found, _with_folder(with_node, os.path.dirname(found))
 
 
 def which(program: str, folder: str, path: str | None = None) -> str | None:
