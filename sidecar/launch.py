@@ -50,9 +50,9 @@ from sidecar.services.project import (
     upwards,
     wanted_port,
 )
+from sidecar.services.viteconfig import PORT_VARIABLE
 
 VITE_PORT = VITE.port
-VITE_PORT_ENV = "VITE_DEV_PORT"
 COMMAND_PORT_ENV = "PORT"
 
 
@@ -110,7 +110,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
     if config.port is not None and config.port.env:
         env[config.port.env] = str(port)
-    env.setdefault(VITE_PORT_ENV if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
+    env.setdefault(PORT_VARIABLE if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
