@@ -97,7 +97,11 @@ def make_parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run one service, or a Tauri project's, in this terminal")
     _common(dev)
     dev.add_argument(
-        "root", nargs="?", default=None, metavar="ROOT", help="the Vite or Tauri project (default: this folder)"
+        "root",
+        nargs="?",
+        default=None,
+        metavar="ROOT",
+        help="the project: a front end's or Tauri's (default: this folder)",
     )
     dev.add_argument(
         "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
@@ -124,10 +128,10 @@ def make_parser() -> argparse.ArgumentParser:
     clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
 
     doctor = commands.add_parser(
-        "doctor", help="look at node, vite, the project, ports, and what can be guaranteed here"
+        "doctor", help="look at the project, its dev server, node, ports, and what can be guaranteed here"
     )
-    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the Vite project (default: this folder)")
-    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: 5173)")
+    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the project (default: this folder)")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: the project's)")
     doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -54,7 +54,7 @@ def place_of(value: object) -> str:
 def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
     assert parse_service({"type": "vite"}, PLACE) == ViteService(
         root=".",
-        args=[],
+        args=None,
         mode=None,
         config_file=None,
         node=None,
@@ -296,7 +296,7 @@ def test_what_is_no_service_at_all_is_named_by_the_services_own_place(value: obj
     assert place_of(value) == ""
 
 
-@pytest.mark.parametrize("kind", ["", "Vite", "webpack", 1, None, ["vite"]], ids=repr)
+@pytest.mark.parametrize("kind", ["", "Vite", "grunt", 1, None, ["vite"]], ids=repr)
 def test_a_type_that_does_not_exist_is_named(kind: object) -> None:
     assert place_of({"type": kind}) == ".type"
 

@@ -42,6 +42,9 @@ if sys.platform == "win32":
 
     SCRIPTS = (".cmd", ".bat")
 
+    TO_CMD = ("/d", "/s", "/c")
+    """Between cmd and the line that it is to run as it stands, as package managers do it."""
+
     MANAGERS = (
         Manager("the installer", (r"%ProgramFiles%\nodejs",), active="node.exe"),
         Manager("nvm", (r"%NVM_SYMLINK%",), active="node.exe"),
@@ -82,6 +85,10 @@ if sys.platform == "win32":
     def scripts(program: str) -> tuple[str, ...]:
         """The names of files that a shell would take for the program, and that cannot be started without one."""
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
+
+    def shell(line: str) -> tuple[str, ...]:
+        """The words that have the shell run a line."""
+        return (os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe"), *TO_CMD, line)
 
     def absolute(path: str) -> str:
         """The path from the root on. Windows itself takes ``..`` by the name."""
@@ -148,6 +155,10 @@ else:
         """None: a script has a line that says who runs it."""
         del program
         return ()
+
+    def shell(line: str) -> tuple[str, ...]:
+        """The words that have the shell run a line."""
+        return ("/bin/sh", "-c", line)
 
     def absolute(path: str) -> str:
         """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""
