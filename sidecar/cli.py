@@ -56,11 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     options.program = words_of_program
     if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
         parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
-    if options.command == "dev" and words_of_program and (options.port or options.host):
+    if options.command == "dev" and words_of_program:
         from sidecar.console.program import uses_port
 
-        if not uses_port(words_of_program):
-            parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
+        if options.host and not uses_port(words_of_program):
+            parser.error("the program is not told its address: put {host} (or {port}, {url}) where it takes one")
+        if options.strict_port and not options.port:
+            parser.error("--strict-port needs --port: a program has no port of its own")
     set_level(options.log_level)
     command = options.command or ("help" if is_terminal(0) else "stdio")
     if command == "schema":
@@ -95,9 +97,16 @@ def make_parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run one service, or a Tauri project's, in this terminal")
     _common(dev)
     dev.add_argument(
-        "root", nargs="?", default=None, metavar="ROOT", help="the Vite or Tauri project (default: this folder)"
+        "root",
+        nargs="?",
+        default=None,
+        metavar="ROOT",
+        help="the project: a front end's or Tauri's (default: this folder)",
     )
-    dev.add_argument("--port", type=_port, default=None, help="the preferred port")
+    dev.add_argument(
+        "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
+    )
+    dev.add_argument("--strict-port", action="store_true", help="fail where the preferred port is not free")
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument(
         "--ready-timeout",
@@ -119,10 +128,10 @@ def make_parser() -> argparse.ArgumentParser:
     clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
 
     doctor = commands.add_parser(
-        "doctor", help="look at node, vite, the project, ports, and what can be guaranteed here"
+        "doctor", help="look at the project, its dev server, node, ports, and what can be guaranteed here"
     )
-    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the Vite project (default: this folder)")
-    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: 5173)")
+    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the project (default: this folder)")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: the project's)")
     doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 

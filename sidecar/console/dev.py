@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 from msgspec import structs
 
 from sidecar import __version__
-from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService, ready_probe
+from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpReady, ready_probe
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -28,13 +29,17 @@ from sidecar.host.fds import encoding_of, takes_escapes
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
+from sidecar.services.choice import find_start, service_of, told_service
+from sidecar.services.project import Start, look, understand_words, wanted_port
 from sidecar.stdio import take_standard_streams
-from sidecar.tauri.project import find, read
+from sidecar.tauri.project import Project, find, read
 from sidecar.tauri.section import read_services
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Server
 
 EXIT_FAILED = 1
+
+_DEV_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\]):(\d{1,5})(?:/|$)")
 
 NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
@@ -50,7 +55,9 @@ def serve(
     """Be the supervisor until the services or the person end it; the exit code."""
     colour = not options.json and shows_colour()
     try:
-        page, services = choose_services(options.root, options.program, options.host, options.port, colour=colour)
+        page, services = choose_services(
+            options.root, options.program, options.host, options.port, strict=options.strict_port, colour=colour
+        )
     except ConfigurationError as error:
         say("error", error.message)
         return EXIT_FAILED
@@ -76,41 +83,62 @@ def serve(
 
 
 def choose_services(
-    root: str | None, program: list[str], host: str | None, port: int | None, *, colour: bool
+    root: str | None, program: list[str], host: str | None, port: int | None, *, strict: bool = False, colour: bool
 ) -> tuple[str, dict[str, Service]]:
     """What the command line asks for, by name, and the one with the page.
 
-    In a Tauri project that is its ``plugins.sidecar``. Raises ``TauriConfigError``.
+    In a Tauri project that is its ``plugins.sidecar``. Raises ``ConfigurationError``.
     """
     env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
-    project = None if program else find(Path(root or "."))
-    asked = read_services(read(project)) if project is not None else None
+    place = None if program else find(Path(root or "."))
+    project = read(place) if place is not None else None
+    asked = read_services(project) if project is not None else None
     if asked is None or not asked.services:
-        name, service = choose_service(root, program, host, port, env)
-        return name, {name: service}
+        name, service = choose_service(root, program, host, port, env, strict=strict)
+        return name, {name: service if project is None else _preferring_dev_url(service, project)}
     page = asked.page or next(iter(asked.services))
     services = {name: structs.replace(each, env=env | each.env) for name, each in asked.services.items()}
-    if host or port:
-        services[page] = _listening(services[page], host, port)
+    if host or port or strict:
+        services[page] = _listening(services[page], host, port, strict=strict)
+    if project is not None:
+        services[page] = _preferring_dev_url(services[page], project)
     return page, services
 
 
-def _listening(service: Service, host: str | None, port: int | None) -> Service:
+def _listening(service: Service, host: str | None, port: int | None, *, strict: bool) -> Service:
     wish = service.port or PortConfig()
-    wish = structs.replace(wish, host=host or wish.host, preferred=port or wish.preferred)
+    strict = strict or wish.strict
+    wish = structs.replace(wish, host=host or wish.host, preferred=port or wish.preferred, strict=strict)
+    if strict and wish.preferred is None and isinstance(service, CommandService):
+        raise ConfigurationError("--strict-port needs --port: the service with the page prefers no port of its own.")
     return structs.replace(service, port=wish)
 
 
 def choose_service(
-    root: str | None, program: list[str], host: str | None, port: int | None, env: dict[str, str]
+    root: str | None,
+    program: list[str],
+    host: str | None,
+    port: int | None,
+    env: dict[str, str],
+    *,
+    strict: bool = False,
 ) -> tuple[str, Service]:
-    """The one service of a command line in no Tauri project, and its name."""
+    """The one service of a command line in no Tauri project, and its name.
+
+    Raises ``ConfigurationError`` where the project does not say which one that is.
+    """
     folder = root or "."
-    wish = PortConfig(preferred=port, host=host or "127.0.0.1")
+    wish = PortConfig(preferred=port, host=host or "127.0.0.1", strict=strict)
     if not program:
-        return "vite", ViteService(root=folder, env=env, port=wish)
+        start = find_start(folder)
+        _tell_what_is_passed_over(folder, start, wish)
+        return start.framework.name, service_of(start, folder, wish, env)
+    if not uses_port(program) and isinstance(known := understand_words(program), Start):
+        wish = structs.replace(wish, preferred=port or known.port, host=host or known.host or wish.host)
+        wish = structs.replace(wish, strict=strict or known.strict)
+        return known.framework.name, told_service(known, folder, wish, env)
     name = Path(program[0]).name[:NAME_LENGTH]
-    listens = uses_port(program)
+    listens = port is not None or uses_port(program)  # one that is told none by its words has it as $PORT
     config = CommandService(
         command=program,
         cwd=folder,
@@ -119,6 +147,29 @@ def choose_service(
         ready=TcpReady() if listens else None,
     )
     return (name if name.isprintable() and name else "program"), config
+
+
+def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
+    if start.host is not None and wish.host != start.host:
+        say(
+            "warning",
+            f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host ADDRESS",
+        )
+    if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
+        say(
+            "warning",
+            "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port NUMBER",
+        )
+
+
+def _preferring_dev_url(service: Service, project: Project) -> Service:
+    """The same on the port that Tauri's window is told to ask for, where neither we nor the script are told one."""
+    build = project.config.get("build")
+    found = _DEV_URL.match(str(build.get("devUrl", ""))) if isinstance(build, dict) else None
+    if found is None or not isinstance(service, DevServer) or service.port.preferred:
+        return service
+    start = look(service.root).start
+    return service if start is not None and start.port else _listening(service, None, int(found[1]), strict=False)
 
 
 def shows_colour() -> bool:

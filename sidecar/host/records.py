@@ -187,6 +187,16 @@ def read_runs() -> list[tuple[str, RunRecord | None]]:
     return found
 
 
+def read_file(name: str) -> bytes:
+    """Read a file of the state folder. Raises ``OSError``."""
+    return _read(os.path.join(state_folder(), name))
+
+
+def write_file(name: str, data: bytes) -> None:
+    """Write a file of the state folder; for one thread at a time. Raises ``OSError``."""
+    drafts.write_atomically(os.path.join(state_folder(), name), data)
+
+
 def _read(path: str) -> bytes:
     """All of a file that this user wrote. Raises ``OSError``.
 

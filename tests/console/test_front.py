@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import queue
 import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -17,6 +19,7 @@ from sidecar.console.screen import Screen
 from sidecar.console.status import IDLE_S, SPIN_S, TICK_S, Shown, StatusLine
 from sidecar.console.view import Keys, TerminalDisplay
 from sidecar.console.words import Line
+from sidecar.errors import ConfigurationError
 from sidecar.events import Output
 from sidecar.runtime import Inbox
 from sidecar.wire.messages import (
@@ -348,6 +351,36 @@ def test_a_program_that_takes_none_is_ready_when_it_runs() -> None:
     _, config = only("here", ["x"])
     assert isinstance(config, CommandService)
     assert (config.ready, config.port, config.cwd) == (None, None, "here")
+
+
+def test_a_program_that_names_no_port_gets_the_one_of_the_command_line() -> None:
+    _, config = only(None, ["npm", "start"], port=3000)
+    assert isinstance(config, CommandService)
+    assert (config.ready, config.port) == (TcpReady(), PortConfig(preferred=3000))
+
+
+@pytest.mark.parametrize("program", [[], ["x", "{port}"]])
+def test_a_strict_port_is_the_services(program: list[str]) -> None:
+    _, services = choose_services("here", program, None, 3000, strict=True, colour=False)
+    [config] = services.values()
+    assert config.port == PortConfig(preferred=3000, strict=True)
+
+
+def test_a_strict_port_is_the_one_of_a_projects_page(tmp_path: Path) -> None:
+    services = {
+        "web": {"type": "vite"},
+        "api": {"type": "command", "command": ["serve"], "port": {"preferred": 8000}},
+        "odd": {"type": "command", "command": ["serve"]},
+    }
+    for page, strict in (("web", PortConfig(strict=True)), ("api", PortConfig(preferred=8000, strict=True))):
+        section = {"page": page, "services": services}
+        (tmp_path / "tauri.conf.json").write_text(json.dumps({"plugins": {"sidecar": section}}))
+        _, found = choose_services(str(tmp_path), [], None, None, strict=True, colour=False)
+        assert found[page].port == strict
+    section = {"page": "odd", "services": services}
+    (tmp_path / "tauri.conf.json").write_text(json.dumps({"plugins": {"sidecar": section}}))
+    with pytest.raises(ConfigurationError, match="--strict-port needs --port"):
+        choose_services(str(tmp_path), [], None, None, strict=True, colour=False)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,9 @@ def a_wish(
     current: int | None = None,
     last: Callable[[], int | None] = lambda: None,
     keep: bool = False,
+    strict: bool = False,
 ) -> Wish:
-    return Wish(host, preferred, current, last, keep)
+    return Wish(host, preferred, current, last, keep, strict)
 
 
 @pytest.fixture
@@ -64,6 +65,34 @@ def test_one_that_somebody_has_on_any_family_or_wildcard_is_not_and_he_is_named(
         found = book.choose("web", a_wish(port))
         assert found.port != port
         assert (found.wanted, found.holder) == (port, STRANGER)
+
+
+def test_a_strict_port_is_taken_or_its_holder_named(book: PortBook) -> None:
+    current, last = free_port(), free_port()
+    with listening("127.0.0.1") as port:
+        wish = a_wish(port, current=current, last=lambda: last, strict=True)
+        with pytest.raises(PortUnavailableError, match="a stranger") as caught:
+            book.choose("web", wish)
+    assert f"web: port {port} is taken by a stranger (pid 7, user them)" in caught.value.message
+    holder = {"pid": 7, "command": "a stranger", "user": "them"}
+    assert caught.value.data == {"service": "web", "port": port, "holder": holder}
+    assert book.choose("web", wish) == Endpoint("127.0.0.1", port)
+
+
+def test_a_strict_port_of_another_service_is_not_taken(book: PortBook) -> None:
+    port = free_port()
+    book.choose("web", a_wish(port))
+    with pytest.raises(PortUnavailableError, match="taken by the service web of this sidecar"):
+        book.choose("api", a_wish(port, strict=True))
+
+
+def test_a_strict_port_that_nobody_can_be_named_for_is_not_free() -> None:
+    with (
+        listening("127.0.0.1") as port,
+        pytest.raises(PortUnavailableError, match=f"port {port} is not free") as caught,
+    ):
+        PortBook(lambda _port: None).choose("web", a_wish(port, strict=True))
+    assert caught.value.data == {"service": "web", "port": port}
 
 
 def test_connections_in_time_wait_are_nobody(book: PortBook) -> None:
