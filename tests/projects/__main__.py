@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import os
 import sys
 
 if sys.platform != "linux":
@@ -12,7 +11,7 @@ if sys.platform != "linux":
 
 from tests.command import BINARY
 from tests.projects.setups import load, shortened
-from tests.projects.tries import Result, attempts, missing
+from tests.projects.tries import Result, attempts, missing, possible
 
 WIDTH = 56
 
@@ -25,9 +24,7 @@ def main() -> int:
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="for each thing that must happen (default: 20)")
     parser.add_argument("--quiet", action="store_true", help="leave out why a set-up failed")
     options = parser.parse_args()
-    setups = load()
-    if "SIDECAR_FRAMEWORKS" not in os.environ:
-        setups = {name: (setup, source) for name, (setup, source) in setups.items() if not setup.framework}
+    setups = possible(load())
     chosen = {
         name: (shortened(setup, options.wait) if options.wait else setup, source)
         for name, (setup, source) in setups.items()

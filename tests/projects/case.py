@@ -594,9 +594,16 @@ class Steps:
         assert re.search(has, body), f"{path} answers {body[:500]!r}"
         assert header in headers, f"{path} has the headers {headers}"
 
-    def do_write(self, name: str, text: str = "") -> None:
-        """Write a file of the project, as an editor does."""
-        (self._case.folder / name).write_text(text)
+    def do_write(self, name: str, text: str = "", told: str = "") -> None:
+        """Write a file of the project, as an editor does; again and again where a watcher is to take it up."""
+        path = self._case.folder / name
+
+        def once() -> bool | None:
+            path.write_text(text)
+            look = self._run.passes(lambda: re.search(told, self._run.told()), 1.0) if told else True
+            return True if look else None
+
+        until(once, f"told after a write: {told}", self._run.wait_s)
 
     def do_replace(self, name: str, *, to: str, **source: str) -> None:
         """Replace text in a file of the project."""

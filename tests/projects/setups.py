@@ -62,6 +62,8 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether another program has the port ``{free}``."""
     rich: bool = False
     """Whether it looks at what only rich draws, which the frozen binary lacks."""
+    frozen: bool = True
+    """Whether the frozen binary is tried on it, too; in the test command only a folder's first set-up is."""
     long: bool = False
     """Whether it takes so long that only ``build/dev.py projects`` tries it."""
     wait_s: float = 20.0

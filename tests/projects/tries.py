@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 if sys.platform != "linux":
     raise ImportError("see case.py")
 
+from tests.command import BINARY
 from tests.projects.case import Case
 from tests.projects.setups import PROJECTS, Setup
 
@@ -83,6 +85,21 @@ def missing() -> str | None:
     return None
 
 
-def quick(setups: dict[str, tuple[Setup, Path]]) -> Iterable[str]:
-    """Names of those that the test command tries."""
-    return [name for name, (setup, _) in setups.items() if not setup.long and setup.framework is None]
+def possible(setups: dict[str, tuple[Setup, Path]]) -> dict[str, tuple[Setup, Path]]:
+    """Those that can be tried here."""
+    return {
+        name: (setup, source)
+        for name, (setup, source) in setups.items()
+        if (setup.framework is None or "SIDECAR_FRAMEWORKS" in os.environ)
+        and (BINARY is None or (setup.frozen and not setup.rich))
+        and (not setup.prefix or os.geteuid() == 0)
+    }
+
+
+def quick(setups: dict[str, tuple[Setup, Path]]) -> list[str]:
+    """Names of those that the test command tries; of the frozen binary, which has the same code, one of each folder."""
+    return [
+        name
+        for name, (setup, source) in possible(setups).items()
+        if not setup.long and setup.framework is None and (BINARY is None or name == source.name)
+    ]
