@@ -223,7 +223,8 @@ class SupervisedService:
         self._printed += len(event.lines)
         self._out(Relay(event))
         probe = self._ready_probe()
-        if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, event.lines):
+        said = event.lines or (event.partial,)
+        if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, said):
             self._become_ready(now)
 
     def on_probed(self, event: Probed, now: float) -> None:
@@ -490,7 +491,7 @@ class SupervisedService:
         return url_of(self._endpoint.host, self._endpoint.port) if self._endpoint else None
 
     def _last_lines(self) -> list[str]:
-        return [line.text for line in self._log.tail(min(self._printed, LINES_JUDGED))]
+        return [line.text for line in self._log.tail(min(self._printed + self._log.unfinished(self.run), LINES_JUDGED))]
 
     def _timed_out(self) -> SidecarError:
         timeout_ms = self.config.ready_timeout_ms

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 
 TYPE_CHECKING = False  # see sidecar.errors
 
@@ -32,6 +33,15 @@ def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
     found = list(table)
     wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
     return [it for it in found if it[0] == address] or [it for it in found if it[0] in wildcards]
+
+
+def child_environment(own: Mapping[str, str], marks: Mapping[str, str]) -> dict[str, str]:
+    """A program's whole environment: ours, its ``own``, and our ``marks``.
+
+    Python keeps what it prints to a pipe until it has 8 kB of it, so that nothing of a small server would ever be seen.
+    Whoever sets the variable decides otherwise; set to nothing, too.
+    """
+    return {"PYTHONUNBUFFERED": "1", **os.environ, **own, **marks}
 
 
 def command_of(pid: int) -> str | None:
