@@ -13,6 +13,7 @@ from msgspec import structs
 
 from sidecar import __version__
 from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
+from sidecar.console.colour import ask_for_colours, shows_colour
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -24,7 +25,7 @@ from sidecar.diagnostics import say
 from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
-from sidecar.host.fds import encoding_of, takes_escapes
+from sidecar.host.fds import encoding_of
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -80,17 +81,20 @@ def choose_services(
 
     In a Tauri project that is its ``plugins.sidecar``. Raises ``TauriConfigError``.
     """
-    env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
     project = None if program else find(Path(root or "."))
     asked = read_services(read(project)) if project is not None else None
     if asked is None or not asked.services:
-        name, service = choose_service(root, program, host, port, env)
+        name, service = choose_service(root, program, host, port, ask_for_colours({}) if colour else {})
         return name, {name: service}
     page = asked.page or next(iter(asked.services))
-    services = {name: structs.replace(each, env=env | each.env) for name, each in asked.services.items()}
+    services = {name: _coloured(each) if colour else each for name, each in asked.services.items()}
     if host or port:
         services[page] = _listening(services[page], host, port)
     return page, services
+
+
+def _coloured(service: Service) -> Service:
+    return structs.replace(service, env=ask_for_colours(service.env) | service.env)
 
 
 def _listening(service: Service, host: str | None, port: int | None) -> Service:
@@ -119,18 +123,13 @@ def choose_service(
     return (name if name.isprintable() and name else "program"), config
 
 
-def shows_colour() -> bool:
-    """Whether stdout is a terminal on which colours are wanted."""
-    return takes_escapes(1) and not os.environ.get("NO_COLOR")
-
-
 def show_lines(
     page: str, services: list[str], run: Run, inbox: Inbox, open_page: Callable[[str], None] | None
 ) -> DevFront:
     """The view where nobody presses keys, or none of ours read them."""
     del run
     encoding = encoding_of(1)
-    screen = Screen(1, partial(load_look, encoding, terminal=False, colour=False), None, encoding)
+    screen = Screen(1, partial(load_look, encoding, terminal=False, colour=shows_colour()), None, encoding)
     begin(screen, services)
     return DevFront(page, inbox, PlainDisplay(screen), open_page)
 
