@@ -55,7 +55,7 @@ class View:
     def write(self, *items: Output | str) -> list[str]:
         self.display.feed(self.screen._compose(self.look, list(items)))
         assert self.display.lines[-1] == STATUS
-        row, column = self.display.cursor
+        _, column = self.display.cursor
         assert column == 0
         return self.display.lines[:-1]
 

@@ -93,7 +93,8 @@ class Conversation:
             case "spawnFails":
                 world.spawn_fails(_error(**more), service)
             case "prints":
-                world.prints(*more["lines"], service=service, stream=more.get("stream", "stdout"))
+                stream, partial = more.get("stream", "stdout"), more.get("partial", "")
+                world.prints(*more["lines"], service=service, stream=stream, partial=partial)
             case "probe":
                 world.probe(more["verdict"], service, more.get("detail", ""))
             case "check":
