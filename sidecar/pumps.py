@@ -181,6 +181,7 @@ class Backlog(Generic[Item]):
 
     def put_output(self, output: Output) -> list[Output]:
         """Add output; what had to be dropped for it."""
+        self._supersede(output)
         self._count += 1
         self._outputs.append((self._count, output))
         self.output_size += output.size
@@ -200,6 +201,17 @@ class Backlog(Generic[Item]):
         self._items.clear()
         self._outputs.clear()
         self.output_size = 0
+
+    def _supersede(self, output: Output) -> None:
+        """Forget an unfinished line that still waits: this has more of it. A bar's frames must not pile up."""
+        for at in range(len(self._outputs) - 1, -1, -1):
+            _, waiting = self._outputs[at]
+            if not waiting.partial:
+                return
+            if (waiting.service, waiting.run, waiting.stream) == (output.service, output.run, output.stream):
+                del self._outputs[at]
+                self.output_size -= waiting.size
+                return
 
     def _pop_output(self) -> Output:
         _, output = self._outputs.popleft()

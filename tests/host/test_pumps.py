@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from sidecar import pumps as module
+from sidecar.events import Output
 from sidecar.host.fds import Pipes
-from sidecar.pumps import CHUNKS_IN_FLIGHT, OutputPump
+from sidecar.pumps import CHUNKS_IN_FLIGHT, Backlog, OutputPump
 from sidecar.wire.framing import PARTIAL_BYTES
 from sidecar.wire.messages import Stream
 
@@ -250,3 +251,29 @@ def test_pipes_that_nobody_began_to_read_are_closed() -> None:
         with pytest.raises(OSError, match=r"[Bb]ad file descriptor|[Hh]andle"):
             os.fstat(fd)
     it.close(it.out, it.err)
+
+
+# ── what waits for a slow reader ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_frames_do_not_pile_up_before_a_slow_reader() -> None:
+    backlog: Backlog[str] = Backlog(100)
+    backlog.put_output(Output("web", 1, "stdout", ("kept",), 4))
+    for number in range(1000):
+        assert backlog.put_output(Output("web", 1, "stdout", (), 3, f"{number:03}")) == []
+        assert backlog.put_output(Output("api", 1, "stderr", (), 3, f"{number:03}")) == []
+    backlog.put_output(Output("web", 1, "stdout", ("999 done",), 8))
+    assert backlog.output_size == 4 + 3 + 8
+    assert [backlog.pop() for _ in range(3)] == [
+        Output("web", 1, "stdout", ("kept",), 4),
+        Output("api", 1, "stderr", (), 3, "999"),
+        Output("web", 1, "stdout", ("999 done",), 8),
+    ]
+    assert not backlog
+
+
+def test_an_unfinished_line_of_an_earlier_run_is_not_superseded() -> None:
+    backlog: Backlog[str] = Backlog(100)
+    backlog.put_output(Output("web", 1, "stdout", (), 3, "50%"))
+    backlog.put_output(Output("web", 2, "stdout", (), 3, "10%"))
+    assert backlog.output_size == 6
