@@ -26,12 +26,6 @@ PARTIAL_S = 0.1
 """A line that has not ended after so long is told as it is: a question has no end, and a progress bar no end soon.
 Not more often either."""
 
-LINGER_S = 0.001
-"""More that comes so soon belongs to the same burst."""
-
-BURST_S = 0.02
-"""A burst is passed on after so long, whether it is over or not."""
-
 PACE_S = 0.1
 """A client that took nothing for so long is slow: children do not wait for it, its output is dropped instead."""
 
@@ -85,38 +79,19 @@ class OutputPump:
     def run(self) -> None:
         """The thread's body."""
         while self._pipes.open:
-            for fd, pieces in self._burst():
-                self._receive(fd, b"".join(pieces))
-                if not pieces[-1]:
-                    self._finish(fd)
+            found = self._pipes.read(self._patience())
+            if found is not None:
+                self._receive(*found)
             self._tell_unfinished()
-
-    def _burst(self) -> list[tuple[int, list[bytes]]]:
-        """What comes in a row, as pieces by descriptor.
-
-        Order can be told only by who looks often: the work on it, and the loop's, waits until the row is over.
-        """
-        burst: list[tuple[int, list[bytes]]] = []
-        size, wait, until = 0, self._patience(), 0.0
-        while (found := self._pipes.read(wait)) is not None:
-            fd, data = found
-            if not burst:
-                until = time.monotonic() + BURST_S
-            if burst and burst[-1][0] == fd:
-                burst[-1][1].append(data)
-            else:
-                burst.append((fd, [data]))
-            size += len(data)
-            if size >= PIPE_BYTES or not self._pipes.open or time.monotonic() >= until:
-                break
-            wait = LINGER_S
-        return burst
 
     def _patience(self) -> float | None:
         since = min((line.since for line in self._lines.values() if line.since is not None), default=None)
         return None if since is None else max(0.0, since + PARTIAL_S - time.monotonic())
 
     def _receive(self, fd: int, data: bytes) -> None:
+        if not data:
+            self._finish(fd)
+            return
         line = self._lines[fd]
         coloured = b"\x1b" in data or b"\x1b" in line.splitter.rest
         lines = line.splitter.receive(data)

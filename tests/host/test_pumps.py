@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from sidecar import pumps as module
 from sidecar.events import Output
 from sidecar.host.fds import Pipes
 from sidecar.pumps import CHUNKS_IN_FLIGHT, Backlog, OutputPump
@@ -229,8 +228,7 @@ def test_a_pipe_that_somebody_holds_open_does_not_hold_up_the_other() -> None:
         it.close(it.err)
 
 
-def test_a_program_waits_in_its_pipe_while_nobody_takes_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BURST_S", 0.0)
+def test_a_program_waits_in_its_pipe_while_nobody_takes_what_it_wrote() -> None:
     with program(takes=False) as it:
         for number in range(CHUNKS_IN_FLIGHT):
             os.write(it.out, b"%d\n" % number)
