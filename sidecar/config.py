@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -51,14 +51,17 @@ class PortConfig(_Config, frozen=True, kw_only=True):
     """A variable that also carries the port to the program."""
     sticky: bool = True
     """Try the last good port of this project before a new one, so that the page keeps its origin."""
+    strict: bool = False
+    """Fail if the preferred port is not free, and name its holder. Try no other port."""
 
 
 class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
-    """Ready once a GET of ``path`` is answered (with ``status``, or else with any status below 500)."""
+    """Ready once a GET of ``path`` is answered with ``status``, or else with any status below 500."""
 
     # Python's $ also matches before a last line feed; the look-ahead says the same to Python and to JSON Schema
     path: Annotated[str, Meta(pattern=r"^/[^\x00-\x20\x7f]*$(?!\n)")] = "/"
-    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    status: Annotated[int, Meta(ge=100, le=599)] | Literal["any"] | None = None
+    """``"any"`` takes every status: the server is up, whatever it says."""
 
 
 class TcpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
@@ -80,13 +83,22 @@ class DelayReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="dela
 Ready = HttpReady | TcpReady | LogReady | DelayReady
 
 
+class ServerReady(Struct, frozen=True):
+    """Ready once the server answers anything at all: how a dev server is probed. Not a part of any configuration."""
+
+
+Probe = Ready | ServerReady
+
+
 class HealthConfig(_Config, frozen=True, kw_only=True):
-    """How a ready service is watched; ``interval_ms`` 0 turns it off."""
+    """How a ready service is watched; ``interval_ms`` 0 turns it off. A miss makes the service ``unhealthy``."""
 
     interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 5_000
     timeout_ms: PositiveMillis = 5_000
+    restart: bool = False
+    """Whether a service that keeps missing its checks is restarted. A debugger's breakpoint is a miss, too."""
     failures: PositiveCount = 3
-    """So many misses in a row, and the service is restarted."""
+    """With ``restart``: so many misses in a row, and the service is restarted."""
 
 
 class BackoffConfig(_Config, frozen=True, kw_only=True):
@@ -122,26 +134,94 @@ class _Service(_Config, frozen=True, kw_only=True, tag_field="type"):
     env: dict[EnvName, Text] = field(default_factory=dict)
     isolation: Literal["none", "pidNamespace"] = "none"
     """``pidNamespace`` (Linux): the kernel ends all that the service started in the instant when we die."""
-    ready_timeout_ms: PositiveMillis = 30_000
+    ready_timeout_ms: Millis = 120_000
+    """A service that is not ready after so long is ended. 0 sets no limit."""
     health: HealthConfig = HealthConfig()
     restart: RestartConfig = RestartConfig()
     stop: StopConfig = StopConfig()
 
 
-class ViteService(_Service, frozen=True, kw_only=True, tag="vite"):
-    """A Vite dev server, started from the project's own vite with no shell and no npm between."""
+def type_of(service: _Service | type[_Service]) -> str:
+    """The ``type`` that a service has in a configuration."""
+    return str(service.__struct_config__.tag)
+
+
+class DevServer(_Service, frozen=True, kw_only=True):
+    """A project's dev server. Unless told how, it is started as the project's own dev script starts it."""
 
     root: NonEmptyText = "."
     """The project, absolute or relative to the sidecar's working folder."""
-    args: list[Text] = field(default_factory=list)
-    """More arguments for Vite, after ours."""
-    mode: NonEmptyText | None = None
-    config_file: NonEmptyText | None = None
+    args: list[Text] | None = None
+    """Arguments for it, after ours. Given, even without any: the project's dev script is not looked at."""
+    port: PortConfig = PortConfig()
+
+
+class NodeServer(DevServer, frozen=True, kw_only=True):
+    """One that node runs: its own program from node_modules, with no shell and no npm between."""
+
     node: NonEmptyText | None = None
     """The node to run; else the one on PATH."""
+
+
+class ViteService(NodeServer, frozen=True, kw_only=True, tag="vite"):
+    """Vite, or what Vite's own command line starts: SvelteKit, React Router, SolidStart, TanStack Start, Qwik."""
+
+    mode: NonEmptyText | None = None
+    config_file: NonEmptyText | None = None
     stdin_guard: bool = True
     """Whether node ends when its stdin does: what is left when everything of ours was killed at once."""
-    port: PortConfig = PortConfig()
+
+
+class AstroService(NodeServer, frozen=True, kw_only=True, tag="astro"):
+    """Astro: ``astro dev``."""
+
+
+class NuxtService(NodeServer, frozen=True, kw_only=True, tag="nuxt"):
+    """Nuxt: ``nuxt dev``."""
+
+
+class NextService(NodeServer, frozen=True, kw_only=True, tag="next"):
+    """Next.js: ``next dev``."""
+
+
+class AngularService(NodeServer, frozen=True, kw_only=True, tag="angular"):
+    """Angular: ``ng serve``."""
+
+
+class VinxiService(NodeServer, frozen=True, kw_only=True, tag="vinxi"):
+    """SolidStart 1 and others on Vinxi: ``vinxi dev``."""
+
+
+class GatsbyService(NodeServer, frozen=True, kw_only=True, tag="gatsby"):
+    """Gatsby: ``gatsby develop``."""
+
+
+class RemixService(NodeServer, frozen=True, kw_only=True, tag="remix"):
+    """Remix with its classic compiler: ``remix dev``."""
+
+
+class RsbuildService(NodeServer, frozen=True, kw_only=True, tag="rsbuild"):
+    """Rsbuild: ``rsbuild dev``."""
+
+
+class VueCliService(NodeServer, frozen=True, kw_only=True, tag="vue-cli"):
+    """Vue CLI: ``vue-cli-service serve``."""
+
+
+class ReactScriptsService(NodeServer, frozen=True, kw_only=True, tag="react-scripts"):
+    """Create React App: ``react-scripts start``."""
+
+
+class ParcelService(NodeServer, frozen=True, kw_only=True, tag="parcel"):
+    """Parcel: ``parcel serve``."""
+
+
+class WebpackService(NodeServer, frozen=True, kw_only=True, tag="webpack"):
+    """webpack-dev-server: ``webpack serve``."""
+
+
+class TrunkService(DevServer, frozen=True, kw_only=True, tag="trunk"):
+    """Trunk: ``trunk serve``, from PATH."""
 
 
 class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
@@ -154,7 +234,30 @@ class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
     """Absent: ready once it runs."""
 
 
-Service = ViteService | CommandService
+Service = (
+    ViteService
+    | AstroService
+    | NuxtService
+    | NextService
+    | AngularService
+    | VinxiService
+    | GatsbyService
+    | RemixService
+    | RsbuildService
+    | VueCliService
+    | ReactScriptsService
+    | ParcelService
+    | WebpackService
+    | TrunkService
+    | CommandService
+)
+SERVICE_TYPES: dict[str, type[Service]] = {type_of(each): each for each in get_args(Service)}
+"""The ``type`` of a service → its shape."""
+
+
+def ready_probe(service: Service) -> Probe | None:
+    """How it is found out that the service is ready; ``None`` if it is as soon as it runs."""
+    return service.ready if isinstance(service, CommandService) else ServerReady()
 
 
 def parse_services(values: Mapping[str, object], path: str) -> dict[str, Service]:
@@ -217,8 +320,8 @@ def _check_env(value: object, path: str) -> None:
 def _check(service: Service, path: str) -> None:
     """What a type cannot say: combinations, and regular expressions that must compile."""
     match service:
-        case ViteService():
-            return
+        case DevServer():
+            _check_args(service, path)
         case CommandService():
             if service.command[0] == "":
                 raise fault(f"{path}.command[0]", "The program's name is empty")
@@ -231,8 +334,40 @@ def _check(service: Service, path: str) -> None:
                 raise fault(f"{path}.port", "{port}, {host} or {url} is used, but the service has no port")
             if service.port is None and isinstance(service.ready, HttpReady | TcpReady):
                 raise fault(f"{path}.port", "An http or tcp readiness probe needs a port")
+            if service.port is not None and service.port.strict and service.port.preferred is None:
+                raise fault(f"{path}.port.preferred", "port.strict needs the port that it is about")
             if isinstance(service.ready, LogReady):
                 _check_pattern(service.ready.pattern, path)
+
+
+OWN_ARGUMENTS = {
+    "--port": "port.preferred",
+    "-p": "port.preferred",
+    "--host": "port.host",
+    "--hostname": "port.host",
+    "--address": "port.host",
+    "--strictPort": "port.strict",
+    "--strict-port": "port.strict",
+}
+"""Options that the sidecar passes itself, and the field for each. Vite takes both spellings of strictPort."""
+
+FIELD_ARGUMENTS = {"--mode": "mode", "-m": "mode", "--config": "configFile", "-c": "configFile"}
+"""Options that a field passes if it is set."""
+
+
+def _check_args(service: DevServer, path: str) -> None:
+    """Refuse options that the sidecar passes itself. Given twice, a dev server would heed the second one."""
+    fields = {"mode": service.mode, "configFile": service.config_file} if isinstance(service, ViteService) else {}
+    for at, word in enumerate(service.args or ()):
+        if word == "--":
+            return  # what follows are no options
+        option = word.partition("=")[0]
+        place = f"{path}.args[{at}]"
+        if field_name := OWN_ARGUMENTS.get(option):
+            raise fault(place, f"The sidecar passes {option} itself: use the field {field_name} instead")
+        field_name = FIELD_ARGUMENTS.get(option)
+        if field_name and fields.get(field_name) is not None:
+            raise fault(place, f"{option} is given twice, here and in the field {field_name}")
 
 
 def _check_pattern(pattern: str, path: str) -> None:
@@ -256,7 +391,8 @@ def fill(text: str, *, host: str, port: int, url: str) -> str:
     return text.replace("{port}", str(port)).replace("{host}", host).replace("{url}", url)
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http", base: str = "/") -> str:
     """The address a browser opens: ``http://host:port/``; a wildcard host is reached on loopback."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
-    return f"http://[{reachable}]:{port}/" if ":" in reachable else f"http://{reachable}:{port}/"
+    name = f"[{reachable}]" if ":" in reachable else reachable
+    return f"{scheme}://{name}:{port}{base}"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from sidecar.config import Ready, Service, ViteService
+from sidecar.config import Probe, Service
 from sidecar.errors import SidecarError
 from sidecar.wire.messages import AnyNotification, Failure, Holder, Id, Result, ServiceLog, Stream, SupervisorSwept
 from sidecar.wire.session import Received
@@ -18,6 +18,9 @@ from sidecar.wire.session import Received
 Verdict = Literal["ok", "down", "foreign", "unknown"]
 """What a probe found: our server answers; nobody (or nothing useful) does; somebody else does; the fault was on our
 side of the connection (no route, no descriptors) and says nothing about the server."""
+
+Owner = Literal["ours", "foreign", "unknown"]
+"""Whose a listening socket is: the service's tree's; certainly not its; or the system does not let us read that."""
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,6 +55,8 @@ class Launch(Struct, frozen=True):
     env: dict[str, str] = field(default_factory=dict)
     pid_namespace: bool = False
     """Whether it is to run in a pid namespace of its own."""
+    before: tuple[Launch, ...] = ()
+    """Steps: programs that run first, one after the other, each to exit code 0. People are told the last word."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -113,6 +118,16 @@ class Output(Struct, frozen=True):
         return ServiceLog(self.service, self.stream, self.lines, dropped, self.partial)
 
 
+class Address(Struct, frozen=True):
+    """Where a server answered, as far as a probe could find out."""
+
+    scheme: Literal["http", "https"] = "http"
+    host: str | None = None
+    """A literal address, if it is not the endpoint's own host: the other loopback."""
+    base: str = "/"
+    """The path below which the server has its pages."""
+
+
 class Probed(Struct, frozen=True):
     """A probe's result. ``turn`` is the health check's number, or 0 for the readiness probe."""
 
@@ -121,6 +136,15 @@ class Probed(Struct, frozen=True):
     turn: int
     verdict: Verdict
     detail: str
+    address: Address = Address()
+
+
+class Listening(Struct, frozen=True):
+    """The answer to ``FindListeners``: the (address, port) pairs, or ``None`` where they cannot be read."""
+
+    service: str
+    run: int
+    places: tuple[tuple[str, int], ...] | None
 
 
 class Exited(Struct, frozen=True):
@@ -146,6 +170,7 @@ Event = (
     | SpawnFailed
     | Output
     | Probed
+    | Listening
     | Exited
 )
 
@@ -201,7 +226,14 @@ class AwaitReady(Struct, frozen=True):
     service: str
     run: int
     endpoint: Endpoint
-    probe: Ready | ViteService
+    probe: Probe
+
+
+class FindListeners(Struct, frozen=True):
+    """Find out where the service's processes listen."""
+
+    service: str
+    run: int
 
 
 class CheckHealth(Struct, frozen=True):
@@ -211,7 +243,7 @@ class CheckHealth(Struct, frozen=True):
     run: int
     turn: int
     endpoint: Endpoint
-    probe: Ready | ViteService
+    probe: Probe
     timeout_ms: int
 
 
@@ -266,6 +298,7 @@ Effect = (
     | Prepare
     | Spawn
     | AwaitReady
+    | FindListeners
     | CheckHealth
     | Terminate
     | Kill

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from sidecar.config import CommandService, PortConfig, Service, ViteService, fill, url_of
+from sidecar.config import (
+    CommandService,
+    DevServer,
+    NodeServer,
+    PortConfig,
+    Service,
+    ViteService,
+    fill,
+    type_of,
+    url_of,
+)
 from sidecar.errors import (
+    ConfigurationError,
     NodeNotFoundError,
     ProcessSpawnFailedError,
     ProjectNotFoundError,
@@ -20,36 +31,46 @@ from sidecar.host.programs import (
     STDIN_GUARD,
     absolute,
     has_stdin_guard,
-    places_of_node,
+    name_of_path,
+    runs,
     scripts,
+    shell,
     spellings,
     with_upper_drive,
 )
-
-VITE_PORT = 5173
-VITE_PORT_ENV = "VITE_DEV_PORT"
-
-_PROJECT_FILES = (
-    "package.json",
-    "index.html",
-    "vite.config.ts",
-    "vite.config.js",
-    "vite.config.mjs",
-    "vite.config.mts",
+from sidecar.services.frameworks import BY_TYPE, VITE, Framework
+from sidecar.services.node import Missing, Node, find, on_path
+from sidecar.services.project import (
+    NotUnderstood,
+    Start,
+    Step,
+    find_manager,
+    heed,
+    read_package,
+    upwards,
+    wanted_port,
 )
+from sidecar.services.viteconfig import PORT_VARIABLE
+
+VITE_PORT = VITE.port
+COMMAND_PORT_ENV = "PORT"
 
 
 class _BinField(msgspec.Struct):
-    """The one field of vite's package.json that we need."""
+    """The one field of a package.json that we need to find its program."""
 
     bin: dict[str, str] | str = ""
 
 
 def port_config(config: Service) -> PortConfig | None:
-    """The port that the service wants, with Vite's default filled in; ``None`` if it has none."""
-    if isinstance(config, ViteService):
-        return config.port if config.port.preferred else msgspec.structs.replace(config.port, preferred=VITE_PORT)
-    return config.port
+    """The port that the service wants: its own, else the one that its project asks for; ``None`` if it has none."""
+    if isinstance(config, CommandService) or config.port.preferred:
+        return config.port
+    row = BY_TYPE[type_of(config)]
+    start = _start(config, row)
+    wanted = wanted_port(config.root, start if isinstance(start, Start) else Start(row), row)
+    strict = config.port.strict or wanted.strict
+    return msgspec.structs.replace(config.port, preferred=wanted.port or row.port, strict=strict)
 
 
 def keeps_port(config: Service) -> bool:
@@ -59,7 +80,7 @@ def keeps_port(config: Service) -> bool:
 
 def project_key(name: str, config: Service) -> str:
     """What a remembered port belongs to: this service of this folder."""
-    return f"{project_prefix(config.root if isinstance(config, ViteService) else config.cwd)}{name}"
+    return f"{project_prefix(config.root if isinstance(config, DevServer) else config.cwd)}{name}"
 
 
 def project_prefix(folder: str) -> str:
@@ -68,13 +89,17 @@ def project_prefix(folder: str) -> str:
     return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::").decode("utf-8", "backslashreplace")
 
 
-def plan(name: str, config: Service) -> Launch:
+def plan(name: str, config: Service, warn: Callable[[str], None] = lambda _text: None) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
-    Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
+    ``warn`` gets a text if the project asks for something that it does not get: its version of node is not installed,
+    or its script is passed over.
+    Raises ``ConfigurationError`` or one of its kinds, or ``ProcessSpawnFailedError``.
     """
-    made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
-    return msgspec.structs.replace(made, pid_namespace=config.isolation == "pidNamespace")
+    made = _plan_command(name, config, warn) if isinstance(config, CommandService) else _plan_server(name, config, warn)
+    # the app shows the page: with this Vite's server.open, and its like, open no browser beside it
+    env = {"BROWSER": "none", **made.env}
+    return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
 
 
 def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) -> Launch:
@@ -84,37 +109,81 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     host, port = endpoint.host, endpoint.port
     url = url_of(host, port)
     env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
-    wish = port_config(config)
-    if wish is not None and wish.env:
-        env[wish.env] = str(port)
-    if isinstance(config, ViteService):
-        env.setdefault(VITE_PORT_ENV, str(port))
+    if config.port is not None and config.port.env:
+        env[config.port.env] = str(port)
+    env.setdefault(PORT_VARIABLE if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
-def _plan_vite(name: str, config: ViteService) -> Launch:
+def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> Launch:
+    row = BY_TYPE[type_of(config)]
     root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=root
         )
-    entry = find_vite(root)
-    if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in _PROJECT_FILES):
+    entry = find_program(root, row)
+    if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in row.files()):
         raise ProjectNotFoundError(
-            f"{name}: {root} is no Vite project: it has no package.json, index.html or vite.config. Correct root.",
+            f"{name}: {root} is no {row.title} project: it has none of {', '.join(row.files()[:3])}. Correct root.",
             service=name,
             root=root,
         )
-    arguments = ["--host", "{host}", "--port", "{port}", "--strictPort"]
-    if config.mode:
-        arguments += ["--mode", config.mode]
-    if config.config_file:
-        arguments += ["--config", config.config_file]
-    arguments += config.args
-    guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
-    start = (find_node(name, config), *guard, entry) if entry else _yarn(name, root)
-    return Launch((*start, *arguments), root, dict(config.env))
+    start = _start(config, row)
+    if isinstance(start, NotUnderstood):
+        own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
+        if start.server is not row and not own:
+            raise ConfigurationError(f"{name}: {start.reason}. Correct type or root.", service=name, root=root)
+        warn(f"{name}: {start.reason}. {row.title} is started by itself.")
+        start = Start(row)
+    arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
+    if start.mode:
+        arguments += ["--mode", start.mode]
+    if start.config:
+        arguments += ["--config", start.config]
+    arguments += start.args
+    program, env = _program(name, config, row, root, entry, warn)
+    variables = {**dict(row.env), **start.env, **env}
+    before = tuple(step_launch(step, root, env) for step in start.steps)
+    return Launch((*program, *arguments), root, variables, before=before)
+
+
+def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
+    """How the service is started: as it says itself, or, where it says nothing, as the project's dev script does."""
+    args = tuple(config.args or ())
+    if isinstance(config, ViteService) and (config.mode or config.config_file or config.args is not None):
+        return Start(row, mode=config.mode, config=config.config_file, args=args)
+    if config.args is not None:
+        return Start(row, args=args)
+    return heed(config.root, row)
+
+
+def _program(
+    name: str, config: DevServer, row: Framework, root: str, entry: str | None, warn: Callable[[str], None]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words that come before all arguments, and the variables."""
+    if not isinstance(config, NodeServer):
+        found = _find_program(name, row.program, root, config.env, warn)
+        if found is None:
+            raise ConfigurationError(f"{name}: there is no {row.program} on PATH. Install {row.title}.", service=name)
+        return (found[0],), found[1]
+    if entry is None:
+        yarn, env = _yarn(name, root, config, row, warn)
+        return (yarn, "run", row.program), env
+    guarded = not isinstance(config, ViteService) or config.stdin_guard
+    guard = ("--require", STDIN_GUARD) if guarded and has_stdin_guard() else ()
+    node = find_node(name, config)
+    if node.problem:
+        warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+    return (node.program, *guard, entry), _with_node(config.env, node)
+
+
+def step_launch(step: Step, folder: str, env: Mapping[str, str]) -> Launch:
+    """A line of a script as a package manager runs it: by the shell, with the project's programs on PATH."""
+    bins = [os.path.join(each, "node_modules", ".bin") for each in upwards(folder)]
+    path = os.pathsep.join([*(each for each in bins if os.path.isdir(each)), _path_of(env)])
+    return Launch(shell(step.line), folder, {**env, **step.env, name_of_path(env): path})
 
 
 def _plain(name: str, folder: str) -> str:
@@ -135,66 +204,117 @@ def _plain(name: str, folder: str) -> str:
 
 
 def find_vite(root: str) -> str | None:
-    """Vite's own JS entry as ``require.resolve`` would find it from ``root``: the nearest ``node_modules`` upwards.
+    """Vite's own JS entry as ``require.resolve`` would find it from ``root``."""
+    return find_program(root, VITE)
+
+
+def find_program(root: str, row: Framework) -> str | None:
+    """The JS entry of a framework's program: from the nearest ``node_modules`` upwards that has its package.
 
     A linked project is looked up as it is named first, then where it really is, as node does for a linked file.
     """
-    for start in dict.fromkeys((root, os.path.realpath(root))):
-        for folder in _upwards(start):
-            package = os.path.join(folder, "node_modules", "vite")
+    for start in dict.fromkeys((root, os.path.realpath(root))) if row.package else ():
+        for folder in upwards(start):
+            package = os.path.join(folder, "node_modules", *row.package.split("/"))
             try:
                 with open(os.path.join(package, "package.json"), "rb") as file:
                     manifest = msgspec.json.decode(file.read(), type=_BinField)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-                continue  # no vite here, or a broken one: node would look further up, too
-            path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get("vite", "")
-            entry = os.path.join(package, path or "bin/vite.js")
+                continue  # no such package here, or a broken one: node would look further up, too
+            path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get(row.program, "")
+            entry = os.path.join(package, path or f"bin/{row.program}.js")
             if os.path.isfile(entry):
                 return os.path.realpath(entry)
     return None
 
 
-def _upwards(folder: str) -> Iterator[str]:
-    """The folder, and each that it is in."""
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
-
-
-def _yarn(name: str, root: str) -> tuple[str, ...]:
-    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter."""
-    for folder in _upwards(root):
+def _yarn(
+    name: str, root: str, config: NodeServer, row: Framework, warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]]:
+    """Find the yarn of a Plug'n'Play project, whose packages only yarn can read, and its environment."""
+    for folder in upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
-            yarn = which("yarn", root)
-            if yarn is None:
+            found = _find_program(name, "yarn", root, config.env, warn)
+            if found is None:
                 raise NodeNotFoundError(
                     f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
                     service=name,
                 )
-            return (yarn, "run", "vite")
-    raise ViteNotFoundError(
-        f"{name}: no vite in {os.path.join(root, 'node_modules')} or above. "
-        "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
+            return found
+    kind = ViteNotFoundError if row.vite else ConfigurationError
+    raise kind(
+        f"{name}: no {row.package} in {os.path.join(root, 'node_modules')} or above. "
+        f"Run '{find_manager(root, read_package(root))} install' there, then start again.",
         service=name,
         root=root,
     )
 
 
-def find_node(name: str, config: ViteService) -> str:
-    """The configured node, the one on PATH, or one where version managers put theirs."""
-    wanted = config.node or "node"
-    found = which(wanted, config.root, config.env.get("PATH"))
-    if found is None and config.node is None:
-        found = which("node", config.root, os.pathsep.join(places_of_node()))
-    if found is None:
-        where = f"{config.node} is not there" if config.node else "there is no node on PATH"
+def find_node(name: str, config: NodeServer) -> Node:
+    """The configured node, the one on PATH, or one that ``sidecar.services.node`` finds elsewhere.
+
+    Raises ``NodeNotFoundError``.
+    """
+    path = _path_of(config.env)
+    if config.node is not None:
+        named = any(separator in config.node for separator in SEPARATORS)
+        program = which(config.node, config.root) if named else on_path(config.node, path)
+        if program is None:
+            raise NodeNotFoundError(
+                f"{name}: {config.node} is not there. Correct the service's node field, or leave it out.", service=name
+            )
+        beside = os.path.dirname(program)
+        return Node(program, "the service's node field", on_path=not named or beside in path.split(os.pathsep))
+    found = find(os.path.abspath(config.root), path)
+    if isinstance(found, Missing):
         raise NodeNotFoundError(
-            f"{name}: {where}. Install Node.js 20.19 or newer, or name it in the service's node field.", service=name
+            f"{name}: there is no node: {found.looked}. "
+            "Install Node.js 20.19 or newer, or name it in the service's node field.",
+            service=name,
         )
     return found
+
+
+def _path_of(env: Mapping[str, str]) -> str:
+    """Return the PATH of a program that gets ``env`` on top of ours."""
+    return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
+
+
+def _with_node(env: Mapping[str, str], node: Node) -> dict[str, str]:
+    """Return the environment in which a program finds ``node`` by its name."""
+    return dict(env) if node.on_path else _with_folder(env, os.path.dirname(node.program))
+
+
+def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Return the environment with the folder in front of PATH."""
+    return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
+
+
+def _find_program(
+    name: str, program: str, folder: str, env: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]] | None:
+    """Find a program on PATH, else beside a node that is not on PATH, else on the login shell's PATH.
+
+    Return it with its environment. PATH then has the program's folder and node's: npm, for one, starts node.
+    """
+    path = _path_of(env)
+    if (found := which(program, folder, path)) is not None:
+        return found, dict(env)
+    if any(separator in program for separator in SEPARATORS):
+        return None
+    node = find(folder, path)
+    with_node = dict(env)
+    if isinstance(node, Node):
+        if node.problem:
+            warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+        with_node = _with_node(env, node)
+        if (found := on_path(program, os.path.dirname(node.program))) is not None:
+            return found, with_node
+    from sidecar.host import login_shell
+
+    if (found := on_path(program, login_shell.search_path().path)) is None:
+        return None
+    return found, _with_folder(with_node, os.path.dirname(found))
 
 
 def which(program: str, folder: str, path: str | None = None) -> str | None:
@@ -208,22 +328,18 @@ def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -
     else:
         places = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
     candidates = (os.path.join(folder, place, name) for place in places for name in names)
-    return next((absolute(it) for it in candidates if _runs(it)), None)
+    return next((absolute(it) for it in candidates if runs(it)), None)
 
 
-def _runs(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
-
-
-def _plan_command(name: str, config: CommandService) -> Launch:
+def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]) -> Launch:
     folder = _plain(name, config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
-    found = which(program, folder, config.env.get("PATH"))
-    if found is None and (script := _find(scripts(program), program, folder, config.env.get("PATH"))):
+    found = _find_program(name, program, folder, config.env, warn)
+    if found is None and (script := _find(scripts(program), program, folder, _path_of(config.env))):
         raise ProcessSpawnFailedError(
             f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "
             'such as node with its script; or let a shell run it: "cmd", "/d", "/c" before command[0].',
@@ -232,9 +348,10 @@ def _plan_command(name: str, config: CommandService) -> Launch:
         )
     if found is None:
         raise ProcessSpawnFailedError(
-            f"{name}: there is no program {program!r} to run (looked in {folder} and on PATH). "
+            f"{name}: there is no program {program!r} to run (looked in {folder}, on PATH, "
+            "beside node and on the login shell's PATH). "
             "Install it, or correct command[0].",
             service=name,
             program=program,
         )
-    return Launch((found, *words), folder, dict(config.env))
+    return Launch((found[0], *words), folder, found[1])

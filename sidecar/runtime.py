@@ -17,6 +17,7 @@ from sidecar.core.supervisor import Supervisor
 from sidecar.diagnostics import say
 from sidecar.errors import InternalError, SidecarError, SystemFailureError
 from sidecar.events import (
+    Address,
     AnnounceGrace,
     AwaitReady,
     CheckHealth,
@@ -25,9 +26,11 @@ from sidecar.events import (
     Event,
     Exit,
     Exited,
+    FindListeners,
     Interrupted,
     Kill,
     KillAll,
+    Listening,
     Notify,
     Output,
     Prepare,
@@ -44,19 +47,24 @@ from sidecar.events import (
     SpawnFailed,
     Terminate,
     Tick,
-    Verdict,
 )
 from sidecar.host import records
 from sidecar.host.base import Ended, Host, SignalledTo
 from sidecar.host.fds import Pipes
 from sidecar.host.ports import PortBook, Wish
-from sidecar.host.probe import attempt, await_ready
+from sidecar.host.probe import Answer, attempt, await_ready
 from sidecar.pumps import OutputPump
 from sidecar.threads import EXIT_INTERNAL, start_thread
-from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceState, Stream
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceReady, ServiceState, Stream
 
 DRAIN_S = 1.0
 """A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
+
+
+UNSURE = (
+    "The system does not say which process has that socket (/proc is missing, or the program has file capabilities). "
+    "The port was free when it was chosen, so the answer counts."
+)
 
 
 class Front(Protocol):
@@ -100,7 +108,7 @@ class Surroundings(Protocol):
         """Tell the guard how long the services may take when the app dies."""
         ...
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Keep it for ``sidecar ps``."""
         ...
 
@@ -271,7 +279,7 @@ class Runtime:
                 self._front.refuse(call, error)
             case Notify(message=message):
                 self._front.notify(message)
-                if isinstance(message, ServiceState):
+                if isinstance(message, ServiceState | ServiceReady):
                     self._surroundings.note(message)
             case Relay(output=output):
                 self._front.relay(output)
@@ -288,6 +296,12 @@ class Runtime:
                     f"ready {effect.service}",
                     partial(self._await_ready, effect, self._runs[effect.service]),
                     lambda error: say("error", error.message),  # the start ends when its time is over
+                )
+            case FindListeners():
+                self._in_thread(
+                    f"listeners {effect.service}",
+                    partial(self._find_listeners, effect),
+                    lambda _error: self._follow_ups.append(Listening(effect.service, effect.run, None)),
                 )
             case CheckHealth():
                 self._in_thread(
@@ -330,7 +344,7 @@ class Runtime:
     def _prepare(self, effect: Prepare) -> None:
         try:
             self._surroundings.wait_settled()
-            launch = launching.plan(effect.service, effect.config)
+            launch = launching.plan(effect.service, effect.config, partial(say, "warning"))
             endpoint = self._choose_port(effect)
             ready = launching.with_endpoint(launch, effect.config, endpoint)
             event: Event = Prepared(effect.service, effect.run, ready, endpoint)
@@ -354,6 +368,7 @@ class Runtime:
                 current=effect.keep,
                 last=partial(records.last_port, key) if wish.sticky else lambda: None,
                 keep=launching.keeps_port(effect.config),
+                strict=wish.strict,
             ),
         )
 
@@ -398,25 +413,34 @@ class Runtime:
         self._inbox.put(Chunk(Output(service, run, stream, lines, size, unfinished), pump))
 
     def _await_ready(self, effect: AwaitReady, run: _Run) -> None:
-        owned = partial(self._host.owns, effect.service)
+        owner = partial(self._host.owns, effect.service)
 
-        def report(verdict: str, detail: str) -> None:
-            self._inbox.put(Probed(effect.service, effect.run, 0, verdict, detail))  # type: ignore[arg-type]
+        def report(answer: Answer, address: Address) -> None:
+            if not answer.sure:
+                say("warning", f"{effect.service} answers on its port. {UNSURE}")
+            self._inbox.put(Probed(effect.service, effect.run, 0, answer.verdict, answer.detail, address))
 
         try:
-            await_ready(effect.probe, effect.endpoint, owned, run.ended, report)
+            await_ready(effect.probe, effect.endpoint, owner, run.ended, report)
         except Exception as error:  # noqa: BLE001  a fault of ours in a thread: the start ends when its time is over
             say("error", f"the readiness of {effect.service} cannot be found out: {error!r}. Please report this.")
 
     def _check_health(self, effect: CheckHealth) -> None:
-        owned = partial(self._host.owns, effect.service)
-        verdict: Verdict
+        owner = partial(self._host.owns, effect.service)
         try:
-            verdict, detail = attempt(effect.probe, effect.endpoint, owned, effect.timeout_ms / 1000)
+            answer = attempt(effect.probe, effect.endpoint, owner, effect.timeout_ms / 1000)
         except Exception as error:  # noqa: BLE001  a fault of ours in a thread: without an answer no check would follow
-            verdict, detail = "unknown", f"the health of {effect.service} cannot be found out: {error!r}"
-            say("error", f"{detail}. Please report this.")
-        self._inbox.put(Probed(effect.service, effect.run, effect.turn, verdict, detail))
+            answer = Answer("unknown", f"the health of {effect.service} cannot be found out: {error!r}")
+            say("error", f"{answer.detail}. Please report this.")
+        self._inbox.put(Probed(effect.service, effect.run, effect.turn, answer.verdict, answer.detail))
+
+    def _find_listeners(self, effect: FindListeners) -> None:
+        places: tuple[tuple[str, int], ...] | None = None
+        try:
+            places = self._host.listening(effect.service)
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread: a timeout waits for this answer
+            say("error", f"the sockets of {effect.service} cannot be found out: {error!r}. Please report this.")
+        self._inbox.put(Listening(effect.service, effect.run, places))
 
 
 def _remember(effect: RememberPort) -> None:

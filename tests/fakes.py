@@ -9,8 +9,9 @@ from itertools import count
 from msgspec import Struct
 
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
+from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended
+from sidecar.host.shared import plain_address
 from sidecar.wire.messages import Guarantees, Holder
 
 PROGRAM = "program"
@@ -52,6 +53,8 @@ class FakeHost:
         self.trees: dict[str, _Tree] = {}
         self.foreign: dict[tuple[str, int], Holder] = {}
         """Listeners that are none of ours, by address and port."""
+        self.blind = False
+        """Whether this system does not tell whose a socket is."""
         self.done: list[tuple[str, str]] = []
         """What was asked of us, in order: (what, service)."""
 
@@ -111,12 +114,26 @@ class FakeHost:
             self._kill(tree)
         self.trees.clear()
 
-    def owns(self, service: str, address: str, port: int) -> bool:
+    def owns(self, service: str, address: str, port: int) -> Owner:
         """See ``Host``."""
         tree = self.trees.get(service)
+        if tree is None:
+            return "foreign"
+        if self.blind:
+            return "unknown"
         wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}
-        own = [at for it in tree.living.values() for at, number in it.listens if number == port] if tree else []
-        return address in own or ((address, port) not in self.foreign and bool(wildcards & set(own)))
+        own = [at for it in tree.living.values() for at, number in it.listens if number == port]
+        reached = address in own or ((address, port) not in self.foreign and bool(wildcards & set(own)))
+        return "ours" if reached else "foreign"
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        """See ``Host``."""
+        tree = self.trees.get(service)
+        if tree is None:
+            return ()
+        if self.blind:
+            return None
+        return tuple(sorted({where for it in tree.living.values() for where in it.listens}))
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""
@@ -159,7 +176,11 @@ class FakeHost:
                     tree.living[daemon.pid] = daemon
                 case "listen":
                     address, _, port = value.partition("=")
-                    process.listens += ((address, int(port)),)
+                    process.listens += ((plain_address(address), int(port)),)
+                case "grandchild":
+                    address, _, port = value.partition("=")
+                    below = _Process(next(self._pids), listens=((plain_address(address), int(port)),))
+                    tree.living[below.pid] = below
                 case "hold":
                     return
         self._die(tree, process, code=0)

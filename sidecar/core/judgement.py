@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sidecar.config import RestartConfig
-from sidecar.core.readiness import hopeless
+from sidecar.config import LogReady, Probe, RestartConfig
+from sidecar.core.readiness import hopeless, out_of_watches
 from sidecar.errors import (
     PortUnavailableError,
     ServiceFailedError,
@@ -13,6 +13,7 @@ from sidecar.errors import (
     SystemFailureError,
     TimeoutWaitingForServerError,
 )
+from sidecar.events import Endpoint, Probed
 
 LINES_JUDGED = 200
 """Of so many last lines the cause is read: a stack trace may follow it."""
@@ -28,6 +29,11 @@ def failed(name: str, what: str, lines: Sequence[str], advice: str | None = None
     """It failed, by ``what``; ``advice`` is what to do now, if more can be said than to read the lines."""
     advice = f" {advice}" if advice else LINES_ARE_THERE
     return ServiceFailedError(f"{name} failed: {what}.{advice}", service=name, lines=lines[-LINES_IN_ERROR:])
+
+
+def step_failed(name: str, step: str, how: str, lines: Sequence[str]) -> ServiceFailedError:
+    """A step before the program did not end with exit code 0; trying again would find the same."""
+    return failed(name, f"its step ({step}) ended with {how}, so the program was not started", lines)
 
 
 def ended_before_ready(
@@ -46,9 +52,13 @@ def ended_before_ready(
 def ended_while_ready(
     name: str, how: str, lines: Sequence[str], *, code: int | None, vite: bool
 ) -> tuple[ServiceFailedError, bool]:
-    """The same for a run that had been ready. A Vite that was ready could start, whatever it printed since."""
+    """The same for a run that had been ready. A Vite that was ready could start, whatever it printed since.
+
+    Only where the system has no file watches left would the next one end, too.
+    """
     advice = hopeless(lines, code)
-    return failed(name, f"it ended with {how}", lines, advice), advice is None or vite
+    again = advice is None or (vite and not out_of_watches(lines))
+    return failed(name, f"it ended with {how}", lines, advice), again
 
 
 def port_lost(name: str, port: int, tries: int, lines: Sequence[str]) -> PortUnavailableError:
@@ -61,14 +71,37 @@ def port_lost(name: str, port: int, tries: int, lines: Sequence[str]) -> PortUna
     )
 
 
+def seen(
+    probe: Probe | None, endpoint: Endpoint | None, last: Probed | None, places: tuple[tuple[str, int], ...] | None
+) -> str:
+    """What a service that is not ready yet was found to do.
+
+    ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens.
+    """
+    if isinstance(probe, LogReady):
+        return f"no line of its output has matched {probe.pattern!r} yet"
+    if endpoint is None:
+        return "it runs"
+    said = [last.detail] if last is not None else []
+    if places is None or any(port == endpoint.port for _, port in places):
+        return said[0] if said else "it has not been asked yet"
+    if last is not None and last.verdict == "down":
+        said = []  # a refused connection: the sockets say more
+    if places:
+        shown = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places)
+        said.append(f"it listens on {shown}; it was told {endpoint.port}")
+    else:
+        said.append("it listens nowhere yet")
+    return "; ".join(said)
+
+
 def timed_out(
-    name: str, timeout_ms: int, url: str | None, foreign: str, lines: Sequence[str]
+    name: str, timeout_ms: int, url: str | None, found: str, lines: Sequence[str]
 ) -> TimeoutWaitingForServerError:
-    """It runs and was not ready in time; ``foreign`` says who else answered at ``url``, if somebody did."""
+    """It runs and was not ready in time; ``found`` is what ``seen`` says."""
     where = f" on {url}" if url else ""
-    stranger = f" Somebody else answers there: {foreign}." if foreign else ""
     return TimeoutWaitingForServerError(
-        f"{name} runs, but was not ready{where} within {timeout_ms / 1000:g} s.{stranger} "
+        f"{name} runs, but was not ready{where} within {timeout_ms / 1000:g} s: {found}. "
         "If it only needs longer, raise readyTimeoutMs.",
         service=name,
         lines=lines[-LINES_IN_ERROR:],

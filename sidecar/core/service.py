@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, assert_never
 
+from msgspec.structs import replace
+
 from sidecar.config import (
-    CommandService,
     DelayReady,
     HttpReady,
     LogReady,
-    Ready,
+    ServerReady,
     Service,
     TcpReady,
     ViteService,
+    ready_probe,
     url_of,
 )
 from sidecar.core import judgement
 from sidecar.core.judgement import LINES_JUDGED
 from sidecar.core.lifecycle import Trigger, next_state
 from sidecar.core.logbuffer import LogBuffer
-from sidecar.core.readiness import how_it_ended, matches, port_is_taken
+from sidecar.core.readiness import how_it_ended, matches, port_is_taken, told_address
 from sidecar.core.restart import RestartBudget
 from sidecar.core.waiting import Waiting
 from sidecar.errors import PortUnavailableError, SidecarError, SupersededError
 from sidecar.events import (
+    Address,
     AwaitReady,
     CheckHealth,
     Effect,
     Endpoint,
     Exited,
+    FindListeners,
     Kill,
+    Launch,
+    Listening,
     Notify,
     Output,
     Prepare,
@@ -55,6 +61,7 @@ from sidecar.wire.messages import (
     ServiceResult,
     ServiceState,
     ServiceStatus,
+    ServiceWaiting,
     State,
 )
 from sidecar.wire.session import failure
@@ -62,8 +69,14 @@ from sidecar.wire.session import failure
 PORT_TRIES = 5
 """So often a port that was taken between our choice and the program's bind is chosen anew."""
 
-Timer = Literal["ready", "delay", "kill", "backoff", "health"]
-"""Each state needs at most one."""
+NOTICES_S = (2.0, 10.0, 30.0)
+"""So long after its launch a service that is not ready yet is told of, with what was found so far."""
+
+BANNER_S = 1.0
+"""The base of a server that speaks TLS is known only by what it prints. Vite prints that as soon as it listens."""
+
+Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health"]
+"""But for ``ready``, ``notice`` and ``banner`` each state needs at most one."""
 
 
 class SupervisedService:
@@ -79,6 +92,20 @@ class SupervisedService:
         self.run = 0
         self._pid: int | None = None
         self._endpoint: Endpoint | None = None
+        self._probe = ready_probe(config)
+        self._programs: list[Launch] = []
+        """What of this run is still to be started: after a step there is more."""
+        self._step = ""
+        """The step that runs."""
+        self._launched_at = 0.0
+        self._notices = 0
+        """Of ``NOTICES_S``, how many have been given in this run."""
+        self._timing_out = False
+        """The time to become ready is over; where the service listens is being found out, to be told."""
+        self._address: Address | None = None
+        """Where it answered in this run."""
+        self._banner: Address | None = None
+        """The address that a dev server has printed in this run."""
         self._busy = False
         """A prepare, a spawn or a process of this run is out: its end will come as an event."""
         self._error: SidecarError | None = None
@@ -96,7 +123,10 @@ class SupervisedService:
         self._misses = 0
         self._turn = 0
         self._port_tries = 0
-        self._foreign = ""
+        self._seen: Probed | None = None
+        """What the readiness probe of this run saw last."""
+        self._detail: str | None = None
+        """What the health check that made it unhealthy saw."""
 
     # ── what the client asks ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,7 +191,7 @@ class SupervisedService:
         endpoint = self._endpoint
         return ServiceStatus(
             state=self.state,
-            type="vite" if isinstance(self.config, ViteService) else "command",
+            type=str(self.config.__struct_config__.tag),
             url=self._url(),
             host=endpoint.host if endpoint else None,
             port=endpoint.port if endpoint else None,
@@ -169,6 +199,7 @@ class SupervisedService:
             uptime_ms=None if self._ready_at is None else round((now - self._ready_at) * 1000),
             restarts=self._restarts,
             error=failure(self._error) if self._error else None,
+            detail=self._detail,
         )
 
     @property
@@ -189,7 +220,8 @@ class SupervisedService:
         if endpoint is not None and endpoint.wanted is not None:
             change = PortChanged(self.name, origin=endpoint.wanted, to=endpoint.port, holder=endpoint.holder)
             self._out(Notify(change))
-        self._out(Spawn(self.name, self.run, event.launch))
+        self._programs = [*event.launch.before, event.launch]
+        self._spawn_next()
 
     def on_prepare_failed(self, event: PrepareFailed | SpawnFailed, now: float) -> None:
         """Nothing runs, and trying again would find the same."""
@@ -205,8 +237,14 @@ class SupervisedService:
         if self.state != "starting":
             self.kill()  # it has done nothing yet that would need a graceful end
             return
-        self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
-        match self._ready_probe():
+        if self.config.ready_timeout_ms:
+            self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
+        self._launched_at = now
+        self._notices = 0
+        self._arm_notice()
+        if self._programs:
+            return  # a step: what comes after it is to be ready
+        match self._probe:
             case None:
                 self._become_ready(now)
             case DelayReady(ms=ms):
@@ -222,18 +260,20 @@ class SupervisedService:
         self._log.append(event)
         self._printed += len(event.lines)
         self._out(Relay(event))
-        probe = self._ready_probe()
-        said = event.lines or (event.partial,)
-        if self.state == "starting" and isinstance(probe, LogReady) and matches(probe.pattern, said):
-            self._become_ready(now)
+        if self.state != "starting" or self._programs:
+            return
+        if isinstance(self._probe, LogReady):
+            if matches(self._probe.pattern, event.lines or (event.partial,)):
+                self._become_ready(now)
+        elif isinstance(self._probe, ServerReady) and self._endpoint is not None:
+            self._banner = told_address(event.lines, self._endpoint) or self._banner
+            if self._banner is not None and "banner" in self._timers:
+                self._become_ready(now)
 
     def on_probed(self, event: Probed, now: float) -> None:
         """Ready for the first time, or a health check's result."""
         if event.turn == 0:
-            if self.state == "starting" and event.verdict == "ok":
-                self._become_ready(now)
-            elif event.verdict == "foreign":
-                self._foreign = event.detail
+            self._on_ready_probed(event, now)
             return
         if event.turn != self._turn or self.state not in ("ready", "unhealthy"):
             return
@@ -241,14 +281,16 @@ class SupervisedService:
         match event.verdict:
             case "ok":
                 self._misses = 0
+                self._detail = None
                 if self.state == "unhealthy":
                     self._move(Trigger.HEALED)
                     self._waiting.started(self._result(now))
             case "down" | "foreign":
                 self._misses += 1
+                self._detail = event.detail
                 changed = self.state == "ready"
                 self._move(Trigger.MISSED, notify=changed)
-                if self._misses >= self.config.health.failures:
+                if self.config.health.restart and self._misses >= self.config.health.failures:
                     what = f"it failed {self._misses} health checks in a row ({event.detail})"
                     self._end_run(now, judgement.failed(self.name, what, self._last_lines()))
             case "unknown":
@@ -256,8 +298,36 @@ class SupervisedService:
             case _ as never:
                 assert_never(never)
 
+    def _on_ready_probed(self, event: Probed, now: float) -> None:
+        self._seen = event
+        if self.state != "starting" or event.verdict != "ok":
+            return
+        self._address = event.address
+        if event.address.scheme == "https" and isinstance(self._probe, ServerReady) and self._banner is None:
+            self._timers["banner"] = now + BANNER_S
+        else:
+            self._become_ready(now)
+
+    def on_listening(self, event: Listening, now: float) -> None:
+        """Tell of what was found, or that the time is over."""
+        if self.state != "starting":
+            return
+        seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
+        if self._timing_out:
+            self.desired = "stopped"
+            error = judgement.timed_out(self.name, self.config.ready_timeout_ms, self._url(), seen, self._last_lines())
+            self._end_run(now, error)
+            return
+        elapsed = round((now - self._launched_at) * 1000)
+        self._out(Notify(ServiceWaiting(self.name, elapsed, seen)))
+
     def on_exited(self, event: Exited, now: float) -> None:
-        """The run is over, whole."""
+        """The run is over, whole; or one of its steps."""
+        if self.state == "starting" and self._programs and event.code == 0 and not event.left:
+            self._pid = None
+            self._timers.clear()
+            self._spawn_next()
+            return
         how = how_it_ended(event.code, event.signal)
         asked = self._error.message if self._error else "stopped"
         reason = asked if self.state == "stopping" else how
@@ -270,11 +340,19 @@ class SupervisedService:
     def on_time(self, now: float) -> None:
         """Do what is due."""
         for timer in [timer for timer, due in self._timers.items() if due <= now]:
-            del self._timers[timer]
+            if self._timers.pop(timer, None) is None:
+                continue  # an earlier one has cleared it
             match timer:
                 case "ready":
-                    self.desired = "stopped"
-                    self._end_run(now, self._timed_out())
+                    self._timing_out = True
+                    self._timers.clear()
+                    self._out(FindListeners(self.name, self.run))
+                case "notice":
+                    self._notices += 1
+                    self._arm_notice()
+                    self._out(FindListeners(self.name, self.run))
+                case "banner":
+                    self._become_ready(now)
                 case "delay":
                     self._become_ready(now)
                 case "kill":
@@ -319,7 +397,11 @@ class SupervisedService:
         self.run += 1
         self._busy = True
         self._error = None
-        self._foreign = ""
+        self._seen = None
+        self._detail = None
+        self._address = None
+        self._banner = None
+        self._timing_out = False
         self._misses = 0
         self._printed = 0
         self._timers.clear()
@@ -329,8 +411,19 @@ class SupervisedService:
         keep = self._endpoint.port if self._endpoint else None
         self._out(Prepare(self.name, self.run, self.config, keep))
 
+    def _spawn_next(self) -> None:
+        program = self._programs.pop(0)
+        self._step = program.argv[-1] if self._programs else ""
+        self._out(Spawn(self.name, self.run, program))
+
+    def _arm_notice(self) -> None:
+        if self._notices < len(NOTICES_S):
+            self._timers["notice"] = self._launched_at + NOTICES_S[self._notices]
+
     def _become_ready(self, now: float) -> None:
         self._timers.clear()
+        if self._endpoint is not None and self._address is not None and self._address.host is not None:
+            self._endpoint = replace(self._endpoint, host=self._address.host)
         self._ready_at = now
         self._move(Trigger.READY)
         self._arm_health(now)
@@ -355,6 +448,8 @@ class SupervisedService:
     def _end_run(self, now: float, error: SidecarError | None, grace_ms: int | None = None) -> None:
         """Ask this run to end; ``error`` says why, if nobody asked for it."""
         self._error = error
+        self._detail = None
+        self._programs = []
         self._timers.clear()
         self._move(Trigger.STOP)
         if self._pid is None:
@@ -374,6 +469,10 @@ class SupervisedService:
         vite = isinstance(self.config, ViteService)
         if self.state != "starting" and event.code == 0:
             return
+        if self._programs:
+            self._error = judgement.step_failed(self.name, self._step, how, lines)
+            self.desired = "stopped"
+            return
         if self.state != "starting":
             self._error, again = judgement.ended_while_ready(self.name, how, lines, code=event.code, vite=vite)
         elif endpoint is not None and event.code != 0 and port_is_taken(lines, endpoint.port):
@@ -390,6 +489,8 @@ class SupervisedService:
         """Nothing of this run is left (but those who cannot be ended): find out where to go on."""
         self._busy = False
         self._pid = None
+        self._programs = []
+        self._detail = None
         was_ready_for = 0.0 if self._ready_at is None else now - self._ready_at
         self._ready_at = None
         self._timers.clear()
@@ -468,31 +569,29 @@ class SupervisedService:
                     endpoint.port if endpoint else None,
                     self._pid,
                     failure(self._error) if self._error else None,
+                    self._detail,
                 )
             )
         )
-
-    def _ready_probe(self) -> Ready | ViteService | None:
-        return self.config.ready if isinstance(self.config, CommandService) else self.config
 
     def _arm_health(self, now: float) -> None:
         if self.config.health.interval_ms:
             self._timers["health"] = now + self.config.health.interval_ms / 1000
 
     def _check_health(self) -> None:
-        probe = self._ready_probe()
-        if self._endpoint is None or not isinstance(probe, ViteService | HttpReady | TcpReady):
+        probe = self._probe
+        if self._endpoint is None or not isinstance(probe, ServerReady | HttpReady | TcpReady):
             return  # there is nothing to ask: it is as well as it runs
         self._turn += 1
         timeout = self.config.health.timeout_ms
         self._out(CheckHealth(self.name, self.run, self._turn, self._endpoint, probe, timeout))
 
     def _url(self) -> str | None:
-        return url_of(self._endpoint.host, self._endpoint.port) if self._endpoint else None
+        if self._endpoint is None:
+            return None
+        address = self._address or Address()
+        base = self._banner.base if self._banner else address.base
+        return url_of(self._endpoint.host, self._endpoint.port, address.scheme, base)
 
     def _last_lines(self) -> list[str]:
         return [line.text for line in self._log.tail(min(self._printed + self._log.unfinished(self.run), LINES_JUDGED))]
-
-    def _timed_out(self) -> SidecarError:
-        timeout_ms = self.config.ready_timeout_ms
-        return judgement.timed_out(self.name, timeout_ms, self._url(), self._foreign, self._last_lines())

@@ -27,6 +27,7 @@ from sidecar.events import (
     Exited,
     Interrupted,
     KillAll,
+    Listening,
     Notify,
     Output,
     Prepared,
@@ -144,7 +145,9 @@ class Supervisor:
                 self._app_gone(now)
             case Interrupted(number=number):
                 self._interrupted(number, now)
-            case Prepared() | PrepareFailed() | Spawned() | SpawnFailed() | Output() | Probed() | Exited():
+            case (
+                Prepared() | PrepareFailed() | Spawned() | SpawnFailed() | Output() | Probed() | Listening() | Exited()
+            ):
                 service = self.services[event.service]
                 if event.run == service.run:
                     _deliver(service, event, now)
@@ -316,7 +319,7 @@ class Supervisor:
 
 def _deliver(
     service: SupervisedService,
-    event: Prepared | PrepareFailed | Spawned | SpawnFailed | Output | Probed | Exited,
+    event: Prepared | PrepareFailed | Spawned | SpawnFailed | Output | Probed | Listening | Exited,
     now: float,
 ) -> None:
     match event:
@@ -330,6 +333,8 @@ def _deliver(
             service.on_output(event, now)
         case Probed():
             service.on_probed(event, now)
+        case Listening():
+            service.on_listening(event, now)
         case Exited():
             service.on_exited(event, now)
         case _ as never:

@@ -56,7 +56,7 @@ def _find_node(findings: list[Finding], root: str) -> str | None:
     """The one of the report, if it works."""
     if any(it.subject == "node" and it.verdict == "bad" for it in findings):
         return None
-    return launch.find_node("node", ViteService(root=root))
+    return launch.find_node("node", ViteService(root=root)).program
 
 
 def _progress(text: str) -> None:

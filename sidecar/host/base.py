@@ -2,9 +2,9 @@
 
 ``Host`` is the system below us, ``Tether`` what we hang on: the app, and the guard where there is one.
 
-All methods of a host are called from the runtime's main thread, but for ``owns`` and ``holder``, which probes and
-preparations call from their own threads. A *tree* is a service's program with all that it started, however far that
-went.
+All methods of a host are called from the runtime's main thread, but for ``owns``, ``listening`` and ``holder``, which
+probes and preparations call from their own threads. A *tree* is a service's program with all that it started, however
+far that went.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
-from sidecar.wire.messages import Guarantees, Holder, ServiceState, SupervisorSwept
+from sidecar.events import Launch, Owner
+from sidecar.wire.messages import Guarantees, Holder, ServiceReady, ServiceState, SupervisorSwept
 
 
 class Child(Struct, frozen=True):
@@ -78,8 +78,19 @@ class Host(Protocol):
         """End every tree, and whatever else is below us."""
         ...
 
-    def owns(self, service: str, address: str, port: int) -> bool:
-        """Whether whoever listens on ``address``:``port`` (a literal) belongs to the service's tree."""
+    def owns(self, service: str, address: str, port: int) -> Owner:
+        """Tell whose socket takes the connections to ``address``:``port`` (a literal address).
+
+        ``foreign`` is also the answer where no socket listens there, or the service is not running.
+        Raises ``OSError`` where the system has too few descriptors, processes or too little memory for a look.
+        """
+        ...
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        """Return each (literal address, port) on which the service's tree listens by TCP, in order.
+
+        Empty is certain: the tree listens nowhere. ``None``: that cannot be read. Never raises.
+        """
         ...
 
     def holder(self, port: int) -> Holder | None:
@@ -152,7 +163,7 @@ class Tether(Protocol):
         """A thread's body, after ``begin_record``: keep the record up to date."""
         ...
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Keep it in the record."""
         ...
 

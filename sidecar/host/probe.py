@@ -1,5 +1,10 @@
 """Does our server answer? One attempt, and the paced loop that waits for the first yes.
 
+A *dev server* is ready once the socket on its port is our tree's and it answers anything. It is asked by a line that is
+no HTTP: the HTTP parser of node (or of any other server) refuses it with a status of its own, and no page, proxy or
+middleware of the app runs. A server that answers nothing to that is offered a TLS handshake. The page itself is asked
+for at most twice, once the server has answered, to find out below which base Vite has it.
+
 Plain sockets: ``http.client`` costs more to import than a whole launch may take, and a status line is all we need.
 """
 
@@ -13,32 +18,55 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import assert_never
 
-from sidecar.config import DelayReady, HttpReady, LogReady, Ready, TcpReady, ViteService, url_of
+from msgspec import Struct
+
+from sidecar.config import DelayReady, HttpReady, LogReady, Probe, ServerReady, TcpReady, url_of
 from sidecar.errors import PortUnavailableError
-from sidecar.events import Endpoint, Verdict
+from sidecar.events import Address, Endpoint, Owner, Verdict
 from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 
 PACE_S = 0.002
 """Between two attempts: readiness is reported within 10 ms of the first answer, and a refused connect costs 50 µs."""
 
+LONG_START_S = 10.0
+LONG_PACE_S = 0.01
+"""After ``LONG_START_S`` seconds without an answer this pace is quick enough, and costs a fifth."""
+
+AGAIN_S = 0.05
+AGAIN_MOST_S = 1.0
+"""A server that has given a wrong answer is asked again after ``AGAIN_S``, then twice that, and so on up to the bound:
+each question may run the app's own code."""
+
 ATTEMPT_S = 5.0
 """A server that took our connection may be busy with its start: wait for it, then ask anew."""
+
+BASE_S = 1.0
+"""The server is ready already: its page, which may be slow, is not waited for any longer to find the base."""
 
 CONTROL_S = 1.0
 """The same on a listener of our own: the kernel answers it by itself, in microseconds."""
 
 HEAD_BYTES = 4096
-"""A status line is in the first of these, or it is no HTTP."""
+"""The status line and the Location are in the first of these."""
+
+NO_REQUEST = b"? / HTTP/1.1\r\n\r\n"
+"""No method has such a name, so the server's HTTP parser answers by itself."""
 
 VITE_ACCEPT = "text/x-vite-ping"
 VITE_STATUS = 204
-"""What Vite, and hardly anything else, answers to that Accept header, on any path."""
-VITE_CLIENT = "/@vite/client"
+"""What Vite answers to that Accept header, on any path below its base."""
 
-_FOUND = 200
+LOOPBACKS = {"127.0.0.1": "::1", "::1": "127.0.0.1"}
+"""A server that was told one of them and takes "localhost" for it may listen on the other."""
+
+_REDIRECTS = range(300, 400)
 _SERVER_FAULT = 500
+_HTTP = b"HTTP/1."
+_TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
+_TLS_MAJOR = 3
 
 _OUR_FAULT = {
+    errno.EAGAIN,
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
     errno.ENETDOWN,
@@ -48,64 +76,128 @@ _OUR_FAULT = {
     errno.ENOBUFS,
     errno.ENOMEM,
 }
-"""The interface is down, or we lack descriptors or memory: nothing that the server could help."""
+"""The interface is down, or we lack descriptors, processes or memory: nothing that the server could help."""
 
-Ownership = Callable[[str, int], bool]
-"""(literal address, port) → whether our tree listens there."""
+Ownership = Callable[[str, int], Owner]
+"""(literal address, port) → whose socket listens there."""
 
 
-def attempt(probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float) -> tuple[Verdict, str]:
-    """Ask once; the verdict and a few words for people."""
+class Answer(Struct, frozen=True):
+    """What an attempt found. ``detail`` is for people: what was seen."""
+
+    verdict: Verdict
+    detail: str
+    scheme: str = ""
+    """``http`` or ``https``, where something answered; else empty."""
+    address: str | None = None
+    """The literal address that answered."""
+    sure: bool = True
+    """Whether the system says whose socket it is."""
+
+
+def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
+    """Ask once."""
     try:
         addresses = _reachable(endpoint)
     except PortUnavailableError as error:
-        return "unknown", error.message  # the name had an address when the port was chosen: the resolver is at fault
-    failures = []
+        return Answer("unknown", error.message)  # it had an address when the port was chosen: the resolver is at fault
+    answers = []
     for address in addresses:
-        try:
-            return _attempt_at(address, probe, endpoint, owned, timeout_s)
-        except OSError as error:
-            failures.append(error)  # the server may listen on another address of the name only
-    said = next((it for it in failures if it.errno not in _OUR_FAULT), failures[0])
-    return "unknown" if said.errno in _OUR_FAULT else "down", (said.strerror or str(said)).lower()
+        answer = _attempt_at(address, probe, endpoint, owner, timeout_s)
+        if answer.verdict == "ok":
+            return answer
+        answers.append(answer)  # ours may listen on another address of the name only
+    answer = max(answers, key=lambda it: (it.address is not None, it.verdict != "unknown"))
+    if answer.verdict != "unknown" and (other := LOOPBACKS.get(endpoint.host)) is not None:
+        there = _attempt_at(other, probe, endpoint, owner, timeout_s)
+        if there.verdict == "ok":
+            return there  # of the other loopback nothing else is told: the server was not asked to be there
+    return answer
 
 
-def _attempt_at(
-    address: str, probe: Ready | ViteService, endpoint: Endpoint, owned: Ownership, timeout_s: float
-) -> tuple[Verdict, str]:
-    """Raises ``OSError`` if nobody takes the connection, or breaks it off."""
-    ours = cache(partial(owned, address, endpoint.port))
+def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
+    owned = cache(partial(owner, address, endpoint.port))
     try:
-        verdict, detail = _ask(probe, address, endpoint, ours, timeout_s)
+        answer = _ask(probe, address, endpoint, owned, timeout_s)
+        return answer if answer.verdict != "ok" else _owned_answer(answer, address, endpoint, owned())
     except TimeoutError:
         if not _reaches_itself(address):
-            return "unknown", f"this machine does not reach its own {address}: a network interface is down"
-        return "down", f"no answer within {timeout_s:g} s"
-    if verdict == "ok" and not ours():
-        return "foreign", f"{url_of(endpoint.host, endpoint.port)} is answered by a process that is not ours"
-    return verdict, detail
+            return Answer("unknown", f"this machine does not reach its own {address}: a network interface is down")
+        return Answer("down", f"it takes connections, but has not answered for {timeout_s:g} s", address=address)
+    except OSError as error:
+        verdict: Verdict = "unknown" if error.errno in _OUR_FAULT else "down"
+        return Answer(verdict, f"{_place(address, endpoint)}: {(error.strerror or str(error)).lower()}")
+
+
+def _owned_answer(answer: Answer, address: str, endpoint: Endpoint, owner: Owner) -> Answer:
+    """A right answer, in the light of whose it is."""
+    match owner:
+        case "ours":
+            return answer
+        case "unknown":
+            return Answer("ok", answer.detail, answer.scheme, address, sure=False)
+        case "foreign":
+            said = f"{_place(address, endpoint)} is answered by a process that this service did not start"
+            return Answer("foreign", said, answer.scheme, address)
+        case _ as never:
+            assert_never(never)
+
+
+def _place(address: str, endpoint: Endpoint) -> str:
+    return url_of(address, endpoint.port).removeprefix("http://").rstrip("/")
 
 
 def await_ready(
-    probe: Ready | ViteService,
+    probe: Probe,
     endpoint: Endpoint,
-    owned: Ownership,
+    owner: Ownership,
     ended: threading.Event,
-    report: Callable[[Verdict, str], None],
+    report: Callable[[Answer, Address], None],
     attempt_s: float = ATTEMPT_S,
 ) -> None:
-    """Ask until the answer is ours, and report that; a stranger's answer is reported once. ``ended`` ends it."""
-    told = False
+    """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it."""
+    began = time.monotonic()
+    last = None
+    again = AGAIN_S
     while not ended.is_set():
         started = time.monotonic()
-        verdict, detail = attempt(probe, endpoint, owned, attempt_s)
-        if verdict == "ok":
-            report(verdict, detail)
+        answer = attempt(probe, endpoint, owner, attempt_s)
+        if answer.verdict == "ok":
+            report(answer, _address(probe, endpoint, answer))
             return
-        if verdict == "foreign" and not told:
-            told = True
-            report(verdict, detail)
-        ended.wait(max(0.0, PACE_S - (time.monotonic() - started)))
+        if (answer.verdict, answer.detail) != last:
+            last = answer.verdict, answer.detail
+            report(answer, Address())
+        if answer.scheme:
+            pause = again
+            again = min(2 * again, AGAIN_MOST_S)
+        else:
+            pause = PACE_S if started - began < LONG_START_S else LONG_PACE_S
+            again = AGAIN_S
+        ended.wait(max(0.0, pause - (time.monotonic() - started)))
+
+
+def _address(probe: Probe, endpoint: Endpoint, answer: Answer) -> Address:
+    """What is to be told of a server that is ready."""
+    scheme = answer.scheme or "http"
+    other = answer.address if answer.address == LOOPBACKS.get(endpoint.host) else None
+    base = "/"
+    if isinstance(probe, ServerReady) and scheme == "http" and answer.address is not None:
+        base = find_base(answer.address, endpoint)
+    return Address("https" if scheme == "https" else "http", other, base)
+
+
+def find_base(address: str, endpoint: Endpoint) -> str:
+    """Below which path Vite has its pages: it redirects ``/`` there, and answers a ping below it. ``/`` if in doubt."""
+    deadline = time.monotonic() + BASE_S
+    try:
+        head = _get(address, endpoint, "/", VITE_ACCEPT, deadline)
+        base = _location(head) if _status_of(head) in _REDIRECTS else "/"
+        if base != "/" and _status_of(_get(address, endpoint, base, VITE_ACCEPT, deadline)) != VITE_STATUS:
+            return "/"  # a login's page, or another redirect of the app
+    except OSError:
+        return "/"  # a page that is slow, or breaks off: its server is up all the same
+    return base
 
 
 def _reaches_itself(address: str) -> bool:
@@ -133,27 +225,46 @@ def _reachable(endpoint: Endpoint) -> list[str]:
     return [address for _, address in resolve(host, endpoint.port)]
 
 
-def _ask(
-    probe: Ready | ViteService, address: str, endpoint: Endpoint, ours: Callable[[], bool], timeout_s: float
-) -> tuple[Verdict, str]:
+def _ask(probe: Probe, address: str, endpoint: Endpoint, owned: Callable[[], Owner], timeout_s: float) -> Answer:
     deadline = time.monotonic() + timeout_s
     match probe:
-        case ViteService():
-            status = _status(address, endpoint, "/", VITE_ACCEPT, ours, deadline)
-            if 0 < status < _SERVER_FAULT and status != VITE_STATUS:
-                # an old Vite knows no ping, and a plugin's middleware may answer in its stead: ask for its client
-                status = _status(address, endpoint, VITE_CLIENT, "*/*", ours, deadline)
-                return ("ok" if status == _FOUND else "down"), f"{VITE_CLIENT} is answered with {status or 'no HTTP'}"
-            return ("ok" if status == VITE_STATUS else "down"), f"the answer's status is {status or 'missing'}"
-        case HttpReady(path=path, status=wanted):
-            status = _status(address, endpoint, path, "*/*", ours, deadline)
-            good = 0 < status < _SERVER_FAULT if wanted is None else status == wanted
-            return ("ok" if good else "down"), f"the answer's status is {status or 'missing'}"
+        case ServerReady():
+            return _ask_server(address, endpoint, owned, deadline)
+        case HttpReady():
+            return _ask_page(probe, address, endpoint, owned, deadline)
         case TcpReady() | LogReady() | DelayReady():
             _connect(address, endpoint, deadline).close()
-            return "ok", "the port takes connections"
+            return Answer("ok", "the port takes connections", "http", address)
         case _ as never:
             assert_never(never)
+
+
+def _ask_server(address: str, endpoint: Endpoint, owned: Callable[[], Owner], deadline: float) -> Answer:
+    """Whether anything answers, and by which scheme."""
+    head = _exchange(address, endpoint, NO_REQUEST, deadline, owned)
+    if head and not _is_tls(head):
+        return Answer("ok", "it answers", "http", address)
+    if head or _speaks_tls(address, endpoint, deadline):
+        return Answer("ok", "it answers by TLS", "https", address)
+    return Answer("down", "it takes connections and closes them without an answer", address=address)
+
+
+def _ask_page(
+    probe: HttpReady, address: str, endpoint: Endpoint, owned: Callable[[], Owner], deadline: float
+) -> Answer:
+    head = _get(address, endpoint, probe.path, "*/*", deadline, owned)
+    status = _status_of(head)
+    if status:
+        good = probe.status in (status, "any") or (probe.status is None and status < _SERVER_FAULT)
+        return Answer("ok" if good else "down", f"{probe.path} is answered with {status}", "http", address)
+    if _is_tls(head) or (not head and _speaks_tls(address, endpoint, deadline)):
+        if isinstance(probe.status, int):
+            wish = f"it answers by TLS, so the status of {probe.path} cannot be asked for: use the probe tcp"
+            return Answer("down", f'{wish}, or the status "any"', "https", address)
+        return Answer("ok", "it answers by TLS", "https", address)
+    if head:
+        return Answer("down", f"{probe.path} is answered with something that is not HTTP", "http", address)
+    return Answer("down", "it takes connections and closes them without an answer", address=address)
 
 
 def _connect(address: str, endpoint: Endpoint, deadline: float) -> socket.socket:
@@ -184,21 +295,98 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _status(address: str, endpoint: Endpoint, path: str, accept: str, ours: Callable[[], bool], deadline: float) -> int:
-    """The status of a GET, or 0 if what comes is no HTTP. Raises ``OSError``."""
-    host = url_of(endpoint.host, endpoint.port).removeprefix("http://").rstrip("/")
-    target = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+def _exchange(
+    address: str, endpoint: Endpoint, data: bytes, deadline: float, owned: Callable[[], Owner] | None = None
+) -> bytes:
+    """Send ``data``; the begin of what comes back, up to the end of the headers; empty if it only closes.
+
+    Raises ``OSError`` where the connection is refused, or nothing comes in time.
+    """
     head = b""
     with _connect(address, endpoint, deadline) as sock:
-        sock.sendall(request.encode("latin-1"))
-        ours()  # now, while the server works on its first answer: looking only then would put off what we report
-        while b"\r\n" not in head and len(head) < HEAD_BYTES:
-            sock.settimeout(_left(deadline))
-            data = sock.recv(HEAD_BYTES)
-            if not data:
-                break
-            head += data
+        try:
+            sock.sendall(data)
+            if owned is not None:
+                owned()  # now, while the server works on its answer: looking only then would put off what we report
+            while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES and not _is_tls(head):
+                sock.settimeout(_left(deadline))
+                more = sock.recv(HEAD_BYTES)
+                if not more:
+                    break
+                head += more
+        except TimeoutError:
+            if not head:
+                raise
+        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
+            pass  # it was closed with our bytes unread: what has come until then is the answer
+    return head
+
+
+def _get(
+    address: str,
+    endpoint: Endpoint,
+    path: str,
+    accept: str,
+    deadline: float,
+    owned: Callable[[], Owner] | None = None,
+) -> bytes:
+    """The head of the answer to a GET. Raises ``OSError``."""
+    host = _place(endpoint.host, endpoint)
+    target = path.encode("utf-8", "surrogateescape").decode("latin-1")
+    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    return _exchange(address, endpoint, request.encode("latin-1"), deadline, owned)
+
+
+def _status_of(head: bytes) -> int:
+    """The status, or 0 if it is no HTTP."""
     version, _, rest = head.partition(b" ")
     digits = rest[:3]
-    return int(digits) if version.startswith(b"HTTP/1.") and digits.isdigit() else 0
+    return int(digits) if version.startswith(_HTTP) and digits.isdigit() else 0
+
+
+def _location(head: bytes) -> str:
+    """The path of a redirect into a folder of this server; else ``/``."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"location":
+            path = value.strip().decode("latin-1").partition("?")[0]
+            inside = path.startswith("/") and not path.startswith("//") and path.endswith("/")
+            return path if inside and path.isprintable() and " " not in path else "/"
+    return "/"
+
+
+# ── TLS ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_tls(head: bytes) -> bool:
+    """Whether it begins as a TLS record does: a hello, or an alert at something that was none."""
+    return len(head) > 1 and head[0] in (_TLS_ALERT, _TLS_HANDSHAKE) and head[1] == _TLS_MAJOR
+
+
+def _speaks_tls(address: str, endpoint: Endpoint, deadline: float) -> bool:
+    """Whether the server answers a hello. Raises ``OSError``."""
+    return _is_tls(_exchange(address, endpoint, client_hello(), deadline))
+
+
+def client_hello() -> bytes:
+    """A TLS 1.2 ClientHello (RFC 5246, 7.4.1.2) that any server answers, by a hello of its own or by an alert.
+
+    That it answers is all we want to know, so nothing of it is secret, and no TLS library is needed.
+    """
+    suites = (0xC02F, 0xC030, 0xC02B, 0xC02C, 0xC013, 0xC014, 0x009C, 0x009D, 0x002F, 0x0035)
+    extensions = (
+        (0x000A, _vector(2, _numbers(2, (0x001D, 0x0017, 0x0018)))),  # supported groups
+        (0x000B, _vector(1, _numbers(1, (0,)))),  # point formats: uncompressed
+        (0x000D, _vector(2, _numbers(2, (0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0601)))),  # signatures
+    )
+    body = b"\x03\x03" + bytes(32) + _vector(1, b"") + _vector(2, _numbers(2, suites)) + _vector(1, b"\x00")
+    body += _vector(2, b"".join(kind.to_bytes(2, "big") + _vector(2, data) for kind, data in extensions))
+    return b"\x16\x03\x01" + _vector(2, b"\x01" + _vector(3, body))
+
+
+def _vector(size: int, data: bytes) -> bytes:
+    return len(data).to_bytes(size, "big") + data
+
+
+def _numbers(size: int, numbers: tuple[int, ...]) -> bytes:
+    return b"".join(number.to_bytes(size, "big") for number in numbers)

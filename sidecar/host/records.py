@@ -55,6 +55,8 @@ class ServiceRecord(Struct, frozen=True, rename="camel", kw_only=True, omit_defa
     state: str
     host: str | None = None
     port: int | None = None
+    url: str | None = None
+    """Its page, once it is ready."""
     process: Identity | None = None
     """Its program, while it runs."""
 
@@ -183,6 +185,16 @@ def read_runs() -> list[tuple[str, RunRecord | None]]:
         else:
             found.append((path, record if record.version == RECORD_VERSION else None))
     return found
+
+
+def read_file(name: str) -> bytes:
+    """Read a file of the state folder. Raises ``OSError``."""
+    return _read(os.path.join(state_folder(), name))
+
+
+def write_file(name: str, data: bytes) -> None:
+    """Write a file of the state folder; for one thread at a time. Raises ``OSError``."""
+    drafts.write_atomically(os.path.join(state_folder(), name), data)
 
 
 def _read(path: str) -> bytes:

@@ -16,6 +16,9 @@ SERVICE = "SIDECAR_SERVICE"
 COMMAND_SHOWN = 200
 """So much of a process's command line is named."""
 
+UNWATCHED = 0
+"""In the place of the app's pid: no process is watched. No program has that number."""
+
 EXIT_APP_GONE = 3
 EXIT_REFUSED = 71
 
@@ -29,10 +32,17 @@ if TYPE_CHECKING:
 
 
 def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
-    """Those that a connection to ``address`` can reach: bound to it, or else to a wildcard. Addresses come first."""
+    """Those that a connection to ``address`` reaches: the most closely bound, as the kernel chooses them."""
     found = list(table)
-    wildcards = {"::"} if ":" in address else {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
-    return [it for it in found if it[0] == address] or [it for it in found if it[0] in wildcards]
+    wildcards = ("::",) if ":" in address else ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+    at_each = ([it for it in found if it[0] == bound] for bound in (address, *wildcards))
+    return next((there for there in at_each if there), [])
+
+
+def plain_address(address: str) -> str:
+    """Turn an IPv4 address in IPv6's clothes (``::ffff:127.0.0.1``, as Java binds it) into what it is reached by."""
+    mapped = address.startswith("::ffff:") and "." in address
+    return address.removeprefix("::ffff:") if mapped else address
 
 
 def child_environment(own: Mapping[str, str], marks: Mapping[str, str]) -> dict[str, str]:

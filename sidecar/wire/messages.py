@@ -105,6 +105,17 @@ class Holder(Wire, frozen=True):
     """A process that an earlier run of ours left (or another run of ours has) there."""
 
 
+def taken_by(holder: Holder | None) -> str:
+    """Who has a port, as far as it is known."""
+    if holder is None:
+        return "not free"
+    who = holder.command or "another program"
+    facts = [f"pid {holder.pid}"] if holder.pid else []
+    facts += [f"user {holder.user}"] if holder.user else []
+    facts += ["started by another sidecar"] if holder.ours else []
+    return f"taken by {who} ({', '.join(facts)})" if facts else f"taken by {who}"
+
+
 class Failure(Wire, frozen=True):
     """The JSON-RPC error object."""
 
@@ -125,6 +136,8 @@ class ServiceStatus(Wire, frozen=True):
     uptime_ms: int | None = None
     restarts: int = 0
     error: Failure | None = None
+    detail: str | None = None
+    """While it is unhealthy: what its last health check saw."""
 
 
 class Guarantees(Wire, frozen=True, omit_defaults=False):
@@ -218,6 +231,17 @@ class ServiceState(Notification, frozen=True):
     port: int | None = None
     pid: int | None = None
     error: Failure | None = None
+    detail: str | None = None
+    """While it is unhealthy: what its last health check saw."""
+
+
+class ServiceWaiting(Notification, frozen=True):
+    """The service runs and is not ready yet, after ``elapsed_ms``; ``detail`` is what was found so far."""
+
+    method: ClassVar[str] = "service/waiting"
+    service: str
+    elapsed_ms: int
+    detail: str
 
 
 class ServiceReady(Notification, frozen=True):
@@ -307,6 +331,7 @@ class SupervisorSwept(Notification, frozen=True, omit_defaults=False):
 
 AnyNotification = (
     ServiceState
+    | ServiceWaiting
     | ServiceReady
     | ServiceLog
     | ServiceExited
@@ -318,6 +343,7 @@ AnyNotification = (
 
 NOTIFICATIONS: tuple[type[Notification], ...] = (
     ServiceState,
+    ServiceWaiting,
     ServiceReady,
     ServiceLog,
     ServiceExited,

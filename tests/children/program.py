@@ -2,7 +2,8 @@
 
 ``print:TEXT``, ``err:TEXT``; ``exit:CODE``; ``die:SIGNAL``; ``ignore:SIGNAL``; ``report:SIGNAL`` (print ``got SIGNAL``
 and exit with 0); ``child`` (a child in the same process group that does the rest, too); ``daemon`` (a process in a
-session of its own, orphaned, that only lives); ``listen:ADDRESS=PORT``; ``hold`` (live on).
+session of its own, orphaned, that only lives); ``listen:ADDRESS=PORT``; ``grandchild:ADDRESS=PORT`` (a child of a
+child that listens there); ``hold`` (live on).
 """
 
 from __future__ import annotations
@@ -39,6 +40,28 @@ def daemon() -> None:
         hold()
     os.wait()
     os.read(ready, 1)
+
+
+def grandchild(value: str) -> None:
+    """Returns once it listens."""
+    ready, done = os.pipe()
+    if os.fork() == 0:
+        signal.alarm(LIFE_S)
+        if os.fork() == 0:
+            signal.alarm(LIFE_S)
+            listen(value)
+            os.write(done, b".")
+        hold()
+    os.read(ready, 1)
+
+
+def listen(value: str) -> None:
+    address, _, port = value.partition("=")
+    server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((address, int(port)))
+    server.listen()
+    servers.append(server)
 
 
 def hold() -> None:
@@ -84,12 +107,9 @@ def main() -> None:
             case "daemon":
                 daemon()
             case "listen":
-                address, _, port = value.partition("=")
-                server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                server.bind((address, int(port)))
-                server.listen()
-                servers.append(server)
+                listen(value)
+            case "grandchild":
+                grandchild(value)
             case "hold":
                 hold()
 

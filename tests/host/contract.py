@@ -141,7 +141,8 @@ class Contract:
         subject.host.terminate("web", "SIGTERM")
         subject.host.kill("web")
         assert subject.host.reap() == []
-        assert not subject.host.owns("web", "127.0.0.1", 80)
+        assert subject.host.owns("web", "127.0.0.1", 80) == "foreign"
+        assert subject.host.listening("web") == ()
         assert subject.host.memory("web") is None
 
     def test_a_service_can_be_started_again_after_its_end(self, subject: Subject) -> None:
@@ -176,7 +177,14 @@ class Contract:
 
     @pytest.mark.parametrize(
         ("at", "asked"),
-        [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1"), ("::", "::1")],
+        [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "127.0.0.1"),
+            ("::1", "::1"),
+            ("::", "::1"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ],
     )
     def test_a_listener_of_the_tree_is_its_own_and_nobody_elses(self, subject: Subject, at: str, asked: str) -> None:
         subject.needs("owners")
@@ -185,17 +193,31 @@ class Contract:
         other = subject.spawn("print:up", "hold", service="api")
         subject.line(child.stdout)
         subject.line(other.stdout)
-        assert subject.host.owns("web", asked, port)
-        assert not subject.host.owns("api", asked, port)
-        assert not subject.host.owns("web", asked, free_port())
+        assert subject.host.owns("web", asked, port) == "ours"
+        assert subject.host.owns("api", asked, port) == "foreign"
+        assert subject.host.owns("web", asked, free_port()) == "foreign"
 
     def test_a_strangers_listener_is_not_ours_though_we_have_the_wildcard(self, subject: Subject) -> None:
         subject.needs("owners")
         port = subject.stranger("127.0.0.1")
         child = subject.spawn(f"listen:::1={port}", "print:up", "hold")
         subject.line(child.stdout)
-        assert subject.host.owns("web", "::1", port)
-        assert not subject.host.owns("web", "127.0.0.1", port)
+        assert subject.host.owns("web", "::1", port) == "ours"
+        assert subject.host.owns("web", "127.0.0.1", port) == "foreign"
+
+    def test_a_tree_listens_wherever_one_of_its_processes_does(self, subject: Subject) -> None:
+        """The program itself, and a child of a child; two that share a socket are one listener."""
+        subject.needs("owners")
+        first, second = free_port(), free_port()
+        words = (f"listen:127.0.0.1={first}", f"grandchild:::1={second}", "child", "print:up", "hold")
+        child = subject.spawn(*words)
+        idle = subject.spawn("print:up", "hold", service="api")
+        for _ in range(2):
+            subject.line(child.stdout)
+        subject.line(idle.stdout)
+        assert subject.host.listening("web") == (("127.0.0.1", first), ("::1", second))
+        assert subject.host.owns("web", "::1", second) == "ours"
+        assert subject.host.listening("api") == ()
 
     def test_whoever_holds_a_port_is_named(self, subject: Subject) -> None:
         subject.needs("owners")

@@ -18,13 +18,13 @@ assert sys.platform != "win32"  # for mypy: sessions and groups
 from msgspec import Struct
 
 from sidecar.diagnostics import say
-from sidecar.events import Launch
+from sidecar.events import Launch, Owner
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.darwin.ending import end_all, send
 from sidecar.host.darwin.family import Branch, Family
 from sidecar.host.darwin.kin import Kin, Process, System
-from sidecar.host.darwin.lsof import holder_of, listeners
+from sidecar.host.darwin.lsof import hides, holder_of, listeners, listeners_of
 from sidecar.host.darwin.notices import NOTE_EXIT, Notices
 from sidecar.host.programs import has_stdin_guard
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
@@ -109,13 +109,33 @@ class DarwinHost:
 
         self._end(everybody)
 
-    def owns(self, service: str, address: str, port: int) -> bool:
+    def owns(self, service: str, address: str, port: int) -> Owner:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is None:
-            return False
-        found = {pid for _, pid in reached_at(listeners(port), address)}
-        return bool(found) and found <= {it.pid for it in self._members(service, tree)}
+            return "foreign"
+        table = listeners(port)
+        if table is None:
+            return "unknown"
+        pids = {pid for _, pid in reached_at(table, address)}
+        members = {it.pid for it in self._members(service, tree)}
+        if not pids:
+            return "unknown" if hides(self._system, members) else "foreign"
+        return "ours" if pids <= members else "foreign"
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return ()
+        try:
+            members = [it.pid for it in self._members(service, tree)]
+            table = listeners_of(members)
+        except OSError:
+            return None  # EAGAIN, EMFILE: nothing can be looked at now
+        if table is None or (not table and hides(self._system, members)):
+            return None
+        return tuple(sorted({(address, port) for address, port, _ in table}))
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""

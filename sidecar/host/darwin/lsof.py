@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 
 assert sys.platform != "win32"  # for mypy: no lsof there
 
 from sidecar.host.darwin.kin import System
-from sidecar.host.shared import RUN_ID, command_of
+from sidecar.host.shared import REFUSALS, RUN_ID, command_of, plain_address
 from sidecar.wire.messages import Holder
 
-PROGRAMS = ("/usr/sbin/lsof", "/usr/bin/lsof")
+PROGRAMS: tuple[str, ...] = ("/usr/sbin/lsof", "/usr/bin/lsof")
 """Where macOS has it, and for the tests where Debian has it: not what a project's PATH may put before it."""
 
 BOUND_S = 10.0
@@ -20,28 +21,63 @@ BOUND_S = 10.0
 _WILDCARDS = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  compared, not bound
 
 
-def listeners(port: int) -> list[tuple[str, int]]:
-    """(address, pid) of each listening TCP socket on the port, as far as we may look: of this user's processes."""
+def listeners(port: int) -> list[tuple[str, int]] | None:
+    """(address, pid) of each listening TCP socket on the port, as far as we may look: of this user's processes.
+
+    ``None`` where lsof cannot be asked. Raises ``OSError`` where the system has no process or descriptor to spare.
+    """
+    found = _ask(f"-iTCP:{port}")
+    return None if found is None else list(dict.fromkeys((address, pid) for address, _, pid in found))
+
+
+def listeners_of(pids: Iterable[int]) -> list[tuple[str, int, int]] | None:
+    """(address, port, pid) of each listening TCP socket that one of ``pids`` has; otherwise as ``listeners``."""
+    wanted = ",".join(map(str, pids))
+    return _ask("-a", "-p", wanted, "-iTCP") if wanted else []
+
+
+def hides(system: System, pids: Iterable[int]) -> bool:
+    """Whether lsof does not show the sockets of one of ``pids`` to us: the process has become another user's."""
+    for pid in pids:
+        try:
+            system.kill(pid, 0)
+        except PermissionError:
+            return True
+        except ProcessLookupError:
+            continue  # it went since the look
+    return False
+
+
+def _ask(*which: str) -> list[tuple[str, int, int]] | None:
     for program in PROGRAMS:
         # -nP: no names for addresses and ports, -b: nothing that may block; -F: one field a line, p before its t and n
-        command = [program, "-nP", "-b", "-w", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fptn"]
+        command = [program, "-nP", "-b", "-w", *which, "-sTCP:LISTEN", "-Fptn"]
         try:
             told = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND_S, check=False
             )
         except FileNotFoundError:
             continue
-        except (OSError, subprocess.TimeoutExpired):
-            return []  # EAGAIN, EMFILE: the next probe asks again
-        return parse(told.stdout)
-    return []
+        except subprocess.TimeoutExpired:
+            return None
+        except OSError as error:
+            if error.errno in REFUSALS:
+                raise
+            return None  # EACCES, EPERM: a sandbox that does not let us run it
+        # it ends with 1 where it finds nothing, and where it fails: then it says why
+        return None if told.stderr and not told.stdout else parse(told.stdout)
+    return None
 
 
 def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holder | None:
     """Who listens on the port. Of another user's process nothing is shown, and nobody is named."""
     import psutil
 
-    for _, pid in listeners(port):
+    try:
+        found = listeners(port) or []
+    except OSError:
+        return None  # EAGAIN, EMFILE: no look is possible now, and the name is only told
+    for _, pid in found:
         run_id = system.variable(pid, RUN_ID)
         try:
             user = psutil.Process(pid).username()
@@ -51,11 +87,9 @@ def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holde
     return None
 
 
-def parse(text: str) -> list[tuple[str, int]]:
-    """What lsof prints → (address, pid)."""
-    found: dict[
-        tuple[str, int], None
-    ] = {}  # a socket that was inherited has several descriptors, and is listed as often
+def parse(text: str) -> list[tuple[str, int, int]]:
+    """What lsof prints → (address, port, pid)."""
+    found: dict[tuple[str, int, int], None] = {}  # a socket with several descriptors is listed as often
     pid = 0
     kind = ""
     for line in text.splitlines():
@@ -65,6 +99,7 @@ def parse(text: str) -> list[tuple[str, int]]:
         elif what == "t":
             kind = value
         elif what == "n":
-            address = value.rpartition(":")[0].strip("[]")
-            found[_WILDCARDS.get(kind, address) if address == "*" else address, pid] = None
+            address, _, port = value.rpartition(":")
+            address = _WILDCARDS.get(kind, address) if address == "*" else plain_address(address.strip("[]"))
+            found[address, int(port), pid] = None
     return list(found)

@@ -69,7 +69,7 @@ class Sight:
 
     def listens(self, pids: list[int], port: int) -> bool:
         """See ``Sight``."""
-        return any(pid in pids for _, pid in listeners(port))
+        return any(pid in pids for _, pid in listeners(port) or ())
 
     def strangers(self, known: set[str]) -> Iterator[Program]:
         """See ``Sight``."""

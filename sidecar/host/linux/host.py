@@ -10,11 +10,11 @@ from collections.abc import Callable
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.events import Launch
+from sidecar.events import Launch, Owner
 from sidecar.host import posix
 from sidecar.host.base import Child, Ended
 from sidecar.host.linux.guard import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG
-from sidecar.host.linux.sockets import holder_of, listeners, sockets_of, user_of_closed
+from sidecar.host.linux.sockets import all_listeners, holder_of, possibly_of, sockets_of
 from sidecar.host.linux.tree import (
     Process,
     all_processes,
@@ -139,29 +139,46 @@ class LinuxHost:
         self._bury()
         return not has_children()
 
-    def owns(self, service: str, address: str, port: int) -> bool:
+    def owns(self, service: str, address: str, port: int) -> Owner:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is None:
-            return False
-        users = {inode: uid for at, inode, uid in reached_at(listeners(port), address)}
-        inodes = set(users)
-        if not inodes:
-            return False
-        if tree.status is None and inodes <= sockets_of(tree.popen.pid):
-            return True  # nearly always the program itself listens: then no other process has to be looked at
-        members = self._members(service, tree, all_processes())
-        found: set[str] = set()
-        for process in members:
-            found |= inodes & sockets_of(process.pid)
-            if found == inodes:
-                return True
-        # Of one whose descriptors are closed to us it can only be said that the socket is its user's, and nobody else's
-        # whom we see. The port was free when it was chosen.
-        rest = inodes - found
-        return {users[it] for it in rest} <= {user_of_closed(it.pid) for it in members} and not any(
-            rest & sockets_of(pid) for pid in all_processes()
-        )
+            return "foreign"
+        table = all_listeners()
+        if table is None:
+            return "unknown"
+        users = {it[2]: it[3] for it in reached_at((it for it in table if it[1] == port), address)}
+        if not users:
+            return "foreign"  # no socket listens there
+        if not self._sees:
+            return "unknown"  # /proc is another pid namespace's: our pids are other processes' there
+        if tree.status is None and users.keys() <= sockets_of(tree.popen.pid):
+            return "ours"  # nearly always the program itself listens: then no other process has to be looked at
+        pids = [it.pid for it in self._members(service, tree, all_processes())]
+        for pid in pids:
+            theirs = sockets_of(pid)
+            users = {inode: uid for inode, uid in users.items() if inode not in theirs}
+            if not users:
+                return "ours"
+        return "unknown" if possibly_of(pids, users) == users.keys() else "foreign"
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return ()
+        try:
+            table = all_listeners()
+            if table is None or not self._sees:
+                return None
+            pids = [it.pid for it in self._members(service, tree, all_processes())]
+            theirs = set().union(*map(sockets_of, pids))
+            found = {(address, port) for address, port, inode, _ in table if inode in theirs}
+            if not found and possibly_of(pids, {inode: uid for _, _, inode, uid in table}):
+                return None
+        except OSError:
+            return None  # EMFILE, ENFILE, ENOMEM: nothing can be looked at now
+        return tuple(sorted(found))
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""

@@ -5,36 +5,49 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Iterable, Mapping
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.host.linux.tree import all_processes, raise_if_blind, variable
-from sidecar.host.shared import RUN_ID, command_of
+from sidecar.host.shared import RUN_ID, command_of, plain_address
 from sidecar.wire.messages import Holder
 
+TABLES = (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6))
 _LISTEN = "0A"
 
 
 def listeners(port: int) -> list[tuple[str, str, int]]:
-    """(address, inode, uid) of each listening TCP socket on the port, in this network namespace."""
-    suffix = f":{port:04X}"
+    """(address, inode, uid) of each listening TCP socket on the port; none where that cannot be read."""
+    return [(at, inode, uid) for at, number, inode, uid in all_listeners() or () if number == port]
+
+
+def all_listeners() -> list[tuple[str, int, str, int]] | None:
+    """(address, port, inode, uid) of each listening TCP socket in this network namespace.
+
+    ``None`` where the kernel's tables cannot be read. Raises ``OSError`` where nothing can be read now.
+    """
     found = []
-    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
-        for line in _read(table).decode("ascii", "replace").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == _LISTEN and fields[1].endswith(suffix):
-                found.append((_address(fields[1].removesuffix(suffix), family), fields[9], int(fields[7])))
+    for table, family in TABLES:
+        text = _read(table).decode("ascii", "replace")
+        if not text and (family == socket.AF_INET or os.path.exists(table)):
+            return None  # even an empty table has a head. IPv6's is missing where the kernel has no IPv6
+        for line in text.splitlines()[1:]:
+            fields = line.split(None, 10)
+            if fields[3] == _LISTEN:
+                address, _, port = fields[1].partition(":")
+                found.append((_address(address, family), int(port, 16), fields[9], int(fields[7])))
     return found
 
 
 def _address(text: str, family: socket.AddressFamily) -> str:
     """The kernel prints addresses as 32-bit words in its own byte order."""
     words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
-    return socket.inet_ntop(family, b"".join(words))
+    return plain_address(socket.inet_ntop(family, b"".join(words)))
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where nobody can look now."""
+    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where no look is possible now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
@@ -50,6 +63,20 @@ def sockets_of(pid: int) -> set[str]:
         if target.startswith("socket:["):
             found.add(target[8:-1])
     return found
+
+
+def possibly_of(pids: Iterable[int], users: Mapping[str, int]) -> set[str]:
+    """Those of ``users`` (inode → uid) that may belong to a process of ``pids`` whose descriptors are closed to us.
+
+    Of such a one only its user is known, so that is what a socket is judged by: and no other process that we can look
+    into must have it. Raises ``OSError`` where no look is possible now.
+    """
+    closed = {user_of_closed(pid) for pid in pids}
+    rest = {inode for inode, uid in users.items() if uid in closed}
+    if rest:
+        for pid in all_processes():
+            rest -= sockets_of(pid)
+    return rest
 
 
 def user_of_closed(pid: int) -> int | None:

@@ -18,10 +18,10 @@ import msvcrt
 
 from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
-from sidecar.events import Launch
+from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
-from sidecar.host.programs import has_stdin_guard
-from sidecar.host.shared import RUN_ID, SERVICE, child_environment, command_of, reached_at
+from sidecar.host.programs import TO_CMD, has_stdin_guard
+from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, child_environment, command_of, reached_at
 from sidecar.host.windows import tree as windows_tree
 from sidecar.host.windows import winapi
 from sidecar.threads import start_thread
@@ -115,7 +115,7 @@ class WindowsHost:
         # not Popen, which would close the thread's handle, by which alone it can be let run
         process, thread, pid, _ = _winapi.CreateProcess(
             None,
-            subprocess.list2cmdline(launch.argv),
+            command_line(launch.argv),
             None,
             None,
             True,
@@ -209,13 +209,38 @@ class WindowsHost:
             windows_tree.end(tree)
             windows_tree.close(tree)
 
-    def owns(self, service: str, address: str, port: int) -> bool:
+    def owns(self, service: str, address: str, port: int) -> Owner:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is None:
-            return False
-        found = reached_at(listeners(port), address)
-        return bool(found) and all(windows_tree.is_member(tree, pid) for _, _, pid in found)
+            return "foreign"
+        try:
+            pids = {pid for _, _, pid in reached_at(listeners(port), address)}
+        except OSError as error:
+            if error.errno in REFUSALS:
+                raise
+            return "unknown"
+        if not pids:
+            return "foreign"
+        others = pids.difference(windows_tree.members(tree))
+        if not others:
+            return "ours"
+        return "unknown" if all(map(windows_tree.has_no_owner, others)) else "foreign"
+
+    def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
+        """See ``Host``."""
+        tree = self._trees.get(service)
+        if tree is None:
+            return ()
+        try:
+            table = winapi.listeners()
+            pids = set(windows_tree.members(tree))
+        except OSError:
+            return None  # the tables cannot be read, or the service has ended meanwhile
+        found = {(address, port) for address, port, pid in table if pid in pids}
+        if not found and any(windows_tree.has_no_owner(pid) for _, _, pid in table):
+            return None
+        return tuple(sorted(found))
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""
@@ -235,6 +260,13 @@ class WindowsHost:
             except psutil.Error:
                 continue  # it went since the look
         return total
+
+
+def command_line(argv: tuple[str, ...]) -> str:
+    """The words as one text. Programs take it apart as C does, but cmd takes a line as it is, between two quotes."""
+    if argv[1:-1] == TO_CMD:
+        return f'{subprocess.list2cmdline(argv[:-1])} "{argv[-1]}"'
+    return subprocess.list2cmdline(argv)
 
 
 def _enter_job() -> int | None:

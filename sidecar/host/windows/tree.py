@@ -86,16 +86,19 @@ def lives(tree: Tree) -> bool:
     return bool(members(tree)) if tree.job is None else winapi.count_in_job(tree.job) > 0
 
 
-def is_member(tree: Tree, pid: int) -> bool:
-    """Whether a listener is of it. Where the system names none (pid 0, under Wine) there is nobody else to believe."""
-    if pid == 0 or tree.job is None:
-        return pid == 0 or pid in members(tree)
+def has_no_owner(pid: int) -> bool:
+    """Whether the pid that a table of sockets names is no process's.
+
+    Wine names none (0). A socket that was handed on is listed with the process that made it, which may be dead.
+    """
+    if pid == 0:
+        return True
     try:
-        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
-    except OSError:
-        return False  # ERROR_INVALID_PARAMETER: it is dead; ERROR_ACCESS_DENIED: another user's, and so not ours
+        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION | winapi.SYNCHRONIZE, False, pid)
+    except OSError as error:
+        return error.winerror == winapi.ERROR_INVALID_PARAMETER  # else it is there, and another user's
     try:
-        return winapi.is_in_job(process, tree.job)
+        return exit_code(process) is not None
     finally:
         _winapi.CloseHandle(process)
 

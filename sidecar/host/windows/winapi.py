@@ -12,11 +12,15 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 import socket
 from ctypes import wintypes
 
+from sidecar.host.shared import plain_address
+
 INFINITE = 0xFFFF_FFFF
 SYNCHRONIZE = 0x0010_0000
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 
 ERROR_ACCESS_DENIED = 5
+ERROR_NOT_SUPPORTED = 50
+"""What the table of a family says that the system does not have."""
 ERROR_INVALID_PARAMETER = 87
 """What ``OpenProcess`` says where there is no such process."""
 ERROR_INSUFFICIENT_BUFFER = 122
@@ -138,7 +142,6 @@ for _name, _result, _arguments in (
             wintypes.DWORD,
         ),
     ),
-    ("IsProcessInJob", wintypes.BOOL, (wintypes.HANDLE, wintypes.HANDLE, ctypes.POINTER(wintypes.BOOL))),
     (
         "QueryFullProcessImageNameW",
         wintypes.BOOL,
@@ -227,13 +230,6 @@ def pids_in_job(job: int) -> list[int]:
             return list(found.ProcessIdList[: found.NumberOfProcessIdsInList])
         if ctypes.get_last_error() != ERROR_MORE_DATA:
             raise ctypes.WinError(ctypes.get_last_error())
-
-
-def is_in_job(process: int, job: int) -> bool:
-    """Whether the process is in it."""
-    found = wintypes.BOOL()
-    _must(_kernel32.IsProcessInJob(process, job, ctypes.byref(found)))
-    return bool(found.value)
 
 
 def create_port() -> int:
@@ -332,13 +328,16 @@ def on_console_event(handle: Callable[[int], bool]) -> None:
 
 
 def listeners() -> list[tuple[str, int, int]]:
-    """(address, port, owner's pid) of every listening TCP socket. The pid is 0 where the system does not say."""
+    """(address, port, owner's pid) of every listening TCP socket. The pid is 0 where the system does not say.
+
+    Raises ``OSError`` where the tables cannot be read.
+    """
     found = []
     for family, row in ((socket.AF_INET, _TcpRow), (socket.AF_INET6, _Tcp6Row)):
         data = _table(family)
         count = int.from_bytes(data[:4], "little")
         for it in (row * count).from_buffer_copy(data, ctypes.sizeof(wintypes.DWORD)):
-            address = socket.inet_ntop(family, bytes(it.LocalAddr))
+            address = plain_address(socket.inet_ntop(family, bytes(it.LocalAddr)))
             found.append((address, int.from_bytes(bytes(it.LocalPort[:2]), "big"), int(it.OwningPid)))
     return found
 
@@ -351,5 +350,7 @@ def _table(family: socket.AddressFamily) -> bytes:
         result = _iphlpapi.GetExtendedTcpTable(buffer, ctypes.byref(size), 0, int(family), kind, 0)
         if result == 0:
             return buffer.raw
+        if result == ERROR_NOT_SUPPORTED:
+            return bytes(ctypes.sizeof(wintypes.DWORD))  # a table of no rows
         if result != ERROR_INSUFFICIENT_BUFFER:
             raise ctypes.WinError(result)

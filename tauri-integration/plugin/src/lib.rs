@@ -12,7 +12,7 @@
 //!
 //! `services` is the object of the sidecar's protocol; its paths are relative to the folder of `tauri.conf.json` (in a
 //! release: to the app's resources). Beside it there may be `page`, the service that the window shows (default: the
-//! only Vite), `window`, the label of that window (`main`), and `permissions`, see [`init`].
+//! only dev server), `window`, the label of that window (`main`), and `permissions`, see [`init`].
 //!
 //! There are two ways to start. [`launch`] starts the services before the app is built, so that the page's origin is
 //! the app's own and its commands work as in any Tauri app:
@@ -31,7 +31,7 @@
 //! [`init`] starts them in the plugin's setup hook; the window shows a loading page meanwhile.
 //!
 //! With either, what fails is a page in the window: what, why, the last lines of output, and a button to retry. In a
-//! release Vite services are left out, and without others nothing is started.
+//! release dev servers are left out, and without others nothing is started.
 
 mod client;
 mod commands;

@@ -55,6 +55,15 @@ def listen(value: str) -> None:
     servers.append(server)
 
 
+def await_line(*words: str) -> None:
+    """Start ourselves once more with these words; return when it has printed a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, *words], stdin=0, stdout=subprocess.PIPE, stderr=2
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+
+
 def main() -> None:
     threading.Timer(LIFE_S, os._exit, (124,)).start()
     heeded: list[str] = []
@@ -85,6 +94,11 @@ def main() -> None:
                 os._exit(0)
             case "listen":
                 listen(value)
+            case "grandchild":
+                await_line(f"child that starts:{value}")
+            case "child that starts":
+                await_line(f"listen:{value}", "print:up", "hold")
+                words = ["print:up", "hold"]
             case "hold":
                 threading.Event().wait()
 

@@ -1,0 +1,1 @@
+"""What a service needs before it can run."""

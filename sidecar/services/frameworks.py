@@ -1,0 +1,325 @@
+"""The one table of dev servers: how each is recognised, started and told its port, and when it is ready.
+
+A row's ``type`` is the ``type`` of a service in a configuration. Frameworks that are Vite with plugins, and that Vite's
+own command line starts, have a row of their own to be named by, and the type ``vite``.
+
+Loaded by the launch in stdio mode: this module imports nothing but msgspec.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+JS = (".js", ".mjs", ".ts", ".cjs", ".mts", ".cts")
+"""How a configuration file's name may end, in the order in which Vite looks for its own."""
+
+HERE = ("--host", "{host}", "--port", "{port}")
+
+READY = "answer"
+"""Ready as soon as the socket on its port is our tree's and answers anything: ``config.ready_probe``."""
+
+
+class Framework(Struct, frozen=True, kw_only=True):
+    """One dev server."""
+
+    name: str
+    title: str
+    """As people write it."""
+    type: str
+    """The ``type`` of its service."""
+    configs: tuple[str, ...] = ()
+    """Its configuration files' names. Without a suffix: with each of ``JS``."""
+    depends: tuple[str, ...] = ()
+    """Packages, any of which makes a project one of these."""
+    package: str = ""
+    """The package that has its program; without it, that is looked for on PATH."""
+    program: str
+    """The one of the package's programs that we start."""
+    verb: tuple[str, ...] = ("dev",)
+    """What follows the program, before all arguments."""
+    called: tuple[str, ...]
+    """What a script that starts it begins with."""
+    others: tuple[str, ...] = ()
+    """Subcommands that do something else, of a program that needs none for the dev server."""
+    listen: tuple[str, ...] = HERE
+    """The arguments that tell it where to listen."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that do, for those that have no arguments for it."""
+    port_flags: tuple[str, ...] = ("--port", "-p")
+    host_flags: tuple[str, ...] = ("--host", "-H", "--hostname")
+    open_flags: tuple[str, ...] = ("--open", "-o")
+    reads: str = ""
+    """A variable that the script, or the file that it runs, reads."""
+    ready: str = READY
+    port: int
+    """The port that it takes by itself: ours to prefer."""
+
+    def files(self) -> tuple[str, ...]:
+        """What is in the folder of such a project, any of it."""
+        configs = [each for name in self.configs for each in config_files(name)]
+        own = ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
+        return (*own, *configs)
+
+    def described(self) -> str:
+        """Its title, and what it is started as where that has another name."""
+        return f"{self.title} (Vite)" if self.vite and self.name != self.type else self.title
+
+    def command(self) -> str:
+        """What a person types to have us start it without looking at a script."""
+        return " ".join(("sidecar dev --", self.program, *self.verb))
+
+    @property
+    def vite(self) -> bool:
+        """Whether it is Vite underneath, and started as Vite."""
+        return self.type == "vite"
+
+
+def config_files(name: str) -> tuple[str, ...]:
+    """The files that a configuration's name in the table stands for."""
+    return (name,) if name.endswith((".json", ".toml", "rc")) else tuple(name + suffix for suffix in JS)
+
+
+def _on_vite(
+    name: str,
+    title: str,
+    depends: tuple[str, ...],
+    *,
+    configs: tuple[str, ...] = (),
+    called: tuple[str, ...] = (),
+) -> Framework:
+    """A framework that Vite's own command line starts; ``called``: its own command, which does the same."""
+    return Framework(
+        name=name,
+        title=title,
+        type="vite",
+        configs=configs,
+        depends=depends,
+        package="vite",
+        program="vite",
+        verb=(),
+        called=called,
+        others=("build", "preview", "optimize"),
+        listen=(*HERE, "--strictPort"),
+        port_flags=("--port",),
+        host_flags=("--host",),
+        open_flags=("--open",),
+        port=5173,
+    )
+
+
+TABLE: tuple[Framework, ...] = (
+    # ── servers of their own ─────────────────────────────────────────────────────────────────────────────────────────
+    Framework(
+        name="astro",
+        title="Astro",
+        type="astro",
+        configs=("astro.config",),
+        depends=("astro",),
+        package="astro",
+        program="astro",
+        called=("astro dev",),
+        port_flags=("--port",),
+        host_flags=("--host",),
+        open_flags=("--open",),
+        port=4321,
+    ),
+    Framework(
+        name="nuxt",
+        title="Nuxt",
+        type="nuxt",
+        configs=("nuxt.config",),
+        depends=("nuxt", "nuxt-nightly"),
+        package="nuxt",
+        program="nuxt",
+        called=("nuxt dev", "nuxi dev"),
+        host_flags=("--host", "-h"),
+        port=3000,
+    ),
+    Framework(
+        name="next",
+        title="Next.js",
+        type="next",
+        configs=("next.config",),
+        depends=("next",),
+        package="next",
+        program="next",
+        called=("next", "next dev"),
+        others=("build", "start", "export", "lint", "info", "telemetry", "typegen", "experimental-test", "upgrade"),
+        listen=("--hostname", "{host}", "--port", "{port}"),
+        host_flags=("--hostname", "-H"),
+        open_flags=(),
+        port=3000,
+    ),
+    Framework(
+        name="angular",
+        title="Angular",
+        type="angular",
+        configs=("angular.json",),
+        depends=("@angular/cli",),
+        package="@angular/cli",
+        program="ng",
+        verb=("serve",),
+        called=("ng serve", "ng dev", "ng s"),
+        port_flags=("--port",),
+        host_flags=("--host",),
+        port=4200,
+    ),
+    Framework(
+        name="vinxi",
+        title="Vinxi (SolidStart 1)",
+        type="vinxi",
+        configs=("app.config",),
+        depends=("vinxi",),
+        package="vinxi",
+        program="vinxi",
+        called=("vinxi dev",),
+        listen=("--port", "{port}"),
+        env=(("HOST", "{host}"),),  # its --host takes no address: it would listen on all of them
+        port=3000,
+    ),
+    Framework(
+        name="gatsby",
+        title="Gatsby",
+        type="gatsby",
+        configs=("gatsby-config",),
+        depends=("gatsby",),
+        package="gatsby",
+        program="gatsby",
+        verb=("develop",),
+        called=("gatsby develop",),
+        host_flags=("--host", "-H"),
+        port=8000,
+    ),
+    Framework(
+        name="remix-classic",
+        title="Remix (classic compiler)",
+        type="remix",
+        configs=("remix.config",),
+        package="@remix-run/dev",
+        program="remix",
+        called=("remix dev",),
+        listen=(),
+        env=(("PORT", "{port}"), ("HOST", "{host}")),
+        port=3000,
+    ),
+    Framework(
+        name="rsbuild",
+        title="Rsbuild",
+        type="rsbuild",
+        configs=("rsbuild.config",),
+        depends=("@rsbuild/core",),
+        package="@rsbuild/core",
+        program="rsbuild",
+        called=("rsbuild", "rsbuild dev"),
+        others=("build", "preview", "inspect"),
+        host_flags=("--host",),
+        port_flags=("--port",),
+        port=3000,
+    ),
+    Framework(
+        name="vue-cli",
+        title="Vue CLI",
+        type="vue-cli",
+        configs=("vue.config",),
+        depends=("@vue/cli-service",),
+        package="@vue/cli-service",
+        program="vue-cli-service",
+        verb=("serve",),
+        called=("vue-cli-service serve",),
+        host_flags=("--host",),
+        port_flags=("--port",),
+        open_flags=("--open",),
+        port=8080,
+    ),
+    Framework(
+        name="react-scripts",
+        title="Create React App",
+        type="react-scripts",
+        depends=("react-scripts",),
+        package="react-scripts",
+        program="react-scripts",
+        verb=("start",),
+        called=("react-scripts start",),
+        listen=(),
+        env=(("PORT", "{port}"), ("HOST", "{host}")),
+        port=3000,
+    ),
+    Framework(
+        name="parcel",
+        title="Parcel",
+        type="parcel",
+        configs=(".parcelrc",),
+        depends=("parcel",),
+        package="parcel",
+        program="parcel",
+        verb=("serve",),
+        called=("parcel", "parcel serve"),
+        others=("build", "watch", "help"),
+        host_flags=("--host",),
+        port=1234,
+    ),
+    Framework(
+        name="webpack",
+        title="webpack-dev-server",
+        type="webpack",
+        depends=("webpack-dev-server",),
+        package="webpack",
+        program="webpack",
+        verb=("serve",),
+        called=("webpack serve", "webpack server", "webpack s", "webpack-dev-server"),
+        others=("build", "bundle", "b", "watch", "w", "init", "info", "configtest", "help", "version"),
+        host_flags=("--host",),
+        port_flags=("--port",),
+        port=8080,
+    ),
+    Framework(
+        name="trunk",
+        title="Trunk",
+        type="trunk",
+        configs=("Trunk.toml",),
+        program="trunk",
+        verb=("serve",),
+        called=("trunk serve",),
+        listen=("--address", "{host}", "--port", "{port}"),
+        host_flags=("--address", "-a"),
+        port=8080,
+    ),
+    # ── Vite with plugins: its own command line starts them ──────────────────────────────────────────────────────────
+    _on_vite("sveltekit", "SvelteKit", ("@sveltejs/kit",)),
+    _on_vite(
+        "react-router",
+        "React Router",
+        ("@react-router/dev",),
+        configs=("react-router.config",),
+        called=("react-router dev",),
+    ),
+    _on_vite("remix", "Remix", ("@remix-run/dev",), called=("remix vite:dev",)),
+    _on_vite("tanstack-start", "TanStack Start", ("@tanstack/react-start", "@tanstack/solid-start")),
+    _on_vite("qwik", "Qwik", ("@builder.io/qwik", "@qwik.dev/core")),
+    _on_vite("solidstart", "SolidStart", ("@solidjs/start",)),
+    _on_vite("vite", "Vite", ("vite",), configs=("vite.config",), called=("vite", "vite dev", "vite serve")),
+)
+
+SCRIPT = Framework(
+    name="dev",
+    title="a dev script that reads PORT",
+    type="command",
+    program="",
+    verb=(),
+    called=(),
+    listen=(),
+    env=(("PORT", "{port}"), ("HOST", "{host}")),
+    reads="PORT",
+    port=3000,
+)
+"""Neither of these, but it takes its port from the environment: its script is run as it is, by a shell."""
+
+VITE = TABLE[-1]
+BY_NAME = {row.name: row for row in TABLE}
+BY_TYPE = {row.type: row for row in TABLE}
+"""By a service's type: plain Vite stands for all that are started as it is, as the last of them."""
+
+
+CALLED = {words: row for row in TABLE for words in row.called}
+PROGRAMS = {words.partition(" ")[0]: row for words, row in CALLED.items()}
+"""The programs that scripts start dev servers with, whatever else these can do."""
