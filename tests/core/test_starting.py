@@ -386,7 +386,7 @@ def test_a_timeout_names_the_question_that_the_program_waits_with() -> None:
     call = world.start()
     world.runs(port=None)
     world.prints(partial="Continue? ")
-    world.wait(1.0)
+    world.overdue()
     world.dies(signal="SIGTERM")
     assert world.error(call).data["lines"] == ["Continue? "]
 
