@@ -67,8 +67,8 @@ def test_output_is_prefixed_and_its_colours_stay_its_own(dev: Dev) -> None:
 
 
 def test_a_program_is_asked_for_colours(dev: Dev) -> None:
-    terminal = dev("--", "sh", "-c", "echo colour=$FORCE_COLOR none=$NO_COLOR; exec sleep 100")
-    terminal.wait(r"colour=1 none=\r")
+    terminal = dev("--", "sh", "-c", "echo colour=$FORCE_COLOR,$CLICOLOR_FORCE none=$NO_COLOR; exec sleep 100")
+    terminal.wait(r"colour=1,1 none=\r")
 
 
 @with_rich
