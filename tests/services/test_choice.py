@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from sidecar.config import (
     parse_service,
 )
 from sidecar.console.dev import choose_services
-from sidecar.errors import ConfigurationError, ViteNotFoundError
+from sidecar.errors import ConfigurationError, ProjectNotFoundError, ViteNotFoundError
 from sidecar.events import Launch
 from sidecar.host.programs import STDIN_GUARD
 from sidecar.launch import find_program, plan, port_config, project_key, step_launch
@@ -174,6 +175,20 @@ def test_what_is_not_installed_is_said_with_how(node: str, tmp_path: Path, lock:
     with pytest.raises(ConfigurationError, match=f"no next in .*{advice}") as caught:
         plan("web", named("next", folder))
     assert not isinstance(caught.value, ViteNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("vite", "is no Vite project: it has no package.json, index.html or vite.config. Correct root."),
+        ("astro", "is no Astro project: it has no package.json or astro.config. Correct root."),
+        ("trunk", "is no Trunk project: it has no Trunk.toml. Correct root."),
+    ],
+)
+def test_a_folder_that_is_no_project_of_the_type_is_named(node: str, tmp_path: Path, type_: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProjectNotFoundError, match=re.escape(said)):
+        plan("web", named(type_, str(tmp_path / "empty")))
 
 
 def test_a_literal_port_of_the_vite_config_is_preferred(tmp_path: Path) -> None:
