@@ -66,6 +66,7 @@ _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "nod
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
+_NPM_VARIABLE = re.compile(r"[$%]\{?npm_")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
 _PLACE_OF_BINS = "node_modules/.bin/"
@@ -225,6 +226,8 @@ class _Reader:
         raise _Unclear(f"{words[0]} is no dev server that is known here" if words else "it is empty")
 
     def _step(self, line: str) -> None:
+        if _NPM_VARIABLE.search(line):
+            raise _Unclear("it uses variables that npm sets")
         self._steps.append(Step(line, dict(self._env)))
 
     def _take_env(self, words: list[str]) -> list[str]:
@@ -409,7 +412,8 @@ def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start |
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
-    return Start(SCRIPT, args=(f"{before} && {line}" if isinstance(before, str) else line,)) if reads else None
+    whole = f"{before} && {line}" if isinstance(before, str) else line
+    return Start(SCRIPT, args=(whole,)) if reads and not _NPM_VARIABLE.search(whole) else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:

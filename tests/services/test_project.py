@@ -127,6 +127,8 @@ def test_a_command_that_starts_one_dev_server_is_understood(command: str, start:
         ("ng build", "ng build is no dev server"),
         ("vite $FLAGS", "it uses variables"),
         ("vite %FLAGS%", "it uses variables"),
+        ("echo $npm_package_version && vite", "it uses variables that npm sets"),
+        ("echo %npm_package_version%&& vite", "it uses variables that npm sets"),
         ("vite --port", "--port has no number"),
         ("vite --port many", "--port has no number"),
         ("vite --mode", "--mode has no value"),
@@ -221,6 +223,12 @@ def test_a_script_whose_program_reads_port_is_run_as_it_is(tmp_path: Path, line:
     assert look(folder).start == Start(SCRIPT, args=(f"make && {line}",))
     (tmp_path / "server.js").write_text("app.listen(3000) // no IMPORT", encoding="utf-8")
     assert look(folder).start is None
+
+
+def test_a_script_that_only_npm_can_run_is_not_run_as_it_is(tmp_path: Path) -> None:
+    found = look(project(tmp_path, scripts={"dev": "serve -l $PORT --name ${npm_package_name}"}))
+    assert found.start is None
+    assert found.instead == "sidecar dev -- npm run dev"
 
 
 def test_a_start_script_that_reads_port_counts_only_without_a_framework(tmp_path: Path) -> None:
