@@ -506,7 +506,7 @@ def workspace_patterns(folder: str, package: Mapping[str, Any]) -> list[str]:
     value = package.get("workspaces")
     value = value.get("packages") if isinstance(value, dict) else value
     patterns = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace")
+    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace").replace("\r\n", "\n")
     block = re.search(r"^packages:[ \t]*(?:#.*)?\n((?:[ \t]*(?:-.*|#.*)?\n?)+)", text, re.MULTILINE)
     for line in block[1].splitlines() if block else ():
         item = re.fullmatch(r"""\s*-\s*['"]?(.+?)['"]?\s*(?:#.*)?""", line)

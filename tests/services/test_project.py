@@ -257,14 +257,15 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", ["npm", "yarn", "pnpm"])
-def test_a_workspaces_root_names_its_apps(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "end"), [("npm", ""), ("yarn", ""), ("pnpm", "\n"), ("pnpm", "\r\n")])
+def test_a_workspaces_root_names_its_apps(tmp_path: Path, kind: str, end: str) -> None:
     patterns = ["apps/*", "docs", "!apps/old", "../out", "packages/*"]
     own: dict[str, object] = {"workspaces": {"npm": patterns, "yarn": {"packages": patterns}, "pnpm": None}[kind]}
     root = project(tmp_path, scripts={"dev": "turbo dev"}, devDependencies={"vite": "8"}, **own)
     if kind == "pnpm":
         lines = "".join(f"  - '{it}'  # x\n" for it in patterns)
-        (tmp_path / "pnpm-workspace.yaml").write_text(f"# y\npackages:\n{lines}\ncatalog:\n  - z\n", encoding="utf-8")
+        text = f"# y\npackages:\n{lines}\ncatalog:\n  - z\n"
+        (tmp_path / "pnpm-workspace.yaml").write_text(text, encoding="utf-8", newline=end)
     project(tmp_path / "apps/web", scripts={"dev": "vite"})
     project(tmp_path / "apps/admin", "next.config.mjs", dependencies={"next": "16"})
     project(tmp_path / "packages/lib", scripts={"dev": "tsc --watch"})
