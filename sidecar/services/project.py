@@ -66,8 +66,9 @@ _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "nod
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
-_NPM_VARIABLE = re.compile(r"[$%]\{?npm_")
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+# texts, which re compiles and keeps when they are first used: not while we start
+_NPM_VARIABLE = r"[$%]\{?npm_"
+_ASSIGNMENT = r"(?s)([A-Za-z_]\w*)=(.*)"
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
 _PLACE_OF_BINS = "node_modules/.bin/"
 
@@ -180,7 +181,7 @@ class _Reader:
         *before, last = _chain(line)
         for text, _ in before:
             given = text.split(maxsplit=1)
-            if given[0] in {"set", "export"} and (found := _ASSIGNMENT.fullmatch(given[-1])):
+            if given[0] in {"set", "export"} and (found := re.fullmatch(_ASSIGNMENT, given[-1])):
                 self._env[found[1]] = found[2].strip("'\"")
             elif given[0] == "cd":
                 raise _Unclear(f"it changes the folder ({text})")
@@ -226,7 +227,7 @@ class _Reader:
         raise _Unclear(f"{words[0]} is no dev server that is known here" if words else "it is empty")
 
     def _step(self, line: str) -> None:
-        if _NPM_VARIABLE.search(line):
+        if re.search(_NPM_VARIABLE, line):
             raise _Unclear("it uses variables that npm sets")
         self._steps.append(Step(line, dict(self._env)))
 
@@ -234,7 +235,7 @@ class _Reader:
         """The words after the variables that are set before a program."""
         rest = list(words)
         while rest:
-            if given := _ASSIGNMENT.fullmatch(rest[0]):
+            if given := re.fullmatch(_ASSIGNMENT, rest[0]):
                 self._env[given[1]] = given[2]
             elif rest[0] not in {"cross-env", "env"}:
                 break
@@ -408,12 +409,12 @@ def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start |
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
     if not reads:
-        words = [word for word in line.split() if not word.startswith("-") and not _ASSIGNMENT.fullmatch(word)]
+        words = [word for word in line.split() if not word.startswith("-") and not re.fullmatch(_ASSIGNMENT, word)]
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
     whole = f"{before} && {line}" if isinstance(before, str) else line
-    return Start(SCRIPT, args=(whole,)) if reads and not _NPM_VARIABLE.search(whole) else None
+    return Start(SCRIPT, args=(whole,)) if reads and not re.search(_NPM_VARIABLE, whole) else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:
