@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.init import binary, frontend, jsontext, rust, tomltext
+from sidecar.init import binary, jsontext, rust, tomltext
 from sidecar.init.crate import CRATE
 from sidecar.init.found import Found
+from sidecar.services.project import RUN
 
 _EARLY = """\
 let mut context = tauri::generate_context!();
@@ -50,7 +51,7 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
         f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
         _step("In", found, ".gitignore:", "", "/binaries/"),
         f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze).",
-        f"Start the app: {frontend.run_words(found.manager, 'tauri:dev')}",
+        f"Start the app: {RUN[found.manager]} tauri:dev",
     ]
     return steps
 

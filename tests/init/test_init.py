@@ -203,7 +203,7 @@ label = "main"
     plan = apply(folder, "setup")
     after = read(folder / "src-tauri" / "Tauri.toml")
     assert after["build"] == {"devUrl": "http://127.0.0.1:3000"}
-    assert after["plugins"]["sidecar"]["services"]["web"]["root"] == "../.."
+    assert after["plugins"]["sidecar"]["services"]["web"]["root"] == ".."
     assert after["app"]["windows"] == [{"label": "main", "create": False}]
     assert "# ours" in (folder / "src-tauri" / "Tauri.toml").read_text()
     assert plan.start == "pnpm tauri:dev"
@@ -348,12 +348,15 @@ def test_the_crate_comes_from_where_it_is_said(tmp_path: Path, plugin: str, want
         ({"src-tauri/Cargo.toml": None}, "there is no Cargo.toml"),
         ({"package.json": '{"devDependencies": {"webpack": "5"}}'}, "is no Vite project"),
         ({"package.json": None}, "is no Vite project"),
-        ({"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')}, "there would be two of it"),
+        (
+            {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')},
+            "there might be two dev servers",
+        ),
         ({"src-tauri/tauri.conf.json": CONFIG.replace("http:", "https:", 2)}, "devUrl is https"),
         ({"src-tauri/src/main.rs": MAIN.replace("generate_context", "other")}, "called 0 times"),
         ({"src-tauri/tauri.linux.conf.json": '{"bundle": {"externalBin": []}}'}, "has bundle.externalBin of its own"),
         ({"src-tauri/Tauri.macos.toml": "[plugins.sidecar]"}, "has plugins.sidecar of its own"),
-        ({"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite x -c y"')}, "with a root and a config"),
+        ({"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "npx vite x -c y")}, "with a root and a config"),
         ({"src-tauri/tauri.conf.json": CONFIG.replace('"bundle": {', '"bundle": 1, "x": {')}, "something else than it"),
     ],
 )
