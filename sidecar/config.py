@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -139,20 +139,87 @@ class _Service(_Config, frozen=True, kw_only=True, tag_field="type"):
     stop: StopConfig = StopConfig()
 
 
-class ViteService(_Service, frozen=True, kw_only=True, tag="vite"):
-    """A Vite dev server, started from the project's own vite with no shell and no npm between."""
+def type_of(service: _Service | type[_Service]) -> str:
+    """The ``type`` that a service has in a configuration."""
+    return str(service.__struct_config__.tag)
+
+
+class DevServer(_Service, frozen=True, kw_only=True):
+    """A project's dev server. Unless told how, it is started as the project's own dev script starts it."""
 
     root: NonEmptyText = "."
     """The project, absolute or relative to the sidecar's working folder."""
-    args: list[Text] = field(default_factory=list)
-    """More arguments for Vite, after ours."""
-    mode: NonEmptyText | None = None
-    config_file: NonEmptyText | None = None
+    args: list[Text] | None = None
+    """Arguments for it, after ours. Given, even without any: the project's dev script is not looked at."""
+    port: PortConfig = PortConfig()
+
+
+class NodeServer(DevServer, frozen=True, kw_only=True):
+    """One that node runs: its own program from node_modules, with no shell and no npm between."""
+
     node: NonEmptyText | None = None
     """The node to run; else the one on PATH."""
+
+
+class ViteService(NodeServer, frozen=True, kw_only=True, tag="vite"):
+    """Vite, or what Vite's own command line starts: SvelteKit, React Router, SolidStart, TanStack Start, Qwik."""
+
+    mode: NonEmptyText | None = None
+    config_file: NonEmptyText | None = None
     stdin_guard: bool = True
     """Whether node ends when its stdin does: what is left when everything of ours was killed at once."""
-    port: PortConfig = PortConfig()
+
+
+class AstroService(NodeServer, frozen=True, kw_only=True, tag="astro"):
+    """Astro: ``astro dev``."""
+
+
+class NuxtService(NodeServer, frozen=True, kw_only=True, tag="nuxt"):
+    """Nuxt: ``nuxt dev``."""
+
+
+class NextService(NodeServer, frozen=True, kw_only=True, tag="next"):
+    """Next.js: ``next dev``."""
+
+
+class AngularService(NodeServer, frozen=True, kw_only=True, tag="angular"):
+    """Angular: ``ng serve``."""
+
+
+class VinxiService(NodeServer, frozen=True, kw_only=True, tag="vinxi"):
+    """SolidStart 1 and others on Vinxi: ``vinxi dev``."""
+
+
+class GatsbyService(NodeServer, frozen=True, kw_only=True, tag="gatsby"):
+    """Gatsby: ``gatsby develop``."""
+
+
+class RemixService(NodeServer, frozen=True, kw_only=True, tag="remix"):
+    """Remix with its classic compiler: ``remix dev``."""
+
+
+class RsbuildService(NodeServer, frozen=True, kw_only=True, tag="rsbuild"):
+    """Rsbuild: ``rsbuild dev``."""
+
+
+class VueCliService(NodeServer, frozen=True, kw_only=True, tag="vue-cli"):
+    """Vue CLI: ``vue-cli-service serve``."""
+
+
+class ReactScriptsService(NodeServer, frozen=True, kw_only=True, tag="react-scripts"):
+    """Create React App: ``react-scripts start``."""
+
+
+class ParcelService(NodeServer, frozen=True, kw_only=True, tag="parcel"):
+    """Parcel: ``parcel serve``."""
+
+
+class WebpackService(NodeServer, frozen=True, kw_only=True, tag="webpack"):
+    """webpack-dev-server: ``webpack serve``."""
+
+
+class TrunkService(DevServer, frozen=True, kw_only=True, tag="trunk"):
+    """Trunk: ``trunk serve``, from PATH."""
 
 
 class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
@@ -165,7 +232,25 @@ class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
     """Absent: ready once it runs."""
 
 
-Service = ViteService | CommandService
+Service = (
+    ViteService
+    | AstroService
+    | NuxtService
+    | NextService
+    | AngularService
+    | VinxiService
+    | GatsbyService
+    | RemixService
+    | RsbuildService
+    | VueCliService
+    | ReactScriptsService
+    | ParcelService
+    | WebpackService
+    | TrunkService
+    | CommandService
+)
+SERVICES: dict[str, type[Service]] = {type_of(each): each for each in get_args(Service)}
+"""The ``type`` of a service → its shape."""
 
 
 def ready_probe(service: Service) -> Probe | None:
@@ -233,7 +318,7 @@ def _check_env(value: object, path: str) -> None:
 def _check(service: Service, path: str) -> None:
     """What a type cannot say: combinations, and regular expressions that must compile."""
     match service:
-        case ViteService():
+        case DevServer():
             return
         case CommandService():
             if service.command[0] == "":

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from sidecar.config import CommandService, PortConfig, Service, ViteService, fill, url_of
+from sidecar.config import (
+    CommandService,
+    DevServer,
+    NodeServer,
+    PortConfig,
+    Service,
+    ViteService,
+    fill,
+    type_of,
+    url_of,
+)
 from sidecar.diagnostics import say
 from sidecar.errors import (
+    ConfigurationError,
     NodeNotFoundError,
     ProcessSpawnFailedError,
     ProjectNotFoundError,
@@ -24,36 +35,33 @@ from sidecar.host.programs import (
     name_of_path,
     runs,
     scripts,
+    shell,
     spellings,
     with_upper_drive,
 )
+from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
+from sidecar.services.project import NotUnderstood, Start, Step, heed, upwards, wanted_port
 
-VITE_PORT = 5173
+VITE_PORT = VITE.port
 VITE_PORT_ENV = "VITE_DEV_PORT"
 COMMAND_PORT_ENV = "PORT"
 
-_PROJECT_FILES = (
-    "package.json",
-    "index.html",
-    "vite.config.ts",
-    "vite.config.js",
-    "vite.config.mjs",
-    "vite.config.mts",
-)
-
 
 class _BinField(msgspec.Struct):
-    """The one field of vite's package.json that we need."""
+    """The one field of a package.json that we need to find its program."""
 
     bin: dict[str, str] | str = ""
 
 
 def port_config(config: Service) -> PortConfig | None:
-    """The port that the service wants, with Vite's default filled in; ``None`` if it has none."""
-    if isinstance(config, ViteService):
-        return config.port if config.port.preferred else msgspec.structs.replace(config.port, preferred=VITE_PORT)
-    return config.port
+    """The port that the service wants: its own, else the one that its project asks for; ``None`` if it has none."""
+    if isinstance(config, CommandService) or config.port.preferred:
+        return config.port
+    row = BY_TYPE[type_of(config)]
+    start = _start(config, row)
+    wanted = wanted_port(config.root, start if isinstance(start, Start) else Start(row), row)
+    return msgspec.structs.replace(config.port, preferred=wanted.port or row.port)
 
 
 def keeps_port(config: Service) -> bool:
@@ -63,7 +71,7 @@ def keeps_port(config: Service) -> bool:
 
 def project_key(name: str, config: Service) -> str:
     """What a remembered port belongs to: this service of this folder."""
-    return f"{project_prefix(config.root if isinstance(config, ViteService) else config.cwd)}{name}"
+    return f"{project_prefix(config.root if isinstance(config, DevServer) else config.cwd)}{name}"
 
 
 def project_prefix(folder: str) -> str:
@@ -75,9 +83,9 @@ def project_prefix(folder: str) -> str:
 def plan(name: str, config: Service) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
-    Raises ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError`` or ``ProcessSpawnFailedError``.
+    Raises ``ConfigurationError`` or one of its kinds, or ``ProcessSpawnFailedError``.
     """
-    made = _plan_vite(name, config) if isinstance(config, ViteService) else _plan_command(name, config)
+    made = _plan_command(name, config) if isinstance(config, CommandService) else _plan_server(name, config)
     # the app shows the page: a dev server that is set to open one (server.open) heeds this
     env = {"BROWSER": "none", **made.env}
     return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
@@ -90,40 +98,81 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     host, port = endpoint.host, endpoint.port
     url = url_of(host, port)
     env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
-    wish = port_config(config)
-    if wish is not None and wish.env:
-        env[wish.env] = str(port)
+    if config.port is not None and config.port.env:
+        env[config.port.env] = str(port)
     env.setdefault(VITE_PORT_ENV if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
-def _plan_vite(name: str, config: ViteService) -> Launch:
+def _plan_server(name: str, config: DevServer) -> Launch:
+    row = BY_TYPE[type_of(config)]
     root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
         raise ProjectNotFoundError(
             f"{name}: the project folder {root} does not exist. Correct root.", service=name, root=root
         )
-    entry = find_vite(root)
-    if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in _PROJECT_FILES):
+    entry = find_program(root, row)
+    if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in row.files()):
         raise ProjectNotFoundError(
-            f"{name}: {root} is no Vite project: it has no package.json, index.html or vite.config. Correct root.",
+            f"{name}: {root} is no {row.title} project: it has none of {', '.join(row.files()[:3])}. Correct root.",
             service=name,
             root=root,
         )
-    arguments = ["--host", "{host}", "--port", "{port}", "--strictPort"]
-    if config.mode:
-        arguments += ["--mode", config.mode]
-    if config.config_file:
-        arguments += ["--config", config.config_file]
-    arguments += config.args
-    guard = ("--require", STDIN_GUARD) if config.stdin_guard and has_stdin_guard() else ()
+    start = _start(config, row)
+    if isinstance(start, NotUnderstood):
+        own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
+        if start.server is not row and not own:
+            raise ConfigurationError(f"{name}: {start.reason}, not {row.type}. Correct type.", service=name, root=root)
+        say("warning", f"{name}: {start.reason}. {row.title} is started by itself.")
+        start = Start(row)
+    arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
+    if start.mode:
+        arguments += ["--mode", start.mode]
+    if start.config:
+        arguments += ["--config", start.config]
+    arguments += start.args
+    program, env = _program(name, config, row, root, entry)
+    variables = {**dict(row.env), **start.env, **env}
+    before = tuple(step_launch(step, root, env) for step in start.steps)
+    return Launch((*program, *arguments), root, variables, before=before)
+
+
+def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
+    """How the service is started: as it says itself, or, where it says nothing, as the project's dev script does."""
+    args = tuple(config.args or ())
+    if isinstance(config, ViteService) and (config.mode or config.config_file or config.args is not None):
+        return Start(row, mode=config.mode, config=config.config_file, args=args)
+    if config.args is not None:
+        return Start(row, args=args)
+    return heed(config.root, row)
+
+
+def _program(
+    name: str, config: DevServer, row: Framework, root: str, entry: str | None
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words that come before all arguments, and the variables."""
+    if not isinstance(config, NodeServer):
+        found = _find_program(name, row.program, root, config.env)
+        if found is None:
+            raise ConfigurationError(f"{name}: there is no {row.program} on PATH. Install {row.title}.", service=name)
+        return (found[0],), found[1]
     if entry is None:
-        yarn, env = _yarn(name, root, config)
-        return Launch((yarn, "run", "vite", *arguments), root, env)
+        yarn, env = _yarn(name, root, config, row)
+        return (yarn, "run", row.program), env
+    guarded = not isinstance(config, ViteService) or config.stdin_guard
+    guard = ("--require", STDIN_GUARD) if guarded and has_stdin_guard() else ()
     node = find_node(name, config)
     _warn(name, node)
-    return Launch((node.program, *guard, entry, *arguments), root, _with_node(config.env, node))
+    return (node.program, *guard, entry), _with_node(config.env, node)
+
+
+def step_launch(step: Step, folder: str, env: Mapping[str, str]) -> Launch:
+    """A line of a script as a package manager runs it: by the shell, with the project's programs on PATH."""
+    words, more = shell(step.line)
+    bins = [os.path.join(each, "node_modules", ".bin") for each in upwards(folder)]
+    path = os.pathsep.join([*(each for each in bins if os.path.isdir(each)), _path_of(env)])
+    return Launch(words, folder, {**env, **step.env, **more, name_of_path(env): path})
 
 
 def _plain(name: str, folder: str) -> str:
@@ -144,38 +193,33 @@ def _plain(name: str, folder: str) -> str:
 
 
 def find_vite(root: str) -> str | None:
-    """Vite's own JS entry as ``require.resolve`` would find it from ``root``: the nearest ``node_modules`` upwards.
+    """Vite's own JS entry as ``require.resolve`` would find it from ``root``."""
+    return find_program(root, VITE)
+
+
+def find_program(root: str, row: Framework) -> str | None:
+    """The JS entry of a framework's program: from the nearest ``node_modules`` upwards that has its package.
 
     A linked project is looked up as it is named first, then where it really is, as node does for a linked file.
     """
-    for start in dict.fromkeys((root, os.path.realpath(root))):
-        for folder in _upwards(start):
-            package = os.path.join(folder, "node_modules", "vite")
+    for start in dict.fromkeys((root, os.path.realpath(root))) if row.package else ():
+        for folder in upwards(start):
+            package = os.path.join(folder, "node_modules", *row.package.split("/"))
             try:
                 with open(os.path.join(package, "package.json"), "rb") as file:
                     manifest = msgspec.json.decode(file.read(), type=_BinField)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-                continue  # no vite here, or a broken one: node would look further up, too
-            path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get("vite", "")
-            entry = os.path.join(package, path or "bin/vite.js")
+                continue  # no such package here, or a broken one: node would look further up, too
+            path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get(row.program, "")
+            entry = os.path.join(package, path or f"bin/{row.program}.js")
             if os.path.isfile(entry):
                 return os.path.realpath(entry)
     return None
 
 
-def _upwards(folder: str) -> Iterator[str]:
-    """The folder, and each that it is in."""
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
-
-
-def _yarn(name: str, root: str, config: ViteService) -> tuple[str, dict[str, str]]:
+def _yarn(name: str, root: str, config: NodeServer, row: Framework) -> tuple[str, dict[str, str]]:
     """Yarn Plug'n'Play keeps packages in archives that only yarn can enter: the yarn, and its environment."""
-    for folder in _upwards(root):
+    for folder in upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
             found = _find_program(name, "yarn", root, config.env)
             if found is None:
@@ -184,15 +228,16 @@ def _yarn(name: str, root: str, config: ViteService) -> tuple[str, dict[str, str
                     service=name,
                 )
             return found
-    raise ViteNotFoundError(
-        f"{name}: no vite in {os.path.join(root, 'node_modules')} or above. "
+    kind = ViteNotFoundError if row.vite else ConfigurationError
+    raise kind(
+        f"{name}: no {row.package} in {os.path.join(root, 'node_modules')} or above. "
         "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
         service=name,
         root=root,
     )
 
 
-def find_node(name: str, config: ViteService) -> Node:
+def find_node(name: str, config: NodeServer) -> Node:
     """The configured node, the one on PATH, or one that ``sidecar.services.node`` finds elsewhere.
 
     Raises ``NodeNotFoundError``.

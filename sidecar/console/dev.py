@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from msgspec import structs
 
 from sidecar import __version__
-from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
+from sidecar.config import SERVICES, CommandService, PortConfig, Service, TcpReady
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -25,9 +27,12 @@ from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
 from sidecar.host.fds import encoding_of, takes_escapes
+from sidecar.launch import find_vite, step_launch
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
+from sidecar.services.frameworks import SCRIPT, VITE
+from sidecar.services.project import Start, Step, look, understand_words, wanted_port
 from sidecar.stdio import take_standard_streams
 from sidecar.tauri.project import find, read
 from sidecar.tauri.section import read_services
@@ -35,6 +40,8 @@ from sidecar.threads import start_thread
 from sidecar.wire.messages import Server
 
 EXIT_FAILED = 1
+
+_DEV_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\]):(\d{1,5})(?:/|$)")
 
 NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
@@ -81,9 +88,11 @@ def choose_services(
     In a Tauri project that is its ``plugins.sidecar``. Raises ``TauriConfigError``.
     """
     env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
-    project = None if program else find(Path(root or "."))
-    asked = read_services(read(project)) if project is not None else None
+    place = None if program else find(Path(root or "."))
+    project = read(place) if place is not None else None
+    asked = read_services(project) if project is not None else None
     if asked is None or not asked.services:
+        port = port or (_port_of_dev_url(project.config) if project is not None else None)
         name, service = choose_service(root, program, host, port, env)
         return name, {name: service}
     page = asked.page or next(iter(asked.services))
@@ -102,11 +111,19 @@ def _listening(service: Service, host: str | None, port: int | None) -> Service:
 def choose_service(
     root: str | None, program: list[str], host: str | None, port: int | None, env: dict[str, str]
 ) -> tuple[str, Service]:
-    """The one service of a command line in no Tauri project, and its name."""
+    """The one service of a command line in no Tauri project, and its name.
+
+    Raises ``ConfigurationError`` where the project does not say which one that is.
+    """
     folder = root or "."
     wish = PortConfig(preferred=port, host=host or "127.0.0.1")
     if not program:
-        return "vite", ViteService(root=folder, env=env, port=wish)
+        start = find_start(folder)
+        _tell_what_is_passed_over(folder, start, wish)
+        return start.framework.name, _service_of(start, folder, wish, env)
+    if not uses_port(program) and isinstance(known := understand_words(program), Start):
+        wish = PortConfig(preferred=port or known.port, host=host or known.host or wish.host)
+        return known.framework.name, _told_service(known, folder, wish, env)
     name = Path(program[0]).name[:NAME_LENGTH]
     listens = uses_port(program)
     config = CommandService(
@@ -117,6 +134,72 @@ def choose_service(
         ready=TcpReady() if listens else None,
     )
     return (name if name.isprintable() and name else "program"), config
+
+
+def find_start(folder: str) -> Start:
+    """How the project's dev server is started.
+
+    Raises ``ConfigurationError`` that says what was found instead, and the command to use.
+    """
+    found = look(folder)
+    if found.start is not None:
+        return found.start
+    package = Path(folder, "package.json")
+    if found.apps:
+        apps = " or ".join(f"sidecar dev {Path(folder, app)}" for app in found.apps)
+        raise ConfigurationError(f"{folder} is the root of a workspace and has no dev server of its own. Use: {apps}")
+    if found.problem is not None:
+        alone = (
+            f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
+        )
+        raise ConfigurationError(
+            f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
+            f"Run it as it is: {found.instead}{alone}"
+        )
+    if not package.is_file() or find_vite(folder) is not None:
+        return Start(VITE)  # as far as there is one: the launch says what is missing
+    raise ConfigurationError(
+        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
+        "Name the program: sidecar dev -- node server.js --port {port}"
+    )
+
+
+def _service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
+    """The service that does by itself what the project's script says."""
+    if start.framework is not SCRIPT:
+        return _server(start, folder, wish, env, {})
+    step = step_launch(Step(start.args[0]), folder, {**env, **dict(SCRIPT.env)})
+    own = {name: value for name, value in step.env.items() if name != SCRIPT.reads}
+    port = structs.replace(wish, preferred=wish.preferred or SCRIPT.port, env=SCRIPT.reads)
+    return CommandService(command=list(step.argv), cwd=folder, env=own, port=port, ready=TcpReady())
+
+
+def _told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
+    """The service of a command line that names a dev server's program: it heeds no script."""
+    args = [*([start.root] if start.root != "." else []), *start.args]
+    more: dict[str, object] = {"args": args}
+    if start.framework.vite:
+        more |= {"mode": start.mode, "config_file": start.config}
+    return _server(start, folder, wish, env | start.env, more)
+
+
+def _server(start: Start, folder: str, wish: PortConfig, env: dict[str, str], more: dict[str, object]) -> Service:
+    shape: Callable[..., Service] = SERVICES[start.framework.type]
+    return shape(root=folder, env=env, port=wish, **more)
+
+
+def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
+    if start.host is not None and wish.host != start.host:
+        say("warning", f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host")
+    if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
+        say("warning", "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port")
+
+
+def _port_of_dev_url(config: dict[str, Any]) -> int | None:
+    """The port that the app's window is told to ask for, if it is one of this machine."""
+    build = config.get("build")
+    found = _DEV_URL.match(str(build.get("devUrl", ""))) if isinstance(build, dict) else None
+    return int(found[1]) if found else None
 
 
 def shows_colour() -> bool:

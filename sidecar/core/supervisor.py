@@ -145,7 +145,9 @@ class Supervisor:
                 self._app_gone(now)
             case Interrupted(number=number):
                 self._interrupted(number, now)
-            case Prepared() | PrepareFailed() | Spawned() | SpawnFailed() | Output() | Probed() | Listening() | Exited():
+            case (
+                Prepared() | PrepareFailed() | Spawned() | SpawnFailed() | Output() | Probed() | Listening() | Exited()
+            ):
                 service = self.services[event.service]
                 if event.run == service.run:
                     _deliver(service, event, now)

@@ -83,6 +83,11 @@ if sys.platform == "win32":
         """The names of files that a shell would take for the program, and that cannot be started without one."""
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
 
+    def shell(line: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The words and the variables that have the shell run a line. It is filled in as it is, quotes and all."""
+        program = os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe")
+        return (program, "/d", "/s", "/c", "%npm_lifecycle_script%"), {"npm_lifecycle_script": line}
+
     def absolute(path: str) -> str:
         """The path from the root on. Windows itself takes ``..`` by the name."""
         return os.path.abspath(path)
@@ -148,6 +153,10 @@ else:
         """None: a script has a line that says who runs it."""
         del program
         return ()
+
+    def shell(line: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The words and the variables that have the shell run a line."""
+        return ("/bin/sh", "-c", line), {}
 
     def absolute(path: str) -> str:
         """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""

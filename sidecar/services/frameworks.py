@@ -54,10 +54,25 @@ class Framework(Struct, frozen=True, kw_only=True):
     port: int
     """The port that it takes by itself: ours to prefer."""
 
+    def files(self) -> tuple[str, ...]:
+        """What is in the folder of such a project, any of it."""
+        configs = [each for name in self.configs for each in config_files(name)]
+        own = ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
+        return (*own, *configs)
+
+    def command(self) -> str:
+        """What a person types to have us start it without looking at a script."""
+        return " ".join(("sidecar dev --", self.program, *self.verb))
+
     @property
     def vite(self) -> bool:
         """Whether it is Vite underneath, and started as Vite."""
         return self.type == "vite"
+
+
+def config_files(name: str) -> tuple[str, ...]:
+    """The files that a configuration's name in the table stands for."""
+    return (name,) if name.endswith((".json", ".toml", "rc")) else tuple(name + suffix for suffix in JS)
 
 
 def _on_vite(
@@ -280,7 +295,7 @@ TABLE: tuple[Framework, ...] = (
 )
 
 SCRIPT = Framework(
-    name="script",
+    name="dev",
     title="a dev script that reads PORT",
     type="command",
     program="",

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sidecar.services.frameworks import CALLED, JS, PROGRAMS, SCRIPT, TABLE, VITE, Framework
+from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, TABLE, VITE, Framework, config_files
+from sidecar.services.viteconfig import ServerPort, read_server_port
 
 DEV_SCRIPTS = ("dev", "start", "serve", "develop")
 """The scripts that people start a dev server with, in the order in which they are looked at."""
@@ -58,6 +59,9 @@ RUNNERS: dict[tuple[str, ...], bool] = {
 }
 """How a script of package.json (or, where false, a package's program) is run; the longer one is tried first."""
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104  what a script may ask for, not what we bind
+"""What ``--host`` without a value asks for."""
+
 _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "node-dev", "ts-node-dev", "tsnd")
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
@@ -86,8 +90,8 @@ class Start(Struct, frozen=True):
     port: int | None = None
     strict: bool = False
     """Whether it is to be this port or none."""
-    host: bool = False
-    """Whether it asked for an address to listen on, which nobody takes over unasked."""
+    host: str | None = None
+    """The address that it asked for. A script's is not taken over: more than loopback has to be asked of us."""
     args: tuple[str, ...] = ()
     """All other arguments, in their order."""
     env: dict[str, str] = {}
@@ -166,7 +170,7 @@ class _Reader:
             self._step(before)
         line = self._scripts[name]
         if arguments:
-            import shlex  # noqa: PLC0415
+            import shlex
 
             line = " ".join([line, *map(shlex.quote, arguments)])
         return self.command(line, deep - 1)
@@ -235,7 +239,7 @@ class _Reader:
         return rest
 
     def _take_arguments(self, row: Framework, words: list[str]) -> Start:
-        root, mode, config, port, strict, host = ".", None, None, None, False, False
+        root, mode, config, port, strict, host = ".", None, None, None, False, None
         args: list[str] = []
         rest = list(words)
         while rest:
@@ -247,9 +251,9 @@ class _Reader:
                     raise _Unclear(f"{name} has no number")
                 port = int(value)
             elif name in row.host_flags:
-                host = True
                 if not equals and rest and not rest[0].startswith("-"):
-                    rest.pop(0)
+                    value = rest.pop(0)
+                host = value or EVERYWHERE
             elif name in row.open_flags:
                 if not equals and rest and rest[0].startswith(("/", "http:", "https:")):
                     rest.pop(0)
@@ -278,7 +282,7 @@ class _Reader:
 def _split(text: str) -> list[str]:
     if not any(mark in text for mark in "'\"\\"):
         return text.split()
-    import shlex  # noqa: PLC0415  few scripts need it
+    import shlex
 
     return shlex.split(text)
 
@@ -378,8 +382,7 @@ def _named(start: Start, package: Mapping[str, Any]) -> Start:
 
 
 def _has_config(folder: str, name: str) -> bool:
-    names = (name,) if "." in name.removesuffix(".config") else tuple(name + suffix for suffix in JS)
-    return any(os.path.isfile(os.path.join(folder, each)) for each in names)
+    return any(os.path.isfile(os.path.join(folder, each)) for each in config_files(name))
 
 
 def _is_around(script: str) -> bool:
@@ -390,7 +393,7 @@ def _is_around(script: str) -> bool:
 def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start | None:
     """A script that takes its port from PORT: it says so itself, or the file does that it has node run.
 
-    It is run as it is, so that it is the one argument.
+    The shell is to run it as it is: it is the one argument.
     """
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
@@ -399,7 +402,7 @@ def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start |
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
-    return Start(SCRIPT, args=(line,), steps=(Step(before),) if isinstance(before, str) else ()) if reads else None
+    return Start(SCRIPT, args=(f"{before} && {line}" if isinstance(before, str) else line,)) if reads else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:
@@ -427,12 +430,46 @@ def upwards(folder: str) -> Iterator[str]:
         folder = above
 
 
+# ── a service ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def heed(folder: str, row: Framework) -> Start | NotUnderstood:
+    """How a service that names no more than ``row``'s type is started in ``folder``: as the project's script does it.
+
+    Not understood is a script that may start that framework, and a project of another one.
+    """
+    project = look(folder)
+    script = f"the script {project.script} of {folder}" if project.script else folder
+    if project.start is not None:
+        other = project.start.framework
+        if other.type == row.type:
+            return project.start
+        if other is SCRIPT:
+            return Start(row)  # a server beside it, or around it
+        verb = "starts" if project.script else "is a project of"
+        return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)
+    if project.problem is not None and project.problem.server is not None:
+        return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
+    return Start(row)
+
+
+def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
+    """The port that the project asks for: in its script, else in Vite's configuration."""
+    if start.port is not None or not row.vite:
+        return ServerPort(start.port, start.strict)
+    root = os.path.join(folder, start.root)
+    names = [start.config] if start.config else [each for name in VITE.configs for each in config_files(name)]
+    files = (os.path.join(folder if start.config else root, name) for name in names)
+    found = next((file for file in files if os.path.isfile(file)), None)
+    return read_server_port(_head(found).decode("utf-8", "replace")) if found else ServerPort()
+
+
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def find_apps(folder: str, package: Mapping[str, Any]) -> list[str]:
     """The members of a workspace that have dev servers, relative to its root."""
-    from pathlib import Path  # noqa: PLC0415  only a workspace needs it
+    from pathlib import Path
 
     root = Path(folder)
     found: list[str] = []

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.config import Service, ViteService, convert_at, fault, parse_services
+from sidecar.config import SERVICES, DevServer, Service, convert_at, fault, parse_services
 from sidecar.errors import InvalidParamsError
 from sidecar.tauri.project import Project, TauriConfigError
 
@@ -27,7 +27,7 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", k
     services: dict[str, Any] = {}
     """Name → service, as in the protocol's ``initialize``."""
     page: str | None = None
-    """The service that the window shows; without it, the only Vite there is."""
+    """The service that the window shows; without it, the only dev server there is."""
     window: str = "main"
     """The label of the window that shows it."""
     permissions: tuple[Annotated[str, Meta(pattern=PERMISSION)], ...] = ("core:default", "sidecar:default")
@@ -68,10 +68,15 @@ def parse_section(value: object) -> Section:
         if section.page not in section.services:
             raise fault(f"{PLACE}.page", f"There is no service {section.page!r} in services")
         return section
-    vites = [name for name, each in section.services.items() if isinstance(each, dict) and each.get("type") == "vite"]
-    if len(vites) > 1:
-        raise fault(f"{PLACE}.page", "There is more than one Vite: name the service that the window shows")
-    return msgspec.structs.replace(section, page=vites[0] if vites else None)
+    servers = [name for name, each in section.services.items() if isinstance(each, dict) and _is_server(each)]
+    if len(servers) > 1:
+        raise fault(f"{PLACE}.page", "There is more than one dev server: name the service that the window shows")
+    return msgspec.structs.replace(section, page=servers[0] if servers else None)
+
+
+def _is_server(service: dict[str, Any]) -> bool:
+    shape = SERVICES.get(str(service.get("type")))
+    return shape is not None and issubclass(shape, DevServer)
 
 
 def _check_permissions(value: object) -> None:
@@ -84,6 +89,6 @@ def _check_permissions(value: object) -> None:
 
 def _from(folder: Path, service: Service) -> Service:
     """The same with its folder absolute: the plugin runs the sidecar where the configuration is, a person anywhere."""
-    if isinstance(service, ViteService):
+    if isinstance(service, DevServer):
         return msgspec.structs.replace(service, root=os.path.normpath(folder.absolute() / service.root))
     return msgspec.structs.replace(service, cwd=os.path.normpath(folder.absolute() / service.cwd))

@@ -1,0 +1,137 @@
+"""Reads ``server.port`` and ``server.strictPort`` from a vite.config, without running it.
+
+A configuration is a program. What it says is believed where it is a literal in the object that it exports: the text is
+taken apart into tokens, so that comments, strings and regular expressions are never mistaken for it, and an object
+counts only where nothing but ``export default``, ``module.exports``, ``defineConfig``, ``mergeConfig`` or functions
+stand around it: options of plugins may have a ``server`` of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from msgspec import Struct
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+|//[^\n]*|/\*.*?\*/)
+    | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)
+    | (?P<number>\d[\w.]*)
+    | (?P<name>[A-Za-z_$][\w$]*)
+    | (?P<mark>=>|\.\.\.|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/\w*")
+_NUMBER = re.compile(r"[1-9]\d*(?:_\d+)*")
+
+_BEFORE_REGEX = {*"(,=:[!&|?{};+-*%<>~^", "=>", "return", "typeof", "case", ""}
+"""After one of these a slash begins a regular expression; after all else it divides."""
+
+_AROUND = {"defineConfig", "mergeConfig", "defineViteConfig"}
+_DECLARES = {"const", "let", "var"}
+_OPEN, _CLOSE = {"{", "[", "("}, {"}", "]", ")"}
+_PORT_MOST = 65_535
+
+
+class ServerPort(Struct, frozen=True):
+    """What a vite.config says of the port."""
+
+    port: int | None = None
+    strict: bool = False
+    passed_over: bool = False
+    """Whether it says something of it that only running it would tell."""
+
+
+def read_server_port(text: str) -> ServerPort:
+    """The port of the configuration in ``text``."""
+    tokens = list(_tokens(text))
+    places = [at for at, token in enumerate(tokens) if token.strip("'\"") == "server"]
+    found = [_read(tokens, at + 1) for at in places if _is_key(tokens, at) and _is_exported(tokens, at)]
+    said = list(dict.fromkeys(each for each in found if each != ServerPort()))
+    if len(said) > 1 or any(each.passed_over for each in said):
+        return ServerPort(passed_over=True)
+    return said[0] if said else ServerPort()
+
+
+def _tokens(text: str) -> Iterator[str]:
+    at, last = 0, ""
+    while at < len(text):
+        found = _REGEX.match(text, at) if last in _BEFORE_REGEX and text[at : at + 2] not in {"//", "/*"} else None
+        found = found or _TOKEN.match(text, at)
+        if found is None:
+            return  # the end of the text
+        at = found.end()
+        if found.lastgroup != "space":
+            last = found[0]
+            yield last
+
+
+def _is_key(tokens: list[str], at: int) -> bool:
+    """Whether it is a member of an object: ``server:``, or ``server`` alone."""
+    after = tokens[at + 1] if at + 1 < len(tokens) else ""
+    return tokens[at - 1] in {"{", ","} and after in {":", ",", "}"} and at > 0
+
+
+def _is_exported(tokens: list[str], at: int) -> bool:
+    """Whether the object around the token is the configuration itself."""
+    deep, own = 0, True
+    for around in range(at - 1, -1, -1):
+        mark = tokens[around]
+        if mark in _CLOSE:
+            deep += 1
+        elif mark in _OPEN and deep:
+            deep -= 1
+        elif mark in _OPEN:
+            before = tokens[around - 1] if around else ""
+            if mark == "{" and own:
+                good = before in {"(", ",", "default", "return", ">"} or (
+                    before == "=" and _is_exported_name(tokens, around)
+                )
+            elif mark == "{":
+                good = before in {")", "=>", "else", "try"}  # a function's body
+            else:
+                good = mark == "(" and before in {"=>", "return", "=", ">", "default", *_AROUND}
+            if not good:
+                return False
+            own = False
+    return not own
+
+
+def _is_exported_name(tokens: list[str], at: int) -> bool:
+    """Whether what is assigned at ``at`` goes by a name that is exported, or given to what makes a configuration."""
+    begin = max((here for here in range(at) if tokens[here] in _DECLARES), default=at - 2)
+    if tokens[at - 2] == "exports":
+        return True
+    name = tokens[begin + 1]
+    pairs = pairwise(tokens)
+    return any(word == name and before in {"default", "return", "(", "=", ","} for before, word in pairs)
+
+
+def _read(tokens: list[str], at: int) -> ServerPort:
+    """Of the value that begins after the colon at ``at``."""
+    if tokens[at : at + 2] != [":", "{"]:
+        return ServerPort(passed_over=True)
+    port, strict, passed_over, deep = None, False, False, 0
+    for here in range(at + 1, len(tokens)):
+        mark = tokens[here]
+        if mark in _OPEN:
+            deep += 1
+        elif mark in _CLOSE:
+            deep -= 1
+            if deep == 0:
+                break
+        elif deep == 1 and tokens[here - 1] in {"{", ","}:
+            name = mark.strip("'\"")
+            value = tokens[here + 2] if tokens[here + 1 : here + 2] == [":"] else ""
+            ends = tokens[here + 3 : here + 4] in (["}"], [","])
+            if name == "port":
+                literal = ends and _NUMBER.fullmatch(value) and int(value.replace("_", "")) <= _PORT_MOST
+                port, passed_over = (int(value.replace("_", "")), False) if literal else (None, True)
+            elif name == "strictPort":
+                strict = ends and value == "true"
+            elif mark == "...":
+                passed_over = True
+    return ServerPort(passed_over=True) if passed_over else ServerPort(port, strict and port is not None)
