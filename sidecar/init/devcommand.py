@@ -18,7 +18,8 @@ from typing import Any
 from msgspec import Struct, field, structs
 
 from sidecar.init import nodescript
-from sidecar.init.nodescript import HOLE, Reading
+from sidecar.init.javascript import HOLE
+from sidecar.init.nodescript import Reading
 from sidecar.services import project as services
 from sidecar.services.frameworks import PROGRAMS
 from sidecar.tauri import project
@@ -308,7 +309,7 @@ def _server(words: list[str]) -> Meaning:
         config=found.config,
         port=found.port,
         args=list(found.args),
-        host=found.host,
+        host=found.host is not None,
     )
 
 
@@ -390,8 +391,8 @@ def _run_script(manager: str, name: str, arguments: Sequence[str], package: Pack
         if not meaning.script and not meaning.readings and (meaning.steps or meaning.elsewhere):
             if arguments:
                 return Unclear(f"the script {name} has more than one command can say, and is given arguments")
-            kept = {"steps": meaning.steps, "host": meaning.host, "port": meaning.port, "beside": meaning.beside}
-            meaning = Start(type=meaning.type, folder=meaning.folder, script=name, **kept)
+            told = Start(type=meaning.type, folder=meaning.folder, script=name, host=meaning.host, port=meaning.port)
+            meaning = structs.replace(told, steps=meaning.steps, beside=meaning.beside)
     elif isinstance(meaning, Unclear):
         return Unclear(f"{meaning.reason} (script {name})" if "(script " not in meaning.reason else meaning.reason)
     return meaning

@@ -242,7 +242,17 @@ def _take_dev_command(found: Found) -> list[str]:
     base = start.folder or package.folder
     root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
     found.service = _service(start, root, port or start.port)
+    if found.start is not None and _is_heeded_wrongly(start, base):
+        found.service["args"] = []
     return reasons
+
+
+def _is_heeded_wrongly(start: Start, base: Path) -> bool:
+    """Whether a service that says nothing would be started by another script than ``beforeDevCommand`` ran."""
+    if start.script or start.mode or start.config or start.args:
+        return False  # it says something
+    told = services.look(str(base / start.root)).start
+    return told is None or told != services.Start(told.framework, port=told.port, host=told.host, strict=told.strict)
 
 
 def _package(found: Found, cwd: object) -> Package:
