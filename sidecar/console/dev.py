@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from msgspec import structs
 
 from sidecar import __version__
-from sidecar.config import SERVICES, CommandService, PortConfig, Service, TcpReady
+from sidecar.config import SERVICES, CommandService, DevServer, PortConfig, Service, TcpReady
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -34,7 +33,7 @@ from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.services.frameworks import SCRIPT, VITE
 from sidecar.services.project import Start, Step, look, understand_words, wanted_port
 from sidecar.stdio import take_standard_streams
-from sidecar.tauri.project import find, read
+from sidecar.tauri.project import Project, find, read
 from sidecar.tauri.section import read_services
 from sidecar.threads import start_thread
 from sidecar.wire.messages import Server
@@ -92,13 +91,14 @@ def choose_services(
     project = read(place) if place is not None else None
     asked = read_services(project) if project is not None else None
     if asked is None or not asked.services:
-        port = port or (_port_of_dev_url(project.config) if project is not None else None)
         name, service = choose_service(root, program, host, port, env)
-        return name, {name: service}
+        return name, {name: service if project is None else _preferring_dev_url(service, project)}
     page = asked.page or next(iter(asked.services))
     services = {name: structs.replace(each, env=env | each.env) for name, each in asked.services.items()}
     if host or port:
         services[page] = _listening(services[page], host, port)
+    if project is not None:
+        services[page] = _preferring_dev_url(services[page], project)
     return page, services
 
 
@@ -195,11 +195,14 @@ def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> No
         say("warning", "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port")
 
 
-def _port_of_dev_url(config: dict[str, Any]) -> int | None:
-    """The port that the app's window is told to ask for, if it is one of this machine."""
-    build = config.get("build")
+def _preferring_dev_url(service: Service, project: Project) -> Service:
+    """The same on the port that Tauri's window is told to ask for, where neither we nor the script are told one."""
+    build = project.config.get("build")
     found = _DEV_URL.match(str(build.get("devUrl", ""))) if isinstance(build, dict) else None
-    return int(found[1]) if found else None
+    if found is None or not isinstance(service, DevServer) or service.port.preferred:
+        return service
+    start = look(service.root).start
+    return service if start is not None and start.port else _listening(service, None, int(found[1]))
 
 
 def shows_colour() -> bool:

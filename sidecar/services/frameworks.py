@@ -169,6 +169,8 @@ TABLE: tuple[Framework, ...] = (
         package="vinxi",
         program="vinxi",
         called=("vinxi dev",),
+        listen=("--port", "{port}"),
+        env=(("HOST", "{host}"),),  # its --host takes no address: it would listen on all of them
         port=3000,
     ),
     Framework(
