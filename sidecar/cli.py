@@ -53,11 +53,13 @@ def main(argv: list[str] | None = None) -> int:
     options.program = words_of_program
     if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
         parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
-    if options.command == "dev" and words_of_program and (options.port or options.host):
+    if options.command == "dev" and words_of_program:
         from sidecar.console.program import uses_port
 
-        if not uses_port(words_of_program):
-            parser.error("the program is not told its port: put {port} (or {host}, {url}) where it takes one")
+        if options.host and not uses_port(words_of_program):
+            parser.error("the program is not told its address: put {host} (or {port}, {url}) where it takes one")
+        if options.strict_port and not options.port:
+            parser.error("--strict-port needs --port: a program has no port of its own")
     set_level(options.log_level)
     command = options.command or ("help" if is_terminal(0) else "stdio")
     if command == "schema":
@@ -94,7 +96,10 @@ def make_parser() -> argparse.ArgumentParser:
     dev.add_argument(
         "root", nargs="?", default=None, metavar="ROOT", help="the Vite or Tauri project (default: this folder)"
     )
-    dev.add_argument("--port", type=_port, default=None, help="the preferred port")
+    dev.add_argument(
+        "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
+    )
+    dev.add_argument("--strict-port", action="store_true", help="fail where the preferred port is not free")
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")

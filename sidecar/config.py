@@ -51,6 +51,8 @@ class PortConfig(_Config, frozen=True, kw_only=True):
     """A variable that also carries the port to the program."""
     sticky: bool = True
     """Try the last good port of this project before a new one, so that the page keeps its origin."""
+    strict: bool = False
+    """Fail, and name the holder, where the preferred port is not free. No other one is tried."""
 
 
 class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
@@ -325,6 +327,7 @@ def _check(service: Service, path: str) -> None:
                 raise fault(f"{path}.script", "script and args both say how it is started")
             if service.script and isinstance(service, ViteService) and (service.mode or service.config_file):
                 raise fault(f"{path}.script", "script and mode or configFile both say how it is started")
+            _check_args(service, path)
         case CommandService():
             if service.command[0] == "":
                 raise fault(f"{path}.command[0]", "The program's name is empty")
@@ -337,8 +340,40 @@ def _check(service: Service, path: str) -> None:
                 raise fault(f"{path}.port", "{port}, {host} or {url} is used, but the service has no port")
             if service.port is None and isinstance(service.ready, HttpReady | TcpReady):
                 raise fault(f"{path}.port", "An http or tcp readiness probe needs a port")
+            if service.port is not None and service.port.strict and service.port.preferred is None:
+                raise fault(f"{path}.port.preferred", "port.strict needs the port that it is about")
             if isinstance(service.ready, LogReady):
                 _check_pattern(service.ready.pattern, path)
+
+
+OWN_ARGUMENTS = {
+    "--port": "port.preferred",
+    "-p": "port.preferred",
+    "--host": "port.host",
+    "--hostname": "port.host",
+    "--address": "port.host",
+    "--strictPort": "port.strict",
+    "--strict-port": "port.strict",
+}
+"""What the sidecar gives to a dev server itself, and the field that decides on it. Vite takes both spellings."""
+
+FIELD_ARGUMENTS = {"--mode": "mode", "-m": "mode", "--config": "configFile", "-c": "configFile"}
+"""What a field gives to Vite where that is set."""
+
+
+def _check_args(service: DevServer, path: str) -> None:
+    """It would take the later one of two, and then not be where, or what, it was told to be."""
+    fields = {"mode": service.mode, "configFile": service.config_file} if isinstance(service, ViteService) else {}
+    for at, word in enumerate(service.args or ()):
+        if word == "--":
+            return  # what follows are no options
+        option = word.partition("=")[0]
+        place = f"{path}.args[{at}]"
+        if field_name := OWN_ARGUMENTS.get(option):
+            raise fault(place, f"The sidecar passes {option} itself: use the field {field_name} instead")
+        field_name = FIELD_ARGUMENTS.get(option)
+        if field_name and fields.get(field_name) is not None:
+            raise fault(place, f"{option} is given twice, here and in the field {field_name}")
 
 
 def _check_pattern(pattern: str, path: str) -> None:

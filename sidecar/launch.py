@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -18,7 +18,6 @@ from sidecar.config import (
     type_of,
     url_of,
 )
-from sidecar.diagnostics import say
 from sidecar.errors import (
     ConfigurationError,
     NodeNotFoundError,
@@ -61,7 +60,8 @@ def port_config(config: Service) -> PortConfig | None:
     row = BY_TYPE[type_of(config)]
     start = _start(config, row)
     wanted = wanted_port(config.root, start if isinstance(start, Start) else Start(row), row)
-    return msgspec.structs.replace(config.port, preferred=wanted.port or row.port)
+    strict = config.port.strict or wanted.strict
+    return msgspec.structs.replace(config.port, preferred=wanted.port or row.port, strict=strict)
 
 
 def keeps_port(config: Service) -> bool:
@@ -80,12 +80,13 @@ def project_prefix(folder: str) -> str:
     return os.fsencode(f"{os.path.normcase(os.path.realpath(folder))}::").decode("utf-8", "backslashreplace")
 
 
-def plan(name: str, config: Service) -> Launch:
+def plan(name: str, config: Service, warn: Callable[[str], None] = lambda _text: None) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
+    ``warn`` is told what a project asks for and does not get: another node is taken, or its script is passed over.
     Raises ``ConfigurationError`` or one of its kinds, or ``ProcessSpawnFailedError``.
     """
-    made = _plan_command(name, config) if isinstance(config, CommandService) else _plan_server(name, config)
+    made = _plan_command(name, config, warn) if isinstance(config, CommandService) else _plan_server(name, config, warn)
     # the app shows the page: a dev server that is set to open one (server.open) heeds this
     env = {"BROWSER": "none", **made.env}
     return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
@@ -105,7 +106,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
-def _plan_server(name: str, config: DevServer) -> Launch:
+def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> Launch:
     row = BY_TYPE[type_of(config)]
     root = with_upper_drive(_plain(name, config.root))
     if not os.path.isdir(root):
@@ -126,7 +127,7 @@ def _plan_server(name: str, config: DevServer) -> Launch:
         own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
         if start.server is not row and not own:
             raise ConfigurationError(f"{name}: {start.reason}, not {row.type}. Correct type.", service=name, root=root)
-        say("warning", f"{name}: {start.reason}. {row.title} is started by itself.")
+        warn(f"{name}: {start.reason}. {row.title} is started by itself.")
         start = Start(row)
     arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
     if start.mode:
@@ -134,7 +135,7 @@ def _plan_server(name: str, config: DevServer) -> Launch:
     if start.config:
         arguments += ["--config", start.config]
     arguments += start.args
-    program, env = _program(name, config, row, root, entry)
+    program, env = _program(name, config, row, root, entry, warn)
     variables = {**dict(row.env), **start.env, **env}
     before = tuple(step_launch(step, root, env) for step in start.steps)
     return Launch((*program, *arguments), root, variables, before=before)
@@ -151,21 +152,22 @@ def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
 
 
 def _program(
-    name: str, config: DevServer, row: Framework, root: str, entry: str | None
+    name: str, config: DevServer, row: Framework, root: str, entry: str | None, warn: Callable[[str], None]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The words that come before all arguments, and the variables."""
     if not isinstance(config, NodeServer):
-        found = _find_program(name, row.program, root, config.env)
+        found = _find_program(name, row.program, root, config.env, warn)
         if found is None:
             raise ConfigurationError(f"{name}: there is no {row.program} on PATH. Install {row.title}.", service=name)
         return (found[0],), found[1]
     if entry is None:
-        yarn, env = _yarn(name, root, config, row)
+        yarn, env = _yarn(name, root, config, row, warn)
         return (yarn, "run", row.program), env
     guarded = not isinstance(config, ViteService) or config.stdin_guard
     guard = ("--require", STDIN_GUARD) if guarded and has_stdin_guard() else ()
     node = find_node(name, config)
-    _warn(name, node)
+    if node.problem:
+        warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
     return (node.program, *guard, entry), _with_node(config.env, node)
 
 
@@ -219,11 +221,13 @@ def find_program(root: str, row: Framework) -> str | None:
     return None
 
 
-def _yarn(name: str, root: str, config: NodeServer, row: Framework) -> tuple[str, dict[str, str]]:
+def _yarn(
+    name: str, root: str, config: NodeServer, row: Framework, warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]]:
     """Yarn Plug'n'Play keeps packages in archives that only yarn can enter: the yarn, and its environment."""
     for folder in upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
-            found = _find_program(name, "yarn", root, config.env)
+            found = _find_program(name, "yarn", root, config.env, warn)
             if found is None:
                 raise NodeNotFoundError(
                     f"{name}: {folder} uses Yarn Plug'n'Play, but there is no yarn on PATH. Run 'corepack enable'.",
@@ -263,11 +267,6 @@ def find_node(name: str, config: NodeServer) -> Node:
     return found
 
 
-def _warn(name: str, node: Node) -> None:
-    if node.problem:
-        say("warning", f"{name}: {node.problem}: {node.program} is taken ({node.why})")
-
-
 def _path_of(env: Mapping[str, str]) -> str:
     """The PATH of a program with these variables."""
     return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
@@ -283,7 +282,9 @@ def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
     return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
 
 
-def _find_program(name: str, program: str, folder: str, env: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+def _find_program(
+    name: str, program: str, folder: str, env: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[str, dict[str, str]] | None:
     """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
 
     With it the variables to run it with: what it starts (npm starts node) stands beside it.
@@ -297,7 +298,8 @@ def _find_program(name: str, program: str, folder: str, env: Mapping[str, str]) 
     if isinstance(node, Node):
         beside = os.path.dirname(node.program)
         if (found := on_path(program, beside)) is not None:
-            _warn(name, node)
+            if node.problem:
+                warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
             return found, _with_node(env, node)
     from sidecar.host import login_shell
 
@@ -320,14 +322,14 @@ def _find(names: tuple[str, ...], program: str, folder: str, path: str | None) -
     return next((absolute(it) for it in candidates if runs(it)), None)
 
 
-def _plan_command(name: str, config: CommandService) -> Launch:
+def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]) -> Launch:
     folder = _plain(name, config.cwd)
     if not os.path.isdir(folder):
         raise ProjectNotFoundError(
             f"{name}: the folder {folder} does not exist. Correct cwd.", service=name, cwd=folder
         )
     program, *words = config.command
-    found = _find_program(name, program, folder, config.env)
+    found = _find_program(name, program, folder, config.env, warn)
     if found is None and (script := _find(scripts(program), program, folder, _path_of(config.env))):
         raise ProcessSpawnFailedError(
             f"{name}: {script} is a batch file, which only a shell can run. Name the program that it starts instead, "

@@ -343,7 +343,7 @@ class Runtime:
     def _prepare(self, effect: Prepare) -> None:
         try:
             self._surroundings.wait_settled()
-            launch = launching.plan(effect.service, effect.config)
+            launch = launching.plan(effect.service, effect.config, partial(say, "warning"))
             endpoint = self._choose_port(effect)
             ready = launching.with_endpoint(launch, effect.config, endpoint)
             event: Event = Prepared(effect.service, effect.run, ready, endpoint)
@@ -367,6 +367,7 @@ class Runtime:
                 current=effect.keep,
                 last=partial(records.last_port, key) if wish.sticky else lambda: None,
                 keep=launching.keeps_port(effect.config),
+                strict=wish.strict,
             ),
         )
 

@@ -13,24 +13,20 @@ from pathlib import Path
 
 import pytest
 
+if sys.platform == "win32":
+    pytest.skip("programs are found in another way there", allow_module_level=True)
+
 from sidecar.config import CommandService, PortConfig, ViteService, parse_service
 from sidecar.errors import NodeNotFoundError, ProcessSpawnFailedError, ProjectNotFoundError, ViteNotFoundError
 from sidecar.events import Endpoint, Launch
 from sidecar.host.programs import STDIN_GUARD
 from sidecar.launch import find_vite, keeps_port, plan, port_config, project_key, which, with_endpoint
+from tests.services.support import Machine, machine, program
 
-if sys.platform == "win32":
-    pytest.skip("programs are found in another way there", allow_module_level=True)
+__all__ = ["machine"]
 
+QUIET = {"BROWSER": "none"}
 VITE_OPTIONS = ("--host", "{host}", "--port", "{port}", "--strictPort")
-
-
-def program(path: Path) -> Path:
-    """Something that can be run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n", encoding="utf-8")
-    path.chmod(0o755)
-    return path
 
 
 def vite(package: Path, *, bin_field: object = None, entry: str | None = "bin/vite.js", **manifest: object) -> Path:
@@ -52,14 +48,10 @@ def project(root: Path) -> Path:
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder on PATH, with a node in it; and a home without version managers."""
-    folder = tmp_path / "on path"
-    program(folder / "node")
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("sidecar.host.programs.NODE_PLACES", ("~/.volta/bin", "~/.asdf/shims"))
-    return folder
+def path(machine: Machine) -> Path:
+    """The only folder on PATH, with a node in it."""
+    program(machine.path / "node")
+    return machine.path
 
 
 # ── vite's own entry ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +191,7 @@ def test_where_there_is_no_vite_none_is_found(left: str, tmp_path: Path) -> None
 def test_vite_is_run_by_node_with_no_shell_and_no_npm_between(path: Path, tmp_path: Path) -> None:
     root, entry = npm(tmp_path)
     assert plan("web", ViteService(root=str(root), env={"A": "1"})) == Launch(
-        (str(path / "node"), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS), str(root), {"A": "1"}
+        (str(path / "node"), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS), str(root), {"A": "1"} | QUIET
     )
 
 
@@ -220,8 +212,8 @@ def test_nor_where_a_cleaner_of_temporary_folders_took_the_script_away(
 
 def test_mode_configuration_and_arguments_stand_behind_ours(path: Path, tmp_path: Path) -> None:
     root, _ = npm(tmp_path)
-    made = plan("web", ViteService(root=str(root), mode="test", config_file="c.ts", args=["--force", "--port", "1"]))
-    assert made.argv[4:] == (*VITE_OPTIONS, "--mode", "test", "--config", "c.ts", "--force", "--port", "1")
+    made = plan("web", ViteService(root=str(root), mode="test", config_file="c.ts", args=["--force", "--base", "/a/"]))
+    assert made.argv[4:] == (*VITE_OPTIONS, "--mode", "test", "--config", "c.ts", "--force", "--base", "/a/")
 
 
 def test_a_relative_root_is_below_the_working_folder(
@@ -313,10 +305,10 @@ def test_a_vite_in_node_modules_goes_before_plug_n_play(path: Path, tmp_path: Pa
 # ── node ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_a_node_the_error_says_what_to_install(path: Path, tmp_path: Path) -> None:
+def test_without_a_node_the_error_says_where_it_was_looked_for(path: Path, tmp_path: Path) -> None:
     root, _ = npm(tmp_path)
     (path / "node").unlink()
-    with pytest.raises(NodeNotFoundError, match=r"there is no node on PATH. Install Node.js"):
+    with pytest.raises(NodeNotFoundError, match=r"there is no node: not on PATH, .*nvm.*\. Install Node.js"):
         plan("web", ViteService(root=str(root)))
 
 
@@ -327,11 +319,60 @@ def test_a_node_that_may_not_be_run_is_none(path: Path, tmp_path: Path) -> None:
         plan("web", ViteService(root=str(root)))
 
 
-def test_a_desktops_short_path_is_made_up_for_by_the_places_of_version_managers(path: Path, tmp_path: Path) -> None:
+def test_a_node_that_is_not_on_path_is_found_by_what_it_starts(machine: Machine, tmp_path: Path) -> None:
+    """A plugin's ``spawn("node")`` is ENOENT otherwise."""
+    root, entry = npm(tmp_path)
+    managed = program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
+    made = plan("web", ViteService(root=str(root)))
+    assert (made.argv[0], made.argv[3]) == (str(managed), str(entry))
+    assert made.env == {"PATH": f"{managed.parent}:{machine.path}"} | QUIET
+    own = plan("web", ViteService(root=str(root), env={"PATH": "/own"}))
+    assert own.env["PATH"] == f"{managed.parent}:/own"
+
+
+def test_a_path_with_node_is_left_as_it_is(path: Path, machine: Machine, tmp_path: Path) -> None:
     root, _ = npm(tmp_path)
-    (path / "node").unlink()
-    managed = program(tmp_path / "home/.asdf/shims/node")
-    assert plan("web", ViteService(root=str(root))).argv[0] == str(managed)
+    program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
+    assert "PATH" not in plan("web", ViteService(root=str(root))).env
+
+
+def test_a_node_that_a_service_names_is_found_by_what_it_starts(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    wanted = program(root / "tools/node")
+    made = plan("web", ViteService(root=str(root), node=str(wanted)))
+    assert made.env["PATH"] == f"{wanted.parent}:{path}"
+    assert "PATH" not in plan("web", ViteService(root=str(root), node=str(path / "node"))).env
+
+
+def test_without_node_bun_runs_vites_entry(machine: Machine, tmp_path: Path) -> None:
+    root, entry = npm(tmp_path)
+    bun = program(machine.home / ".bun/bin/bun")
+    made = plan("web", ViteService(root=str(root)))
+    assert made.argv == (str(bun), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS)
+
+
+def test_a_version_that_is_asked_for_in_vain_is_told(machine: Machine, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    (root / ".nvmrc").write_text("16")
+    managed = program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
+    npm_program = program(managed.parent / "npm")
+    problem = ".nvmrc asks for 16, which is not installed"
+    for config, taken in (
+        (ViteService(root=str(root)), managed),
+        (CommandService(command=["npm", "start"], cwd=str(root)), npm_program),
+    ):
+        told: list[str] = []
+        assert plan("web", config, told.append).argv[0] == str(taken)
+        assert told == [f"web: {problem}: {managed} is taken (the newest of nvm, not on PATH)"]
+
+
+def test_a_node_that_is_named_is_not_looked_for_in_a_relative_entry_of_the_path(
+    machine: Machine, tmp_path: Path
+) -> None:
+    root, _ = npm(tmp_path)
+    program(root / "bin/node22")
+    with pytest.raises(NodeNotFoundError, match="node22 is not there"):
+        plan("web", ViteService(root=str(root), node="node22", env={"PATH": "bin"}))
 
 
 def test_the_node_that_was_asked_for_is_the_only_one_taken(path: Path, tmp_path: Path) -> None:
@@ -364,7 +405,7 @@ def test_the_services_own_path_is_the_one_that_is_searched(path: Path, tmp_path:
 def test_a_command_is_found_on_the_path_and_run_in_its_folder(path: Path, tmp_path: Path) -> None:
     program(path / "serve")
     made = plan("api", CommandService(command=["serve", "--port", "{port}"], cwd=str(tmp_path), env={"A": "1"}))
-    assert made == Launch((str(path / "serve"), "--port", "{port}"), str(tmp_path), {"A": "1"})
+    assert made == Launch((str(path / "serve"), "--port", "{port}"), str(tmp_path), {"A": "1"} | QUIET)
 
 
 def test_a_command_with_a_slash_is_found_from_its_folder(path: Path, tmp_path: Path) -> None:
@@ -401,6 +442,49 @@ def test_an_empty_or_relative_entry_of_the_path_is_the_services_folder(path: Pat
     assert which("below", str(tmp_path), "/nowhere:sub") == str(below)
 
 
+@pytest.mark.parametrize("word", ["node", "npm", "npx", "pnpm", "a-tool"])
+def test_a_command_that_came_with_a_node_off_path_is_found_and_finds_it(
+    word: str, machine: Machine, tmp_path: Path
+) -> None:
+    beside = machine.home / ".nvm/versions/node/v22.1.0/bin"
+    program(beside / "node")
+    wanted = program(beside / word)
+    made = plan("api", CommandService(command=[word, "start"], cwd=str(tmp_path)))
+    assert made == Launch((str(wanted), "start"), str(tmp_path), {"PATH": f"{beside}:{machine.path}"} | QUIET)
+
+
+def test_a_command_that_only_a_terminal_would_find_is_found(path: Path, machine: Machine, tmp_path: Path) -> None:
+    uv = program(machine.home / ".local/bin/uv")
+    machine.shell(f'PATH={uv.parent}:/usr/bin:/bin; eval "$2"')
+    made = plan("api", CommandService(command=["uv", "run"], cwd=str(tmp_path)))
+    assert made == Launch((str(uv), "run"), str(tmp_path), {"PATH": f"{uv.parent}:{path}"} | QUIET)
+
+
+def test_a_command_on_path_asks_no_shell(path: Path, machine: Machine, tmp_path: Path) -> None:
+    asked = machine.home / "asked"
+    machine.shell(f": > {asked}")
+    plan("api", CommandService(command=["node"], cwd=str(tmp_path)))
+    plan("web", ViteService(root=str(npm(tmp_path)[0])))
+    assert not asked.exists()
+
+
+def test_yarn_that_came_with_a_node_off_path_finds_it(machine: Machine, tmp_path: Path) -> None:
+    root = project(tmp_path / "app")
+    (root / ".pnp.cjs").write_text("", encoding="utf-8")
+    beside = machine.home / ".nvm/versions/node/v22.1.0/bin"
+    program(beside / "node")
+    yarn = program(beside / "yarn")
+    made = plan("web", ViteService(root=str(root)))
+    assert (made.argv[0], made.env["PATH"]) == (str(yarn), f"{beside}:{machine.path}")
+
+
+def test_no_service_opens_a_browser_unless_it_says_so(path: Path, tmp_path: Path) -> None:
+    root, _ = npm(tmp_path)
+    for env, wanted in (({}, "none"), ({"BROWSER": "firefox"}, "firefox")):
+        assert plan("web", ViteService(root=str(root), env=env)).env["BROWSER"] == wanted
+        assert plan("api", CommandService(command=["node"], cwd=str(tmp_path), env=env)).env["BROWSER"] == wanted
+
+
 # ── ports ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 HERE = Endpoint("127.0.0.1", 41_997)
@@ -414,6 +498,13 @@ def test_the_port_is_filled_into_words_and_variables() -> None:
         "/",
         {"URL": "http://127.0.0.1:41997/", "PLAIN": "x", "PORT": "41997"},
     )
+
+
+def test_a_command_is_told_its_port_by_PORT_unless_it_says_otherwise() -> None:
+    config = CommandService(command=["serve"], port=PortConfig())
+    assert with_endpoint(Launch(("serve",), "/"), config, HERE).env == {"PORT": "41997"}
+    assert with_endpoint(Launch(("serve",), "/", {"PORT": "1"}), config, HERE).env == {"PORT": "1"}
+    assert "PORT" not in with_endpoint(Launch(("node",), "/"), ViteService(), HERE).env
 
 
 def test_the_isolation_that_a_service_asks_for_is_in_its_launch_with_and_without_a_port(

@@ -59,7 +59,9 @@ def serve(
     """Be the supervisor until the services or the person end it; the exit code."""
     colour = not options.json and shows_colour()
     try:
-        page, services = choose_services(options.root, options.program, options.host, options.port, colour=colour)
+        page, services = choose_services(
+            options.root, options.program, options.host, options.port, strict=options.strict_port, colour=colour
+        )
     except ConfigurationError as error:
         say("error", error.message)
         return EXIT_FAILED
@@ -83,12 +85,12 @@ def serve(
 
 
 def choose_services(
-    root: str | None, program: list[str], host: str | None, port: int | None, *, colour: bool
+    root: str | None, program: list[str], host: str | None, port: int | None, *, strict: bool = False, colour: bool
 ) -> tuple[str, dict[str, Service]]:
     """What the command line asks for, by name, and the one with the page.
 
     In a Tauri project that is its ``plugins.sidecar``. Where a phone is to reach the page, Tauri's CLI names the host.
-    Raises ``TauriConfigError``.
+    Raises ``ConfigurationError``.
     """
     host = host or (os.environ.get(PHONE_HOST) if not program else None) or None
     env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
@@ -96,41 +98,51 @@ def choose_services(
     project = read(place) if place is not None else None
     asked = read_services(project) if project is not None else None
     if asked is None or not asked.services:
-        name, service = choose_service(root, program, host, port, env)
+        name, service = choose_service(root, program, host, port, env, strict=strict)
         return name, {name: service if project is None else _preferring_dev_url(service, project)}
     page = asked.page or next(iter(asked.services))
     services = {name: structs.replace(each, env=env | each.env) for name, each in asked.services.items()}
-    if host or port:
-        services[page] = _listening(services[page], host, port)
+    if host or port or strict:
+        services[page] = _listening(services[page], host, port, strict=strict)
     if project is not None:
         services[page] = _preferring_dev_url(services[page], project)
     return page, services
 
 
-def _listening(service: Service, host: str | None, port: int | None) -> Service:
+def _listening(service: Service, host: str | None, port: int | None, *, strict: bool) -> Service:
     wish = service.port or PortConfig()
-    wish = structs.replace(wish, host=host or wish.host, preferred=port or wish.preferred)
+    strict = strict or wish.strict
+    wish = structs.replace(wish, host=host or wish.host, preferred=port or wish.preferred, strict=strict)
+    if strict and wish.preferred is None and isinstance(service, CommandService):
+        raise ConfigurationError("--strict-port needs --port: the service with the page prefers no port of its own.")
     return structs.replace(service, port=wish)
 
 
 def choose_service(
-    root: str | None, program: list[str], host: str | None, port: int | None, env: dict[str, str]
+    root: str | None,
+    program: list[str],
+    host: str | None,
+    port: int | None,
+    env: dict[str, str],
+    *,
+    strict: bool = False,
 ) -> tuple[str, Service]:
     """The one service of a command line in no Tauri project, and its name.
 
     Raises ``ConfigurationError`` where the project does not say which one that is.
     """
     folder = root or "."
-    wish = PortConfig(preferred=port, host=host or "127.0.0.1")
+    wish = PortConfig(preferred=port, host=host or "127.0.0.1", strict=strict)
     if not program:
         start = find_start(folder)
         _tell_what_is_passed_over(folder, start, wish)
         return start.framework.name, _service_of(start, folder, wish, env)
     if not uses_port(program) and isinstance(known := understand_words(program), Start):
-        wish = PortConfig(preferred=port or known.port, host=host or known.host or wish.host)
+        wish = structs.replace(wish, preferred=port or known.port, host=host or known.host or wish.host)
+        wish = structs.replace(wish, strict=strict or known.strict)
         return known.framework.name, _told_service(known, folder, wish, env)
     name = Path(program[0]).name[:NAME_LENGTH]
-    listens = uses_port(program)
+    listens = port is not None or uses_port(program)  # one that is told none by its words has it as $PORT
     config = CommandService(
         command=program,
         cwd=folder,
@@ -207,7 +219,7 @@ def _preferring_dev_url(service: Service, project: Project) -> Service:
     if found is None or not isinstance(service, DevServer) or service.port.preferred:
         return service
     start = look(service.root).start
-    return service if start is not None and start.port else _listening(service, None, int(found[1]))
+    return service if start is not None and start.port else _listening(service, None, int(found[1]), strict=False)
 
 
 def shows_colour() -> bool:

@@ -11,7 +11,6 @@ from sidecar.core.judgement import LINES_ARE_THERE
 from sidecar.wire.messages import (
     AnyNotification,
     Failure,
-    Holder,
     PortChanged,
     ServiceExited,
     ServiceLog,
@@ -20,6 +19,7 @@ from sidecar.wire.messages import (
     ServiceState,
     SupervisorFault,
     SupervisorSwept,
+    taken_by,
 )
 
 Line = tuple[tuple[str, str], ...]
@@ -80,17 +80,6 @@ def describe_failure(error: Failure) -> list[Line]:
 def describe_keys() -> list[Line]:
     """The help."""
     return [*(((f"{key}  ", NAME), (what, "")) for key, what in KEYS), (("Ctrl-C  ", NAME), ("end it", ""))]
-
-
-def taken_by(holder: Holder | None) -> str:
-    """Who has a port, as far as it is known."""
-    if holder is None:
-        return "not free"
-    who = holder.command or "another program"
-    facts = [f"pid {holder.pid}"] if holder.pid else []
-    facts += [f"user {holder.user}"] if holder.user else []
-    facts += ["started by another sidecar"] if holder.ours else []
-    return f"taken by {who} ({', '.join(facts)})" if facts else f"taken by {who}"
 
 
 def _swept(report: SupervisorSwept) -> list[Line]:

@@ -14,13 +14,12 @@ import msgspec
 
 from sidecar import __version__, launch
 from sidecar.config import ViteService
-from sidecar.console.words import taken_by
 from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
 from sidecar.host import drafts, records
 from sidecar.host.leftovers import Leftovers
 from sidecar.host.ports import EVERYWHERE, NOBODY, refusal
 from sidecar.host.survey import Survey
-from sidecar.wire.messages import Holder, Wire
+from sidecar.wire.messages import Holder, Wire, taken_by
 
 VERSION_S = 10.0
 """``node --version`` takes 30 ms; a version manager's shim may look for an update first."""

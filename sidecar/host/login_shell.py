@@ -31,7 +31,7 @@ ANSWER_MOST = 1 << 20
 
 FILE = "login-path.json"
 
-_MARK = "tauri-sidecar-path"
+_BEGIN, _END = "tauri-sidecar-path:", "tauri-sidecar-end"
 
 _asking = threading.Lock()
 """Two services that start at once ask once."""
@@ -118,7 +118,7 @@ else:
     def _ask(shell: str) -> Answer:
         name = os.path.basename(shell)
         # the program that prints is none of the shell's: fish keeps PATH as a list
-        words = [shell, "-ilc", f"echo {_MARK}; /usr/bin/env printenv PATH; echo {_MARK}"]
+        words = [shell, "-ilc", f"echo {_BEGIN}; /usr/bin/env printenv PATH; echo {_END}"]
         try:
             process = subprocess.Popen(
                 words,
@@ -152,9 +152,9 @@ else:
                 return None
             chunk = os.read(fd, 65_536)
             said += chunk
-            parts = said.split(f"{_MARK}\n".encode())
-            if len(parts) > 2:  # noqa: PLR2004  both marks are there: what a program holds the pipe for is not waited for
-                return os.fsdecode(parts[-2]).strip("\n")
+            answer, end, _ = said.partition(f"{_BEGIN}\n".encode())[2].partition(f"{_END}\n".encode())
+            if end:
+                return os.fsdecode(answer).strip("\n")  # what else holds the pipe is not waited for
             if not chunk:
                 return ""
         return ""

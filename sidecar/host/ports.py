@@ -13,11 +13,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from sidecar.errors import PortUnavailableError
 from sidecar.events import Endpoint
-from sidecar.wire.messages import Holder
+from sidecar.wire.messages import Holder, taken_by
 
 ASSIGN_TRIES = 20
 """Ports that the system assigns on one address are nearly always free on the others too."""
@@ -136,9 +136,14 @@ class Wish(Struct, frozen=True):
     """The last good port of an earlier sidecar; asked only when needed, as it reads a file."""
     keep: bool
     """Whether to hold the port with a bound socket until ``release``."""
+    strict: bool = False
+    """Whether to fail rather than take another port than the preferred one."""
 
     def in_order(self) -> Iterator[int]:
         """What to try before the system is asked for any port."""
+        if self.strict and self.preferred is not None:
+            yield self.preferred
+            return
         for port in (self.current, self.preferred):
             if port is not None:
                 yield port
@@ -173,6 +178,8 @@ class PortBook:
                     break
                 denied = denied or error
             else:
+                if wish.strict and wish.preferred is not None:
+                    raise self._not_free(service, wish.preferred, denied)
                 port = self._assigned(wish.host, addresses[0], everywhere)
             self._taken[service] = port
             if wish.keep and CAN_HOLD:
@@ -218,6 +225,17 @@ class PortBook:
         if port in list(self._taken.values()):
             return OSError(errno.EADDRINUSE, "one of our own services has it")
         return refusal(port, addresses)
+
+    def _not_free(self, service: str, port: int, denied: OSError | None) -> PortUnavailableError:
+        holder = self._who(port, denied)
+        data = {} if holder is None else {"holder": to_builtins(holder)}
+        return PortUnavailableError(
+            f"{service}: port {port} is {taken_by(holder)}, and port.strict allows no other port. "
+            "End that program, or name another port in port.preferred.",
+            service=service,
+            port=port,
+            **data,
+        )
 
     def _who(self, port: int, denied: OSError | None) -> Holder | None:
         for service, taken in list(self._taken.items()):

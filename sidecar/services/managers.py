@@ -277,8 +277,9 @@ def _text(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return ""  # it need not be there
-    with os.fdopen(fd, "rb") as file:
-        try:
-            return file.read(TEXT_MOST).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
-        except OSError:
-            return ""  # EIO: a network's file that went meanwhile
+    try:
+        return os.read(fd, TEXT_MOST).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    except OSError:
+        return ""  # EIO: a network's file that went meanwhile
+    finally:
+        os.close(fd)

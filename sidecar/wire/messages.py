@@ -105,6 +105,17 @@ class Holder(Wire, frozen=True):
     """A process that an earlier run of ours left (or another run of ours has) there."""
 
 
+def taken_by(holder: Holder | None) -> str:
+    """Who has a port, as far as it is known."""
+    if holder is None:
+        return "not free"
+    who = holder.command or "another program"
+    facts = [f"pid {holder.pid}"] if holder.pid else []
+    facts += [f"user {holder.user}"] if holder.user else []
+    facts += ["started by another sidecar"] if holder.ours else []
+    return f"taken by {who} ({', '.join(facts)})" if facts else f"taken by {who}"
+
+
 class Failure(Wire, frozen=True):
     """The JSON-RPC error object."""
 

@@ -70,7 +70,7 @@ def test_where_all_is_well_it_says_so_with_code_0(tmp_path: Path, project: Path,
     assert report["ok"] is True
     assert {it["verdict"] for it in report["findings"]} == {"ok"}
     assert finding(report, "vite")["found"].startswith("7.1.2, ")
-    assert finding(report, "node")["found"] == f"v22.12.0, {node}/node"
+    assert finding(report, "node")["found"] == f"v22.12.0, {node}/node: on PATH"
     assert "free" in finding(report, f"port {port}")["found"]
     assert "proof" not in report
 
@@ -80,15 +80,50 @@ def test_a_missing_node_is_bad_and_the_rest_is_still_looked_at(tmp_path: Path, p
     if any(os.access(f"{place}/node", os.X_OK) for place in ("/usr/local/bin", "/opt/homebrew/bin")):
         pytest.skip("a node stands where every PATH is helped out")
     home = str(tmp_path / "empty")
-    report = told(tmp_path, "doctor", str(project), code=1, PATH=home, HOME=home)
-    assert finding(report, "node") == {
-        "subject": "node",
-        "verdict": "bad",
-        "found": "there is no node on PATH",
-        "advice": "Install Node.js 20.19 or newer, or name it in the service's node field.",
-    }
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=home, HOME=home, SHELL="/nowhere/sh")
+    node = finding(report, "node")
+    assert node["verdict"] == "bad"
+    assert node["found"].startswith("there is no node: not on PATH, not where nvm, fnm, ")
+    assert "the login shell /nowhere/sh cannot be run" in node["found"]
+    assert node["advice"] == "Install Node.js 20.19 or newer, or name it in the service's node field."
     assert finding(report, "vite")["verdict"] == "ok"
     assert report["ok"] is False
+
+
+def test_a_node_that_is_not_on_path_is_told_with_the_reason_why_it_is_taken(tmp_path: Path, project: Path) -> None:
+    home = tmp_path / "home"
+    for version in ("20.19.1", "22.12.0"):
+        place = home / f".nvm/versions/node/v{version}"
+        place.mkdir(parents=True)
+        fake_node(place, f'echo "v{version}"')
+    (home / ".nvm/alias").mkdir()
+    (home / ".nvm/alias/default").write_text("20")
+    path: dict[str, Any] = {"PATH": str(tmp_path / "empty"), "HOME": str(home), "SHELL": "/nowhere/sh"}
+    node = finding(told(tmp_path, "doctor", str(project), **path), "node")
+    assert node["found"] == f"v20.19.1, {home}/.nvm/versions/node/v20.19.1/bin/node: the default of nvm, not on PATH"
+    (project / ".nvmrc").write_text("18")
+    node = finding(told(tmp_path, "doctor", str(project), **path), "node")
+    assert node["verdict"] == "note"
+    assert node["found"].endswith(": the newest of nvm, not on PATH; .nvmrc asks for 18, which is not installed")
+
+
+def test_the_doctor_runs_no_node_of_the_project(tmp_path: Path, project: Path, node: str) -> None:
+    """A relative entry of PATH, as some people have it, is a folder of whatever they look at."""
+    bin_folder = project / "node_modules" / ".bin"
+    bin_folder.mkdir()
+    (bin_folder / "node").write_text(f"#!/bin/sh\n: > {tmp_path}/ran\necho v22.12.0\n")
+    (bin_folder / "node").chmod(0o755)
+    report = told(tmp_path, "doctor", str(project), PATH=f"./node_modules/.bin:node_modules/.bin:{node}")
+    assert finding(report, "node")["found"] == f"v22.12.0, {node}/node: on PATH"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_bun_is_no_node_and_good_enough(tmp_path: Path, project: Path, node: str) -> None:
+    (Path(node) / "node").rename(Path(node) / "bun")
+    (Path(node) / "bun").write_text("#!/bin/sh\necho 1.2.3\n")
+    path: dict[str, Any] = {"PATH": node, "HOME": str(tmp_path), "SHELL": "/nowhere/sh"}
+    found = finding(told(tmp_path, "doctor", str(project), **path), "node")
+    assert (found["verdict"], found["found"]) == ("ok", f"1.2.3, {node}/bun: bun runs it, as there is no node")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, int, int]]:
     port, hmr_port = free_port(), free_port()
     project = make(tmp_path, hmr_port)
     process = subprocess.Popen(
-        [*SIDECAR, "dev", str(project), "--port", str(port), "--json"],
+        [*SIDECAR, "dev", str(project), "--port", str(port), "--strict-port", "--json"],
         env={**os.environ, "TAURI_DEV_HOST": HOST, "SIDECAR_STATE_DIR": str(tmp_path / "state")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -10,7 +10,6 @@ from sidecar.console.words import (
     describe_keys,
     duration,
     size,
-    taken_by,
     uptime,
 )
 from sidecar.core.judgement import LINES_ARE_THERE
@@ -27,6 +26,7 @@ from sidecar.wire.messages import (
     SupervisorFault,
     SupervisorSwept,
     SweptProcess,
+    taken_by,
 )
 
 

@@ -101,7 +101,9 @@ def test_a_PATH_without_node_is_NodeNotFound(launch: Launch, project: Path, tmp_
         pytest.skip("node lies where an app without a PATH finds it")
     empty = tmp_path / "empty"
     empty.mkdir()
-    error = refusal(launch({"web": vite(project)}, env={"PATH": str(empty), "HOME": str(empty)}))
+    error = refusal(
+        launch({"web": vite(project)}, env={"PATH": str(empty), "HOME": str(empty), "SHELL": "/nowhere/sh"})
+    )
     assert (error.code, error.kind) == (-32022, "NodeNotFound")
 
 
