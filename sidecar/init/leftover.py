@@ -62,7 +62,8 @@ def notes(start: Start, front: Path, folder: Path, root: Path) -> Iterator[str]:
 
 def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> Iterator[tuple[Path, int, str]]:
     """Each line that reads the port's file, or ends programs by their name."""
-    for file in _files({front, folder}):
+    tops = [front] if folder.absolute().is_relative_to(front.absolute()) else [front, folder]
+    for file in _files(tops):
         if os.path.realpath(file) in scripts:
             continue
         try:
@@ -79,6 +80,8 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
 
 def _reads(file: Path, names: list[str]) -> str:
     what = f"{' and '.join(names)} is written by nothing any more"
+    if file.name == ".gitignore":
+        return f"{what}. Take it out"
     if file.suffix == ".rs":
         return f"{what}. Put there: {RUST}"
     if file.name.startswith("vite.config."):
@@ -97,16 +100,16 @@ def _mentions(text: str, names: list[str]) -> Iterator[int]:
             yield number
 
 
-def _files(folders: set[Path]) -> Iterator[Path]:
-    """The project's own texts, each once."""
-    seen: set[Path] = set()
-    for top in sorted(folders):
+def _files(tops: list[Path]) -> Iterator[Path]:
+    """The project's own texts."""
+    count = 0
+    for top in tops:
         for place, below, names in os.walk(top):
             below[:] = sorted(name for name in below if name not in _SKIPPED and not name.startswith("."))
             for name in sorted(names):
-                file = Path(place, name)
-                if file.suffix in _SEARCHED and name not in _LOCKS and file not in seen:
-                    seen.add(file)
-                    yield file
-                if len(seen) == FILES_MOST:
+                if name in _LOCKS or (Path(name).suffix not in _SEARCHED and name != ".gitignore"):
+                    continue
+                yield Path(place, name)
+                count += 1
+                if count == FILES_MOST:
                     return
