@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -68,6 +67,8 @@ class Found(Struct):
     dev_url: str | None
     service: dict[str, Any]
     """How the dev server is to be started, for ``plugins.sidecar.services``."""
+    title: str
+    """The dev server's name, as people write it."""
     start: Start | None
     """What ``beforeDevCommand`` did, where the service takes its place."""
     dev_command: Any
@@ -120,6 +121,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
         cli="tauri" if _has_cli(package) else "cargo tauri",
         dev_url=section(config, "build").get("devUrl"),
         service={},
+        title="the dev server",
         start=None,
         dev_command=None,
         has_section=section(config, "plugins").get("sidecar") is not None,
@@ -215,6 +217,7 @@ def _take_dev_command(found: Found) -> list[str]:
         str(found.front), found.package, command if isinstance(command, str) else None
     )
     row = services.recognise(str(found.front), found.package)
+    found.title = row.title if row else found.title
     start = Start(type=row.type if row else "vite")
     reasons: list[str] = []
     package = _package(found, options.get("cwd"))
@@ -231,13 +234,15 @@ def _take_dev_command(found: Found) -> list[str]:
     if row is None and found.start is None:
         where = "no vite in its package.json, and no vite.config"
         reasons.append(f"{found.front} is no Vite project, nor one of another framework that is known: {where}")
+        start = Start(type="command")
     url = urlsplit(found.dev_url) if isinstance(found.dev_url, str) else None
     if url is not None and url.scheme == "https":
         reasons.append("devUrl is https: the sidecar cannot tell when such a server is ready")
     if start.elsewhere:
         reasons.append("Vite is started with a root and a configuration file of its own")
     if start.host:
-        found.notes.append("--host is not taken over: Vite will listen on 127.0.0.1 only (services.web.port.host).")
+        listens = f"{found.title} will listen on 127.0.0.1 only (services.web.port.host)."
+        found.notes.append(f"--host is not taken over: {listens}")
     port = url.port if url is not None and url.hostname in _LOOPBACK else None
     base = start.folder or package.folder
     root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
@@ -327,7 +332,8 @@ def _where(root: Path) -> str:
     for pattern in ("*/" * deep + project.FOLDER for deep in range(1, _LAYERS_DEEP + 1)):
         for folder in sorted(root.glob(pattern)):
             if project.main_file(folder) is not None and "node_modules" not in folder.parts:
-                return f"There is one in {folder.parent}: sidecar init {shlex.quote(str(folder.parent))}"
+                place = f'"{folder.parent}"' if " " in str(folder.parent) else folder.parent
+                return f"There is one in {folder.parent}: sidecar init {place}"
     return "Run it in the folder of the app, or name that: sidecar init PATH"
 
 

@@ -596,6 +596,46 @@ def test_the_steps_to_do_by_hand_name_this_project_s_own_files(tmp_path: Path) -
         assert words in steps
 
 
+@pytest.mark.parametrize(
+    ("package", "kind", "title"),
+    [
+        ("astro", "astro", "Astro"),
+        ("nuxt", "nuxt", "Nuxt"),
+        ("next", "next", "Next.js"),
+        ("@angular/cli", "angular", "Angular"),
+        ("@sveltejs/kit", "vite", "SvelteKit"),
+    ],
+)
+def test_the_steps_to_do_by_hand_fit_the_framework(tmp_path: Path, package: str, kind: str, title: str) -> None:
+    texts = {
+        "package.json": PACKAGE.replace('"vite": "^8"', f'"{package}": "*"').replace(
+            '"dev": "vite"', '"dev": "make dev"'
+        )
+    }
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(make(tmp_path, **texts))
+    steps = "\n".join(caught.value.steps)
+    assert f'"type": "{kind}"' in steps
+    assert f"without a beforeDevCommand that starts {title}" in steps
+    assert ('"page": "web"' in steps) == (kind != "vite")
+    assert not any("no Vite project" in reason for reason in caught.value.reasons)
+
+
+def test_the_steps_for_a_server_that_is_not_known_name_the_place_of_its_program(tmp_path: Path) -> None:
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(make(tmp_path, **{"package.json": '{"scripts": {"dev": "my-server"}}'}))
+    steps = "\n".join(caught.value.steps)
+    assert '"type": "command"' in steps
+    assert '"{port}"' in steps
+
+
+def test_the_app_s_folder_is_named_where_another_one_was_given(tmp_path: Path) -> None:
+    make(tmp_path / "tauri")
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(tmp_path)
+    assert caught.value.steps == [f"There is one in {tmp_path / 'tauri'}: sidecar init {tmp_path / 'tauri'}"]
+
+
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
