@@ -255,7 +255,7 @@ def test_what_is_no_service_at_all_is_named_by_the_services_own_place(value: obj
     assert place_of(value) == ""
 
 
-@pytest.mark.parametrize("kind", ["", "Vite", "webpack", 1, None, ["vite"]], ids=repr)
+@pytest.mark.parametrize("kind", ["", "Vite", "grunt", 1, None, ["vite"]], ids=repr)
 def test_a_type_that_does_not_exist_is_named(kind: object) -> None:
     assert place_of({"type": kind}) == ".type"
 

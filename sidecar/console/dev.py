@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from msgspec import structs
 
 from sidecar import __version__
-from sidecar.config import SERVICES, CommandService, DevServer, PortConfig, Service, TcpReady
+from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpReady
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -26,12 +26,11 @@ from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
 from sidecar.host.fds import encoding_of, takes_escapes
-from sidecar.launch import find_vite, step_launch
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
-from sidecar.services.frameworks import SCRIPT, VITE
-from sidecar.services.project import Start, Step, look, understand_words, wanted_port
+from sidecar.services.choice import find_start, service_of, told_service
+from sidecar.services.project import Start, look, understand_words, wanted_port
 from sidecar.stdio import take_standard_streams
 from sidecar.tauri.project import Project, find, read
 from sidecar.tauri.section import read_services
@@ -136,11 +135,11 @@ def choose_service(
     if not program:
         start = find_start(folder)
         _tell_what_is_passed_over(folder, start, wish)
-        return start.framework.name, _service_of(start, folder, wish, env)
+        return start.framework.name, service_of(start, folder, wish, env)
     if not uses_port(program) and isinstance(known := understand_words(program), Start):
         wish = structs.replace(wish, preferred=port or known.port, host=host or known.host or wish.host)
         wish = structs.replace(wish, strict=strict or known.strict)
-        return known.framework.name, _told_service(known, folder, wish, env)
+        return known.framework.name, told_service(known, folder, wish, env)
     name = Path(program[0]).name[:NAME_LENGTH]
     listens = port is not None or uses_port(program)  # one that is told none by its words has it as $PORT
     config = CommandService(
@@ -151,58 +150,6 @@ def choose_service(
         ready=TcpReady() if listens else None,
     )
     return (name if name.isprintable() and name else "program"), config
-
-
-def find_start(folder: str) -> Start:
-    """How the project's dev server is started.
-
-    Raises ``ConfigurationError`` that says what was found instead, and the command to use.
-    """
-    found = look(folder)
-    if found.start is not None:
-        return found.start
-    package = Path(folder, "package.json")
-    if found.apps:
-        apps = " or ".join(f"sidecar dev {Path(folder, app)}" for app in found.apps)
-        raise ConfigurationError(f"{folder} is the root of a workspace and has no dev server of its own. Use: {apps}")
-    if found.problem is not None:
-        alone = (
-            f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
-        )
-        raise ConfigurationError(
-            f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
-            f"Run it as it is: {found.instead}{alone}"
-        )
-    if not package.is_file() or find_vite(folder) is not None:
-        return Start(VITE)  # as far as there is one: the launch says what is missing
-    raise ConfigurationError(
-        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
-        "Name the program: sidecar dev -- node server.js --port {port}"
-    )
-
-
-def _service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
-    """The service that does by itself what the project's script says."""
-    if start.framework is not SCRIPT:
-        return _server(start, folder, wish, env, {})
-    step = step_launch(Step(start.args[0]), folder, {**env, **dict(SCRIPT.env)})
-    own = {name: value for name, value in step.env.items() if name != SCRIPT.reads}
-    port = structs.replace(wish, preferred=wish.preferred or SCRIPT.port, env=SCRIPT.reads)
-    return CommandService(command=list(step.argv), cwd=folder, env=own, port=port, ready=TcpReady())
-
-
-def _told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
-    """The service of a command line that names a dev server's program: it heeds no script."""
-    args = [*([start.root] if start.root != "." else []), *start.args]
-    more: dict[str, object] = {"args": args}
-    if start.framework.vite:
-        more |= {"mode": start.mode, "config_file": start.config}
-    return _server(start, folder, wish, env | start.env, more)
-
-
-def _server(start: Start, folder: str, wish: PortConfig, env: dict[str, str], more: dict[str, object]) -> Service:
-    shape: Callable[..., Service] = SERVICES[start.framework.type]
-    return shape(root=folder, env=env, port=wish, **more)
 
 
 def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:

@@ -13,12 +13,15 @@ from typing import Literal
 import msgspec
 
 from sidecar import __version__, launch
-from sidecar.config import ViteService
-from sidecar.errors import NodeNotFoundError, ProjectNotFoundError, SidecarError
+from sidecar.config import DevServer, NodeServer, PortConfig, Service, ViteService
+from sidecar.errors import ConfigurationError, NodeNotFoundError, ProjectNotFoundError, SidecarError
 from sidecar.host import drafts, records
 from sidecar.host.leftovers import Leftovers
 from sidecar.host.ports import EVERYWHERE, NOBODY, refusal
 from sidecar.host.survey import Survey
+from sidecar.services.choice import find_start, service_of
+from sidecar.services.frameworks import Framework
+from sidecar.services.project import Start, wanted_port
 from sidecar.wire.messages import Holder, Wire, taken_by
 
 VERSION_S = 10.0
@@ -40,21 +43,22 @@ class Finding(Wire, frozen=True, omit_defaults=False):
 
 
 class _Package(msgspec.Struct):
-    """The one field of vite's package.json that is shown."""
+    """The one field of a package.json that is shown."""
 
-    version: str = "?"
+    version: str | None = None
 
 
 def check(survey: Survey, root: str, port: int | None) -> list[Finding]:
     """Everything but the layers."""
-    config = ViteService(root=root)
     state = _state_folder()
     last = {} if state.verdict == "bad" else records.last_ports(launch.project_prefix(root))
+    project, config = _project(root)
+    wish = launch.port_config(config)
     return [
         _ourselves(),
-        _node(config),
-        *_project(config),
-        *_ports(survey, port or launch.VITE_PORT, last),
+        _node(config if isinstance(config, NodeServer) else ViteService(root=root)),
+        *project,
+        *_ports(survey, port or (wish and wish.preferred) or launch.VITE_PORT, last),
         state,
         _runs(survey),
     ]
@@ -65,7 +69,7 @@ def _ourselves() -> Finding:
     return Finding("sidecar", "ok", f"{__version__}, {sys.executable} ({what})")
 
 
-def _node(config: ViteService) -> Finding:
+def _node(config: NodeServer) -> Finding:
     try:
         node = launch.find_node("node", config)
     except NodeNotFoundError as error:
@@ -98,34 +102,60 @@ def _is_old(version: tuple[int, int]) -> bool:
     return version < OLDEST_NODE[0] or (version[0] > OLDEST_NODE[0][0] and version < OLDEST_NODE[1])
 
 
-def _project(config: ViteService) -> list[Finding]:
-    root = Path(config.root).absolute()
+def _project(root: str) -> tuple[list[Finding], Service]:
+    """What the project is, and how it is started; and the service that ``sidecar dev`` makes of it."""
+    folder = Path(root).absolute()
     try:
-        launch.plan("project", config)
+        start = find_start(root)
+    except ConfigurationError as error:
+        found, _, advice = error.message.partition(". ")
+        return [Finding("project", "bad", found, advice)], ViteService(root=root)
+    config = service_of(start, root, PortConfig(), {})
+    row = start.framework
+    project = Finding("project", "ok", f"{folder}: {row.described()}")
+    subject = row.type if isinstance(config, DevServer) else row.name
+    try:
+        planned = launch.plan("project", config)
     except ProjectNotFoundError as error:
-        return [_lacking("project", error)]
-    except NodeNotFoundError:
-        pass  # said already; or a yarn is missing, which is said of vite
+        return [_lacking("project", error)], config
+    except NodeNotFoundError as error:
+        # said already; or a yarn is missing
+        return [project, *([_lacking(subject, error)] if "yarn" in error.message else [_program(root, row)])], config
     except SidecarError as error:
-        return [Finding("project", "ok", str(root)), _lacking("vite", error)]
-    entry = launch.find_vite(str(root))
-    return [Finding("project", "ok", str(root)), _vite(entry, config)]
+        return [project, _lacking(subject, error)], config
+    steps = [Finding("step", "ok", " ".join(each.argv[2:])) for each in planned.before]
+    command = Finding("command", "ok", _command(row, launch.find_program(root, row), planned.argv))
+    return [project, _program(root, row), *steps, command, *_passed_over(root, start)], config
 
 
-def _vite(entry: str | None, config: ViteService) -> Finding:
+def _command(row: Framework, entry: str | None, argv: tuple[str, ...]) -> str:
+    """As a person would type it."""
+    words = (row.program, *argv[argv.index(entry) + 1 :]) if entry in argv else argv
+    return " ".join(words)
+
+
+def _program(root: str, row: Framework) -> Finding:
+    """The framework's package."""
+    entry = launch.find_program(root, row)
     if entry is None:
-        try:
-            launch.plan("vite", config)
-        except SidecarError as error:
-            return _lacking("vite", error)
-        return Finding("vite", "ok", "by yarn (Plug'n'Play)")
+        how = "by yarn (Plug'n'Play)" if row.package else "from PATH" if row.program else row.title
+        return Finding(row.type, "ok", how)
     for folder in Path(entry).parents:
         try:
             package = msgspec.json.decode((folder / "package.json").read_bytes(), type=_Package)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue  # not here: the entry lies deeper in the package
-        return Finding("vite", "ok", f"{package.version}, {entry}")
-    return Finding("vite", "ok", entry)
+        if package.version is None:
+            continue  # one that only says what kind of modules are below it
+        return Finding(row.type, "ok", f"{package.version}, {entry}")
+    return Finding(row.type, "ok", entry)
+
+
+def _passed_over(root: str, start: Start) -> list[Finding]:
+    if not wanted_port(root, start, start.framework).passed_over:
+        return []
+    what = "server.port of the vite.config is no plain number: it is passed over"
+    return [Finding("port", "note", what, "Name it by --port, or in the service's port.preferred.")]
 
 
 def _ports(survey: Survey, preferred: int, last: dict[str, int]) -> list[Finding]:

@@ -60,6 +60,10 @@ class Framework(Struct, frozen=True, kw_only=True):
         own = ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
         return (*own, *configs)
 
+    def described(self) -> str:
+        """Its title, and what it is started as where that has another name."""
+        return f"{self.title} (Vite)" if self.vite and self.name != self.type else self.title
+
     def command(self) -> str:
         """What a person types to have us start it without looking at a script."""
         return " ".join(("sidecar dev --", self.program, *self.verb))

@@ -14,7 +14,7 @@ pub(crate) struct Config {
     /// Name → service, as in the protocol's `initialize`.
     #[serde(default)]
     pub services: Map<String, Value>,
-    /// The service that the window shows; without it, the only Vite there is.
+    /// The service that the window shows; without it, the only dev server there is.
     page: Option<String>,
     /// The label of the window that shows it.
     #[serde(default = "main_window")]
@@ -25,7 +25,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the section as this build of the app is to use it: a release has its page built in and needs no Vite.
+    /// Reads the section as this build of the app is to use it: a release has its page built in and needs no dev server.
     pub fn read(section: &Value, dev: bool) -> Result<Self> {
         let section: Option<Config> = Option::deserialize(section).map_err(|error| Error::Config(error.to_string()))?;
         let mut config = section.unwrap_or_else(Config::empty);
@@ -38,7 +38,7 @@ impl Config {
         }
         config.page = config.page_of_services()?;
         if !dev {
-            config.services.retain(|_, service| !is_vite(service));
+            config.services.retain(|_, service| !is_dev_server(service));
             config.page = None;
         }
         Ok(config)
@@ -77,18 +77,20 @@ impl Config {
                 false => Err(Error::Config(format!("page: there is no service {page:?} in services"))),
             };
         }
-        let mut vites = self.services.iter().filter(|(_, service)| is_vite(service));
-        match (vites.next(), vites.next()) {
+        let mut servers = self.services.iter().filter(|(_, service)| is_dev_server(service));
+        match (servers.next(), servers.next()) {
             (Some(_), Some(_)) => Err(Error::Config(
-                "page: there is more than one Vite; name the service that the window shows".into(),
+                "page: there is more than one dev server; name the service that the window shows".into(),
             )),
             (first, _) => Ok(first.map(|(name, _)| name.clone())),
         }
     }
 }
 
-fn is_vite(service: &Value) -> bool {
-    service.get("type").and_then(Value::as_str) == Some("vite")
+/// Vite, Astro, Next and so on: everything that is no program of the app's own.
+fn is_dev_server(service: &Value) -> bool {
+    let kind = service.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| !matches!(kind, "command" | "task"))
 }
 
 fn main_window() -> String {
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_vite_is_the_page() {
+    fn the_only_dev_server_is_the_page() {
         let config = read(
             json!({"services": {"api": {"type": "command"}, "web": {"type": "vite"}}}),
             true,
@@ -118,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn of_two_vites_one_has_to_be_named() {
-        let two = json!({"a": {"type": "vite"}, "b": {"type": "vite"}});
+    fn of_two_dev_servers_one_has_to_be_named() {
+        let two = json!({"a": {"type": "vite"}, "b": {"type": "next"}});
         let error = read(json!({"services": two}), true).unwrap_err().to_string();
-        assert!(error.contains("page: there is more than one Vite"), "{error}");
+        assert!(error.contains("page: there is more than one dev server"), "{error}");
         assert_eq!(
             read(json!({"services": two, "page": "b"}), true).unwrap().page(),
             Some("b")
@@ -143,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn a_release_keeps_what_is_no_vite() {
-        let section = json!({"services": {"api": {"type": "command"}, "web": {"type": "vite"}}});
+    fn a_release_keeps_what_is_no_dev_server() {
+        let section = json!({"services": {"api": {"type": "command"}, "web": {"type": "astro"}}});
         let config = read(section, false).unwrap();
         assert_eq!(config.page(), None);
         assert_eq!(config.services.keys().collect::<Vec<_>>(), ["api"]);

@@ -12,7 +12,7 @@
 //!
 //! `services` is the object of the sidecar's protocol; its paths are relative to the folder of `tauri.conf.json` (in a
 //! release: to the app's resources). Beside it there may be `page`, the service that the window shows (default: the
-//! only Vite), `window`, the label of that window (`main`), and `permissions`, see [`init`].
+//! only dev server), `window`, the label of that window (`main`), and `permissions`, see [`init`].
 //!
 //! There are two ways to start. [`launch`] starts the services before the app is built, so that the page's origin is
 //! the app's own and its commands work as in any Tauri app:

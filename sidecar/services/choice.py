@@ -1,0 +1,66 @@
+"""Which service a folder stands for: what ``sidecar dev`` starts, and ``doctor`` names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from msgspec import structs
+
+from sidecar.config import SERVICES, CommandService, PortConfig, Service, TcpReady
+from sidecar.errors import ConfigurationError
+from sidecar.launch import find_vite, step_launch
+from sidecar.services.frameworks import SCRIPT, VITE
+from sidecar.services.project import Start, Step, look
+
+
+def find_start(folder: str) -> Start:
+    """How the project's dev server is started.
+
+    Raises ``ConfigurationError`` that says what was found instead, and the command to use.
+    """
+    found = look(folder)
+    if found.start is not None:
+        return found.start
+    package = os.path.join(folder, "package.json")
+    if found.apps:
+        apps = " or ".join(f"sidecar dev {os.path.normpath(os.path.join(folder, app))}" for app in found.apps)
+        raise ConfigurationError(f"{folder} is the root of a workspace and has no dev server of its own. Use: {apps}")
+    if found.problem is not None:
+        alone = (
+            f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
+        )
+        raise ConfigurationError(
+            f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
+            f"Run it as it is: {found.instead}{alone}"
+        )
+    if not os.path.isfile(package) or find_vite(folder) is not None:
+        return Start(VITE)  # as far as there is one: the launch says what is missing
+    raise ConfigurationError(
+        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
+        "Name the program: sidecar dev -- node server.js --port {port}"
+    )
+
+
+def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
+    """The service that does by itself what the project's script says."""
+    if start.framework is not SCRIPT:
+        return _server(start, folder, wish, env, {})
+    step = step_launch(Step(start.args[0]), folder, {**env, **dict(SCRIPT.env)})
+    own = {name: value for name, value in step.env.items() if name != SCRIPT.reads}
+    port = structs.replace(wish, preferred=wish.preferred or SCRIPT.port, env=SCRIPT.reads)
+    return CommandService(command=list(step.argv), cwd=folder, env=own, port=port, ready=TcpReady())
+
+
+def told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
+    """The service of a command line that names a dev server's program: it heeds no script."""
+    args = [*([start.root] if start.root != "." else []), *start.args]
+    more: dict[str, object] = {"args": args}
+    if start.framework.vite:
+        more |= {"mode": start.mode, "config_file": start.config}
+    return _server(start, folder, wish, env | start.env, more)
+
+
+def _server(start: Start, folder: str, wish: PortConfig, env: dict[str, str], more: dict[str, object]) -> Service:
+    shape: Callable[..., Service] = SERVICES[start.framework.type]
+    return shape(root=folder, env=env, port=wish, **more)
