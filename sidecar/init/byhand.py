@@ -36,7 +36,7 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     dependency = tomltext.set_member("", (CRATE,), requirement, inline=True).strip()
     wait = "--no-dev-server-wait" if found.dev_url else "--no-dev-server"
     service = found.service if found.service["type"] != "command" else _program(found)
-    section = {"services": {"web": service}, **({"page": "web"} if service["type"] != "vite" else {})}
+    section = {"services": {"web": service}, **({"page": "web"} if service["type"] == "command" else {})}
     config = {"bundle": {"externalBin": ["binaries/sidecar"]}, "plugins": {"sidecar": section}}
     steps = [
         _step("In", found, "Cargo.toml", "below [dependencies]:", f'{dependency}\nserde_json = "1"'),

@@ -140,8 +140,6 @@ class _Planner:
             self._append(file, ("bundle", "externalBin"), EXTERNAL_BIN)
         if not found.has_section:
             self._set(file, ("plugins", "sidecar", "services", "web"), found.service)
-            if found.service["type"] != "vite":
-                self._set(file, ("plugins", "sidecar", "page"), "web")
             if self._mode == "setup":
                 self._set(file, ("plugins", "sidecar", "permissions"), self._page_permissions())
         if self._mode == "setup":

@@ -330,8 +330,6 @@ def test_another_framework_gets_its_own_type(tmp_path: Path, dev: str, package: 
     folder = make(tmp_path, **{"package.json": text})
     apply(folder)
     assert web_of(folder) == {"root": "..", "port": {"preferred": 1420}, **service}
-    section = read(folder / "src-tauri" / "tauri.conf.json")["plugins"]["sidecar"]
-    assert section.get("page") == ("web" if service["type"] != "vite" else None)
 
 
 def test_without_a_dev_command_the_framework_of_the_files_is_written(tmp_path: Path) -> None:
@@ -617,7 +615,7 @@ def test_the_steps_to_do_by_hand_fit_the_framework(tmp_path: Path, package: str,
     steps = "\n".join(caught.value.steps)
     assert f'"type": "{kind}"' in steps
     assert f"without a beforeDevCommand that starts {title}" in steps
-    assert ('"page": "web"' in steps) == (kind != "vite")
+    assert '"page"' not in steps  # the only dev server is the page
     assert not any("no Vite project" in reason for reason in caught.value.reasons)
 
 
@@ -626,6 +624,7 @@ def test_the_steps_for_a_server_that_is_not_known_name_the_place_of_its_program(
         plan_of(make(tmp_path, **{"package.json": '{"scripts": {"dev": "my-server"}}'}))
     steps = "\n".join(caught.value.steps)
     assert '"type": "command"' in steps
+    assert '"page": "web"' in steps
     assert '"{port}"' in steps
 
 
