@@ -8,6 +8,7 @@ the like, and the text of a node script (``nodescript``).
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,6 +99,7 @@ _PARALLEL_VALUES = {
 }
 _PARALLEL_FLAGS = re.compile(r"-[krg]|--(?:kill-others(?:-on-fail)?|raw|group|no-color|timings|hide=.*|[\w-]+=.*)")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_OPERATOR = re.compile(r"\\.|['\"]|&&|;|(?<![<>])&(?!>)", re.DOTALL)
 _SHELL = re.compile(r"[<>`\n()]|\$\(|(?<!\|)\|(?!\|)|\|\|")
 
 
@@ -140,6 +142,8 @@ class Package(Struct, frozen=True):
     scripts: Mapping[str, Any] = {}
     top: Path | None = None
     """No file outside of it is read; without it, none outside of ``folder``."""
+    place: Path | None = None
+    """The folder of the package.json that has the scripts, which run there."""
 
     @property
     def home(self) -> Path:
@@ -165,7 +169,7 @@ def package_at(folder: Path, top: Path) -> Package:
     for place in (folder, *folder.parents):
         if (place / "package.json").is_file():
             scripts = project.parse_file(place / "package.json").get("scripts")
-            return Package(place, scripts if isinstance(scripts, dict) else {}, top)
+            return Package(folder, scripts if isinstance(scripts, dict) else {}, top, place)
         if place == top:
             break
     return Package(folder, {}, top)
@@ -182,48 +186,64 @@ def understand(command: str, package: Package) -> Meaning:
 def _line(command: str, package: Package, deep: int) -> Meaning:
     if deep == 0:
         return Unclear(f"{command!r} goes through more than {SCRIPTS_DEEP} scripts")
-    if found := _SHELL.search(command):
-        return Unclear(f"{command!r} needs a shell for {found[0].strip() or 'more than one line'}")
-    try:
-        lexer = shlex.shlex(command, posix=True, punctuation_chars=";&")
-        lexer.whitespace_split = True
-        lexer.commenters = ""
-        words = list(lexer)
-    except ValueError:
+    parts = _parts(command)
+    if parts is None:
         return Unclear(f"{command!r} has a quote that is never closed")
-    parts, marks = _parts(words)
-    if not parts:
+    texts = [text for text, _ in parts if text]
+    if not texts:
         return Unclear(f"{command!r} says nothing")
-    if len(parts) == 1 and not marks:
-        return _simple(parts[0], package, deep)
-    if "&" in marks:
-        return _together([(shlex.join(part), _simple(part, package, deep)) for part in parts], keeps=False)
-    return _sequence([shlex.join(part) for part in parts], [_simple(part, package, deep) for part in parts])
+    if any(mark == "&" for _, mark in parts):
+        return _together([(text, _part(text, package, deep)) for text in texts], keeps=False)
+    return _sequence(texts[:-1], texts[-1], package, deep)
 
 
-def _parts(words: Sequence[str]) -> tuple[list[list[str]], set[str]]:
-    parts: list[list[str]] = [[]]
-    marks: set[str] = set()
-    for word in words:
-        if word in {"&&", ";", "&"}:
-            marks.add(word)
-            parts.append([])
-        else:
-            parts[-1].append(word)
-    return [part for part in parts if part], marks
+def _parts(command: str) -> list[tuple[str, str]] | None:
+    """The commands as they are written, each with the operator behind it; ``None`` if a quote is never closed."""
+    parts: list[tuple[str, str]] = []
+    begin, quote = 0, ""
+    for found in _OPERATOR.finditer(command):
+        mark = found[0]
+        if mark in {"'", '"'}:
+            quote = "" if quote == mark else quote or mark
+        elif not quote and not mark.startswith("\\"):
+            parts.append((command[begin : found.start()].strip(), mark))
+            begin = found.end()
+    return None if quote else [*parts, (command[begin:].strip(), "")]
 
 
-def _sequence(lines: Sequence[str], meanings: Sequence[Meaning]) -> Meaning:
+def _part(text: str, package: Package, deep: int) -> Meaning:
+    if found := _SHELL.search(text):
+        return Unclear(f"{text!r} needs a shell for {found[0].strip() or 'more than one line'}")
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return Unclear(f"{text!r} has a quote that is never closed")
+    return _simple(words, package, deep)
+
+
+def _sequence(first: list[str], last: str, package: Package, deep: int) -> Meaning:
     """``a && b``: what comes first has ended when the last one runs, so it is a step and no server."""
-    *first, last = meanings
-    for line, each in zip(lines, first, strict=False):
-        if isinstance(each, Start):
-            return Unclear(f"{line!r} starts a dev server, and something follows it")
-    if not isinstance(last, Start):
-        return next((each for each in meanings if isinstance(each, Unclear)), last)
-    if last.steps:
-        return Unclear("it has steps within steps")
-    return structs.replace(last, steps=list(lines[:-1]))
+    place, env, steps = package, dict[str, str](), list[Meaning]()
+    for text in first:
+        name, _, rest = text.partition(" ")
+        if name == "cd":
+            folder = rest.strip().strip("'\"")
+            if not folder or set(folder) & set("$%~*"):
+                return Unclear(f"{text!r} goes to a folder that is not known")
+            place = package_at(Path(os.path.normpath(place.folder / folder)), package.home)
+        elif name in {"export", "set"} and (given := _ASSIGNMENT.fullmatch(rest.strip())):
+            env[given[1]] = given[2].strip("'\"")
+        else:
+            steps.append(_part(text, place, deep))
+            if isinstance(steps[-1], Start):
+                return Unclear(f"{text!r} starts a dev server, and something follows it")
+    meaning = _part(last, place, deep)
+    if not isinstance(meaning, Start):
+        return next((each for each in (*steps, meaning) if isinstance(each, Unclear)), meaning)
+    if steps and (meaning.steps or place.folder != package.folder):
+        return Unclear("it has steps within steps" if meaning.steps else "it has steps, and changes the folder")
+    meaning = structs.replace(_moved(meaning, place, package), env={**env, **meaning.env})
+    return structs.replace(meaning, steps=list(first)) if steps else meaning
 
 
 def _together(each: Sequence[tuple[str, Meaning]], *, keeps: bool) -> Meaning:
@@ -371,7 +391,8 @@ def _managed(words: list[str], package: Package, deep: int) -> Meaning:
         arguments = [*rest, *behind]
         if manager == "npm" and rest:
             return Unclear(f"{said!r}: npm keeps {rest[0]} for itself")
-        return _moved(_run_script(manager, name, arguments, place, deep), place, package)
+        there = structs.replace(place, folder=place.place or place.folder)
+        return _moved(_run_script(manager, name, arguments, there, deep), there, package)
     if manager in {"yarn", "pnpm", "bun"} and (len(before) == 1 or manager == "bun"):
         return _moved(_executed([name, *rest, *behind], words, place, deep), place, package)
     return Unclear(f"{said!r}: there is no script {name} in {place.folder / 'package.json'}")
@@ -489,10 +510,11 @@ def _run_all(words: list[str], package: Package, deep: int) -> Meaning:
         else:
             names += _named(word.replace("**", "*"), package) or [word]
     lines = [f"npm run {name}" for name in names]
-    meanings = [_line(line, package, deep - 1) for line in lines]
     if not lines:
         return Unclear(f"{shlex.join(words)!r} names no script")
-    return _together(list(zip(lines, meanings, strict=True)), keeps=True) if parallel else _sequence(lines, meanings)
+    if not parallel:
+        return _sequence(lines[:-1], lines[-1], package, deep - 1)
+    return _together([(line, _line(line, package, deep - 1)) for line in lines], keeps=True)
 
 
 # ── scripts of node ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -257,7 +257,9 @@ def _is_heeded_wrongly(start: Start, base: Path) -> bool:
     if start.script or start.mode or start.config or start.args:
         return False  # it says something
     told = services.look(str(base / start.root)).start
-    return told is None or told != services.Start(told.framework, port=told.port, host=told.host, strict=told.strict)
+    if told is None or told.env not in ({}, start.env):
+        return True
+    return bool(told.root != "." or told.mode or told.config or told.args or told.steps)
 
 
 def _package(found: Found, cwd: object) -> Package:
@@ -270,16 +272,12 @@ def _package(found: Found, cwd: object) -> Package:
 def _instead(found: Found, command: str, options: dict[str, Any], start: Start) -> tuple[Any, str]:
     """What ``beforeDevCommand`` becomes where the service takes the dev server out of it; or why that cannot be."""
     if start.steps and not start.script:
-        runs = [step for step in start.steps if not _runs_anywhere(step)]
-        if runs:
-            return (
-                None,
-                f"beforeDevCommand ({command}): make it a script of package.json, as {runs[0]!r} may need its PATH",
-            )
-        return {**options, "script": " && ".join(start.steps), "wait": True}, ""
+        inline = all(step in command for step in start.steps)  # it ran in the same shell before
+        steps = start.steps if inline else [_anywhere(step, found) for step in start.steps]
+        return {**options, "script": " && ".join(steps), "wait": True}, ""
     if not start.beside:
         return None, ""
-    beside = [line if _runs_anywhere(line) else f"{_EXEC[found.manager]} {line}" for line in start.beside]
+    beside = [_anywhere(line, found) for line in start.beside]
     if len(beside) > 1:
         return None, f"beforeDevCommand ({command}) runs more than one program beside the dev server"
     found.notes.append(f"beforeDevCommand stays for what ran beside the dev server: {beside[0]!r}.")
@@ -305,8 +303,9 @@ _ANYWHERE = {
 """What is on PATH outside of a script of package.json, too."""
 
 
-def _runs_anywhere(line: str) -> bool:
-    return line.split(" ", 1)[0] in _ANYWHERE
+def _anywhere(line: str, found: Found) -> str:
+    """The same where package.json's programs are not on PATH, as they are in its scripts."""
+    return line if line.split(" ", 1)[0] in _ANYWHERE else f"{_EXEC[found.manager]} {line}"
 
 
 def _service(start: Start, root: str, port: int | None) -> dict[str, Any]:

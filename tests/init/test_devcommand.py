@@ -104,6 +104,8 @@ def test_a_command_that_starts_one_dev_server_is_understood(package: Package, co
         ("npm run serial", ["npm run codegen"], "serial"),
         ("npm run hooked", ["npm run prehooked"], "hooked"),
         ("docker compose up -d && vite", ["docker compose up -d"], None),
+        ('echo "$HOME/*" > file && vite', ['echo "$HOME/*" > file'], None),
+        ("echo 'a && b' 2>&1; vite", ["echo 'a && b' 2>&1"], None),
     ],
 )
 def test_what_runs_to_its_end_before_vite_is_a_step(
@@ -113,8 +115,30 @@ def test_what_runs_to_its_end_before_vite_is_a_step(
 
 
 @pytest.mark.parametrize(
+    ("command", "start"),
+    [
+        ("export A=1 && vite", Start(env={"A": "1"})),
+        ("set A=1&& npm run dev", Start(env={"A": "1"})),
+        ("npm run moved", Start(folder=Path("web"))),
+        ("cd web && vite --mode x", Start(mode="x", folder=Path("web"))),
+        ("cd web && npm run dev", Start(folder=Path())),  # npm goes up to the package
+        ("cd 'web' && cd .. && vite", Start()),
+    ],
+)
+def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, command: str, start: Start) -> None:
+    (tmp_path / "web").mkdir()
+    package = make(tmp_path, FILES, {**SCRIPTS, "moved": "cd web && vite"})
+    if start.folder is not None:
+        start.folder = tmp_path / start.folder
+    assert understand(command, package) == start
+
+
+@pytest.mark.parametrize(
     ("command", "reason"),
     [
+        ("cd $X && vite", "a folder that is not known"),
+        ("cd web && tsc && vite", "has steps, and changes the folder"),
+        ("tsc && npm run synced", "steps within steps"),
         ("npm run both", "api.js is not understood: it uses http.createServer"),
         ("vite & node api.js", "it uses http.createServer"),
         ("vite & tsc -w", "starts 'tsc -w' beside the dev server"),

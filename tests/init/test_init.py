@@ -298,15 +298,21 @@ def test_the_service_heeds_the_script_that_was_run_or_none(
             {"script": "cargo build -p x && npm run dev", "cwd": ".."},
             {"script": "cargo build -p x", "cwd": "..", "wait": True},
         ),
+        ("tsc --pretty 'a*' && vite", {"script": "tsc --pretty 'a*'", "wait": True}),
+        ("npm run deep", {"script": "npx tsc $A", "wait": True}),
         ("npx concurrently vite 'tsc -w'", "npx tsc -w"),
         ("npm run both", "npm run watch"),
     ],
 )
 def test_what_is_no_server_stays_before_or_beside_the_service(tmp_path: Path, given: Any, left: Any) -> None:
-    scripts = '"dev": "vite", "watch": "tsc -w", "both": "run-p dev watch", "codegen": "node gen.js"'
+    scripts = (
+        '"dev": "vite", "watch": "tsc -w", "both": "run-p dev watch", "codegen": "node gen.js", '
+        '"deep": "tsc $A && node dev.js"'
+    )
     texts = {
         "package.json": PACKAGE.replace('"dev": "vite"', scripts),
         "gen.js": "",
+        "dev.js": "require('child_process').exec('npx vite');",
         "src-tauri/tauri.conf.json": CONFIG.replace('"npm run dev"', json.dumps(given)),
     }
     folder = make(tmp_path, **texts)
@@ -537,10 +543,6 @@ def test_the_command_of_a_phone_runs_in_the_shell_of_the_cli(tmp_path: Path) -> 
         ({"src-tauri/tauri.conf.json": CONFIG.replace("http:", "https:", 2)}, "devUrl is https"),
         ({"src-tauri/src/main.rs": MAIN.replace("generate_context", "other")}, "called 0 times"),
         ({"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "make dev")}, "what the Makefile says"),
-        (
-            {"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "tsc && vite")},
-            "make it a script of package.json",
-        ),
         (
             {"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "concurrently vite 'tsc -w' 'sass -w a'")},
             "more than one program beside",
