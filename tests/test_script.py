@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.config import AstroService, ViteService, parse_service
 from sidecar.errors import ConfigurationError, InvalidParamsError
+from sidecar.init.binary import SUFFIX
 from sidecar.launch import plan, port_config
 
 SCRIPTS = {
@@ -17,6 +18,8 @@ SCRIPTS = {
     "app": "tsc --noEmit && vite web --mode app --config ../vite.app.js --port 3210",
     "api": "node api.js",
 }
+
+NODE = f"node{SUFFIX}"
 
 
 @pytest.fixture
@@ -26,14 +29,14 @@ def project(tmp_path: Path) -> Path:
     (package / "package.json").write_text(json.dumps({"bin": {"vite": "vite.js"}}))
     (package / "vite.js").touch()
     (tmp_path / "package.json").write_text(json.dumps({"scripts": SCRIPTS}))
-    node = tmp_path / "node"
+    node = tmp_path / NODE
     node.write_text("#!/bin/sh\n")
     node.chmod(0o755)
     return tmp_path
 
 
 def service(project: Path, script: str | None) -> ViteService:
-    return ViteService(root=str(project), script=script, node=str(project / "node"))
+    return ViteService(root=str(project), script=script, node=str(project / NODE))
 
 
 def test_the_named_script_is_heeded_with_its_steps_and_not_the_dev_script(project: Path) -> None:
@@ -69,7 +72,7 @@ def test_a_script_that_starts_no_such_server_is_told_and_nothing_is_started(
 
 def test_a_script_of_another_framework_is_told(project: Path) -> None:
     with pytest.raises(ConfigurationError, match="starts Vite"):
-        plan("web", AstroService(root=str(project), script="app", node=str(project / "node")))
+        plan("web", AstroService(root=str(project), script="app", node=str(project / NODE)))
 
 
 @pytest.mark.parametrize("more", [{"args": []}, {"mode": "x"}, {"configFile": "x"}])

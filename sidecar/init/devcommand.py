@@ -52,11 +52,12 @@ _QUIET = {
     *("kill", "kill-port", "killall", "pkill", "lsof", "netstat", "fuser", "taskkill", "wait-on"),
     *("tsc", "vue-tsc", "svelte-check", "eslint", "prettier", "stylelint", "biome", "oxlint"),
     *("graphql-codegen", "openapi-typescript", "orval", "relay-compiler", "buf", "protoc", "typed-css-modules", "tcm"),
-    *("babel", "swc", "sass", "postcss", "tailwindcss", "unocss", "rustc", "rustfmt", "wasm-bindgen", "git"),
+    *("babel", "swc", "sass", "postcss", "tailwindcss", "unocss", "rustc", "rustfmt", "wasm-bindgen"),
 }
 """Programs that open no port of their own whatever they are told: files, checkers, compilers and generators of code."""
 _QUIET_WITH = {
     "cargo": {"build", "check", "clippy", "doc", "fetch", "fmt", "metadata", "test", "tree", "update"},
+    "git": {"checkout", "config", "fetch", "lfs", "pull", "rev-parse", "submodule"},
     "wasm-pack": {"build", "test"},
     "svelte-kit": {"sync"},
     "prisma": {"generate", "validate", "format"},

@@ -45,7 +45,7 @@ _STARTERS = {"spawn", "exec", "execFile", "fork", "spawnSync", "execSync", "exec
 _STARTER_MODULES = {"child_process", "cross-spawn", "execa"}
 _EXECA = {"execa": "spawn", "execaSync": "spawn", "execaCommand": "exec", "execaCommandSync": "exec"}
 _VITE_HELPERS = {"createLogger", "defineConfig", "loadEnv", "mergeConfig", "searchForWorkspaceRoot", "version"}
-_COMPUTED = {"eval", "Function", "Bun", "Deno", "globalThis", "createRequire"}
+_COMPUTED = {"eval", "Function", "Bun", "Deno", "global", "globalThis", "createRequire"}
 """With one of these a script can do what its text does not say."""
 _WRITERS = {
     *("writeFile", "writeFileSync", "appendFile", "appendFileSync", "createWriteStream", "outputFile"),
@@ -187,11 +187,8 @@ class _Module:
     def imports(self) -> Iterator[str]:
         """The modules; what is bound by each is remembered."""
         for at, word in enumerate(self._words):
-            member = self._words[at - 1 : at] == ["."] and word != "require"
-            if word in {"require", "import"} and self._words[at + 1 : at + 2] == ["("] and not member:
+            if word in {"require", "import"} and self._words[at + 1 : at + 2] == ["("]:
                 name = self._text(at + 2)
-                if self._words[at - 1 : at] == ["."]:
-                    continue  # module.require is on no list: .require is some object's own
                 if name is None or HOLE in name or self._words[at + 3 : at + 4] != [")"]:
                     self._unclear("it loads a module whose name is computed")
                     continue
@@ -315,8 +312,10 @@ class _Module:
                 self._use(at, self._calls[word])
             elif word in self._vite:
                 self._use_vite(at, self._vite[word])
-            elif word == "process" and self._words[at + 1 : at + 3] in ([".", "binding"], [".", "dlopen"]):
+            elif word == "process" and self._words[at + 2 : at + 3] in (["binding"], ["dlopen"], ["getBuiltinModule"]):
                 self._unclear(f"it uses process.{self._words[at + 2]}")
+            elif word == "require" and after not in {"(", "."}:
+                self._unclear("it hands require on")
         if self._reading.listens and "createServer" in self._words and "close" not in self._words and not self._vite:
             self._unclear("it opens a port and does not close it")
         if any(self._words[at : at + 5] == ["assign", "(", "process", ".", "env"] for at in range(len(self._words))):

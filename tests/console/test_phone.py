@@ -53,7 +53,6 @@ def make(folder: Path, hmr_port: int = 1421) -> Path:
     (folder / "vite.config.js").write_text(CONFIG.replace("HMR_PORT", str(hmr_port)))
     (folder / "index.html").write_text('<script type="module" src="/main.js"></script>')
     (folder / "main.js").write_text("import.meta.hot?.accept();\n")
-    (folder / "node_modules").symlink_to(EXAMPLE / "node_modules")
     return folder
 
 
@@ -114,6 +113,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, int, int]]:
     """A project that ``sidecar dev`` serves as for a phone; its port, and that of its hot updates."""
     port, hmr_port = free_port(), free_port()
     project = make(tmp_path, hmr_port)
+    (project / "node_modules").symlink_to(EXAMPLE / "node_modules")
     process = subprocess.Popen(
         [*SIDECAR, "dev", str(project), "--port", str(port), "--strict-port", "--json"],
         env={**os.environ, "TAURI_DEV_HOST": HOST, "SIDECAR_STATE_DIR": str(tmp_path / "state")},

@@ -167,6 +167,7 @@ def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, com
         ("vp dev", "not known to start no server"),
         ("cargo run -p api", "not known to start no server"),
         ("prisma studio", "not known to start no server"),
+        ("git instaweb", "not known to start no server"),
         ("start-server-and-test dev 5173 test", "starts a server and waits"),
         ("node api.js", "it uses http.createServer"),
         ("node gone.js", "there is no"),

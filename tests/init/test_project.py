@@ -167,7 +167,11 @@ def test_of_two_vites_the_named_one_has_the_page(tmp_path: Path) -> None:
         ({"window": None}, "$.plugins.sidecar.window", "Expected `str`"),
         ({"page": 1}, "$.plugins.sidecar.page", "Expected `str | null`"),
         ({"page": "web"}, "$.plugins.sidecar.page", "There is no service 'web' in services"),
-        ({"services": {"a": {"type": "vite"}, "b": {"type": "vite"}}}, "$.plugins.sidecar.page", "more than one dev server"),
+        (
+            {"services": {"a": {"type": "vite"}, "b": {"type": "vite"}}},
+            "$.plugins.sidecar.page",
+            "more than one dev server",
+        ),
         ({"permissions": ["a", "no good"]}, "$.plugins.sidecar.permissions[1]", "'no good' is no permission's name"),
         ({"permissions": [1]}, "$.plugins.sidecar.permissions[0]", "Expected `str`"),
         ({"services": {"": {}}}, '$.plugins.sidecar.services[""]', "1 to 64 printable characters"),
