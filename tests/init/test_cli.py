@@ -31,7 +31,7 @@ def run_before_dev_command(folder: Path, build: dict[str, Any]) -> None:
     """Have the CLI run it, and give up before it builds: the command is waited for, and fails."""
     more = folder / "more.json"
     more.write_text(json.dumps({"build": {"beforeDevCommand": {**build, "wait": True}}}))
-    words = [CLI, "dev", "--no-watch", "--config", more]
+    words = [str(CLI), "dev", "--no-watch", "--config", str(more)]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert "failed with exit code 3" in done.stdout + done.stderr
 

@@ -278,7 +278,9 @@ def test_a_link_that_leads_away_and_a_pipe_are_not_read(tmp_path: Path) -> None:
 def test_a_script_that_is_too_long_or_no_text_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "long.js").write_bytes(b" " * (nodescript.SCRIPT_BYTES_MOST + 1))
     (tmp_path / "bytes.js").write_bytes(b"\xff")
-    for name, reason in (("long.js", "is larger than 64 KiB"), ("bytes.js", "is not UTF-8")):
+    (tmp_path / "deep.js").write_text("`${" * 5_000)
+    told = {"long.js": "is larger than 64 KiB", "bytes.js": "is not UTF-8", "deep.js": "is nested too deeply"}
+    for name, reason in told.items():
         meaning = understand(f"node {name}", Package(tmp_path))
         assert isinstance(meaning, Unclear)
         assert reason in meaning.reason

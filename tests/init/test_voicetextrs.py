@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.init import write
+from sidecar.init import leftover, write
 from sidecar.init.plan import Plan, make_plan
 from tests.init.support import ROOT
 
@@ -109,3 +109,24 @@ def test_a_script_that_does_more_leaves_it_untouched(project: Path) -> None:
         changed(project)
     assert "start-dev-server.js does more than start Vite: it starts 'node api.js'" in "\n".join(caught.value.reasons)
     assert texts(project) == before
+
+
+def test_only_so_many_places_are_named_and_no_place_in_what_people_do_not_write(project: Path) -> None:
+    (project / "src" / "many.js").write_text('read(".vite-port");\n' * (leftover.LINES_MOST + 5))
+    (project / "src" / "long.js").write_text('read(".vite-port");\n' * 10_000)
+    (project / "dist").mkdir()
+    (project / "dist" / "made.js").write_text('read(".vite-port");\n')
+    notes = changed(project).notes
+    named = [note for note in notes if PLACE.match(note)]
+    assert len(named) == leftover.LINES_MOST
+    assert not any("long.js" in note or "made.js" in note for note in named)
+    assert any("more such places" in note for note in notes)
+
+
+def test_a_script_that_tells_no_port_leaves_no_place_to_edit(project: Path) -> None:
+    (project / "start-dev-server.js").write_text('require("child_process").spawn("npx", ["vite"]);\n')
+    source = project / "src-tauri" / "src" / "lib.rs"
+    source.write_text(source.read_text().replace("taskkill", "other"))
+    plan = changed(project)
+    assert places(plan) == []
+    assert any("start-dev-server.js: of no use any more" in note for note in plan.notes)
