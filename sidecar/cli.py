@@ -21,12 +21,15 @@ if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar 
 
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
+SECONDS_MIN = 0.001
+SECONDS_MAX = 86_400
 
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
   1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
        bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
+  N    dev: a program that was never ready has ended with exit code N
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
@@ -94,13 +97,24 @@ def make_parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run one service, or a Tauri project's, in this terminal")
     _common(dev)
     dev.add_argument(
-        "root", nargs="?", default=None, metavar="ROOT", help="the Vite or Tauri project (default: this folder)"
+        "root",
+        nargs="?",
+        default=None,
+        metavar="ROOT",
+        help="the project: a front end's or Tauri's (default: this folder)",
     )
     dev.add_argument(
         "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
     )
     dev.add_argument("--strict-port", action="store_true", help="fail where the preferred port is not free")
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
+    dev.add_argument(
+        "--ready-timeout",
+        type=_seconds,
+        default=None,
+        metavar="SECONDS",
+        help="end a service that is not ready after so long (default: wait, and say what is found)",
+    )
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
 
@@ -114,10 +128,10 @@ def make_parser() -> argparse.ArgumentParser:
     clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
 
     doctor = commands.add_parser(
-        "doctor", help="look at node, vite, the project, ports, and what can be guaranteed here"
+        "doctor", help="look at the project, its dev server, node, ports, and what can be guaranteed here"
     )
-    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the Vite project (default: this folder)")
-    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: 5173)")
+    doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the project (default: this folder)")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: the project's)")
     doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -147,7 +161,7 @@ def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
         type=_pid,
         default=default,
         metavar="PID",
-        help="end when this process ends (default: the process that launched the sidecar)",
+        help="end when this process ends (default: the process that launched the sidecar; for 'dev' under nohup: none)",
     )
     parser.add_argument(
         "--log-level",
@@ -170,6 +184,16 @@ def _number(text: str, what: str, most: int) -> int:
     if not 1 <= number <= most:
         raise _wrong(f"{text} is no {what}: 1 to {most}")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
+        raise _wrong(f"{text} is no number of seconds: {SECONDS_MIN} to {SECONDS_MAX}")
+    return seconds
 
 
 def _host(text: str) -> str:

@@ -15,7 +15,7 @@ from sidecar.diagnostics import say
 from sidecar.doctor import DOCTOR_PART
 from sidecar.errors import SystemFailureError, UnsupportedPlatformError
 from sidecar.host import attach, bundle, survey
-from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, cannot_start
+from sidecar.host.shared import EXIT_APP_GONE, EXIT_REFUSED, REFUSALS, UNWATCHED, cannot_start
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # it loads msgspec
@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # it loads msgspec
 
 EXIT_UNSUPPORTED = 69
 EXIT_INTERRUPTED = 130
+
+LAUNCHER_GONE = (
+    "the process that started 'sidecar dev' has ended, so its services were ended, too. To let them run on, start it "
+    "with nohup, or name the process to hang on by --parent-pid."
+)
 
 
 def run(command: str, options: SimpleNamespace) -> int:
@@ -52,7 +57,7 @@ def _stdio(options: SimpleNamespace) -> int:
     return leave(stdio.serve(tether))
 
 
-def _attach(options: SimpleNamespace, at_end: Callable[[], None] | None = None) -> Tether | int:
+def _attach(options: SimpleNamespace, at_end: Callable[[bool], None] | None = None) -> Tether | int:
     """Become the supervisor; or an exit code where there is nothing to supervise for, or no way to."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # until the supervisor takes signals, Ctrl-C ends us as SIGTERM does: nothing runs yet, and no trace is wanted
@@ -114,7 +119,16 @@ if sys.platform != "win32":
         terminals.ignore_quit()
         if terminal is not None:
             terminal.postpone_suspend()
-        tether = _attach(options, None if terminal is None else terminal.give_back)
+        if options.parent_pid is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            options.parent_pid = UNWATCHED  # nohup: it is to outlive the shell that started it
+
+        def at_end(app_gone: bool) -> None:  # noqa: FBT001  the guard calls it
+            if terminal is not None:
+                terminal.give_back()
+            if app_gone:
+                say("warning", LAUNCHER_GONE)
+
+        tether = _attach(options, at_end)
         if isinstance(tether, int):
             return tether
         from functools import partial
@@ -141,4 +155,7 @@ else:
         from sidecar.threads import end_with_any_thread
 
         end_with_any_thread()
-        return leave(dev.serve(tether, options, dev.show_lines, None if opener is None else opener.open))
+        code = dev.serve(tether, options, dev.show_lines, None if opener is None else opener.open)
+        if code == EXIT_APP_GONE:
+            say("warning", LAUNCHER_GONE)
+        return leave(code)

@@ -253,7 +253,7 @@ Service = (
     | TrunkService
     | CommandService
 )
-SERVICES: dict[str, type[Service]] = {type_of(each): each for each in get_args(Service)}
+SERVICE_TYPES: dict[str, type[Service]] = {type_of(each): each for each in get_args(Service)}
 """The ``type`` of a service → its shape."""
 
 

@@ -40,7 +40,16 @@ from sidecar.host.programs import (
 )
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
-from sidecar.services.project import NotUnderstood, Start, Step, heed, upwards, wanted_port
+from sidecar.services.project import (
+    NotUnderstood,
+    Start,
+    Step,
+    find_manager,
+    heed,
+    read_package,
+    upwards,
+    wanted_port,
+)
 
 VITE_PORT = VITE.port
 VITE_PORT_ENV = "VITE_DEV_PORT"
@@ -126,7 +135,7 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
     if isinstance(start, NotUnderstood):
         own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
         if start.server is not row and not own:
-            raise ConfigurationError(f"{name}: {start.reason}, not {row.type}. Correct type.", service=name, root=root)
+            raise ConfigurationError(f"{name}: {start.reason}. Correct type or root.", service=name, root=root)
         warn(f"{name}: {start.reason}. {row.title} is started by itself.")
         start = Start(row)
     arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
@@ -173,10 +182,9 @@ def _program(
 
 def step_launch(step: Step, folder: str, env: Mapping[str, str]) -> Launch:
     """A line of a script as a package manager runs it: by the shell, with the project's programs on PATH."""
-    words, more = shell(step.line)
     bins = [os.path.join(each, "node_modules", ".bin") for each in upwards(folder)]
     path = os.pathsep.join([*(each for each in bins if os.path.isdir(each)), _path_of(env)])
-    return Launch(words, folder, {**env, **step.env, **more, name_of_path(env): path})
+    return Launch(shell(step.line), folder, {**env, **step.env, name_of_path(env): path})
 
 
 def _plain(name: str, folder: str) -> str:
@@ -237,7 +245,7 @@ def _yarn(
     kind = ViteNotFoundError if row.vite else ConfigurationError
     raise kind(
         f"{name}: no {row.package} in {os.path.join(root, 'node_modules')} or above. "
-        "Run 'npm install' (or pnpm, yarn, bun) there, then start again.",
+        f"Run '{find_manager(root, read_package(root))} install' there, then start again.",
         service=name,
         root=root,
     )
@@ -256,7 +264,8 @@ def find_node(name: str, config: NodeServer) -> Node:
             raise NodeNotFoundError(
                 f"{name}: {config.node} is not there. Correct the service's node field, or leave it out.", service=name
             )
-        return Node(program, "the service's node field", on_path=not named or on_path("node", path) == program)
+        beside = os.path.dirname(program)
+        return Node(program, "the service's node field", on_path=not named or beside in path.split(os.pathsep))
     found = find(os.path.abspath(config.root), path)
     if isinstance(found, Missing):
         raise NodeNotFoundError(
@@ -287,7 +296,7 @@ def _find_program(
 ) -> tuple[str, dict[str, str]] | None:
     """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
 
-    With it the variables to run it with: what it starts (npm starts node) stands beside it.
+    With it the variables to run it with, which find node and what stands beside the program: npm starts node.
     """
     path = _path_of(env)
     if (found := which(program, folder, path)) is not None:
@@ -295,17 +304,18 @@ def _find_program(
     if any(separator in program for separator in SEPARATORS):
         return None
     node = find(folder, path)
+    with_node = dict(env)
     if isinstance(node, Node):
-        beside = os.path.dirname(node.program)
-        if (found := on_path(program, beside)) is not None:
-            if node.problem:
-                warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
-            return found, _with_node(env, node)
+        if node.problem:
+            warn(f"{name}: {node.problem}: {node.program} is taken ({node.why})")
+        with_node = _with_node(env, node)
+        if (found := on_path(program, os.path.dirname(node.program))) is not None:
+            return found, with_node
     from sidecar.host import login_shell
 
     if (found := on_path(program, login_shell.search_path().path)) is None:
         return None
-    return found, _with_folder(env, os.path.dirname(found))
+    return found, _with_folder(with_node, os.path.dirname(found))
 
 
 def which(program: str, folder: str, path: str | None = None) -> str | None:

@@ -12,7 +12,7 @@ from sidecar.host.base import Host, SignalledTo, Tether
 from sidecar.host.records import STATE_DIR
 from sidecar.runtime import ChildSignal, Inbox, SignalSeen
 from sidecar.threads import start_thread
-from sidecar.wire.messages import ServiceState, SupervisorSwept
+from sidecar.wire.messages import ServiceReady, ServiceState, SupervisorSwept
 
 SETTLE_BOUND_S = 15.0
 """A sweep is bounded by what it has to kill, and a disk may hang; nothing waits for them longer than this."""
@@ -48,9 +48,9 @@ class Run:
         """Tell the guard how long to wait for us when the app dies."""
         self._tether.announce_grace(ms)
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Keep it in the record."""
-        self._tether.note(state)
+        self._tether.note(told)
 
     def end(self) -> None:
         """Everything below us is dead: leave nothing that the next start would have to sweep, and wake the guard."""

@@ -54,7 +54,7 @@ from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import Answer, attempt, await_ready
 from sidecar.pumps import StreamPump
 from sidecar.threads import EXIT_INTERNAL, start_thread
-from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceState, Stream
+from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceReady, ServiceState, Stream
 
 DRAIN_S = 1.0
 """A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
@@ -107,7 +107,7 @@ class Surroundings(Protocol):
         """Tell the guard how long the services may take when the app dies."""
         ...
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Keep it for ``sidecar ps``."""
         ...
 
@@ -278,7 +278,7 @@ class Runtime:
                 self._front.refuse(call, error)
             case Notify(message=message):
                 self._front.notify(message)
-                if isinstance(message, ServiceState):
+                if isinstance(message, ServiceState | ServiceReady):
                     self._surroundings.note(message)
             case Relay(output=output):
                 self._front.relay(output)

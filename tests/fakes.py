@@ -11,6 +11,7 @@ from msgspec import Struct
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended
+from sidecar.host.shared import plain_address
 from sidecar.wire.messages import Guarantees, Holder
 
 PROGRAM = "program"
@@ -175,10 +176,10 @@ class FakeHost:
                     tree.living[daemon.pid] = daemon
                 case "listen":
                     address, _, port = value.partition("=")
-                    process.listens += ((address, int(port)),)
+                    process.listens += ((plain_address(address), int(port)),)
                 case "grandchild":
                     address, _, port = value.partition("=")
-                    below = _Process(next(self._pids), listens=((address, int(port)),))
+                    below = _Process(next(self._pids), listens=((plain_address(address), int(port)),))
                     tree.living[below.pid] = below
                 case "hold":
                     return

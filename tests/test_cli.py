@@ -123,6 +123,8 @@ def test_without_shtab_completions_say_what_to_install(run: Any, tmp_path: Path)
         (["dev", "--port", "0"], "0 is no port"),
         (["dev", "--port", "65536"], "65536 is no port"),
         (["dev", "--port", "http"], "http is no port: 1 to 65535"),
+        (["dev", "--host", "::1", "--", "node"], "put {host} (or {port}, {url}) where it takes one"),
+        (["dev", "--strict-port", "--", "node", "{port}"], "--strict-port needs --port"),
         (["dev", "--"], "sidecar dev -- node server.js"),
         (["--", "node"], "sidecar dev -- node server.js"),
         (["stdio", "--", "node"], "sidecar dev -- node server.js"),

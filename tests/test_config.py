@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -53,7 +54,7 @@ def place_of(value: object) -> str:
 def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
     assert parse_service({"type": "vite"}, PLACE) == ViteService(
         root=".",
-        args=[],
+        args=None,
         mode=None,
         config_file=None,
         node=None,
@@ -61,8 +62,8 @@ def test_a_type_alone_is_a_vite_service_with_all_its_defaults() -> None:
         isolation="none",
         env={},
         port=PortConfig(preferred=None, host="127.0.0.1", env=None, sticky=True),
-        ready_timeout_ms=30_000,
-        health=HealthConfig(interval_ms=5_000, timeout_ms=5_000, failures=3),
+        ready_timeout_ms=120_000,
+        health=HealthConfig(interval_ms=5_000, timeout_ms=5_000, restart=False, failures=3),
         restart=RestartConfig(
             policy="onFailure",
             backoff=BackoffConfig(initial_ms=250, factor=2.0, max_ms=15_000, jitter=0.2),
@@ -153,6 +154,31 @@ def test_a_written_service_reads_back_as_the_same() -> None:
         assert parse_service(msgspec.json.decode(msgspec.json.encode(service)), PLACE) == service
 
 
+def test_a_vite_takes_any_argument_that_is_not_the_sidecar_s_own() -> None:
+    args = ["--force", "--mode", "a", "--config=b", "--base", "/x/", "--open", "--", "--port", "1"]
+    assert parse_service({"type": "vite", "args": args}, PLACE) == ViteService(args=args)
+    parse_service({"type": "vite", "args": ["--mode", "a"], "configFile": "b"}, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("word", "field"),
+    [
+        ("--port=1", "port.preferred"),
+        ("-p", "port.preferred"),
+        ("--host", "port.host"),
+        ("--strictPort", "port.strict"),
+        ("--strict-port", "port.strict"),
+    ],
+)
+def test_an_argument_that_is_the_sidecar_s_own_is_answered_with_the_field_to_use(word: str, field: str) -> None:
+    with pytest.raises(InvalidParamsError, match=rf"use the field {re.escape(field)} instead at \$.*\.args\[0\]"):
+        parse_service({"type": "vite", "args": [word]}, PLACE)
+
+
+def test_a_strict_port_of_a_vite_may_be_its_own_default() -> None:
+    assert parse_service({"type": "vite", "port": {"strict": True}}, PLACE).port == PortConfig(strict=True)
+
+
 # ── what is wrong ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 VITE_FAULTS: list[tuple[dict[str, Any], str]] = [
@@ -189,7 +215,21 @@ VITE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"port": {"host": None}}, ".port.host"),
     ({"port": {"env": "A=B"}}, ".port.env"),
     ({"port": {"sticky": "yes"}}, ".port.sticky"),
-    ({"readyTimeoutMs": 0}, ".readyTimeoutMs"),
+    ({"port": {"strict": 1}}, ".port.strict"),
+    ({"args": ["--port", "3000"]}, ".args[0]"),
+    ({"args": ["--force", "--port=3000"]}, ".args[1]"),
+    ({"args": ["-p", "3000"]}, ".args[0]"),
+    ({"args": ["--host"]}, ".args[0]"),
+    ({"args": ["--host=0.0.0.0"]}, ".args[0]"),
+    ({"args": ["--strictPort"]}, ".args[0]"),
+    ({"args": ["--strictPort=false"]}, ".args[0]"),
+    ({"args": ["--strict-port"]}, ".args[0]"),
+    ({"args": ["--mode", "a"], "mode": "b"}, ".args[0]"),
+    ({"args": ["--mode=a"], "mode": "b"}, ".args[0]"),
+    ({"args": ["-m", "a"], "mode": "b"}, ".args[0]"),
+    ({"args": ["--force", "--config", "a"], "configFile": "b"}, ".args[1]"),
+    ({"args": ["-c=a"], "configFile": "b"}, ".args[0]"),
+    ({"readyTimeoutMs": -1}, ".readyTimeoutMs"),
     ({"readyTimeoutMs": 86_400_001}, ".readyTimeoutMs"),
     ({"readyTimeoutMs": 1.5}, ".readyTimeoutMs"),
     ({"health": False}, ".health"),
@@ -231,6 +271,7 @@ COMMAND_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"ready": {}}, ".ready"),
     ({"ready": {"type": "ping"}}, ".ready.type"),
     ({"ready": {"type": 1}}, ".ready.type"),
+    ({"port": {"strict": True}}, ".port.preferred"),
     ({"ready": {"type": "http"}}, ".port"),
     ({"ready": {"type": "tcp"}}, ".port"),
     ({"port": {}, "ready": {"type": "http", "path": "health"}}, ".ready.path"),

@@ -341,7 +341,8 @@ def test_a_node_that_a_service_names_is_found_by_what_it_starts(path: Path, tmp_
     wanted = program(root / "tools/node")
     made = plan("web", ViteService(root=str(root), node=str(wanted)))
     assert made.env["PATH"] == f"{wanted.parent}:{path}"
-    assert "PATH" not in plan("web", ViteService(root=str(root), node=str(path / "node"))).env
+    beside = program(path / "node22")
+    assert "PATH" not in plan("web", ViteService(root=str(root), node=str(beside))).env
 
 
 def test_without_node_bun_runs_vites_entry(machine: Machine, tmp_path: Path) -> None:
@@ -458,6 +459,15 @@ def test_a_command_that_only_a_terminal_would_find_is_found(path: Path, machine:
     machine.shell(f'PATH={uv.parent}:/usr/bin:/bin; eval "$2"')
     made = plan("api", CommandService(command=["uv", "run"], cwd=str(tmp_path)))
     assert made == Launch((str(uv), "run"), str(tmp_path), {"PATH": f"{uv.parent}:{path}"} | QUIET)
+
+
+def test_a_command_that_only_a_terminal_would_find_finds_a_node_off_path(machine: Machine, tmp_path: Path) -> None:
+    """A yarn that was installed by itself is a script that asks for node."""
+    node = program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
+    yarn = program(machine.home / ".yarn/bin/yarn")
+    machine.shell(f'PATH={yarn.parent}:/usr/bin:/bin; eval "$2"')
+    made = plan("api", CommandService(command=["yarn"], cwd=str(tmp_path)))
+    assert (made.argv, made.env["PATH"]) == ((str(yarn),), f"{yarn.parent}:{node.parent}:{machine.path}")
 
 
 def test_a_command_on_path_asks_no_shell(path: Path, machine: Machine, tmp_path: Path) -> None:

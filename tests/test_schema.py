@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from sidecar.config import SERVICES, parse_service
+from sidecar.config import SERVICE_TYPES, parse_service
 from sidecar.errors import ERROR_CODES, InvalidParamsError
 from sidecar.schema import protocol_schema
 from sidecar.wire.messages import METHODS, NOTIFICATIONS, State
@@ -140,7 +140,7 @@ def test_a_program_finds_every_method_notification_error_and_state() -> None:
 def test_services_are_the_union_of_their_types_though_the_code_parses_them_one_by_one() -> None:
     services = document()["$defs"]["Initialize"]["properties"]["services"]
     assert services["additionalProperties"] == {"$ref": "#/$defs/Service"}
-    assert set(document()["$defs"]["Service"]["discriminator"]["mapping"]) == set(SERVICES)
+    assert set(document()["$defs"]["Service"]["discriminator"]["mapping"]) == set(SERVICE_TYPES)
 
 
 # ── the golden conversations ──────────────────────────────────────────────────────────────────────────────────────────

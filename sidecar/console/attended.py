@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
-from sidecar.console.dev import begin, on_signal, show_lines, shows_colour
+from sidecar.config import Service
+from sidecar.console.dev import begin, on_signal, show_lines, shows_colour, unprobed_of
 from sidecar.console.front import DevFront
 from sidecar.console.look import load_look
 from sidecar.console.opener import Opener
@@ -33,7 +34,7 @@ def open_view(
     terminal: Terminal | None,
     opener: Opener | None,
     page: str,
-    services: list[str],
+    services: Mapping[str, Service],
     run: Run,
     inbox: Inbox,
     open_page: Callable[[str], None] | None,
@@ -49,17 +50,19 @@ def open_view(
         status.remember(sum(counted) if counted else None)
         return ()
 
-    status = StatusLine(page, 1, lambda: inbox.put(Call(measure)), keys=terminal is not None)
+    unprobed = unprobed_of(services)
+    probed = page not in unprobed
+    status = StatusLine(page, 1, lambda: inbox.put(Call(measure)), keys=terminal is not None, probed=probed)
     load = partial(load_look, encoding, terminal=controls, colour=shows_colour())
     screen = Screen(1, load, status if controls else None, encoding)
-    view = TerminalDisplay(screen, status, terminal)
+    view = TerminalDisplay(screen, status, terminal, unprobed)
     front = DevFront(page, inbox, view, open_page)
     on_signal(signal.SIGWINCH, inbox, view.resized)
     signal.signal(signal.SIGCONT, partial(_job_signal, inbox, view, view.resume))
     if terminal is not None:
         if terminal.suspends:
             signal.signal(signal.SIGTSTP, partial(_job_signal, inbox, view, view.suspend))
-        _listen(inbox, terminal, Keys(services, front, view, screen, status, opener))
+        _listen(inbox, terminal, Keys(list(services), front, view, screen, status, opener))
     begin(screen, services)
     return front
 

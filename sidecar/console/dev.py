@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from msgspec import structs
 
 from sidecar import __version__
-from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpReady
+from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpReady, ready_probe
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -48,7 +48,7 @@ NAME_LENGTH = 32
 PHONE_HOST = "TAURI_DEV_HOST"
 """Tauri's CLI says by it which address of this machine a phone will ask for the page."""
 
-OpenView = Callable[[str, list[str], Run, Inbox, Callable[[str], None] | None], DevFront]
+OpenView = Callable[[str, Mapping[str, Service], Run, Inbox, Callable[[str], None] | None], DevFront]
 """Makes the view of: the service with the page, all services, this run, its inbox; and what opens the page."""
 
 
@@ -64,6 +64,8 @@ def serve(
     except ConfigurationError as error:
         say("error", error.message)
         return EXIT_FAILED
+    timeout_ms = round((options.ready_timeout or 0) * 1000)  # 0: a slow start is told of, and never ended
+    services = {name: structs.replace(each, ready_timeout_ms=timeout_ms) for name, each in services.items()}
     inbox = Inbox()
     run = Run(tether, inbox)
     core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
@@ -76,11 +78,11 @@ def serve(
         start_thread("output", outbox.run)
         front = DevFront(page, inbox, JsonDisplay(outbox), open_page)
     else:
-        front = open_view(page, list(services), run, inbox, open_page)
+        front = open_view(page, services, run, inbox, open_page)
     front.begin(services)
     code = Runtime(core, run, front, inbox, keep_ansi=colour).run()
     run.end()
-    return EXIT_FAILED if front.failed and code == 0 else code
+    return front.exit_code if code == 0 else code
 
 
 def choose_services(
@@ -154,9 +156,15 @@ def choose_service(
 
 def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
     if start.host is not None and wish.host != start.host:
-        say("warning", f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host")
+        say(
+            "warning",
+            f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host ADDRESS",
+        )
     if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
-        say("warning", "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port")
+        say(
+            "warning",
+            "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port NUMBER",
+        )
 
 
 def _preferring_dev_url(service: Service, project: Project) -> Service:
@@ -174,18 +182,23 @@ def shows_colour() -> bool:
     return takes_escapes(1) and not os.environ.get("NO_COLOR")
 
 
+def unprobed_of(services: Mapping[str, Service]) -> frozenset[str]:
+    """Those of which it is only known that they run: nothing says when they are ready."""
+    return frozenset(name for name, each in services.items() if ready_probe(each) is None)
+
+
 def show_lines(
-    page: str, services: list[str], run: Run, inbox: Inbox, open_page: Callable[[str], None] | None
+    page: str, services: Mapping[str, Service], run: Run, inbox: Inbox, open_page: Callable[[str], None] | None
 ) -> DevFront:
     """The view where nobody presses keys, or none of ours read them."""
     del run
     encoding = encoding_of(1)
     screen = Screen(1, partial(load_look, encoding, terminal=False, colour=False), None, encoding)
     begin(screen, services)
-    return DevFront(page, inbox, PlainDisplay(screen), open_page)
+    return DevFront(page, inbox, PlainDisplay(screen, unprobed_of(services)), open_page)
 
 
-def begin(screen: Screen, services: list[str]) -> None:
+def begin(screen: Screen, services: Iterable[str]) -> None:
     """The first line, and the thread that writes it and all others."""
     screen.put((("starting ", ""), (", ".join(services), NAME)))
     start_thread("output", screen.run)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from sidecar import __version__
-from sidecar.config import Service
+from sidecar.config import Service, ready_probe
 from sidecar.diagnostics import say
 from sidecar.errors import ShuttingDownError, SupersededError
 from sidecar.events import Output
@@ -24,7 +25,9 @@ from sidecar.wire.messages import (
     Id,
     Initialize,
     Result,
+    ServiceExited,
     ServiceReady,
+    ServiceRestarting,
     ServiceState,
     Shutdown,
     Start,
@@ -33,6 +36,11 @@ from sidecar.wire.session import Received, notification
 
 FLUSH_S = 3.0
 """At the end, so long may what waits take to be written (Ctrl-S may hold the terminal). All else is over by then."""
+
+EARLY_S = 5.0
+"""A program that ends by itself so soon, and was never ready, would do so again: the person is to see why, now."""
+
+EXIT_FAILED = 1
 
 MOOT = {SupersededError.code, ShuttingDownError.code}
 """Refusals that only say that the end came first."""
@@ -61,19 +69,40 @@ class Display(Protocol):
 class DevFront:
     """See ``runtime.Front``."""
 
-    def __init__(self, page: str, inbox: Inbox, display: Display, open_page: Callable[[str], None] | None) -> None:
-        """``open_page`` is called with the URL when the service ``page`` is ready for the first time."""
+    def __init__(
+        self,
+        page: str,
+        inbox: Inbox,
+        display: Display,
+        open_page: Callable[[str], None] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``open_page`` is called with the URL when the service ``page`` is ready for the first time.
+
+        ``clock`` gives seconds.
+        """
         self._page = page
         self._running: set[str] = set()
         self._inbox = inbox
         self._display = display
         self._open_page = open_page
         self._calls = itertools.count(1)
+        self._clock = clock
+        self._began = clock()
+        self._unprobed: set[str] = set()
+        self._proven: set[str] = set()
+        """The services that have been ready, as far as anything says so."""
+        self._codes: dict[str, int] = {}
+        """The last exit code of each service that has ended before it was ready."""
         self.failed = False
+        self.exit_code = 0
+        """What a failed service leaves for the shell."""
 
     def begin(self, services: Mapping[str, Service]) -> None:
         """Ask for the services."""
         self._running.update(services)
+        self._unprobed.update(name for name, config in services.items() if ready_probe(config) is None)
+        self._began = self._clock()
         configs: dict[str, object] = {name: msgspec.to_builtins(config) for name, config in services.items()}
         self.ask(Initialize(PROTOCOL_VERSION, Client("sidecar dev", __version__), configs))
         for name in services:
@@ -90,17 +119,28 @@ class DevFront:
         """See ``runtime.Front``. A service that failed has said so before, in its state."""
         del call  # whichever it was, it cannot be done
         if error.code not in MOOT:
-            self._fail(error)
+            self._fail(None, error)
 
     def notify(self, message: AnyNotification) -> None:
         """See ``runtime.Front``."""
+        if self.failed and isinstance(message, ServiceRestarting):
+            return  # the core would try again; the end is on its way
         self._display.show(message)
+        match message:
+            case ServiceReady(service=name) if name not in self._unprobed:
+                self._proven.add(name)
+            case ServiceExited(service=name, code=int(code)) if name not in self._proven:
+                self._codes[name] = code
+            case _:
+                pass
         match message:
             case ServiceReady(service=name, url=str(url)) if name == self._page and self._open_page is not None:
                 self._open_page(url)
                 self._open_page = None
-            case ServiceState(state="failed", error=Failure() as error):
-                self._fail(error)
+            case ServiceState(state="failed", service=name, error=Failure() as error):
+                self._fail(name, error)
+            case ServiceState(state="backingOff", service=name, error=Failure() as error) if self._is_early(name):
+                self._fail(name, error)
             case ServiceState(state="starting", service=name):
                 self._running.add(name)
             case ServiceState(state="stopped", service=name):
@@ -121,9 +161,13 @@ class DevFront:
         """See ``runtime.Front``."""
         self._display.close()
 
-    def _fail(self, error: Failure) -> None:
+    def _is_early(self, name: str) -> bool:
+        return name not in self._proven and self._clock() - self._began < EARLY_S
+
+    def _fail(self, name: str | None, error: Failure) -> None:
         if not self.failed:
             self.failed = True
+            self.exit_code = (self._codes.get(name) if name is not None else None) or EXIT_FAILED
             self._display.fail(error)
             self.ask(Shutdown())
 

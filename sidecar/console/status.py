@@ -52,14 +52,18 @@ class Shown(Struct, frozen=True):
     ready_at: float | None = None
     restarts: int = 0
     memory: int | None = None
+    probed: bool = True
 
 
 class StatusLine:
     """See ``screen.Bar``."""
 
-    def __init__(self, service: str, fd: int, measure: Callable[[], None], *, keys: bool) -> None:
-        """Draw on the terminal ``fd``. ``measure`` asks for ``remember``, some time soon; ``keys`` whether any work."""
-        self.shown = Shown(service)
+    def __init__(self, service: str, fd: int, measure: Callable[[], None], *, keys: bool, probed: bool = True) -> None:
+        """Draw on the terminal ``fd``. ``measure`` asks for ``remember``, some time soon; ``keys`` whether any work.
+
+        Of a service that is not ``probed`` it is only known that it runs.
+        """
+        self.shown = Shown(service, probed=probed)
         self._fd = fd
         self._measure = measure
         self._hint: Line = (("  ? help", DIM),) if keys else ()
@@ -128,7 +132,9 @@ class StatusLine:
 
 def status_parts(shown: Shown, mark: str, now: float) -> Line:
     """The line's parts; what is last is cut first."""
-    state = "restarting" if shown.state == "backingOff" else shown.state
+    state: str = "restarting" if shown.state == "backingOff" else shown.state
+    if state == "ready" and not shown.probed:
+        state = "running"
     parts = [(f"{mark} ", STYLES.get(shown.state, "cyan")), (f"{shown.service} {state}", NAME)]
     if shown.ready_at is not None and shown.url:
         parts.append((f"  {shown.url}", LINK))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
@@ -25,9 +25,11 @@ SUSPEND_S = 1.0
 class TerminalDisplay(PlainDisplay):
     """Lines, and a status line below; the terminal's modes are ours until the end."""
 
-    def __init__(self, screen: Screen, status: StatusLine, terminal: Terminal | None) -> None:
+    def __init__(
+        self, screen: Screen, status: StatusLine, terminal: Terminal | None, unprobed: Collection[str] = ()
+    ) -> None:
         """Take the terminal, if keys come from it."""
-        super().__init__(screen)
+        super().__init__(screen, unprobed)
         self._status = status
         self._terminal = terminal
         self._restarting = False

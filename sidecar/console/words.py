@@ -5,6 +5,7 @@ A line is a row of (text, style), with styles as rich names them; where nothing 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import assert_never
 
 from sidecar.core.judgement import LINES_ARE_THERE
@@ -17,6 +18,7 @@ from sidecar.wire.messages import (
     ServiceReady,
     ServiceRestarting,
     ServiceState,
+    ServiceWaiting,
     SupervisorFault,
     SupervisorSwept,
     taken_by,
@@ -40,19 +42,26 @@ KEYS = (
 )
 
 
-def describe(message: AnyNotification) -> list[Line]:
-    """What to tell of a notification; often nothing. Output is not told, but shown."""
+def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[Line]:
+    """What to tell of a notification; often nothing. Output is not told, but shown.
+
+    Of the services ``unprobed`` it is only known that they run.
+    """
     match message:
+        case ServiceReady(service=name) if name in unprobed:
+            return [((name, NAME), (" is ", ""), ("running", GOOD))]
         case ServiceReady(service=name, url=url, elapsed_ms=elapsed):
             where: Line = ((" on ", ""), (url, LINK)) if url else ()
             return [((name, NAME), (" is ", ""), ("ready", GOOD), *where, (f" after {duration(elapsed)}", DIM))]
+        case ServiceWaiting(service=name, elapsed_ms=elapsed, detail=detail):
+            return [((f"{name} is not ready after {round(elapsed / SECOND_MS)} s: {detail}", WARN),)]
         case PortChanged(origin=wanted, to=port, holder=holder):
             return [((f"port {wanted} is {taken_by(holder)}; using {port} instead", WARN),)]
         case ServiceRestarting(attempt=attempt, delay_ms=delay, reason=reason):
             again = f"restarting in {duration(delay)} (attempt {attempt})"
             return [((reason.replace(LINES_ARE_THERE, ""), WARN),), ((again, ""),)]
-        case ServiceState(state="unhealthy", service=name):
-            return [((f"{name} does not answer its health check; if that goes on, it is restarted", WARN),)]
+        case ServiceState(state="unhealthy", service=name, detail=detail):
+            return [((f"{name} is unhealthy: {detail or 'it failed its health check'}", WARN),)]
         case ServiceState(state="stopping", service=name, error=Failure(message=why)):
             return [((f"{why.replace(LINES_ARE_THERE, '')} Stopping {name}", WARN),)]
         case ServiceExited(service=name, reason=reason, code=0) if reason != "stopped":

@@ -33,7 +33,7 @@ def failed(name: str, what: str, lines: Sequence[str], advice: str | None = None
 
 def step_failed(name: str, step: str, how: str, lines: Sequence[str]) -> ServiceFailedError:
     """A step before the program did not end with exit code 0; trying again would find the same."""
-    return failed(name, f"its first step ({step}) ended with {how}", lines)
+    return failed(name, f"its step ({step}) ended with {how}, so the program was not started", lines)
 
 
 def ended_before_ready(

@@ -20,8 +20,7 @@ _LOCK = re.compile(r"Found another Vite (?:\w+) process for this project(?: at (
 _HOPELESS = (
     (
         _WATCHES,
-        "The system has no file watches left for this user. Raise the limit and start again: "
-        "sudo sysctl fs.inotify.max_user_watches=524288",
+        "This user has no file watches left. Raise fs.inotify.max_user_watches (sudo sysctl -w), then start again.",
     ),
     (
         re.compile(r"failed to load config from"),

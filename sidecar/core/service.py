@@ -73,7 +73,7 @@ NOTICES_S = (2.0, 10.0, 30.0)
 """So long after its launch a service that is not ready yet is told of, with what was found so far."""
 
 BANNER_S = 1.0
-"""A server that speaks TLS tells its base only by what it prints. Vite prints that in the moment in which it listens."""
+"""The base of a server that speaks TLS is known only by what it prints. Vite prints that as soon as it listens."""
 
 Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health"]
 """But for ``ready``, ``notice`` and ``banner`` each state needs at most one."""

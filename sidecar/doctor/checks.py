@@ -123,9 +123,10 @@ def _project(root: str) -> tuple[list[Finding], Service]:
         return [project, *([_lacking(subject, error)] if "yarn" in error.message else [_program(root, row)])], config
     except SidecarError as error:
         return [project, _lacking(subject, error)], config
-    steps = [Finding("step", "ok", " ".join(each.argv[2:])) for each in planned.before]
+    program = [_program(root, row)] if isinstance(config, DevServer) else []
+    steps = [Finding("step", "ok", each.argv[-1]) for each in planned.before]
     command = Finding("command", "ok", _command(row, launch.find_program(root, row), planned.argv))
-    return [project, _program(root, row), *steps, command, *_passed_over(root, start)], config
+    return [project, *program, *steps, command, *_passed_over(root, start)], config
 
 
 def _command(row: Framework, entry: str | None, argv: tuple[str, ...]) -> str:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:  # the guard is in this package and forks before msgspec is lo
     from sidecar.host.survey import Survey
 
 
-def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Tether:
+def attach(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) -> Tether:
     """Become a supervisor that hangs on the app: on ``parent_pid``, or else on the process that launched us.
 
+    ``UNWATCHED`` in the place of a pid watches none.
+
     Where a guard is needed it is forked here, before anything heavy is loaded: this returns in its child, and
-    ``at_end`` is what the guard does when all below it is dead.
+    ``at_end`` is what the guard does when all below it is dead; it is told whether the app's death was the reason.
 
     Raises ``ProcessLookupError`` if the app is dead already, ``UnsupportedPlatformError`` where no host is written yet,
     ``OSError`` if the system has no process to spare.

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch, Owner
-from sidecar.wire.messages import Guarantees, Holder, ServiceState, SupervisorSwept
+from sidecar.wire.messages import Guarantees, Holder, ServiceReady, ServiceState, SupervisorSwept
 
 
 class Child(Struct, frozen=True):
@@ -163,7 +163,7 @@ class Tether(Protocol):
         """A thread's body, after ``begin_record``: keep the record up to date."""
         ...
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Keep it in the record."""
         ...
 

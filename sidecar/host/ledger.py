@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.diagnostics import say
 from sidecar.host.records import Identity, RunRecord, ServiceRecord, remove_run, write_run
-from sidecar.wire.messages import ServiceState
+from sidecar.wire.messages import ServiceReady, ServiceState
 
 CLOSE_S = 1.0
 """At the end a write under way is waited for no longer: on a disk that hangs, the removal is left to the guard."""
@@ -39,16 +39,24 @@ class Ledger:
                 self._path, self._record = path, record
                 self._write()
 
-    def note(self, told: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """Take in what the client is told. Called on the loop, which alone reaps: the pid is still the program's."""
         before = self._services.get(told.service)
+        if isinstance(told, ServiceReady):
+            if before is not None:
+                self._keep_service(told.service, msgspec.structs.replace(before, url=told.url))
+            return
         process = before.process if before is not None else None
         if told.pid is None:
             process = None
         elif process is None or process.pid != told.pid:
             process = self._identify(told.pid)
-        service = ServiceRecord(state=told.state, host=told.host, port=told.port, process=process)
-        self._services = {**self._services, told.service: service}  # replaced whole: the writer reads it without a lock
+        url = before.url if before is not None and process is not None and before.process == process else None
+        service = ServiceRecord(state=told.state, host=told.host, port=told.port, url=url, process=process)
+        self._keep_service(told.service, service)
+
+    def _keep_service(self, name: str, service: ServiceRecord) -> None:
+        self._services = {**self._services, name: service}  # replaced whole: the writer reads it without a lock
         self._changed.set()
 
     def keep(self) -> None:

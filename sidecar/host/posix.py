@@ -15,6 +15,7 @@ from msgspec import Struct
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
+from sidecar.host.watchman import forwarded
 from sidecar.threads import start_thread
 
 WAKES = 512
@@ -28,7 +29,7 @@ def watch_signals(seen: Callable[[int], None], child_died: Callable[[], None]) -
     before the main one begins to wait, does not end its wait: a death would be seen with the next event, which may
     never come. So a thread reads of each signal, and gives the main one something to do.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in forwarded():
         signal.signal(number, lambda number, _frame: seen(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -61,11 +61,12 @@ LOOPBACKS = {"127.0.0.1": "::1", "::1": "127.0.0.1"}
 
 _REDIRECTS = range(300, 400)
 _SERVER_FAULT = 500
-_HTTP = b"HTTP/"
+_HTTP = b"HTTP/1."
 _TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
 _TLS_MAJOR = 3
 
 _OUR_FAULT = {
+    errno.EAGAIN,
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
     errno.ENETDOWN,
@@ -75,7 +76,7 @@ _OUR_FAULT = {
     errno.ENOBUFS,
     errno.ENOMEM,
 }
-"""The interface is down, or we lack descriptors or memory: nothing that the server could help."""
+"""The interface is down, or we lack descriptors, processes or memory: nothing that the server could help."""
 
 Ownership = Callable[[str, int], Owner]
 """(literal address, port) → whose socket listens there."""
@@ -106,13 +107,19 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
         if answer.verdict == "ok":
             return answer
         answers.append(answer)  # ours may listen on another address of the name only
-    return max(answers, key=lambda it: (it.address is not None, it.verdict != "unknown"))
+    answer = max(answers, key=lambda it: (it.address is not None, it.verdict != "unknown"))
+    if answer.verdict != "unknown" and (other := LOOPBACKS.get(endpoint.host)) is not None:
+        there = _attempt_at(other, probe, endpoint, owner, timeout_s)
+        if there.verdict == "ok":
+            return there  # of the other loopback nothing else is told: the server was not asked to be there
+    return answer
 
 
 def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
     owned = cache(partial(owner, address, endpoint.port))
     try:
         answer = _ask(probe, address, endpoint, owned, timeout_s)
+        return answer if answer.verdict != "ok" else _owned_answer(answer, address, endpoint, owned())
     except TimeoutError:
         if not _reaches_itself(address):
             return Answer("unknown", f"this machine does not reach its own {address}: a network interface is down")
@@ -120,9 +127,11 @@ def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership
     except OSError as error:
         verdict: Verdict = "unknown" if error.errno in _OUR_FAULT else "down"
         return Answer(verdict, f"{_place(address, endpoint)}: {(error.strerror or str(error)).lower()}")
-    if answer.verdict != "ok":
-        return answer
-    match owned():
+
+
+def _owned_answer(answer: Answer, address: str, endpoint: Endpoint, owner: Owner) -> Answer:
+    """A right answer, in the light of whose it is."""
+    match owner:
         case "ours":
             return answer
         case "unknown":
@@ -211,8 +220,6 @@ def _reaches_itself(address: str) -> bool:
 def _reachable(endpoint: Endpoint) -> list[str]:
     """The literal addresses on which the endpoint may be reached."""
     host = {WILDCARD_V4: "127.0.0.1", WILDCARD_V6: "::1"}.get(endpoint.host, endpoint.host)
-    if host in LOOPBACKS:
-        return [host, LOOPBACKS[host]]
     if host[0].isdigit() or ":" in host:
         return [host]
     return [address for _, address in resolve(host, endpoint.port)]

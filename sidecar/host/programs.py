@@ -42,6 +42,9 @@ if sys.platform == "win32":
 
     SCRIPTS = (".cmd", ".bat")
 
+    TO_CMD = ("/d", "/s", "/c")
+    """Between cmd and the line that it is to run as it stands, as package managers do it."""
+
     MANAGERS = (
         Manager("the installer", (r"%ProgramFiles%\nodejs",), active="node.exe"),
         Manager("nvm", (r"%NVM_SYMLINK%",), active="node.exe"),
@@ -83,10 +86,9 @@ if sys.platform == "win32":
         """The names of files that a shell would take for the program, and that cannot be started without one."""
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
 
-    def shell(line: str) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The words and the variables that have the shell run a line. It is filled in as it is, quotes and all."""
-        program = os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe")
-        return (program, "/d", "/s", "/c", "%npm_lifecycle_script%"), {"npm_lifecycle_script": line}
+    def shell(line: str) -> tuple[str, ...]:
+        """The words that have the shell run a line."""
+        return (os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe"), *TO_CMD, line)
 
     def absolute(path: str) -> str:
         """The path from the root on. Windows itself takes ``..`` by the name."""
@@ -154,9 +156,9 @@ else:
         del program
         return ()
 
-    def shell(line: str) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The words and the variables that have the shell run a line."""
-        return ("/bin/sh", "-c", line), {}
+    def shell(line: str) -> tuple[str, ...]:
+        """The words that have the shell run a line."""
+        return ("/bin/sh", "-c", line)
 
     def absolute(path: str) -> str:
         """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""

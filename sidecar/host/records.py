@@ -55,6 +55,8 @@ class ServiceRecord(Struct, frozen=True, rename="camel", kw_only=True, omit_defa
     state: str
     host: str | None = None
     port: int | None = None
+    url: str | None = None
+    """Its page, once it is ready."""
     process: Identity | None = None
     """Its program, while it runs."""
 

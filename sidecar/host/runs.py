@@ -151,7 +151,7 @@ def _service(run_id: str, name: str, told: records.ServiceRecord, sight: Sight) 
         host=told.host,
         port=told.port,
         listening=listening,
-        url=url_of(told.host, told.port) if listening and told.host and told.port else None,
+        url=(told.url or url_of(told.host, told.port)) if listening and told.host and told.port else None,
         processes=len(tree),
         memory_bytes=sum(map(_memory, tree)),
     )

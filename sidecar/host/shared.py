@@ -15,6 +15,9 @@ SERVICE = "SIDECAR_SERVICE"
 COMMAND_SHOWN = 200
 """So much of a process's command line is named."""
 
+UNWATCHED = 0
+"""In the place of the app's pid: no process is watched. No program has that number."""
+
 EXIT_APP_GONE = 3
 EXIT_REFUSED = 71
 

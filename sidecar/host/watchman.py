@@ -19,7 +19,11 @@ TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:
     from typing import NoReturn
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+def forwarded() -> tuple[signal.Signals, ...]:
+    """The signals that ask us to end. SIGHUP is none where it is ignored already: ``nohup`` means what it says."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, *(() if ignored else (signal.SIGHUP,)))
 
 
 class Watchman:
@@ -50,7 +54,7 @@ class Watchman:
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (*FORWARDED, signal.SIGCHLD):
+        for number in (*forwarded(), signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         return wake_read
 

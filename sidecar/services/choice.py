@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from sidecar.config import SERVICES, CommandService, PortConfig, Service, TcpReady
+from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, TcpReady
 from sidecar.errors import ConfigurationError
 from sidecar.launch import find_vite, step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
-from sidecar.services.project import Start, Step, look
+from sidecar.services.project import Start, Step, find_apps, look
 
 
 def find_start(folder: str) -> Start:
@@ -24,8 +24,9 @@ def find_start(folder: str) -> Start:
         return found.start
     package = os.path.join(folder, "package.json")
     if found.apps:
-        apps = " or ".join(f"sidecar dev {os.path.normpath(os.path.join(folder, app))}" for app in found.apps)
-        raise ConfigurationError(f"{folder} is the root of a workspace and has no dev server of its own. Use: {apps}")
+        raise ConfigurationError(
+            f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
+        )
     if found.problem is not None:
         alone = (
             f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
@@ -34,12 +35,21 @@ def find_start(folder: str) -> Start:
             f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
             f"Run it as it is: {found.instead}{alone}"
         )
+    if not os.path.isfile(package) and not os.path.isfile(os.path.join(folder, "index.html")):
+        below = find_apps(folder, ["*"])
+        if below:
+            raise ConfigurationError(f"{folder} has no dev server of its own. {_use(folder, below)}")
     if not os.path.isfile(package) or find_vite(folder) is not None:
         return Start(VITE)  # as far as there is one: the launch says what is missing
     raise ConfigurationError(
         f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
         "Name the program: sidecar dev -- node server.js --port {port}"
     )
+
+
+def _use(folder: str, apps: Iterable[str]) -> str:
+    commands = (f"sidecar dev {os.path.normpath(os.path.join(folder, app))}" for app in apps)
+    return f"Use: {' or '.join(commands)}"
 
 
 def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
@@ -62,5 +72,5 @@ def told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str
 
 
 def _server(start: Start, folder: str, wish: PortConfig, env: dict[str, str], more: dict[str, object]) -> Service:
-    shape: Callable[..., Service] = SERVICES[start.framework.type]
+    shape: Callable[..., Service] = SERVICE_TYPES[start.framework.type]
     return shape(root=folder, env=env, port=wish, **more)

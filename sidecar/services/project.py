@@ -342,29 +342,33 @@ def look(folder: str) -> Project:
     """What the project in ``folder`` starts for development, by its script, else by its files."""
     package = read_package(folder)
     scripts = _table(package, "scripts")
+    row = None if _is_workspace_only(folder, package) else recognise(folder, package)
     problem, name = None, None
     for each in DEV_SCRIPTS:
         if not isinstance(scripts.get(each), str) or _is_around(scripts[each]):
             continue
         found = understand_script(each, scripts)
-        if isinstance(found, NotUnderstood) and each in {"dev", "start"}:
+        if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
+            # beside a dev server, what is called "start" is the server of the release
             found = _reading_port(folder, each, scripts) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
             problem, name = found, each
             break
-    row = recognise(folder, package)
-    if problem is None and row is not None and not _is_workspace_only(folder, package):
+    if problem is None and row is not None:
         return Project(folder, Start(row))
     instead = f"sidecar dev -- {RUN[find_manager(folder, package)]} {name}" if name else ""
-    apps = tuple(find_apps(folder, package))
+    apps = tuple(find_apps(folder, workspace_patterns(folder, package)))
     return Project(folder, script=name, problem=problem, instead=instead, apps=apps)
 
 
 def recognise(folder: str, package: Mapping[str, Any]) -> Framework | None:
     """The framework of a folder, by a configuration file, else by what its package.json depends on."""
-    by_file = next((row for row in TABLE if any(_has_config(folder, name) for name in row.configs)), None)
+    files = _files(folder)
+    by_file = next(
+        (row for row in TABLE if any(not files.isdisjoint(config_files(name)) for name in row.configs)), None
+    )
     depends = _depends(package)
     by_package = next((row for row in TABLE if not depends.isdisjoint(row.depends)), None)
     if by_file is None or (by_file is VITE and by_package is not None and by_package.vite):
@@ -381,8 +385,11 @@ def _named(start: Start, package: Mapping[str, Any]) -> Start:
     return msgspec.structs.replace(start, framework=row)
 
 
-def _has_config(folder: str, name: str) -> bool:
-    return any(os.path.isfile(os.path.join(folder, each)) for each in config_files(name))
+def _files(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()  # ENOENT, ENOTDIR, EACCES: whoever starts something there will say so
 
 
 def _is_around(script: str) -> bool:
@@ -451,6 +458,8 @@ def heed(folder: str, row: Framework, script: str | None = None) -> Start | NotU
             return Start(row)  # a server beside it, or around it
         verb = "starts" if project.script else "is a project of"
         return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)
+    if project.apps:
+        return NotUnderstood(f"{folder} is the root of a workspace, and its apps are {', '.join(project.apps)}")
     if project.problem is not None and project.problem.server is not None:
         return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
     return Start(row)
@@ -488,7 +497,7 @@ def find_apps(folder: str, package: Mapping[str, Any]) -> list[str]:
 
     root = Path(folder)
     found: list[str] = []
-    for pattern in workspace_patterns(folder, package):
+    for pattern in patterns:
         wanted = pattern.removeprefix("./").rstrip("/")
         if wanted.startswith(("!", "/")) or ".." in wanted.split("/"):
             continue
@@ -515,9 +524,10 @@ def workspace_patterns(folder: str, package: Mapping[str, Any]) -> list[str]:
 
 def _is_workspace_only(folder: str, package: Mapping[str, Any]) -> bool:
     """Whether it is a workspace's root with nothing to serve: the packages that it depends on are its members'."""
-    has_page = os.path.isfile(os.path.join(folder, "index.html"))
-    configured = any(_has_config(folder, name) for row in TABLE for name in row.configs)
-    return not has_page and not configured and bool(workspace_patterns(folder, package))
+    if not workspace_patterns(folder, package):
+        return False
+    own = {"index.html", *(each for row in TABLE for name in row.configs for each in config_files(name))}
+    return _files(folder).isdisjoint(own)
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

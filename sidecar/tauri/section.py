@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.config import SERVICES, DevServer, Service, convert_at, fault, parse_services
+from sidecar.config import SERVICE_TYPES, DevServer, Service, convert_at, fault, parse_services
 from sidecar.errors import InvalidParamsError
 from sidecar.tauri.project import Project, TauriConfigError
 
@@ -75,7 +75,7 @@ def parse_section(value: object) -> Section:
 
 
 def _is_server(service: dict[str, Any]) -> bool:
-    shape = SERVICES.get(str(service.get("type")))
+    shape = SERVICE_TYPES.get(str(service.get("type")))
     return shape is not None and issubclass(shape, DevServer)
 
 

@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     package = folder / "node_modules" / "vite"
     (package / "bin").mkdir(parents=True)
-    (folder / "package.json").write_text("{}")
+    (folder / "package.json").write_text('{"devDependencies": {"vite": "7"}}')
     (package / "package.json").write_text(json.dumps({"version": "7.1.2", "bin": {"vite": "bin/vite.js"}}))
     (package / "bin" / "vite.js").write_text("")
     return folder
@@ -159,6 +159,45 @@ def test_a_folder_without_a_project_is_bad(tmp_path: Path, node: str, name: str)
     report = told(tmp_path, "doctor", str(tmp_path / name), code=1, PATH=node)
     assert finding(report, "project")["verdict"] == "bad"
     assert "Correct root." in finding(report, "project")["advice"]
+
+
+def test_the_framework_and_its_command_are_named(tmp_path: Path, project: Path, node: str) -> None:
+    scripts = {"dev": "svelte-kit sync && vite dev --mode x --port 4100", "predev": f"touch {tmp_path}/ran"}
+    manifest = {"scripts": scripts, "devDependencies": {"@sveltejs/kit": "3"}}
+    (project / "package.json").write_text(json.dumps(manifest))
+    report = told(tmp_path, "doctor", str(project), PATH=node)
+    assert finding(report, "project")["found"] == f"{project}: SvelteKit (Vite)"
+    assert finding(report, "command")["found"] == "vite --host {host} --port {port} --strictPort --mode x"
+    steps = [it["found"] for it in report["findings"] if it["subject"] == "step"]
+    assert steps == [scripts["predev"], "svelte-kit sync"]
+    assert "tried first" in finding(report, "port 4100")["found"]
+    assert not (tmp_path / "ran").exists(), "nothing of the project is run"
+
+
+def test_a_framework_that_is_not_installed_is_bad(tmp_path: Path, project: Path, node: str) -> None:
+    (project / "package.json").write_text(json.dumps({"dependencies": {"next": "16"}, "packageManager": "pnpm@10"}))
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=node)
+    assert finding(report, "project")["found"] == f"{project}: Next.js"
+    assert finding(report, "next")["verdict"] == "bad"
+    assert "pnpm install" in finding(report, "next")["advice"]
+
+
+def test_a_workspace_s_root_is_bad_and_names_its_apps(tmp_path: Path, project: Path, node: str) -> None:
+    (project / "package.json").write_text(json.dumps({"workspaces": ["apps/*"]}))
+    (project / "apps" / "web").mkdir(parents=True)
+    (project / "apps" / "web" / "package.json").write_text(json.dumps({"scripts": {"dev": "astro dev"}}))
+    report = told(tmp_path, "doctor", str(project), code=1, PATH=node)
+    assert "root of a workspace" in finding(report, "project")["found"]
+    assert finding(report, "project")["advice"] == f"Use: sidecar dev {project}/apps/web"
+
+
+def test_a_port_that_only_running_the_configuration_would_tell_is_noted(
+    tmp_path: Path, project: Path, node: str
+) -> None:
+    (project / "vite.config.js").write_text("export default { server: { port: Number(process.env.X) } }")
+    report = told(tmp_path, "doctor", str(project), PATH=node)
+    assert finding(report, "port")["verdict"] == "note"
+    assert "--port" in finding(report, "port")["advice"]
 
 
 def test_a_held_port_is_noted_with_its_holder(tmp_path: Path, project: Path, node: str) -> None:

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import json
 import queue
 import sys
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 assert sys.platform == "linux"  # for mypy
 
-from sidecar.config import CommandService, Service, TcpReady, ViteService
+from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
 from sidecar.console.dev import choose_services
-from sidecar.console.front import MOOT, DevFront
+from sidecar.console.front import EARLY_S, MOOT, DevFront
 from sidecar.console.look import Glyphs, Look
+from sidecar.console.plain import PlainDisplay
 from sidecar.console.screen import Screen
 from sidecar.console.status import IDLE_S, SPIN_S, TICK_S, Shown, StatusLine
 from sidecar.console.view import Keys, TerminalDisplay
+from sidecar.console.words import Line
+from sidecar.errors import ConfigurationError
 from sidecar.events import Output
 from sidecar.runtime import Inbox
 from sidecar.wire.messages import (
@@ -22,11 +28,13 @@ from sidecar.wire.messages import (
     Failure,
     Initialize,
     Restart,
+    ServiceExited,
     ServiceReady,
     ServiceRestarting,
     ServiceState,
     Shutdown,
     Start,
+    State,
 )
 from sidecar.wire.session import Received
 
@@ -49,6 +57,16 @@ class FakeDisplay:
 
     def close(self) -> None:
         pass
+
+
+class FakeScreen:
+    """Keeps the text of our lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def put(self, *items: Line) -> None:
+        self.lines += ["".join(text for text, _ in item) for item in items]
 
 
 def asked(inbox: Inbox) -> list[AnyRequest]:
@@ -75,9 +93,86 @@ def output() -> FakeDisplay:
     return FakeDisplay()
 
 
+class Clock:
+    """A time that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def front(inbox: Inbox, output: FakeDisplay) -> DevFront:
-    return DevFront("web", inbox, output, None)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def front(inbox: Inbox, output: FakeDisplay, clock: Clock) -> DevFront:
+    return DevFront("web", inbox, output, None, clock)
+
+
+def crashes(front: DevFront, code: int | None = 3) -> None:
+    """The program ends, and the core would try again."""
+    error = Failure(-32030, f"web failed: it ended with exit code {code} before it was ready.")
+    front.notify(ServiceExited("web", f"exit code {code}", code, None if code is not None else "SIGSEGV"))
+    front.notify(ServiceState("web", "backingOff", error=error))
+    front.notify(ServiceRestarting("web", 1, 250, error.message))
+
+
+PROBED = CommandService(command=["x"], port=PortConfig(), ready=TcpReady())
+
+
+@pytest.mark.parametrize("service", [PROBED, CommandService(command=["x"])], ids=["probed", "unprobed"])
+def test_a_program_that_ends_before_it_was_ready_is_not_restarted_and_hands_on_its_code(
+    front: DevFront, inbox: Inbox, output: FakeDisplay, service: CommandService
+) -> None:
+    front.begin({"web": service})
+    if service is not PROBED:
+        front.notify(ready(None))  # all that is known of it is that it runs
+    asked(inbox)
+    crashes(front)
+    assert output.failures == ["web failed: it ended with exit code 3 before it was ready."]
+    assert asked(inbox) == [Shutdown()]
+    assert front.exit_code == 3
+    assert not [it for it in output.shown if isinstance(it, ServiceRestarting)], "it is not, and nobody is told so"
+
+
+def test_a_program_that_was_ready_or_ran_for_long_is_restarted(
+    front: DevFront, inbox: Inbox, output: FakeDisplay, clock: Clock
+) -> None:
+    front.begin({"web": PROBED})
+    clock.now = EARLY_S
+    crashes(front)
+    clock.now = 0.0
+    front.notify(ready())
+    crashes(front)
+    assert output.failures == []
+    assert len([it for it in output.shown if isinstance(it, ServiceRestarting)]) == 2
+
+
+@pytest.mark.parametrize("code", [0, None])
+def test_a_failure_without_a_code_of_its_own_is_1(front: DevFront, code: int | None) -> None:
+    front.begin({"web": PROBED})
+    crashes(front, code)
+    assert front.exit_code == 1
+
+
+def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
+    front.begin({"web": PROBED})
+    front.notify(ready())
+    front.notify(ServiceExited("web", "exit code 3", 3))
+    front.notify(ServiceState("web", "failed", error=Failure(-32030, "web failed.")))
+    assert front.exit_code == 1
+
+
+def test_a_service_that_answers_again_is_told_of() -> None:
+    screen = FakeScreen()
+    display = PlainDisplay(cast("Screen", screen))
+    states: list[State] = ["ready", "unhealthy", "unhealthy", "ready", "ready"]
+    for state in states:
+        display.show(ServiceState("web", state, detail="no answer" if state == "unhealthy" else None))
+    assert screen.lines == ["web is unhealthy: no answer", "web is unhealthy: no answer", "web answers again"]
 
 
 def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:
@@ -256,6 +351,36 @@ def test_a_program_that_takes_none_is_ready_when_it_runs() -> None:
     _, config = only("here", ["x"])
     assert isinstance(config, CommandService)
     assert (config.ready, config.port, config.cwd) == (None, None, "here")
+
+
+def test_a_program_that_names_no_port_gets_the_one_of_the_command_line() -> None:
+    _, config = only(None, ["npm", "start"], port=3000)
+    assert isinstance(config, CommandService)
+    assert (config.ready, config.port) == (TcpReady(), PortConfig(preferred=3000))
+
+
+@pytest.mark.parametrize("program", [[], ["x", "{port}"]])
+def test_a_strict_port_is_the_services(program: list[str]) -> None:
+    _, services = choose_services("here", program, None, 3000, strict=True, colour=False)
+    [config] = services.values()
+    assert config.port == PortConfig(preferred=3000, strict=True)
+
+
+def test_a_strict_port_is_the_one_of_a_projects_page(tmp_path: Path) -> None:
+    services = {
+        "web": {"type": "vite"},
+        "api": {"type": "command", "command": ["serve"], "port": {"preferred": 8000}},
+        "odd": {"type": "command", "command": ["serve"]},
+    }
+    for page, strict in (("web", PortConfig(strict=True)), ("api", PortConfig(preferred=8000, strict=True))):
+        section = {"page": page, "services": services}
+        (tmp_path / "tauri.conf.json").write_text(json.dumps({"plugins": {"sidecar": section}}))
+        _, found = choose_services(str(tmp_path), [], None, None, strict=True, colour=False)
+        assert found[page].port == strict
+    section = {"page": "odd", "services": services}
+    (tmp_path / "tauri.conf.json").write_text(json.dumps({"plugins": {"sidecar": section}}))
+    with pytest.raises(ConfigurationError, match="--strict-port needs --port"):
+        choose_services(str(tmp_path), [], None, None, strict=True, colour=False)
 
 
 @pytest.mark.parametrize(

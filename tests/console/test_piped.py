@@ -229,6 +229,22 @@ def test_json_of_a_flood_stays_json(run: Run) -> None:
     assert notifications(lines)
 
 
+def test_a_program_that_reads_PORT_is_served_on_the_port_of_the_command_line(run: Run) -> None:
+    port = free_port()
+    sidecar = run("--port", str(port), "--", "sh", "-c", 'exec "$@" "$PORT"', "sh", *SERVICE[:-1])
+    sidecar.wait(f"sh is ready on http://127.0.0.1:{port}/")
+
+
+def test_a_strict_port_that_somebody_has_ends_dev_with_the_holders_name(run: Run) -> None:
+    with foreign_server("127.0.0.1") as (stranger, port):
+        code, lines = run("--port", str(port), "--strict-port", "--json", "--", *SERVICE).rest()
+    assert code == 1
+    error = notifications(lines)[-1][1]["error"]
+    assert f"port {port} is taken by " in error["message"]
+    assert (error["data"]["kind"], error["data"]["port"]) == ("PortUnavailable", port)
+    assert error["data"]["holder"]["pid"] == stranger.pid
+
+
 # ── wrong usage ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -237,7 +253,7 @@ def test_json_of_a_flood_stays_json(run: Run) -> None:
     [
         (("--port", "70000"), b"70000 is no port: 1 to 65535"),
         (("--host", ""), b"an empty text is no address"),
-        (("--port", "3000", "--", "server"), b"put {port} (or {host}, {url}) where it takes one"),
+        (("--host", "::1", "--", "server"), b"put {host} (or {port}, {url}) where it takes one"),
         (("--", ""), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--",), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--nonsense",), b"unrecognized arguments: --nonsense"),

@@ -23,6 +23,7 @@ from sidecar.wire.messages import (
     ServiceReady,
     ServiceRestarting,
     ServiceState,
+    ServiceWaiting,
     SupervisorFault,
     SupervisorSwept,
     SweptProcess,
@@ -52,8 +53,12 @@ def said(lines: list[Line]) -> list[str]:
             ["web failed: it ended with SIGKILL.", "restarting in 500 ms (attempt 2)"],
         ),
         (
-            ServiceState("web", "unhealthy"),
-            ["web does not answer its health check; if that goes on, it is restarted"],
+            ServiceState("web", "unhealthy", detail="no answer within 5 s"),
+            ["web is unhealthy: no answer within 5 s"],
+        ),
+        (
+            ServiceWaiting("web", 10_012, "it listens nowhere yet"),
+            ["web is not ready after 10 s: it listens nowhere yet"],
         ),
         (ServiceState("web", "stopping", error=Failure(1, "web hangs.")), ["web hangs. Stopping web"]),
         (ServiceState("web", "stopping"), []),
@@ -71,6 +76,11 @@ def said(lines: list[Line]) -> list[str]:
 )
 def test_each_notification_in_words(message: AnyNotification, words: list[str]) -> None:
     assert said(describe(message)) == words
+
+
+def test_a_service_that_nothing_probes_is_only_said_to_run() -> None:
+    assert said(describe(ServiceReady("web", None, None, None, 7, 1), {"web"})) == ["web is running"]
+    assert said(describe(ServiceReady("api", None, None, None, 7, 1), {"web"})) == ["api is ready after 1 ms"]
 
 
 def test_a_failure_shows_the_last_lines_and_does_not_point_to_a_field() -> None:

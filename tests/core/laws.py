@@ -15,7 +15,18 @@ from msgspec import UnsetType
 from sidecar.core.service import PORT_TRIES
 from sidecar.core.supervisor import Supervisor
 from sidecar.errors import TimeoutWaitingForServerError
-from sidecar.events import AwaitReady, CheckHealth, Effect, Notify, Prepare, Refuse, Reply, Spawn, Terminate
+from sidecar.events import (
+    AwaitReady,
+    CheckHealth,
+    Effect,
+    FindListeners,
+    Notify,
+    Prepare,
+    Refuse,
+    Reply,
+    Spawn,
+    Terminate,
+)
 from sidecar.wire.messages import (
     AnyNotification,
     AnyRequest,
@@ -109,7 +120,7 @@ class Laws:
                 stop = self._core.services[name].config.stop
                 assert stop.timeout_ms > 0, "asked to end with no time to do it"
                 assert signal == stop.signal != "SIGKILL"
-            case Spawn(service=name) | AwaitReady(service=name):
+            case Spawn(service=name) | AwaitReady(service=name) | FindListeners(service=name):
                 assert self._states[name] == "starting"
             case CheckHealth(service=name):
                 assert self._states[name] in ("ready", "unhealthy"), "only what was ready is asked for its health"

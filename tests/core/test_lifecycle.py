@@ -80,7 +80,7 @@ def _failed() -> World:
 
 
 def _sick(**more: object) -> World:
-    world = _ready(health={"failures": 1}, **more)
+    world = _ready(health={"failures": 1, "restart": True}, **more)
     world.tick()
     world.check("down")
     return world

@@ -20,6 +20,7 @@ from sidecar.events import (
     Event,
     Exited,
     Interrupted,
+    Listening,
     Output,
     Prepared,
     PrepareFailed,
@@ -68,8 +69,16 @@ _restart = st.fixed_dictionaries(
         "resetAfterMs": st.sampled_from([1, 30_000]),
     },
 )
-_health = st.fixed_dictionaries({}, optional={"failures": st.integers(1, 2), "intervalMs": st.sampled_from([0, 5_000])})
-_common = {"stop": _stop, "restart": _restart, "health": _health, "readyTimeoutMs": st.sampled_from([1_000, 30_000])}
+_health = st.fixed_dictionaries(
+    {},
+    optional={
+        "failures": st.integers(1, 2),
+        "intervalMs": st.sampled_from([0, 5_000]),
+        "restart": st.booleans(),
+    },
+)
+_timeout = st.sampled_from([0, 1_000, 30_000])
+_common = {"stop": _stop, "restart": _restart, "health": _health, "readyTimeoutMs": _timeout}
 _ready = st.sampled_from(
     [
         {"type": "http"},
@@ -192,13 +201,25 @@ class Machine(RuleBasedStateMachine):
         if not self.over() and rare == 7:
             self.world.shutdown(grace_ms)
 
-    @rule(pick=st.integers(0, 2), port=st.integers(5_173, 5_175), moved=st.booleans())
+    @rule(
+        pick=st.integers(0, 2),
+        port=st.integers(5_173, 5_175),
+        moved=st.booleans(),
+        steps=st.sampled_from([(), (), ("tsc",), ("codegen", "tsc")]),
+    )
     @precondition(lambda self: self.world.preparing)
-    def a_preparation_is_done(self, pick: int, port: int | None, moved: bool) -> None:
+    def a_preparation_is_done(self, pick: int, port: int | None, moved: bool, steps: tuple[str, ...]) -> None:
         if not self.over():
             name = _chosen({**self.world.preparing}, pick)
             port = port if self.port_of(name) else None
-            self.world.prepared(name, port, **({"wanted": 80} if moved and port else {}))
+            self.world.prepared(name, port, steps, **({"wanted": 80} if moved and port else {}))
+
+    @rule(pick=st.integers(0, 2), where=st.sampled_from([None, (), (("127.0.0.1", 5_173),), (("::1", 80),)]))
+    @precondition(lambda self: self.world.finding)
+    def its_sockets_are_found(self, pick: int, where: tuple[tuple[str, int], ...] | None) -> None:
+        if not self.over():
+            name = _chosen({**self.world.finding}, pick)
+            self.world.finds(*(where or ()), service=name, blind=where is None)
 
     @rule(pick=st.integers(0, 2), port=st.booleans())
     @precondition(lambda self: self.world.preparing)
@@ -253,7 +274,7 @@ class Machine(RuleBasedStateMachine):
         if not self.over():
             self.world.check(verdict, _chosen({**self.world.checks}, pick))
 
-    @rule(name=_names, kind=st.integers(0, 6), age=st.integers(1, 3))
+    @rule(name=_names, kind=st.integers(0, 7), age=st.integers(1, 3))
     def an_event_of_an_earlier_run_comes_late(self, name: str, kind: int, age: int) -> None:
         if self.over():
             return
@@ -267,6 +288,7 @@ class Machine(RuleBasedStateMachine):
             Output(name, run, "stdout", ("listening",), 9),
             Probed(name, run, age % 2, "ok", ""),
             Exited(name, run, 0, None),
+            Listening(name, run, ()),
         )[kind]
         before = self.world.state(name)
         assert not [effect for effect in self.world.step(late) if name in str(effect)]
@@ -342,6 +364,8 @@ class Machine(RuleBasedStateMachine):
             world.spawned(next(iter(world.spawning)))
         elif killed:
             world.dies(killed[0])
+        elif world.finding:
+            world.finds(service=next(iter(world.finding)))
         else:
             world.tick()  # the others are stubborn: only time brings them nearer to their kill
 

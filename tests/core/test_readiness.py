@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.readiness import hopeless, how_it_ended, matches, plain, port_is_taken
+from sidecar.core.readiness import hopeless, how_it_ended, matches, plain, port_is_taken, told_address
+from sidecar.events import Address, Endpoint
+
+HERE = Endpoint("127.0.0.1", 5173)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +56,25 @@ def test_a_line_about_another_port_or_another_thing_is_not_about_ours(line: str)
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ("failed to load config from /p/vite.config.ts", "could not read its configuration"),
-        ("error when starting dev server:", "could not read its configuration"),
-        ("Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'vite'", "module is missing"),
-        ("ModuleNotFoundError: No module named 'flask'", "module is missing"),
+        ("failed to load config from /p/vite.config.ts", "could not load its configuration"),
+        ("Error: Cannot find module './missing.js'", "file that the program asks for is not there"),
+        ("Error: Cannot find module '/p/server.js'", "file that the program asks for is not there"),
+        ("Error: Cannot find module 'C:\\p\\server.js'", "file that the program asks for is not there"),
+        ("Error: ENOSPC: System limit for number of file watchers reached, watch '/p'", "max_user_watches"),
+        ("Error: Found another Vite dev process for this project (PID 18).", "runs already (pid 18)"),
+        (
+            "Error: Found another Vite dev process for this project at http://localhost:5173/ (PID 18).",
+            "runs already at http://localhost:5173/ (pid 18)",
+        ),
+        ("Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'vite'", "npm install"),
+        ("ModuleNotFoundError: No module named 'flask'", "Python module is missing"),
         ("CACError: Unknown option `--prot`", "does not know one of its arguments"),
         ("node: bad option: --nope", "does not know one of its arguments"),
         ("server.py: error: unrecognized arguments: --nope", "does not know one of its arguments"),
         ("node: --nope is not allowed in NODE_OPTIONS", "does not know one of its arguments"),
         ("\x1b[31mSyntaxError\x1b[0m: Unexpected token", "syntax error"),
-        ("Vite requires Node.js version 20.19+ or 22.12+.", "too old"),
-        ("Unsupported engine", "too old"),
+        ("Vite requires Node.js version 20.19+ or 22.12+.", "another version of node"),
+        ("Unsupported engine", "another version of node"),
     ],
 )
 def test_an_exit_that_cannot_get_better_is_told_with_advice(line: str, advice: str) -> None:
@@ -77,8 +88,43 @@ def test_a_shell_that_may_not_run_or_does_not_find_the_program_is_hopeless() -> 
     assert "no such program" in (hopeless([], 127) or "")
 
 
-def test_any_other_exit_may_get_better() -> None:
-    assert hopeless(["boom"], 1) is None
+@pytest.mark.parametrize(
+    "line",
+    ["boom", "SyntaxError: Unexpected token '<' in JSON at position 0", "error when starting dev server:", "no ENOSPC"],
+)
+def test_any_other_exit_may_get_better(line: str) -> None:
+    assert hopeless([line], 1) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "base"),
+    [
+        (
+            "  \x1b[32m➜\x1b[39m  \x1b[1mLocal\x1b[22m:   \x1b[36mhttp://127.0.0.1:\x1b[1m5173\x1b[22m/app/\x1b[39m",
+            "/app/",
+        ),
+        ("┃ Local    http://localhost:5173/docs", "/docs"),
+        ("   - Local:        http://localhost:5173", "/"),
+        ("  ➜  Local:   http://[::1]:5173/", "/"),
+    ],
+)
+def test_the_address_that_a_dev_server_prints_is_read(line: str, base: str) -> None:
+    assert told_address(["hello", line], HERE) == Address("http", base=base)
+    assert told_address([line.replace("http:", "https:")], HERE) == Address("https", base=base)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  ➜  Network: http://192.168.1.2:5173/",
+        "  ➜  Local:   http://127.0.0.1:4173/",
+        "  ➜  Local:   http://example.org:5173/",
+        "proxy to http://127.0.0.1:5173/api",
+        "Local time: 12:00",
+    ],
+)
+def test_another_address_is_not_taken_for_its_own(line: str) -> None:
+    assert told_address([line], HERE) is None
 
 
 def test_a_death_by_signal_says_nothing_about_the_program() -> None:

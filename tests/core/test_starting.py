@@ -6,8 +6,8 @@ import pytest
 
 from sidecar.config import TcpReady
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
-from sidecar.wire.messages import Holder, PortChanged, ServiceReady, ServiceState
+from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
+from sidecar.wire.messages import Holder, PortChanged, ServiceExited, ServiceReady, ServiceState, ServiceWaiting
 from tests.core.scenes import TCP, command_world, ready_world, starting_world, vite_world
 from tests.core.world import World
 
@@ -104,7 +104,7 @@ def test_starting_what_is_stopping_starts_it_again_when_it_is_gone() -> None:
 
 def test_a_start_during_the_end_of_a_run_that_was_too_slow_is_a_new_start_not_the_old_failure() -> None:
     world = starting_world(restart={"policy": "never"})
-    world.tick()
+    world.overdue()
     assert world.state() == "stopping"
     call = world.start()
     world.dies()
@@ -115,7 +115,7 @@ def test_a_start_during_the_end_of_a_run_that_was_too_slow_is_a_new_start_not_th
 
 
 def test_a_restart_during_the_end_of_a_sick_run_is_a_new_start_without_a_backoff() -> None:
-    world = ready_world(health={"failures": 1}, restart={"policy": "never"})
+    world = ready_world(health={"failures": 1, "restart": True}, restart={"policy": "never"})
     world.tick()
     world.check("down")
     call = world.restart()
@@ -162,31 +162,176 @@ def test_a_failed_service_can_be_started_afresh() -> None:
 
 
 def test_a_start_that_takes_too_long_ends_the_run_and_fails() -> None:
-    world = starting_world(readyTimeoutMs=2_000)
+    world = starting_world(readyTimeoutMs=1_500)
     world.prints("still compiling")
-    world.probe("foreign", detail="node (pid 7)")
+    world.probe("foreign", detail="127.0.0.1:5173 is answered by a process that this service did not start")
     call = world.start()
-    world.now += 1.999
+    world.now += 1.499
     assert world.core.next_deadline() == pytest.approx(world.now + 0.001)
     world.tick()
+    assert world.state() == "starting", "first it is looked where it listens"
+    world.finds(("::1", 41_901), ("127.0.0.1", 38_123))
     assert world.state() == "stopping"
     assert call not in world.answers, "its tree is not gone yet"
     world.dies(signal="SIGTERM")
     error = world.error(call)
     assert error.data["kind"] == "TimeoutWaitingForServer"
     assert error.data["lines"] == ["still compiling"]
-    assert "on http://127.0.0.1:5173/ within 2 s" in error.message
-    assert "Somebody else answers there: node (pid 7)" in error.message
+    assert "on http://127.0.0.1:5173/ within 1.5 s" in error.message
+    assert "127.0.0.1:5173 is answered by a process that this service did not start" in error.message
+    assert "it listens on [::1]:41901, 127.0.0.1:38123; it was told 5173" in error.message
     assert world.state() == "failed"
+
+
+def test_a_start_that_becomes_ready_while_its_sockets_are_looked_for_is_ready() -> None:
+    world = starting_world(readyTimeoutMs=1_000)
+    world.tick()
+    world.probe()
+    assert world.state() == "ready"
+    world.finds()
+    assert world.state() == "ready"
 
 
 def test_a_service_without_a_port_that_is_too_slow_says_so_without_an_address() -> None:
     world = command_world(ready={"type": "log", "pattern": "listening"})
     call = world.start()
     world.runs(port=None)
-    world.tick()
+    world.overdue()
     world.dies()
-    assert "was not ready within 30 s" in world.error(call).message
+    message = world.error(call).message
+    assert "was not ready within 120 s: no line of its output has matched 'listening' yet" in message
+
+
+def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
+    world = starting_world()
+    world.probe("down", detail="127.0.0.1:5173: connection refused")
+    began = world.now
+    told = []
+    for after, places in ((2, ()), (10, (("127.0.0.1", 4_000),)), (30, (("127.0.0.1", 5_173),))):
+        world.wait(began + after - world.now)
+        world.finds(*places)
+        told.append(world.last(ServiceWaiting))
+    assert [(it.elapsed_ms, it.detail) for it in told] == [
+        (2_000, "it listens nowhere yet"),
+        (10_000, "it listens on 127.0.0.1:4000; it was told 5173"),
+        (30_000, "127.0.0.1:5173: connection refused"),
+    ]
+    world.wait(60)
+    assert world.finding == {}, "that is enough"
+
+
+def test_where_sockets_cannot_be_read_the_last_answer_is_told() -> None:
+    world = command_world(port={}, ready={"type": "http", "path": "/health"})
+    world.start()
+    world.runs(port=8_000)
+    world.tick()
+    world.finds(blind=True)
+    assert world.last(ServiceWaiting).detail == "it has not been asked yet"
+    world.probe("down", detail="/health is answered with 503")
+    world.tick()
+    world.finds(blind=True)
+    assert world.last(ServiceWaiting).detail == "/health is answered with 503"
+
+
+def test_what_is_found_after_the_start_is_over_is_not_told() -> None:
+    world = starting_world()
+    world.tick()
+    world.stop()
+    world.finds()
+    assert not [each for each in world.told if isinstance(each, ServiceWaiting)]
+
+
+def test_a_ready_timeout_of_zero_sets_no_limit() -> None:
+    world = starting_world(readyTimeoutMs=0)
+    world.wait(86_400)
+    assert world.state() == "starting"
+    world.probe()
+    assert world.state() == "ready"
+
+
+def test_the_address_of_a_server_has_its_scheme_its_base_and_its_loopback() -> None:
+    world = starting_world()
+    world.probe(address=Address("http", "::1", "/app/"))
+    ready = world.last(ServiceReady)
+    assert (ready.url, ready.host) == ("http://[::1]:5173/app/", "::1")
+    assert world.status().url == "http://[::1]:5173/app/"
+
+
+def test_a_base_that_the_server_has_printed_is_told() -> None:
+    world = starting_world()
+    world.prints("  ➜  Local:   http://127.0.0.1:5173/docs/")
+    world.probe()
+    assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
+
+
+def test_a_server_that_speaks_tls_is_ready_when_it_has_printed_its_address() -> None:
+    world = starting_world()
+    world.probe(address=Address("https"))
+    assert world.state() == "starting"
+    world.prints("  ➜  Local:   https://127.0.0.1:5173/app/")
+    assert world.last(ServiceReady).url == "https://127.0.0.1:5173/app/"
+    world.prints("  ➜  Local:   https://127.0.0.1:5173/other/")
+    assert world.status().url == "https://127.0.0.1:5173/app/"
+
+
+def test_a_server_that_speaks_tls_and_prints_nothing_is_ready_all_the_same() -> None:
+    world = starting_world()
+    world.probe(address=Address("https"))
+    world.tick()
+    assert world.last(ServiceReady).url == "https://127.0.0.1:5173/"
+
+
+def test_steps_run_one_after_the_other_before_the_program() -> None:
+    world = vite_world()
+    call = world.start()
+    world.prepared(steps=("codegen", "tsc"))
+    for step in ("codegen", "tsc"):
+        assert world.spawning["web"].launch.argv[-1] == step
+        world.spawned()
+        world.prints("  ➜  Local:   http://127.0.0.1:5173/no/", f"{step} is done")
+        assert world.awaiting == {}
+        world.dies(code=0)
+        assert world.state() == "starting"
+    world.spawned()
+    world.probe()
+    assert world.result(call).status.url == "http://127.0.0.1:5173/"
+    assert not [each for each in world.told if isinstance(each, ServiceExited)]
+
+
+def test_a_step_that_fails_is_named_and_not_tried_again() -> None:
+    world = vite_world()
+    call = world.start()
+    world.prepared(steps=("tsc --noEmit",))
+    world.spawned()
+    world.prints("error TS2322")
+    world.dies(code=2)
+    error = world.error(call)
+    assert "its step (tsc --noEmit) ended with exit code 2, so the program was not started" in error.message
+    assert error.data["lines"] == ["error TS2322"]
+    assert world.last(ServiceExited).code == 2
+    assert world.state() == "failed"
+
+
+def test_a_step_that_hangs_is_bounded_as_the_program_is() -> None:
+    world = vite_world(readyTimeoutMs=1_000)
+    world.start()
+    world.prepared(steps=("sleep",))
+    world.spawned()
+    world.overdue()
+    assert world.state() == "stopping"
+    world.dies()
+    assert world.state() == "failed"
+
+
+def test_a_stop_in_the_middle_of_a_step_starts_nothing_more() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(steps=("tsc",))
+    world.spawned()
+    world.stop()
+    world.dies(code=0)
+    assert world.spawning == {}
+    assert world.state() == "stopped"
 
 
 def test_a_foreign_answer_or_nobodys_is_never_ready() -> None:
@@ -268,7 +413,7 @@ def test_a_probe_without_an_endpoint_is_bounded_all_the_same() -> None:
     world.start()
     world.runs(port=None)
     assert world.awaiting == {}
-    world.tick()
+    world.overdue()
     assert world.state() == "stopping"
 
 

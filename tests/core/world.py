@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from sidecar.core.supervisor import SUSPEND_S, Supervisor
 from sidecar.errors import SidecarError
 from sidecar.events import (
+    Address,
     AnnounceGrace,
     AppGone,
     AwaitReady,
@@ -22,10 +23,12 @@ from sidecar.events import (
     Event,
     Exit,
     Exited,
+    FindListeners,
     Interrupted,
     Kill,
     KillAll,
     Launch,
+    Listening,
     Notify,
     Output,
     Prepare,
@@ -64,6 +67,7 @@ from sidecar.wire.session import Received
 from tests.core.laws import Laws
 
 OUR_PID = 4242
+PLAIN = Address()
 GUARANTEES = Guarantees(
     platform="linux",
     guard=True,
@@ -109,6 +113,7 @@ class World:
         self.processes: dict[str, Process] = {}
         self.awaiting: dict[str, AwaitReady] = {}
         self.checks: dict[str, CheckHealth] = {}
+        self.finding: dict[str, FindListeners] = {}
         self.ports: dict[str, int] = {}
         self.unanswered: list[Id] = []
         self.answers: dict[Id, Reply | Refuse] = {}
@@ -177,13 +182,16 @@ class World:
 
     # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def prepared(self, service: str = "web", port: int | None = 5173, **endpoint: Any) -> None:
-        """The program is found; its port is ``port`` (``None``: it needs none)."""
+    def prepared(
+        self, service: str = "web", port: int | None = 5173, steps: tuple[str, ...] = (), **endpoint: Any
+    ) -> None:
+        """The program is found, and the steps before it; its port is ``port`` (``None``: it needs none)."""
         effect = self.preparing.pop(service)
         if port is not None:
             self.ports[service] = port
         where = None if port is None else Endpoint(endpoint.pop("host", "127.0.0.1"), port, **endpoint)
-        self.step(Prepared(service, effect.run, Launch(("serve",), "/project"), where))
+        before = tuple(Launch(("sh", "-c", step), "/project") for step in steps)
+        self.step(Prepared(service, effect.run, Launch(("serve",), "/project", before=before), where))
 
     def prepare_fails(self, error: SidecarError, service: str = "web") -> None:
         """There is no such program."""
@@ -200,12 +208,17 @@ class World:
         """The system refuses."""
         self.step(SpawnFailed(service, self.spawning.pop(service).run, error))
 
-    def probe(self, verdict: Verdict = "ok", service: str = "web", detail: str = "") -> None:
+    def probe(self, verdict: Verdict = "ok", service: str = "web", detail: str = "", address: Address = PLAIN) -> None:
         """The readiness probe finds this."""
         effect = self.awaiting[service]
         if verdict == "ok":
             del self.awaiting[service]
-        self.step(Probed(service, effect.run, 0, verdict, detail))
+        self.step(Probed(service, effect.run, 0, verdict, detail, address))
+
+    def finds(self, *places: tuple[str, int], service: str = "web", blind: bool = False) -> None:
+        """The look for where the service listens finds this; nothing can be read if ``blind``."""
+        effect = self.finding.pop(service)
+        self.step(Listening(service, effect.run, None if blind else places))
 
     def check(self, verdict: Verdict, service: str = "web", detail: str = "no answer") -> None:
         """The health check that is out finds this."""
@@ -226,6 +239,7 @@ class World:
         """The tree is gone but for those ``left``; by SIGKILL, if nothing else is said."""
         process = self.processes.pop(service)
         self.awaiting.pop(service, None)
+        self.finding.pop(service, None)
         if code is None and signal is None:
             signal = "SIGKILL"
         self._laws.died(service, self.now)
@@ -277,6 +291,14 @@ class World:
         self.now = until
         self.step(Tick())
 
+    def overdue(self, service: str = "web") -> None:
+        """Let all the time pass that it has to become ready; it is found to listen nowhere."""
+        while self.state(service) == "starting":
+            if service in self.finding:
+                self.finds(service=service)
+            else:
+                self.tick()
+
     # ── what is to be seen ───────────────────────────────────────────────────────────────────────────────────────────
 
     def state(self, service: str = "web") -> str:
@@ -327,6 +349,8 @@ class World:
                 self.spawning[service] = effect
             case AwaitReady(service=service):
                 self.awaiting[service] = effect
+            case FindListeners(service=service):
+                self.finding[service] = effect
             case CheckHealth(service=service):
                 self.checks[service] = effect
             case Terminate(service=service, signal=name):
@@ -367,7 +391,8 @@ class World:
             process = self.processes.get(name)
             match service.state:
                 case "starting":
-                    assert process is None or timed, "nothing bounds the start"
+                    bounded = timed or name in self.finding or not service.config.ready_timeout_ms
+                    assert process is None or bounded, "nothing bounds the start"
                     assert process or name in self.preparing or name in self.spawning
                 case "stopping":
                     assert process is None or "KILL" in process.signals or timed, "nothing ends a stubborn program"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from build.demo import DemoError, fetch
 from tests.command import Message, Refused
 from tests.e2e.conftest import Launch
 from tests.e2e.support import (
@@ -13,10 +14,12 @@ from tests.e2e.support import (
     STOP,
     Sidecar,
     children_of,
+    connects,
     copy_example,
     fd_count,
     hit,
     plugin,
+    until,
     vite,
 )
 
@@ -144,16 +147,20 @@ def test_a_Vite_that_is_killed_comes_back_on_the_same_port(launch: Launch, proje
 
 
 def test_a_Vite_that_keeps_dying_fails_after_its_budget_with_its_last_lines(launch: Launch, tmp_path: Path) -> None:
-    # the first ping makes it ready, the second is a health check
     dies = """server.middlewares.use((request, _, next) => {
-        if (request.headers.accept !== "text/x-vite-ping" || ++globalThis.pings < 2) return next();
+        if (!request.url.startsWith("/enough")) return next();
         console.error("I have had enough");
         process.exit(7);
     });"""
-    project = copy_example(tmp_path / "project", plugin(dies, "globalThis.pings = 0;"))
-    service = vite(project, restart={"limit": 2, **QUICK_RESTART}, health={"intervalMs": 20})
-    sidecar = launch({"web": service})
+    project = copy_example(tmp_path / "project", plugin(dies))
+    sidecar = launch({"web": vite(project, restart={"limit": 2, **QUICK_RESTART})})
     sidecar.send("start", service="web")
+    mark = 0
+    for _ in range(3):
+        ready = sidecar.note("service/ready", since=mark)
+        mark = sidecar.mark()
+        with pytest.raises(DemoError):
+            fetch(f"{ready['url']}enough")
     failed: Message = sidecar.note("service/state", state="failed")
     assert [note["attempt"] for note in sidecar.notes("service/restarting")] == [1, 2]
     assert [note["code"] for note in sidecar.notes("service/exited")] == [7, 7, 7]
@@ -188,8 +195,22 @@ def test_what_Vite_left_behind_is_gone_before_it_is_started_again(launch: Launch
 # ── health ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_Vite_that_hangs_is_unhealthy_and_then_restarted_on_the_same_port(launch: Launch, project: Path) -> None:
-    health = {"intervalMs": 100, "timeoutMs": 300, "failures": 2}
+def test_a_Vite_that_hangs_is_told_of_and_left_alone(launch: Launch, project: Path) -> None:
+    sidecar = launch({"web": vite(project, health={"intervalMs": 50, "timeoutMs": 100, "failures": 1})})
+    first = sidecar.start()
+    mark = sidecar.mark()
+    hit(first["pid"], STOP, sidecar)
+    told = sidecar.note("service/state", state="unhealthy", since=mark)
+    assert told["detail"] == "it takes connections, but has not answered for 0.1 s"
+    before = connects(sidecar.pid)
+    until(lambda: connects(sidecar.pid) >= before + 20, "ten more checks, each with its control")
+    assert (sidecar.status()["state"], sidecar.status()["pid"]) == ("unhealthy", first["pid"])
+
+
+def test_a_Vite_that_hangs_is_restarted_on_the_same_port_where_health_restart_says_so(
+    launch: Launch, project: Path
+) -> None:
+    health = {"intervalMs": 100, "timeoutMs": 300, "failures": 2, "restart": True}
     sidecar = launch({"web": vite(project, health=health, restart=QUICK_RESTART)})
     first = sidecar.start()
     mark = sidecar.mark()
@@ -215,10 +236,7 @@ def test_a_Vite_that_hangs_for_a_moment_heals(launch: Launch, project: Path) -> 
 
 
 def test_health_checks_leave_no_descriptors_behind(launch: Launch, tmp_path: Path) -> None:
-    pings = """server.middlewares.use((request, _, next) => {
-        if (request.headers.accept === "text/x-vite-ping") console.log(`ping ${++globalThis.pings}`);
-        next();
-    });"""
+    pings = 'server.httpServer.on("clientError", () => console.log(`ping ${++globalThis.pings}`));'
     project = copy_example(tmp_path / "project", plugin(pings, "globalThis.pings = 0;"))
     sidecar = launch({"web": vite(project, health={"intervalMs": 10})})
     sidecar.start()

@@ -14,7 +14,18 @@ import pytest
 
 from build.demo import fetch
 from tests.e2e.conftest import Launch
-from tests.e2e.support import KILL, STOP, WAIT_S, children_of, descendants, foreign_server, listens, until, vite
+from tests.e2e.support import (
+    KILL,
+    STOP,
+    WAIT_S,
+    children_of,
+    connects,
+    descendants,
+    foreign_server,
+    listens,
+    until,
+    vite,
+)
 
 pytestmark = pytest.mark.vite
 
@@ -138,13 +149,6 @@ def namespace() -> Iterator[str]:
         yield name
     finally:
         subprocess.run([ip, "netns", "del", name], check=True)
-
-
-def connects(pid: int) -> int:
-    """How often anybody in the process's network namespace tried to connect."""
-    lines = [line.split() for line in Path(f"/proc/{pid}/net/snmp").read_text().splitlines()]
-    names, values = (line for line in lines if line[0] == "Tcp:")
-    return int(values[names.index("ActiveOpens")])
 
 
 @pytest.mark.netns

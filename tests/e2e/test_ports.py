@@ -46,6 +46,45 @@ def test_a_port_held_on_any_address_is_left_alone_and_its_holder_named(
         sidecar.call("shutdown")
 
 
+def test_a_strict_port_that_is_held_fails_at_once_and_names_the_holder(launch: Launch, project: Path) -> None:
+    with foreign_server("127.0.0.1") as (stranger, port):
+        sidecar = launch({"web": vite(project, port={"preferred": port, "strict": True})})
+        with pytest.raises(Refused) as caught:
+            sidecar.call("start", service="web")
+        error = caught.value
+        assert (error.code, error.kind) == (-32010, "PortUnavailable")
+        assert (error.data["service"], error.data["port"]) == ("web", port)
+        assert (error.data["holder"]["pid"], error.data["holder"]["user"]) == (stranger.pid, stranger.username())
+        assert f"port {port} is taken by " in error.message
+        assert sidecar.notes("service/portChanged") == []
+    assert sidecar.start()["port"] == port
+
+
+def test_a_strict_port_is_not_left_for_the_last_good_one(launch: Launch, project: Path) -> None:
+    with foreign_server("127.0.0.1") as (_, port):
+        with_another = launch({"web": vite(project, port={"preferred": port})})
+        with_another.start()
+        with_another.call("shutdown")
+        strict = launch({"web": vite(project, port={"preferred": port, "strict": True})})
+        with pytest.raises(Refused, match=f"port {port} is taken by "):
+            strict.call("start", service="web")
+
+
+def test_a_strict_port_stolen_between_choice_and_bind_is_not_left_for_another(launch: Launch, tmp_path: Path) -> None:
+    project = copy_example(tmp_path / "project", GATED)
+    service = vite(project, restart={"limit": 0})
+    service["port"]["strict"] = True
+    sidecar = launch({"web": service})
+    call = sidecar.send("start", service="web")
+    port = sidecar.chosen_port()["port"]
+    await_gate(project)
+    with Thief(port):
+        open_gate(project)
+        with pytest.raises(Refused, match=f"port {port} is taken by ") as caught:
+            sidecar.answer(call)
+    assert (caught.value.kind, caught.value.data["holder"]["pid"]) == ("PortUnavailable", psutil.Process().pid)
+
+
 def test_a_port_stolen_between_choice_and_bind_is_chosen_again_and_costs_no_restart(
     launch: Launch, tmp_path: Path
 ) -> None:

@@ -89,7 +89,7 @@ def test_another_programs_204_on_the_port_is_never_ready(launch: Launch, tmp_pat
         with pytest.raises(Refused) as refused:
             sidecar.answer(call)
     assert refused.value.kind == "TimeoutWaitingForServer"
-    assert "Somebody else answers there" in refused.value.message
+    assert "is answered by a process that this service did not start" in refused.value.message
     assert sidecar.notes("service/ready") == []
 
 

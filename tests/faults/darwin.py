@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMAND = (sys.executable, "-m", "tests.faults.darwin")
 
 
-def attach(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Tether:
+def attach(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) -> Tether:
     kernel = Kernel()
     watched = darwin_guard.identify(kernel, parent_pid, None)
     lifeline = darwin_guard.split(kernel, lambda: Notices(kernel.kqueue(), Kevent), watched, at_end)

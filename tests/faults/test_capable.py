@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("file capabilities", allow_module_level=True)
 
+from sidecar.events import Launch
 from sidecar.host.linux import sockets
 from tests.command import Message, Refused
 from tests.faults.direct import Direct
 from tests.faults.test_system_limits import AS_NOBODY, NOBODY, only_root
+from tests.host.served import RealHost
 from tests.liveness import until
+from tests.ports import free_port
 
 PERL = shutil.which("perl")
 LISTEN = (
@@ -58,6 +62,74 @@ def test_it_is_ready_though_its_sockets_cannot_be_looked_at(tmp_path: Path, capa
         assert it.client.status("web")["state"] == "ready"
         it.client.call("shutdown")
         assert it.exit_code() == 0
+
+
+@contextmanager
+def running(host: RealHost, program: str, code: str, port: int) -> Iterator[None]:
+    """A service of the program's that has printed a line."""
+    code = f"$| = 1; {code}".replace("listen(S, 9) || die;", 'listen(S, 9) || die; print "up\\n";')
+    child = host.spawn("web", Launch((program, "-e", code), "/", {"PORT": str(port)}))
+    try:
+        assert os.read(child.stdout, 3) == b"up\n"
+        yield
+    finally:
+        os.close(child.stdout)
+        os.close(child.stderr)
+
+
+@only_root
+def test_its_listener_may_be_its_own_and_nothing_more_can_be_said(capable: str) -> None:
+    port = free_port()
+    with RealHost(prefix=AS_NOBODY) as host, running(host, capable, LISTEN, port):
+        assert host.owns("web", "127.0.0.1", port) == "unknown"
+        assert host.listening("web") is None
+        assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "nobody listens there"
+
+
+@only_root
+def test_what_a_child_of_it_shows_is_the_trees(capable: str) -> None:
+    """``sudo`` and the like are closed, too; what they start is often not."""
+    port = free_port()
+    code = f"unless (fork) {{ exec '{PERL}', '-e', q!$| = 1; {LISTEN}! }} sleep 100"
+    with RealHost(prefix=AS_NOBODY) as host, running(host, capable, code, port):
+        assert host.owns("web", "127.0.0.1", port) == "ours"
+        assert host.listening("web") == (("127.0.0.1", port),)
+
+
+@only_root
+def test_a_port_that_it_shares_with_another_program_is_not_its_own(capable: str) -> None:
+    port = free_port()
+    shared = LISTEN.replace("SO_REUSEADDR", "SO_REUSEPORT")
+    command = [*AS_NOBODY, str(PERL), "-e", shared]
+    with (
+        RealHost(prefix=AS_NOBODY) as host,
+        running(host, capable, shared, port),
+        subprocess.Popen(command, env={**os.environ, "PORT": str(port)}, cwd="/") as stranger,
+    ):
+        try:
+            until(lambda: len(sockets.listeners(port)) == 2, "the stranger")
+            assert host.owns("web", "127.0.0.1", port) == "foreign"
+        finally:
+            stranger.kill()  # not reaped yet
+
+
+@only_root
+@pytest.mark.parametrize("user", [AS_NOBODY, ()], ids=["the same user", "another user"])
+def test_another_programs_listener_is_surely_not_its_own(capable: str, user: tuple[str, ...]) -> None:
+    port = free_port()
+    idle = 'print "up\\n"; sleep 100'
+    command = [*user, str(PERL), "-e", LISTEN]
+    with (
+        RealHost(prefix=AS_NOBODY) as host,
+        running(host, capable, idle, port),
+        subprocess.Popen(command, env={**os.environ, "PORT": str(port)}, cwd="/") as stranger,
+    ):
+        try:
+            until(lambda: sockets.listeners(port), "the stranger")
+            assert host.owns("web", "127.0.0.1", port) == "foreign"
+            assert host.listening("web") == ()
+        finally:
+            stranger.kill()  # not reaped yet
 
 
 @only_root

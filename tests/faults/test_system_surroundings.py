@@ -201,6 +201,23 @@ def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
         assert "unshare --mount-proc" in ends(it)
 
 
+@pytest.mark.skipif(not can("-m", "--pid", "--fork"), reason="namespaces cannot be made here")
+@finds_itself
+@pytest.mark.parametrize(
+    "prefix", [within("mount -t tmpfs none /proc"), ("unshare", "--pid", "--fork", "--kill-child")]
+)
+def test_without_its_own_proc_a_service_is_ready_when_its_port_answers(tmp_path: Path, prefix: tuple[str, ...]) -> None:
+    """Whose the socket is cannot be read there. The port was free when it was chosen."""
+    code = "import os, socket; s = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\nwhile s.accept(): pass"
+    port = {"env": "PORT", "sticky": False}
+    command = [sys.executable, "-I", "-S", "-c", code]
+    web = {"type": "command", "command": command, "port": port, "ready": {"type": "tcp"}, "cwd": "/"}
+    with Direct(tmp_path, prefix=prefix) as it:
+        it.serve({"web": web})
+        assert it.client.status("web")["state"] == "ready"
+        ends(it)
+
+
 @pytest.mark.skipif(not can("--pid", "--fork"), reason="a pid namespace cannot be made here")
 @finds_itself
 def test_with_the_proc_of_another_namespace_nobody_elses_number_is_taken_for_one_of_ours(tmp_path: Path) -> None:

@@ -168,6 +168,15 @@ class Kernel:
         return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead, stopped=it.stopped)
 
 
+class ClosedKernel(Kernel):
+    """One that takes our programs for another user's: it lets us see them, and no more."""
+
+    def kill(self, pid: int, number: int) -> None:
+        if number == 0:
+            raise PermissionError
+        super().kill(pid, number)
+
+
 def _birth_of(process: Any) -> int:
     return _birth(process.pid, process.start)
 

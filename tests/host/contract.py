@@ -177,7 +177,14 @@ class Contract:
 
     @pytest.mark.parametrize(
         ("at", "asked"),
-        [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1"), ("::", "::1")],
+        [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "127.0.0.1"),
+            ("::1", "::1"),
+            ("::", "::1"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ],
     )
     def test_a_listener_of_the_tree_is_its_own_and_nobody_elses(self, subject: Subject, at: str, asked: str) -> None:
         subject.needs("owners")

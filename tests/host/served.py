@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -25,22 +25,27 @@ from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended, Host
 from sidecar.host.darwin import host as darwin
-from sidecar.host.darwin import notices
+from sidecar.host.darwin import lsof, notices
 from sidecar.wire.messages import Guarantees, Holder
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
 
+CLOSED = "darwin whose programs are another user's"
+NO_LSOF = "darwin without lsof"
+BLIND = (CLOSED, NO_LSOF)
+"""Kinds of hosts that cannot see the sockets of their trees."""
+
 
 class RealHost:
     """A ``Host`` whose every method is done by the helper process."""
 
-    def __init__(self, kind: str = "linux") -> None:
-        """``kind`` is ``linux`` or ``darwin``."""
+    def __init__(self, kind: str = "linux", prefix: Sequence[str] = ()) -> None:
+        """``kind`` is ``linux``, ``darwin``, or one of the ``BLIND``. ``prefix`` stands before the command line."""
         ours, theirs = socket.socketpair()
         self._fds, their_fds = socket.socketpair()
         self._helper = subprocess.Popen(
-            [sys.executable, "-m", "tests.host.served", kind, str(theirs.fileno()), str(their_fds.fileno())],
+            [*prefix, sys.executable, "-m", "tests.host.served", kind, str(theirs.fileno()), str(their_fds.fileno())],
             cwd=ROOT,
             pass_fds=[theirs.fileno(), their_fds.fileno()],
         )
@@ -170,9 +175,11 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
         from sidecar.host.linux import host as linux
 
         return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), _descriptors
-    from tests.host.bsd import Kernel, Kevent
+    from tests.host.bsd import ClosedKernel, Kernel, Kevent
 
-    kernel = Kernel()
+    kernel = ClosedKernel() if kind == CLOSED else Kernel()
+    if kind == NO_LSOF:
+        lsof.PROGRAMS = ()
     queue = kernel.kqueue()
     host = darwin.DarwinHost(
         run_id, guarded=False, parent_watched=False, system=kernel, notices=notices.Notices(queue, Kevent)

@@ -16,7 +16,7 @@ if sys.platform == "win32":
 
 from sidecar.host import login_shell
 from sidecar.host.login_shell import KEPT_S, Answer, search_path
-from tests.liveness import until
+from tests.e2e.support import alive, until
 from tests.services.support import Machine, machine
 
 __all__ = ["machine"]
@@ -118,25 +118,18 @@ def test_a_shell_that_hangs_is_ended_with_all_that_it_started(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also what has left its session."""
-    pids = machine.home / "pids"
-    machine.shell(
-        f"PATH={TOOLS}\n"
-        f"sleep 1000 & echo $! >> {pids}\n"
-        f"setsid sleep 1000 & echo $! >> {pids}\n"
-        f"echo $$ >> {pids}\n"
-        "wait\n"
-    )
+    leave = "import os; os.setsid(); os.execvp('sleep', ['sleep', '1000'])"
+    machine.shell(f'PATH={TOOLS}\nsleep 1000 & echo $!\n{sys.executable} -c "{leave}" & echo $!\necho $$\nwait\n')
     started: list[psutil.Process] = []
 
     def over(process: subprocess.Popen[bytes], deadline: float) -> None:
-        until(lambda: pids.is_file() and len(pids.read_text().split()) == 3, "the shell's programs")
-        shell = psutil.Process(process.pid)
-        started.extend([shell, *shell.children(recursive=True)])
+        assert process.stdout is not None
+        started.extend(psutil.Process(int(process.stdout.readline())) for _ in range(3))
+        until(lambda: os.getsid(started[1].pid) == started[1].pid, "a session of its own")
 
     monkeypatch.setattr(login_shell, "_read_answer", over)
     assert search_path() == Answer(problem="the login shell shell did not say its PATH within 5 s")
-    assert sorted(it.pid for it in started) == sorted(map(int, pids.read_text().split()))
-    until(lambda: not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in started), "their end")
+    until(lambda: not alive(started), "their end")
 
 
 def test_a_shell_that_did_not_answer_is_not_waited_for_again_at_once(

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,8 @@ STRANGER = Holder(7, "a stranger", "them", ours=False)
 @contextmanager
 def listening(address: str, port: int = 0) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, port), family=family) as listener:
+    both = address.startswith("::ffff:")
+    with socket.create_server((address, port), family=family, dualstack_ipv6=both) as listener:
         yield int(listener.getsockname()[1])
 
 
@@ -39,8 +41,9 @@ def a_wish(
     current: int | None = None,
     last: Callable[[], int | None] = lambda: None,
     keep: bool = False,
+    strict: bool = False,
 ) -> Wish:
-    return Wish(host, preferred, current, last, keep)
+    return Wish(host, preferred, current, last, keep, strict)
 
 
 @pytest.fixture
@@ -62,6 +65,34 @@ def test_one_that_somebody_has_on_any_family_or_wildcard_is_not_and_he_is_named(
         found = book.choose("web", a_wish(port))
         assert found.port != port
         assert (found.wanted, found.holder) == (port, STRANGER)
+
+
+def test_a_strict_port_is_taken_or_its_holder_named(book: PortBook) -> None:
+    current, last = free_port(), free_port()
+    with listening("127.0.0.1") as port:
+        wish = a_wish(port, current=current, last=lambda: last, strict=True)
+        with pytest.raises(PortUnavailableError, match="a stranger") as caught:
+            book.choose("web", wish)
+    assert f"web: port {port} is taken by a stranger (pid 7, user them)" in caught.value.message
+    holder = {"pid": 7, "command": "a stranger", "user": "them"}
+    assert caught.value.data == {"service": "web", "port": port, "holder": holder}
+    assert book.choose("web", wish) == Endpoint("127.0.0.1", port)
+
+
+def test_a_strict_port_of_another_service_is_not_taken(book: PortBook) -> None:
+    port = free_port()
+    book.choose("web", a_wish(port))
+    with pytest.raises(PortUnavailableError, match="taken by the service web of this sidecar"):
+        book.choose("api", a_wish(port, strict=True))
+
+
+def test_a_strict_port_that_nobody_can_be_named_for_is_not_free() -> None:
+    with (
+        listening("127.0.0.1") as port,
+        pytest.raises(PortUnavailableError, match=f"port {port} is not free") as caught,
+    ):
+        PortBook(lambda _port: None).choose("web", a_wish(port, strict=True))
+    assert caught.value.data == {"service": "web", "port": port}
 
 
 def test_connections_in_time_wait_are_nobody(book: PortBook) -> None:
@@ -185,6 +216,31 @@ def test_a_listener_is_found_with_its_address_its_user_and_its_owner(address: st
     assert sockets.listeners(port) == []
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_an_IPv4_address_in_an_IPv6_socket_is_told_as_IPv4(address: str) -> None:
+    """Java binds its sockets in this way."""
+    with listening(f"::ffff:{address}") as port:
+        assert [it[0] for it in sockets.listeners(port)] == [address]
+
+
+def test_a_kernel_without_IPv6_has_one_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with listening("127.0.0.1") as port:
+        ipv4, _ = sockets.TABLES
+        monkeypatch.setattr(sockets, "TABLES", (ipv4, (str(tmp_path / "none"), socket.AF_INET6)))
+        assert [it[0] for it in sockets.listeners(port)] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_a_table_that_is_closed_to_us_is_not_taken_for_an_empty_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed: int
+) -> None:
+    """A folder cannot be read either, not even by root."""
+    tables = list(sockets.TABLES)
+    tables[closed] = (str(tmp_path), tables[closed][1])
+    monkeypatch.setattr(sockets, "TABLES", tables)
+    assert sockets.all_listeners() is None
+
+
 def test_a_connection_is_no_listener() -> None:
     with listening("127.0.0.1") as port, socket.create_connection(("127.0.0.1", port)) as client:
         assert sockets.listeners(client.getsockname()[1]) == []
@@ -196,6 +252,7 @@ def test_a_connection_is_no_listener() -> None:
     [
         ("127.0.0.1", ["127.0.0.1", "0.0.0.0"], ["127.0.0.1"]),
         ("127.0.0.1", ["0.0.0.0", "::1"], ["0.0.0.0"]),
+        ("127.0.0.1", ["::", "0.0.0.0"], ["0.0.0.0"]),
         ("127.0.0.1", ["::"], ["::"]),
         ("::1", ["0.0.0.0", "::"], ["::"]),
         ("::1", ["127.0.0.1"], []),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import pytest
 
-from sidecar.config import HttpReady, TcpReady, ViteService
+from sidecar.config import HttpReady, Probe, ServerReady, TcpReady
 from sidecar.errors import PortUnavailableError
-from sidecar.events import Endpoint, Owner, Verdict
+from sidecar.events import Address, Endpoint, Owner, Verdict
 from sidecar.host import probe
 
 WAIT_S = 30.0
@@ -72,52 +74,153 @@ def status(code: int) -> Answer:
     return says(f"HTTP/1.1 {code} Whatever\r\nConnection: close\r\n\r\n")
 
 
-def ask(kind: HttpReady | TcpReady | ViteService, at: Endpoint, timeout_s: float = WAIT_S) -> Verdict:
-    return probe.attempt(kind, at, ours, timeout_s)[0]
+def ask(kind: Probe, at: Endpoint, timeout_s: float = WAIT_S) -> Verdict:
+    return probe.attempt(kind, at, ours, timeout_s).verdict
 
 
-def paths(**codes: int) -> Answer:
-    """Answers ``ping`` (the first path) and ``client`` with these codes."""
+def silent(peer: socket.socket) -> None:
+    """Closes each connection without a word."""
+    peer.recv(4096)
+
+
+def pages(**answers: str) -> Answer:
+    """Answers a GET of ``root`` or ``base`` with this text, and what is no request with 400."""
+    names = {b"/": "root", b"/app/": "base"}
 
     def answer(peer: socket.socket) -> None:
-        name = "client" if peer.recv(4096).startswith(b"GET /@vite/client ") else "ping"
-        peer.sendall(f"HTTP/1.1 {codes[name]} Whatever\r\n\r\n".encode())
+        words = peer.recv(4096).split(b" ")
+        name = names.get(words[1], "other") if words[0] == b"GET" else "none"
+        peer.sendall(f"HTTP/1.1 {answers.get(name, '400 Bad Request')}\r\n\r\n".encode())
 
     return answer
 
 
-@pytest.mark.parametrize(
-    ("ping", "client", "verdict"),
-    [(204, 404, "ok"), (200, 200, "ok"), (404, 200, "ok"), (200, 404, "down"), (404, 404, "down"), (500, 200, "down")],
-)
-def test_Vite_answers_its_ping_or_else_has_its_client(ping: int, client: int, verdict: Verdict) -> None:
-    with server(paths(ping=ping, client=client)) as at:
-        assert ask(ViteService(), at) == verdict
+def tls(answer: bytes) -> Answer:
+    """Closes what is no TLS without a word, as node does; a hello is answered so."""
+
+    def respond(peer: socket.socket) -> None:
+        if peer.recv(4096).startswith(b"\x16\x03"):
+            peer.sendall(answer)
+
+    return respond
 
 
-def test_the_question_is_Vites_ping_and_names_the_host() -> None:
+@pytest.mark.parametrize("code", [101, 204, 302, 400, 401, 404, 500, 502])
+def test_a_dev_server_that_answers_anything_is_ready(code: int) -> None:
+    with server(status(code)) as at:
+        assert ask(ServerReady(), at) == "ok"
+
+
+@pytest.mark.parametrize("text", ["SSH-2.0-OpenSSH\r\n", "x", "<!DOCTYPE html>"])
+def test_an_answer_need_not_be_http(text: str) -> None:
+    with server(says(text)) as at:
+        assert ask(ServerReady(), at) == "ok"
+
+
+def test_a_dev_server_is_not_asked_for_a_page() -> None:
     heard: list[bytes] = []
 
     def answer(peer: socket.socket) -> None:
         heard.append(peer.recv(4096))
+        peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with server(answer) as at:
-        ask(ViteService(), at)
-    (request,) = heard
-    assert request.startswith(b"GET / HTTP/1.1\r\n")
-    assert b"\r\nAccept: text/x-vite-ping\r\n" in request
-    assert f"\r\nHost: 127.0.0.1:{at.port}\r\n".encode() in request
+        ask(ServerReady(), at)
+    assert heard == [probe.NO_REQUEST]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x16\x03\x03\x00\x51\x02", b"\x15\x03\x01\x00\x02\x02\x28"], ids=["hello", "alert"]
+)
+def test_a_server_that_answers_a_tls_hello_is_an_https_server(answer: bytes) -> None:
+    with server(tls(answer)) as at:
+        found = probe.attempt(ServerReady(), at, ours, WAIT_S)
+    assert (found.verdict, found.scheme) == ("ok", "https")
+
+
+def test_a_server_that_alerts_at_plain_http_is_an_https_server() -> None:
+    with server(says("\x15\x03\x01\x00\x02\x02\x46")) as at:
+        assert probe.attempt(ServerReady(), at, ours, WAIT_S).scheme == "https"
+        assert probe.attempt(HttpReady(), at, ours, WAIT_S).scheme == "https"
+
+
+def test_a_server_that_closes_each_connection_is_no_answer() -> None:
+    with server(silent) as at:
+        found = probe.attempt(ServerReady(), at, ours, WAIT_S)
+    assert (found.verdict, found.detail) == ("down", "it takes connections and closes them without an answer")
+
+
+def test_python_answers_our_hello() -> None:
+    """The hello is one that a real TLS library takes for what it is: it answers, if only by an alert."""
+    ssl = pytest.importorskip("ssl")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def answer(peer: socket.socket) -> None:
+        with context.wrap_socket(peer, server_side=True):
+            pass
+
+    with server(answer) as at:
+        assert probe.attempt(ServerReady(), at, ours, WAIT_S).scheme == "https"
+
+
+@pytest.mark.parametrize(
+    ("root", "base", "found"),
+    [
+        ("204 No Content", "404 Not Found", "/"),
+        ("302 Found\r\nLocation: /app/", "204 No Content", "/app/"),
+        ("302 Found\r\nlocation:/app/?next=/", "204 No Content", "/app/"),
+        ("302 Found\r\nLocation: /app/", "200 OK", "/"),
+        ("302 Found\r\nLocation: /login", "204 No Content", "/"),
+        ("302 Found\r\nLocation: //example.org/app/", "204 No Content", "/"),
+        ("302 Found\r\nLocation: https://example.org/app/", "204 No Content", "/"),
+        ("302 Found", "204 No Content", "/"),
+        ("401 Unauthorized", "204 No Content", "/"),
+        ("500 Internal Server Error", "204 No Content", "/"),
+    ],
+)
+def test_the_base_is_where_the_root_redirects_to_and_Vite_answers_its_ping(root: str, base: str, found: str) -> None:
+    with server(pages(root=root, base=base)) as at:
+        assert probe.find_base("127.0.0.1", at) == found
+
+
+def test_a_page_that_is_slow_does_not_put_off_readiness_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(peer: socket.socket) -> None:
+        done.wait(WAIT_S)
+
+    done = threading.Event()
+    monkeypatch.setattr(probe, "BASE_S", SHORT_S)
+    with server(answer) as at:
+        assert probe.find_base("127.0.0.1", at) == "/"
+        done.set()
 
 
 @pytest.mark.parametrize(
     ("wanted", "code", "verdict"),
-    [(None, 200, "ok"), (None, 404, "ok"), (None, 500, "down"), (201, 201, "ok"), (201, 200, "down"), (503, 503, "ok")],
+    [
+        (None, 200, "ok"),
+        (None, 404, "ok"),
+        (None, 500, "down"),
+        (201, 201, "ok"),
+        (201, 200, "down"),
+        (503, 503, "ok"),
+        ("any", 500, "ok"),
+    ],
 )
 def test_an_http_probe_wants_its_status_or_any_that_is_not_the_servers_fault(
-    wanted: int | None, code: int, verdict: Verdict
+    wanted: int | Literal["any"] | None, code: int, verdict: Verdict
 ) -> None:
     with server(status(code)) as at:
-        assert ask(HttpReady(path="/health?x=ä", status=wanted), at) == verdict
+        found = probe.attempt(HttpReady(path="/health?x=ä", status=wanted), at, ours, WAIT_S)
+    assert (found.verdict, found.detail) == (verdict, f"/health?x=ä is answered with {code}")
+
+
+def test_the_status_of_a_server_that_speaks_tls_cannot_be_asked_for() -> None:
+    with server(tls(b"\x15\x03\x03\x00\x02\x02\x28")) as at:
+        assert ask(HttpReady(), at) == "ok"
+        assert ask(HttpReady(status="any"), at) == "ok"
+        found = probe.attempt(HttpReady(status=200), at, ours, WAIT_S)
+    assert found.verdict == "down"
+    assert "use the probe tcp" in found.detail
 
 
 @pytest.mark.parametrize(
@@ -136,7 +239,7 @@ def test_an_answer_may_come_in_pieces() -> None:
             peer.sendall(bytes([byte]))
 
     with server(answer) as at:
-        assert ask(ViteService(), at) == "ok"
+        assert ask(HttpReady(status=204), at) == "ok"
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
@@ -145,7 +248,12 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_ti
 
     done = threading.Event()
     with server(answer) as at:
-        assert probe.attempt(HttpReady(), at, ours, SHORT_S) == ("down", "no answer within 0.05 s")
+        for kind in (HttpReady(), ServerReady()):
+            found = probe.attempt(kind, at, ours, SHORT_S)
+            assert (found.verdict, found.detail) == (
+                "down",
+                "it takes connections, but has not answered for 0.05 s",
+            )
         done.set()
 
 
@@ -170,8 +278,9 @@ def test_a_half_open_listener_that_nobody_accepts_from_is_down() -> None:
 def test_where_nobody_listens_is_down() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        verdict, detail = probe.attempt(TcpReady(), Endpoint("127.0.0.1", bound.getsockname()[1]), ours, WAIT_S)
-    assert (verdict, detail) == ("down", "connection refused")
+        port = bound.getsockname()[1]
+        found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), ours, WAIT_S)
+    assert (found.verdict, found.detail, found.scheme) == ("down", f"127.0.0.1:{port}: connection refused", "")
 
 
 def test_a_connection_that_meets_itself_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,22 +295,55 @@ def test_a_connection_that_meets_itself_is_nobody(monkeypatch: pytest.MonkeyPatc
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setattr(socket, "socket", Unlucky)
-    assert probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), ours, WAIT_S) == ("down", "nobody listens")
+    found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), ours, WAIT_S)
+    assert (found.verdict, found.detail) == ("down", f"127.0.0.1:{port}: nobody listens")
 
 
 def test_a_right_answer_of_a_stranger_is_foreign() -> None:
     with server(status(204)) as at:
-        assert probe.attempt(ViteService(), at, somebody_elses, WAIT_S)[0] == "foreign"
+        found = probe.attempt(ServerReady(), at, somebody_elses, WAIT_S)
+    assert (found.verdict, found.detail) == (
+        "foreign",
+        f"127.0.0.1:{at.port} is answered by a process that this service did not start",
+    )
 
 
-def test_a_right_answer_counts_where_nobody_can_tell_whose_it_is() -> None:
+def test_an_answer_whose_owner_cannot_be_read_counts_and_is_marked() -> None:
     with server(status(204)) as at:
-        assert probe.attempt(ViteService(), at, lambda *_: "unknown", WAIT_S)[0] == "ok"
+        assert probe.attempt(ServerReady(), at, ours, WAIT_S).sure
+        found = probe.attempt(ServerReady(), at, lambda *_: "unknown", WAIT_S)
+    assert (found.verdict, found.sure) == ("ok", False)
 
 
 def test_a_wrong_answer_is_down_whoever_gives_it() -> None:
-    with server(paths(ping=200, client=404)) as at:
-        assert probe.attempt(ViteService(), at, somebody_elses, WAIT_S)[0] == "down"
+    with server(status(500)) as at:
+        assert probe.attempt(HttpReady(), at, somebody_elses, WAIT_S).verdict == "down"
+
+
+def test_a_server_on_the_other_loopback_is_found_and_told() -> None:
+    told: list[tuple[Verdict, Address]] = []
+    with server(status(204), "::1") as at:
+        here = Endpoint("127.0.0.1", at.port)
+        probe.await_ready(
+            ServerReady(), here, ours, threading.Event(), lambda answer, address: told.append((answer.verdict, address))
+        )
+    assert told == [("ok", Address("http", "::1"))]
+
+
+def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
+    with server(status(204), "::1") as at, socket.create_server(("127.0.0.1", at.port)):
+        found = probe.attempt(
+            TcpReady(), Endpoint("127.0.0.1", at.port), lambda it, _: "ours" if it == "::1" else "foreign", WAIT_S
+        )
+    assert (found.verdict, found.address) == ("ok", "::1")
+
+
+def test_where_nobody_can_be_looked_for_now_it_is_our_fault() -> None:
+    def refuse(_address: str, _port: int) -> Owner:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with server(status(204)) as at:
+        assert probe.attempt(TcpReady(), at, refuse, WAIT_S).verdict == "unknown"
 
 
 @pytest.mark.parametrize("number", sorted(probe._OUR_FAULT))
@@ -211,7 +353,8 @@ def test_a_fault_on_our_side_says_nothing_about_the_server(number: int, monkeypa
             raise OSError(number, "Whatever")
 
     monkeypatch.setattr(socket, "socket", Refusing)
-    assert probe.attempt(TcpReady(), Endpoint("127.0.0.1", 9), ours, WAIT_S) == ("unknown", "whatever")
+    found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", 9), ours, WAIT_S)
+    assert (found.verdict, found.detail) == ("unknown", "127.0.0.1:9: whatever")
 
 
 def test_a_name_that_has_no_address_any_more_says_nothing_about_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +362,9 @@ def test_a_name_that_has_no_address_any_more_says_nothing_about_the_server(monke
         raise PortUnavailableError("The host 'dev.test' is no address of this machine.")
 
     monkeypatch.setattr(probe, "resolve", fail)
-    verdict, detail = probe.attempt(TcpReady(), Endpoint("dev.test", 80), ours, WAIT_S)
-    assert verdict == "unknown"
-    assert "dev.test" in detail
+    found = probe.attempt(TcpReady(), Endpoint("dev.test", 80), ours, WAIT_S)
+    assert found.verdict == "unknown"
+    assert "dev.test" in found.detail
 
 
 def test_a_server_may_listen_on_any_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +373,9 @@ def test_a_server_may_listen_on_any_address_of_a_name(monkeypatch: pytest.Monkey
     for host in ("::1", "127.0.0.1"):
         with server(status(204), host) as at:
             named = Endpoint("localhost", at.port)
-            assert ask(ViteService(), named) == "ok"
-            assert probe.attempt(ViteService(), named, somebody_elses, WAIT_S)[0] == "foreign"
-        assert probe.attempt(ViteService(), named, ours, WAIT_S) == ("down", "connection refused")
+            assert ask(ServerReady(), named) == "ok"
+            assert probe.attempt(ServerReady(), named, somebody_elses, WAIT_S).verdict == "foreign"
+        assert probe.attempt(ServerReady(), named, ours, WAIT_S).verdict == "down"
 
 
 @pytest.mark.parametrize(("host", "literal"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1")])
@@ -244,36 +387,78 @@ def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
         return "ours"
 
     with server(status(204), host) as at:
-        assert probe.attempt(ViteService(), at, owned, WAIT_S)[0] == "ok"
+        assert probe.attempt(ServerReady(), at, owned, WAIT_S).verdict == "ok"
     assert asked == [literal]
 
 
-def test_readiness_is_awaited_until_the_answer_is_ours_and_a_stranger_is_told_of_once() -> None:
-    answers = iter([500, 204, 204, 204])
-    owned: Iterator[Owner] = iter(["foreign", "foreign", "ours"])
-    told: list[Verdict] = []
+def test_readiness_is_awaited_until_the_answer_is_ours_and_each_finding_is_told_once() -> None:
+    codes = iter([500, 500, 503, 204, 204, 204])
+    foreign: list[Owner] = ["foreign"] * 5  # one for each answer but the last
+    owners: Iterator[Owner] = iter([*foreign, "ours"])
+    told: list[str] = []
 
     def answer(peer: socket.socket) -> None:
-        status(next(answers))(peer)
+        status(next(codes))(peer)
 
     with server(answer) as at:
         probe.await_ready(
-            ViteService(), at, lambda *_: next(owned), threading.Event(), lambda verdict, _: told.append(verdict)
+            HttpReady(), at, lambda *_: next(owners), threading.Event(), lambda answer, _: told.append(answer.detail)
         )
-    assert told == ["foreign", "ok"]
+    assert told == [
+        "/ is answered with 500",
+        "/ is answered with 503",
+        f"127.0.0.1:{at.port} is answered by a process that this service did not start",
+        "/ is answered with 204",
+    ]
+
+
+class Clock:
+    """An end of a run that notes how long it would be waited for."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+        self.waits: list[float] = []
+
+    def is_set(self) -> bool:
+        return len(self.waits) >= self._turns
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def pauses(monkeypatch: pytest.MonkeyPatch, answer: probe.Answer, *, now: float = 0.0) -> list[float]:
+    """Between eight attempts that all find the same; the waiting began ``now`` seconds ago."""
+    clock = Clock(8)
+    times = iter([0.0, *[now] * 100])
+    monkeypatch.setattr(probe, "attempt", lambda *_: answer)
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    ended: Any = clock
+    probe.await_ready(TcpReady(), Endpoint("127.0.0.1", 9), ours, ended, lambda *_: None)
+    return clock.waits
+
+
+def test_a_server_that_answers_wrongly_is_asked_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = probe.Answer("down", "/ is answered with 502", "http", "127.0.0.1")
+    assert pauses(monkeypatch, wrong) == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+def test_a_server_that_is_not_there_yet_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = probe.Answer("down", "127.0.0.1:9: connection refused")
+    assert set(pauses(monkeypatch, refused)) == {probe.PACE_S}
+    assert set(pauses(monkeypatch, refused, now=11.0)) == {probe.LONG_PACE_S}
 
 
 def test_the_runs_end_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
-    told: list[Verdict] = []
 
-    def attempt(*_: object) -> tuple[Verdict, str]:
+    def attempt(*_: object) -> probe.Answer:
         ended.set()
-        return "down", "refused"
+        return probe.Answer("down", "refused")
 
+    told: list[str] = []
     monkeypatch.setattr(probe, "attempt", attempt)
-    probe.await_ready(TcpReady(), Endpoint("127.0.0.1", 9), ours, ended, lambda verdict, _: told.append(verdict))
-    assert told == []
+    probe.await_ready(TcpReady(), Endpoint("127.0.0.1", 9), ours, ended, lambda answer, _: told.append(answer.verdict))
+    assert told == ["down"]
 
 
 def test_what_is_our_fault_is_known_by_errno() -> None:

@@ -13,8 +13,9 @@ import pytest
 from sidecar import launch
 from sidecar import runtime as module
 from sidecar.core.supervisor import Supervisor
-from sidecar.events import AppGone, Event, Launch, Output, Swept
+from sidecar.events import Address, AppGone, Event, Launch, Output, Swept
 from sidecar.host.base import Child, Ended, Host
+from sidecar.host.probe import Answer
 from sidecar.parent import child_died
 from sidecar.runtime import Call, ChildSignal, Inbox, Runtime, SignalSeen
 from sidecar.threads import EXIT_INTERNAL
@@ -52,7 +53,7 @@ class Loop:
         self.fake = FakeHost(lambda: self.inbox.put(ChildSignal()))
         self.host: Host = self.fake
         self.said: list[object] = []
-        self.noted: list[ServiceState] = []
+        self.noted: list[ServiceState | ServiceReady] = []
         self.grace: int | None = None
         self.closed = 0
         self.settled = threading.Event()
@@ -70,8 +71,8 @@ class Loop:
     def announce_grace(self, ms: int) -> None:
         self.grace = ms
 
-    def note(self, state: ServiceState) -> None:
-        self.noted.append(state)
+    def note(self, told: ServiceState | ServiceReady) -> None:
+        self.noted.append(told)
 
     def reply(self, call: Id, result: Result) -> None:
         self._told(result)
@@ -225,8 +226,8 @@ def test_a_fault_of_ours_in_a_health_check_is_said_and_the_checks_go_on(
         raise ZeroDivisionError("in the probe")
 
     monkeypatch.setattr(module, "attempt", attempt)
-    monkeypatch.setattr(module, "await_ready", lambda *args: args[-1]("ok", "it is ready"))
-    web = service("hold", port={"sticky": False}, ready={"type": "tcp"}, health={"intervalMs": 1, "failures": 1})
+    monkeypatch.setattr(module, "await_ready", lambda *args: args[-1](Answer("ok", "it is ready"), Address()))
+    web = service("hold", port={"sticky": False}, ready={"type": "tcp"}, health={"intervalMs": 1})
     loop = Loop({"web": web})
     loop.ask(Start("web"))
     assert loop.run() == 0

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -22,6 +23,7 @@ import psutil
 
 from sidecar.events import Launch
 from sidecar.host import bundle, ports
+from sidecar.host.base import Host
 from sidecar.host.windows import host as windows
 from sidecar.host.windows import processes, tree, winapi
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, WAIT_S
@@ -85,6 +87,105 @@ def test_an_excluded_port_is_held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     assert endpoint.holder is not None
     assert endpoint.holder.pid is None
     assert "excluded range" in (endpoint.holder.command or "")
+
+
+@pytest.fixture
+def program() -> Iterator[tuple[Host, int]]:
+    """A host, and the pid of a program of its service ``web``."""
+    host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
+    child = host.spawn("web", Launch((*PYTHON, str(CHILDREN / "program.py"), "hold"), "/", {}))
+    yield host, child.pid
+    host.kill_all()
+    for fd in (child.stdout, child.stderr):
+        os.close(fd)
+
+
+NO_PID = 0x7FFF_FFFC
+"""A pid that the system gives to no process: they are small."""
+
+
+@pytest.fixture
+def dead() -> int:
+    """The pid of a process that has ended."""
+    with subprocess.Popen([*PYTHON, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("owners", "owner", "listening"),
+    [
+        (["program"], "ours", (("127.0.0.1", 4000), ("::1", 4001))),
+        (["us"], "foreign", ()),
+        (["program", "us"], "foreign", (("127.0.0.1", 4000), ("::1", 4001))),
+        (["nameless"], "unknown", None),
+        (["dead"], "unknown", None),
+        (["forgotten"], "unknown", None),
+        (["program", "nameless"], "unknown", (("127.0.0.1", 4000), ("::1", 4001))),
+        ([], "foreign", ()),
+    ],
+)
+def test_sockets_are_judged_by_the_pids_of_the_tables(
+    program: tuple[Host, int],
+    dead: int,
+    monkeypatch: pytest.MonkeyPatch,
+    owners: list[str],
+    owner: str,
+    listening: object,
+) -> None:
+    """A handed on socket's maker may be dead, and Wine names nobody: neither proves that the socket is not ours."""
+    host, pid = program
+    pids = {"program": pid, "us": os.getpid(), "nameless": 0, "dead": dead, "forgotten": NO_PID}
+    rows = [row for it in owners for row in (("::1", 4001, pids[it]), ("127.0.0.1", 4000, pids[it]))]
+    monkeypatch.setattr(winapi, "listeners", lambda: rows)
+    assert host.owns("web", "127.0.0.1", 4000) == owner
+    assert host.owns("web", "127.0.0.1", 4001) == "foreign"
+    assert host.listening("web") == listening
+
+
+def test_tables_that_cannot_be_read_prove_nothing(program: tuple[Host, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    host, _ = program
+    monkeypatch.setattr(winapi, "listeners", Mock(side_effect=PermissionError(errno.EACCES, "denied")))
+    assert host.owns("web", "127.0.0.1", 4000) == "unknown"
+    assert host.listening("web") is None
+    monkeypatch.setattr(winapi, "listeners", Mock(side_effect=OSError(errno.ENOMEM, "no memory")))
+    with pytest.raises(OSError, match="no memory"):
+        host.owns("web", "127.0.0.1", 4000)
+    assert host.listening("web") is None
+
+
+def test_a_system_without_IPv6_has_the_listeners_of_IPv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = winapi._iphlpapi.GetExtendedTcpTable
+
+    def ask(buffer: object, size: object, order: int, family: int, kind: int, reserved: int) -> int:
+        if family == socket.AF_INET6:
+            return winapi.ERROR_NOT_SUPPORTED
+        return int(real(buffer, size, order, family, kind, reserved))
+
+    monkeypatch.setattr(winapi, "_iphlpapi", Mock(GetExtendedTcpTable=ask))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = [it[:2] for it in winapi.listeners()]
+        assert server.getsockname()[:2] in found
+        assert not [at for at, _ in found if ":" in at]
+
+
+@pytest.mark.skipif(not UNDER_WINE, reason="Windows names the owners of sockets")
+def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
+    host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = int(sock.getsockname()[1])
+    words = (f"grandchild:127.0.0.1={port}", "print:up", "hold")
+    child = host.spawn("web", Launch((*PYTHON, str(CHILDREN / "program.py"), *words), "/", {}))
+    try:
+        assert os.read(child.stdout, 1) == b"u"
+        socket.create_connection(("127.0.0.1", port)).close()
+        assert host.owns("web", "127.0.0.1", port) == "unknown"
+        assert host.listening("web") is None
+    finally:
+        host.kill_all()
+    for fd in (child.stdout, child.stderr):
+        os.close(fd)
 
 
 @pytest.mark.skipif(UNDER_WINE, reason="Wine's table of sockets names no owner")

@@ -5,7 +5,8 @@
 - ``{"from": "client", "line": …}`` is a line to the sidecar. Where it is not JSON, ``"text"`` has its characters, or
   ``"hex"`` its bytes, in place of ``"line"``; ``"times"`` repeats them.
 - ``{"event": …, …}`` is something that happens on the system's side: ``prepared``, ``prepareFails``, ``spawned``,
-  ``spawnFails``, ``prints``, ``probe``, ``check``, ``dies``, ``wait`` (``ms``), ``swept``, ``interrupt``, ``appDies``.
+  ``spawnFails``, ``prints``, ``probe``, ``listening`` (``places``), ``check``, ``dies``, ``wait`` (``ms``), ``swept``,
+  ``interrupt``, ``appDies``.
 - ``{"from": "server", "line": …}`` is a line from the sidecar, an answer to what stands above it.
 - ``{"effect": …, …}`` is what the sidecar does to the system there: ``terminate``, ``kill``, ``killAll``, ``exit``.
 
@@ -22,7 +23,7 @@ from typing import Any
 import msgspec
 
 from sidecar.errors import SidecarError
-from sidecar.events import Effect, Exit, Kill, KillAll, Notify, Refuse, Relay, Reply, Swept, Terminate
+from sidecar.events import Address, Effect, Exit, Kill, KillAll, Notify, Refuse, Relay, Reply, Swept, Terminate
 from sidecar.wire.messages import Holder, SupervisorSwept
 from sidecar.wire.session import Session, notification
 from tests.core.world import World
@@ -95,7 +96,10 @@ class Conversation:
             case "prints":
                 world.prints(*more["lines"], service=service, stream=more.get("stream", "stdout"))
             case "probe":
-                world.probe(more["verdict"], service, more.get("detail", ""))
+                address = msgspec.convert(more.get("address", {}), Address)
+                world.probe(more["verdict"], service, more.get("detail", ""), address)
+            case "listening":
+                world.finds(*((host, port) for host, port in more["places"]), service=service)
             case "check":
                 world.check(more["verdict"], service, more.get("detail", "no answer"))
             case "dies":

@@ -23,6 +23,7 @@ from sidecar.host.darwin.family import Family
 from sidecar.host.darwin.kin import Process, System
 from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
 from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, Lifeline
+from sidecar.host.shared import UNWATCHED
 from sidecar.host.watchman import Watchman, leave_unable
 
 BOOTLOADER_BOUND_S = 0.25
@@ -48,6 +49,8 @@ def identify(system: System, parent_pid: int | None, bootloader: int | None) -> 
     """
     above = None if bootloader is None else _alive(system, bootloader)
     launcher = os.getppid() if above is None else above.ppid
+    if parent_pid == UNWATCHED:
+        return Watched(None, above, launched_by_app=False)
     app = _alive(system, launcher if parent_pid is None else parent_pid)
     if above is not None and os.getppid() != above.pid:
         raise ProcessLookupError  # it died meanwhile, and the pid may be somebody else's
@@ -75,11 +78,12 @@ def split(
     system: System,
     make_notices: Callable[[], Notices],
     watched: Watched,
-    at_end: Callable[[], None] | None = None,
+    at_end: Callable[[bool], None] | None = None,
 ) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
-    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. Raises
+    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. It is told
+    whether the app's death was the reason. Raises
     ``OSError`` if the system has no process to spare.
     """
     since = youngest_child(system)
@@ -134,7 +138,7 @@ class KqueueGuard(Watchman):
         self._odd: set[int] = set()
         """Signals that came an odd number of times."""
 
-    def watch(self, at_end: Callable[[], None] | None = None) -> NoReturn:
+    def watch(self, at_end: Callable[[bool], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
         wake = self._take_over()
         self._notices.read(wake)
@@ -194,7 +198,7 @@ class KqueueGuard(Watchman):
         self._reap()
         return self._family.everybody()
 
-    def _end(self, at_end: Callable[[], None] | None) -> NoReturn:
+    def _end(self, at_end: Callable[[bool], None] | None) -> NoReturn:
         self._take_last_orders()
         self._family.run_id = self._run_id
         # The supervisor is ended last: it has seen the app's death, too, and ends the same tree. Whichever of us two is
@@ -216,7 +220,7 @@ class KqueueGuard(Watchman):
         if folder is not None and self._is_gone(self._watched.bootloader) and not bundle.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
         if at_end is not None:
-            at_end()
+            at_end(self._is_gone(self._watched.app))
         if self._watched.bootloader is not None and not self._is_gone(self._watched.bootloader):
             # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
             os.kill(os.getppid(), signal.SIGCONT)

@@ -24,7 +24,7 @@ from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.darwin.ending import end_all, send
 from sidecar.host.darwin.family import Branch, Family
 from sidecar.host.darwin.kin import Kin, Process, System
-from sidecar.host.darwin.lsof import holder_of, listeners, listeners_of
+from sidecar.host.darwin.lsof import hides, holder_of, listeners, listeners_of
 from sidecar.host.darwin.notices import NOTE_EXIT, Notices
 from sidecar.host.programs import has_stdin_guard
 from sidecar.host.shared import RUN_ID, SERVICE, reached_at
@@ -118,35 +118,24 @@ class DarwinHost:
         if table is None:
             return "unknown"
         pids = {pid for _, pid in reached_at(table, address)}
-        members = self._members(service, tree)
+        members = {it.pid for it in self._members(service, tree)}
         if not pids:
-            return "unknown" if self._hides(members) else "foreign"
-        return "ours" if pids <= {it.pid for it in members} else "foreign"
+            return "unknown" if hides(self._system, members) else "foreign"
+        return "ours" if pids <= members else "foreign"
 
     def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is None:
             return ()
-        members = self._members(service, tree)
         try:
-            table = listeners_of(it.pid for it in members)
+            members = [it.pid for it in self._members(service, tree)]
+            table = listeners_of(members)
         except OSError:
             return None  # EAGAIN, EMFILE: nothing can be looked at now
-        if table is None or (not table and self._hides(members)):
+        if table is None or (not table and hides(self._system, members)):
             return None
         return tuple(sorted({(address, port) for address, port, _ in table}))
-
-    def _hides(self, members: list[Process]) -> bool:
-        """Whether the sockets of one of them are not shown to us: it has become another user's."""
-        for process in members:
-            try:
-                self._system.kill(process.pid, 0)
-            except PermissionError:
-                return True
-            except ProcessLookupError:
-                continue  # it went since the look
-        return False
 
     def holder(self, port: int) -> Holder | None:
         """See ``Host``."""

@@ -12,7 +12,7 @@ from sidecar.host.darwin.kin import System
 from sidecar.host.shared import REFUSALS, RUN_ID, command_of, plain_address
 from sidecar.wire.messages import Holder
 
-PROGRAMS = ("/usr/sbin/lsof", "/usr/bin/lsof")
+PROGRAMS: tuple[str, ...] = ("/usr/sbin/lsof", "/usr/bin/lsof")
 """Where macOS has it, and for the tests where Debian has it: not what a project's PATH may put before it."""
 
 BOUND_S = 10.0
@@ -34,6 +34,18 @@ def listeners_of(pids: Iterable[int]) -> list[tuple[str, int, int]] | None:
     """(address, port, pid) of each listening TCP socket that one of ``pids`` has; otherwise as ``listeners``."""
     wanted = ",".join(map(str, pids))
     return _ask("-a", "-p", wanted, "-iTCP") if wanted else []
+
+
+def hides(system: System, pids: Iterable[int]) -> bool:
+    """Whether lsof does not show the sockets of one of ``pids`` to us: the process has become another user's."""
+    for pid in pids:
+        try:
+            system.kill(pid, 0)
+        except PermissionError:
+            return True
+        except ProcessLookupError:
+            continue  # it went since the look
+    return False
 
 
 def _ask(*which: str) -> list[tuple[str, int, int]] | None:
@@ -64,7 +76,7 @@ def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holde
     try:
         found = listeners(port) or []
     except OSError:
-        return None  # EAGAIN, EMFILE: nobody can be looked for now, and it is only to be named
+        return None  # EAGAIN, EMFILE: no look is possible now, and the name is only told
     for _, pid in found:
         run_id = system.variable(pid, RUN_ID)
         try:

@@ -22,7 +22,7 @@ from sidecar.host.darwin.notices import EVFILT_PROC, Notices
 from sidecar.host.drafts import draft_of
 from sidecar.host.ledger import Ledger
 from sidecar.host.lifeline import BY_BOOTLOADER, Lifeline, order_of_file
-from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+from sidecar.wire.messages import Guarantees, ServiceReady, ServiceState, SupervisorSwept
 
 
 class KqueueTether:
@@ -109,9 +109,9 @@ class KqueueTether:
         """See ``Tether``."""
         self._ledger.keep()
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """See ``Tether``."""
-        self._ledger.note(state)
+        self._ledger.note(told)
 
     def let_go(self) -> None:
         """See ``Tether``."""

@@ -32,7 +32,7 @@ from sidecar.host.linux.tree import (
     read_process,
     still_alive,
 )
-from sidecar.host.watchman import FORWARDED, Watchman, leave_unable
+from sidecar.host.watchman import Watchman, forwarded, leave_unable
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
     except ProcessLookupError:
         raise
     except OSError:
-        return None  # EINVAL: pid 0 is a parent outside of the namespace; ENOSYS: an old kernel
+        return None  # EINVAL: pid 0 is UNWATCHED, or a parent outside of the namespace; ENOSYS: an old kernel
     if parent_pid is None and _launcher(bootloader) != pid:
         # it died between the two calls, and the pid may be somebody else's by now
         os.close(fd)
@@ -102,10 +102,11 @@ def watch_bootloader(pid: int | None) -> int | None:
     return fd
 
 
-def split(parent_pid: int | None, at_end: Callable[[], None] | None = None) -> Lifeline:
+def split(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
-    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more.
+    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. It is told
+    whether the app's death was the reason.
     Raises ``ProcessLookupError`` if the app is dead already, ``OSError`` if the system has no process to spare.
     """
     pid = bundle.bootloader()
@@ -152,7 +153,7 @@ class Guard(Watchman):
         bootloader: int | None,
         lifeline: int,
         orders: int,
-        at_end: Callable[[], None] | None = None,
+        at_end: Callable[[bool], None] | None = None,
         before_us: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
         """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``.
@@ -198,14 +199,14 @@ class Guard(Watchman):
             self._end_bootloader()
         self._tidy_up()
         if self._at_end is not None:
-            self._at_end()
+            self._at_end(is_dead(self._app))
         if self._bootloader is not None and not is_dead(self._bootloader):
             # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
             os.kill(os.getppid(), signal.SIGCONT)
         self._leave(app_gone=is_dead(self._app))
 
     def _open_signals(self) -> int:
-        signals = open_signals((*FORWARDED, signal.SIGCHLD))
+        signals = open_signals((*forwarded(), signal.SIGCHLD))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if whoever launched us ignores it, the kernel would reap for us
         return signals
 

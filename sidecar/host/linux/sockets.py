@@ -13,6 +13,7 @@ from sidecar.host.linux.tree import all_processes, raise_if_blind, variable
 from sidecar.host.shared import RUN_ID, command_of, plain_address
 from sidecar.wire.messages import Holder
 
+TABLES = (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6))
 _LISTEN = "0A"
 
 
@@ -27,7 +28,7 @@ def all_listeners() -> list[tuple[str, int, str, int]] | None:
     ``None`` where the kernel's tables cannot be read. Raises ``OSError`` where nothing can be read now.
     """
     found = []
-    for table, family in (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6)):
+    for table, family in TABLES:
         text = _read(table).decode("ascii", "replace")
         if not text and (family == socket.AF_INET or os.path.exists(table)):
             return None  # even an empty table has a head. IPv6's is missing where the kernel has no IPv6
@@ -46,7 +47,7 @@ def _address(text: str, family: socket.AddressFamily) -> str:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where nobody can look now."""
+    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where no look is possible now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
@@ -68,7 +69,7 @@ def possibly_of(pids: Iterable[int], users: Mapping[str, int]) -> set[str]:
     """Those of ``users`` (inode → uid) that may belong to a process of ``pids`` whose descriptors are closed to us.
 
     Of such a one only its user is known, so that is what a socket is judged by: and no other process that we can look
-    into must have it. Raises ``OSError`` where nobody can look now.
+    into must have it. Raises ``OSError`` where no look is possible now.
     """
     closed = {user_of_closed(pid) for pid in pids}
     rest = {inode for inode, uid in users.items() if uid in closed}

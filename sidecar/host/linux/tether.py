@@ -23,7 +23,7 @@ from sidecar.host.linux import cgroup
 from sidecar.host.linux.guard import PR_SET_PDEATHSIG, is_dead, prctl
 from sidecar.host.linux.sweep import boot_id, sweep
 from sidecar.host.linux.tree import behind, pid_namespace, read_process
-from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+from sidecar.wire.messages import Guarantees, ServiceReady, ServiceState, SupervisorSwept
 
 
 class Guarded:
@@ -117,9 +117,9 @@ class Guarded:
         """See ``Tether``."""
         self._ledger.keep()
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """See ``Tether``."""
-        self._ledger.note(state)
+        self._ledger.note(told)
 
     def let_go(self) -> None:
         """See ``Tether``."""

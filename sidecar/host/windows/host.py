@@ -20,7 +20,7 @@ from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
 from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
-from sidecar.host.programs import has_stdin_guard
+from sidecar.host.programs import TO_CMD, has_stdin_guard
 from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, command_of, reached_at
 from sidecar.host.windows import tree as windows_tree
 from sidecar.host.windows import winapi
@@ -115,7 +115,7 @@ class WindowsHost:
         # not Popen, which would close the thread's handle, by which alone it can be let run
         process, thread, pid, _ = _winapi.CreateProcess(
             None,
-            subprocess.list2cmdline(launch.argv),
+            command_line(launch.argv),
             None,
             None,
             True,
@@ -260,6 +260,13 @@ class WindowsHost:
             except psutil.Error:
                 continue  # it went since the look
         return total
+
+
+def command_line(argv: tuple[str, ...]) -> str:
+    """The words as one text. Programs take it apart as C does, but cmd takes a line as it is, between two quotes."""
+    if argv[1:-1] == TO_CMD:
+        return f'{subprocess.list2cmdline(argv[:-1])} "{argv[-1]}"'
+    return subprocess.list2cmdline(argv)
 
 
 def _enter_job() -> int | None:

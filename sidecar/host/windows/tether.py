@@ -22,12 +22,12 @@ import msgspec
 from sidecar.host import bundle, records
 from sidecar.host.base import Host, SignalledTo
 from sidecar.host.ledger import Ledger
-from sidecar.host.shared import EXIT_APP_GONE
+from sidecar.host.shared import EXIT_APP_GONE, UNWATCHED
 from sidecar.host.windows import session, sweep, winapi
 from sidecar.host.windows.host import WindowsHost
 from sidecar.host.windows.processes import identify, open_process, parent_of
 from sidecar.threads import start_thread
-from sidecar.wire.messages import Guarantees, ServiceState, SupervisorSwept
+from sidecar.wire.messages import Guarantees, ServiceReady, ServiceState, SupervisorSwept
 
 CTRL_C_EVENT = 0
 CTRL_BREAK_EVENT = 1
@@ -46,7 +46,10 @@ class Unguarded:
         Raises ``ProcessLookupError`` if it is dead.
         """
         self._launchers, launched_by = _climb()
-        self._app = launched_by if parent_pid is None else open_process(parent_pid)
+        if parent_pid == UNWATCHED:
+            self._app = None
+        else:
+            self._app = launched_by if parent_pid is None else open_process(parent_pid)
         self._child_died: Callable[[], None] = lambda: None
         self._grace_s = 0.0
         self._run_id = ""
@@ -111,9 +114,9 @@ class Unguarded:
         """See ``Tether``."""
         self._ledger.keep()
 
-    def note(self, state: ServiceState) -> None:
+    def note(self, told: ServiceState | ServiceReady) -> None:
         """See ``Tether``."""
-        self._ledger.note(state)
+        self._ledger.note(told)
 
     def let_go(self) -> None:
         """See ``Tether``. The files of a killed bootloader are in use while we run, so the next start removes them."""

@@ -94,7 +94,7 @@ def has_no_owner(pid: int) -> bool:
     if pid == 0:
         return True
     try:
-        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
+        process = _winapi.OpenProcess(winapi.PROCESS_QUERY_LIMITED_INFORMATION | winapi.SYNCHRONIZE, False, pid)
     except OSError as error:
         return error.winerror == winapi.ERROR_INVALID_PARAMETER  # else it is there, and another user's
     try:

@@ -1,0 +1,322 @@
+"""What a folder is started as: by ``sidecar dev``, and by a service that names no more than its type."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("programs are found in another way there", allow_module_level=True)
+
+from sidecar.config import (
+    SERVICE_TYPES,
+    CommandService,
+    DevServer,
+    PortConfig,
+    Service,
+    TcpReady,
+    ViteService,
+    parse_service,
+)
+from sidecar.console.dev import choose_services
+from sidecar.errors import ConfigurationError, ViteNotFoundError
+from sidecar.events import Launch
+from sidecar.host.programs import STDIN_GUARD
+from sidecar.launch import find_program, plan, port_config, project_key, step_launch
+from sidecar.services.frameworks import TABLE, VITE, Framework
+from sidecar.services.project import Step
+
+ROWS = {row.name: row for row in TABLE}
+WITH_PACKAGE = [row for row in TABLE if row.package and (row is VITE or not row.vite)]
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The only program on PATH."""
+    place = tmp_path / "on path" / "node"
+    place.parent.mkdir()
+    place.write_text("#!/bin/sh\n", encoding="utf-8")
+    place.chmod(0o755)
+    monkeypatch.setenv("PATH", str(place.parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return str(place)
+
+
+def project(folder: Path, dev: str | None = None, **package: object) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"scripts": {"dev": dev}} if dev else {}
+    (folder / "package.json").write_text(json.dumps({**own, **package}), encoding="utf-8")
+    return str(folder)
+
+
+def install(folder: str, row: Framework) -> str:
+    """The framework's program, with the manifest that its package has."""
+    package = Path(folder, "node_modules", *row.package.split("/"))
+    package.mkdir(parents=True)
+    entry = package / "dist" / "cli.mjs"
+    entry.parent.mkdir()
+    entry.touch()
+    manifest = {"version": "1.2.3", "bin": {"other": "x.js", row.program: "./dist/cli.mjs"}}
+    (package / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return str(entry)
+
+
+def chosen(folder: str | None, *program: str, host: str | None = None, port: int | None = None) -> tuple[str, Service]:
+    page, services = choose_services(folder, list(program), host, port, colour=False)
+    return page, services[page]
+
+
+def named(type_: str, root: str, **more: object) -> Service:
+    return parse_service({"type": type_, "root": root, **more}, "$")
+
+
+# ── the launch ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("row", WITH_PACKAGE, ids=lambda row: row.name)
+def test_a_framework_is_run_by_node_from_its_own_package(row: Framework, node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", devDependencies=dict.fromkeys(row.depends, "1"))
+    entry = install(folder, row)
+    made = plan("web", named(row.type, folder))
+    assert made.argv == (node, "--require", STDIN_GUARD, entry, *row.verb, *row.listen)
+    assert made.cwd == folder
+    assert dict(row.env).items() <= made.env.items()
+
+
+def test_a_program_without_a_package_is_found_on_path(node: str, tmp_path: Path) -> None:
+    (tmp_path / "Trunk.toml").touch()
+    service = named("trunk", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="no trunk on PATH"):
+        plan("web", service)
+    trunk = Path(node).with_name("trunk")
+    trunk.symlink_to(node)
+    assert plan("web", service).argv == (str(trunk), "serve", "--address", "{host}", "--port", "{port}")
+
+
+def test_a_bare_type_is_started_as_the_dev_script_says(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "cross-env A=1 B=2 vite web --mode staging --config dev.js --force --port 3100")
+    entry = install(folder, VITE)
+    made = plan("web", ViteService(root=folder, env={"B": "own"}))
+    own = ("--mode", "staging", "--config", "dev.js", "--force")
+    assert made.argv == (node, "--require", STDIN_GUARD, entry, "web", *VITE.listen, *own)
+    assert (made.env["A"], made.env["B"]) == ("1", "own")
+    wish = port_config(ViteService(root=folder))
+    assert wish is not None
+    assert wish.preferred == 3100
+
+
+@pytest.mark.parametrize("own", [{"args": []}, {"mode": "x"}, {"configFile": "x.js"}], ids=str)
+def test_a_service_that_says_how_is_started_so(own: dict[str, object], node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "A=1 vite web --force --port 3100")
+    install(folder, VITE)
+    service = named("vite", folder, **own)
+    made = plan("web", service)
+    assert "A" not in made.env
+    assert not {"web", "--force"} & set(made.argv)
+    wish = port_config(service)
+    assert wish is not None
+    assert wish.preferred == 5173
+
+
+def test_what_a_script_does_before_it_becomes_steps(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", scripts={"predev": "make x", "dev": "A=1 svelte-kit sync && A=1 vite dev"})
+    install(folder, VITE)
+    made = plan("web", ViteService(root=folder, env={"B": "2"}))
+    assert [(it.argv[-1], it.cwd, it.env["B"]) for it in made.before] == [
+        ("make x", folder, "2"),
+        ("A=1 svelte-kit sync", folder, "2"),
+    ]
+
+
+def test_a_step_is_run_with_the_project_s_programs_on_path(tmp_path: Path) -> None:
+    folder = tmp_path / "apps" / "web"
+    for place, said in ((tmp_path, "far"), (folder, "near")):
+        program = place / "node_modules" / ".bin" / "told"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho {said} $A $B", encoding="utf-8")
+        program.chmod(0o755)
+    made: Launch = step_launch(Step("told && true", {"A": "1"}), str(folder), {"B": "'2'"})
+    done = subprocess.run(
+        made.argv, cwd=made.cwd, env=os.environ | made.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "near 1 '2'\n"
+
+
+def test_a_service_of_the_wrong_type_is_told_the_right_one(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "astro dev")
+    install(folder, VITE)
+    with pytest.raises(ConfigurationError, match=r'starts Astro, which has the type "astro"\. Correct type or root'):
+        plan("web", ViteService(root=folder))
+    (tmp_path / "app" / "vite.config.ts").touch()
+    told: list[str] = []
+    assert plan("web", ViteService(root=folder), told.append).argv[3].endswith("cli.mjs")
+    assert "Astro" in told[0]
+
+
+def test_a_workspace_s_root_is_no_service(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "all", workspaces=["apps/*"])
+    project(tmp_path / "all" / "apps" / "web", "vite")
+    install(folder, VITE)
+    with pytest.raises(ConfigurationError, match="its apps are apps/web"):
+        plan("web", ViteService(root=folder))
+
+
+@pytest.mark.parametrize(("lock", "advice"), [("pnpm-lock.yaml", "pnpm install"), ("package-lock.json", "npm install")])
+def test_what_is_not_installed_is_said_with_how(node: str, tmp_path: Path, lock: str, advice: str) -> None:
+    folder = project(tmp_path / "app", "next dev")
+    (tmp_path / "app" / lock).touch()
+    with pytest.raises(ConfigurationError, match=f"no next in .*{advice}") as caught:
+        plan("web", named("next", folder))
+    assert not isinstance(caught.value, ViteNotFoundError)
+
+
+def test_a_literal_port_of_the_vite_config_is_preferred(tmp_path: Path) -> None:
+    (tmp_path / "vite.config.ts").write_text("export default { server: { port: 1420, strictPort: true } }")
+    root = str(tmp_path)
+    assert port_config(ViteService(root=root)) == PortConfig(preferred=1420, strict=True)
+    asked = PortConfig(preferred=7)
+    assert port_config(ViteService(root=root, port=asked)) == asked
+
+
+def test_each_framework_s_own_port_is_tried_first(tmp_path: Path) -> None:
+    for row in WITH_PACKAGE:
+        wish = port_config(named(row.type, str(tmp_path)))
+        assert wish is not None
+        assert wish.preferred == row.port
+
+
+def test_a_framework_s_remembered_port_belongs_to_its_root(tmp_path: Path) -> None:
+    service = named("astro", str(tmp_path))
+    assert project_key("web", service) == project_key("web", ViteService(root=str(tmp_path)))
+    assert find_program(str(tmp_path), ROWS["trunk"]) is None
+
+
+# ── sidecar dev ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_dev_starts_the_framework_of_the_folder(row: Framework, node: str, tmp_path: Path) -> None:
+    names = row.depends or (row.package,)
+    folder = project(tmp_path / "app", row.called[0] if row.called else None, devDependencies=dict.fromkeys(names, "1"))
+    name, service = chosen(folder, host="::1", port=4000)
+    assert isinstance(service, DevServer)
+    assert (name, type(service)) == (row.name, SERVICE_TYPES[row.type])
+    assert (service.root, service.port.host, service.port.preferred) == (folder, "::1", 4000)
+
+
+def test_dev_runs_a_script_that_reads_port_with_its_port(node: str, tmp_path: Path) -> None:
+    name, service = chosen(project(tmp_path / "app", "A=1 serve -l $PORT"), port=4000)
+    assert isinstance(service, CommandService)
+    assert (name, service.command[-1], service.ready) == ("dev", "A=1 serve -l $PORT", TcpReady())
+    assert service.port == PortConfig(preferred=4000, env="PORT")
+    assert service.env["HOST"] == "{host}"
+
+
+def test_dev_names_the_apps_of_a_workspace(node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(tmp_path / "all", "turbo dev", workspaces=["apps/*"], devDependencies={"vite": "8"})
+    for app in ("web", "admin"):
+        project(tmp_path / "all" / "apps" / app, "vite")
+    monkeypatch.chdir(tmp_path / "all")
+    with pytest.raises(ConfigurationError, match=r"workspace .* Use: sidecar dev apps/admin or sidecar dev apps/web"):
+        chosen(None)
+
+
+def test_dev_names_the_projects_of_a_folder_that_is_none(node: str, tmp_path: Path) -> None:
+    project(tmp_path / "all" / "web", "vite")
+    with pytest.raises(ConfigurationError, match=r"has no dev server of its own. Use: sidecar dev .*/all/web$"):
+        chosen(str(tmp_path / "all"))
+
+
+def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "concurrently vite 'node api.js'")
+    with pytest.raises(ConfigurationError) as caught:
+        chosen(folder)
+    assert caught.value.message == (
+        f"{folder}/package.json: the script dev is not understood: concurrently is no dev server that is known here. "
+        "Run it as it is: sidecar dev -- npm run dev, or Vite alone: sidecar dev -- vite"
+    )
+
+
+def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", name="x")
+    with pytest.raises(ConfigurationError, match="no dev server is recognised"):
+        chosen(folder)
+    install(folder, VITE)
+    assert chosen(folder)[0] == "vite"
+
+
+@pytest.mark.parametrize(
+    ("words", "type_", "args"),
+    [
+        ("vite", "vite", []),
+        ("vite web --force", "vite", ["web", "--force"]),
+        ("npx vite --force", "vite", ["--force"]),
+        ("astro dev --verbose", "astro", ["--verbose"]),
+        ("next dev web --turbopack", "next", ["web", "--turbopack"]),
+        ("ng serve --configuration de", "angular", ["--configuration", "de"]),
+    ],
+)
+def test_a_known_program_after_dashes_gets_its_port_by_itself(words: str, type_: str, args: list[str]) -> None:
+    name, service = chosen("here", *words.split(), port=4000)
+    assert isinstance(service, DevServer)
+    assert (name, type(service), service.args) == (type_, SERVICE_TYPES[type_], args)
+    assert (service.root, service.port.preferred) == ("here", 4000)
+
+
+def test_its_own_flags_are_heeded_after_dashes() -> None:
+    words = ["vite", "--mode", "staging", "-c", "x.ts", "--port", "3100", "--host", "--strictPort"]
+    service = chosen(None, "env", "A=1", *words)[1]
+    port = PortConfig(preferred=3100, host="0.0.0.0", strict=True)
+    assert service == ViteService(args=[], mode="staging", config_file="x.ts", port=port, env={"A": "1"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["vite", "build"], ["next", "start"], ["npm", "run", "dev"], ["vite", "--port", "{port}"], ["node", "x.js"]],
+)
+def test_any_other_program_after_dashes_is_run_as_it_is(words: list[str]) -> None:
+    service = chosen(None, *words)[1]
+    assert isinstance(service, CommandService)
+    assert service.command == words
+
+
+def test_what_dev_passes_over_is_said(
+    node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = project(tmp_path / "app", "vite --host 0.0.0.0")
+    (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
+    assert chosen(folder)[1].port == PortConfig()
+    said = capfd.readouterr().err
+    assert "--host of the dev script is passed over" in said
+    assert "server.port of the vite.config is passed over" in said
+    chosen(folder, host="0.0.0.0", port=3)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "script", "port"),
+    [
+        ("http://localhost:1420", "vite", 1420),
+        ("http://[::1]:1421/app", "vite", 1421),
+        ("http://localhost:1420", "vite --port 3000", None),
+        ("http://example.org:1420", "vite", None),
+        (None, "vite", None),
+    ],
+)
+def test_tauris_dev_url_names_the_port(url: str | None, script: str, port: int | None, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", script)
+    (tmp_path / "app" / "src-tauri").mkdir()
+    config: dict[str, object] = {"build": {"devUrl": url}} if url else {}
+    file = tmp_path / "app" / "src-tauri" / "tauri.conf.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    assert chosen(folder)[1].port == PortConfig(preferred=port)
+    assert chosen(folder, port=7)[1].port == PortConfig(preferred=7)
+    services = {"web": {"type": "vite", "root": ".."}}
+    file.write_text(json.dumps(config | {"plugins": {"sidecar": {"services": services}}}), encoding="utf-8")
+    assert chosen(folder)[1].port == PortConfig(preferred=port)
