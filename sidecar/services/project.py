@@ -491,8 +491,8 @@ def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_apps(folder: str, package: Mapping[str, Any]) -> list[str]:
-    """The members of a workspace that have dev servers, relative to its root."""
+def find_apps(folder: str, patterns: list[str]) -> list[str]:
+    """The folders below that have dev servers, of those that match a workspace's patterns; relative to ``folder``."""
     from pathlib import Path
 
     root = Path(folder)
