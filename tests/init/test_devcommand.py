@@ -29,11 +29,15 @@ SCRIPTS = {
     "synced": "svelte-kit sync && vite dev",
     "astro": "astro dev --port 4000 --root web",
     "elsewhere": "vite web --config vite.dev.config.js",
+    "twice": "tsc && vite",
+    "pretwice": "tsc",
 }
 FILES = {
     "api.js": "require('http').createServer(() => {}).listen(3000);",
     "codegen.js": "import fs from 'node:fs'; fs.writeFileSync('src/made.ts', 'export {}');",
     "prepare.js": "console.log('ready');",
+    "bad.js": "import { createServer } from 'vite'; createServer({ mode: 'a' }); createServer({ mode: 'b' });",
+    "codevite.ts": "import { createServer } from 'vite'; await createServer();",
 }
 
 
@@ -75,6 +79,10 @@ def package(tmp_path: Path) -> Package:
         ("node node_modules/vite/bin/vite.js --mode x", Start(mode="x")),
         ("npm run staging", Start(mode="staging", port=3000, config="vite.staging.ts")),
         ("npm run dev -- --mode test", Start(mode="test")),
+        ("npm-run-all -p dev watch", Start(beside=["npm run watch"])),
+        ("npm-run-all --parallel --race 'dev' 'wat*'", Start(beside=["npm run watch"])),
+        ("concurrently 'npm:wat*' 'pnpm:dev'", Start(beside=["npm run watch"])),
+        ("node --import tsx codevite.ts", Start()),
         ("pnpm dev --host 0.0.0.0", Start(host=True)),
         ("vite --host --force --strictPort --open", Start(host=True, args=["--force"])),
         ("vite front --base /x --logLevel=info", Start(root="front", args=["--base", "/x", "--logLevel=info"])),
@@ -90,7 +98,10 @@ def package(tmp_path: Path) -> Package:
     ],
 )
 def test_a_command_that_starts_one_dev_server_is_understood(package: Package, command: str, start: Start) -> None:
-    assert understand(command, package) == start
+    meaning = understand(command, package)
+    assert isinstance(meaning, Start), meaning
+    meaning.readings = []
+    assert meaning == start
 
 
 @pytest.mark.parametrize(
@@ -160,6 +171,19 @@ def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, com
         ("npm run round", "goes through more than"),
         ("npm run nothing", "there is no script nothing in"),
         ("npm run", "names no script"),
+        ("npm", "is not understood"),
+        ("deno dev", "is not understood"),
+        ("npm run dev --workspaces", "npm keeps --workspaces for itself"),
+        ("npm run dev -w", "ends in the middle"),
+        (" && ", "says nothing"),
+        ("vite \\", "never closed"),
+        ("A=1 npm run synced", "variables for more than one step"),
+        ("npm run twice", "steps within steps"),
+        ("npm-run-all a -p b", "has groups"),
+        ("run-p --aggregate-output a", "run-p is given --aggregate-output"),
+        ("run-p", "names no script"),
+        ("concurrently --restart-tries 3 vite", "concurrently is given --restart-tries"),
+        ("node bad.js", "starts Vite in more than one way"),
         ("npx", "is not understood"),
         ("make dev", "what the Makefile says"),
         ("turbo dev", "turbo.json"),
@@ -249,6 +273,15 @@ def test_a_pnpm_workspace_has_its_packages_in_a_file_of_its_own(tmp_path: Path) 
         tmp_path, {"pnpm-workspace.yaml": "# ours\npackages:\n  - 'apps/*' # all\n  - \"!x\"\ncatalog:\n  - y\n"}
     )
     assert understand("pnpm --filter web dev", package) == Start(folder=tmp_path / "apps" / "web")
+
+
+def test_a_workspace_may_say_its_packages_in_a_table_and_none_elsewhere(tmp_path: Path) -> None:
+    for name in ("web", "x/node_modules/y"):
+        (tmp_path / name).mkdir(parents=True)
+        make(tmp_path / name, {}, {"dev": "vite"}, name=name.rpartition("/")[2])
+    package = make(tmp_path, {}, workspaces={"packages": ["./web/", "x/**", "../out", "!no", ""]})
+    assert understand("pnpm --filter web dev", package) == Start(folder=tmp_path / "web")
+    assert isinstance(understand("pnpm --filter y dev", package), Unclear)
 
 
 @pytest.mark.parametrize("name", ["web...", "./x", "*", "@app/*", "api", "nothing"])

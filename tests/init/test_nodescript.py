@@ -48,7 +48,8 @@ main();
 
 def meaning_of(folder: Path, text: str, scripts: dict[str, str] | None = None, name: str = "dev.js") -> Meaning:
     (folder / name).write_text(text)
-    return understand(f"node {name}", Package(folder, scripts or {}))
+    scripts = {"synced": "tsc && vite", **(scripts or {})}
+    return understand(f"node {name}", Package(folder, scripts))
 
 
 def started(meaning: Meaning) -> Start:
@@ -123,6 +124,22 @@ SPAWNS = [
     ("import { createServer } from 'vite'; const s = await createServer(); await s.listen();", Start()),
     (
         (
+            "import { spawn } from 'child_process'; import { dirname } from 'path';\n"
+            "import { fileURLToPath } from 'url';\n"
+            "const __dirname = dirname(fileURLToPath(import.meta.url))\n"
+            "const here = dirname(fileURLToPath(import.meta.url))\n"
+            "spawn('vite', [`--mode=a\\n${x}`.length ? '' : '', ].slice(0), { cwd: here })"
+        ).replace("[`--mode=a\\n${x}`.length ? '' : '', ].slice(0)", "['--port=' + port, '--host=' + host]"),
+        Start(host=True),
+    ),
+    ("const {spawn} = require('child_process'); spawn('vite', [], {cwd: process.cwd(), env: process.env});", Start()),
+    (
+        "import { createServer } from 'vite'; createServer({ root: process.cwd(), configFile: 'a.js' });",
+        Start(config="a.js"),
+    ),
+    ("const {exec} = require('child_process'); exec((`npx vite`));", Start()),
+    (
+        (
             "import { createServer } from 'vite';\n"
             "const options = { root: 'web', mode: 'x', logLevel: 'info',\n"
             "server: { port, strictPort: true, host: '0.0.0.0' } };\n"
@@ -154,6 +171,23 @@ def test_vite_is_found_however_it_is_started(tmp_path: Path, text: str, wanted: 
 
 
 UNCLEAR = [
+    ("import { $ } from 'execa'; await $`vite`;", "it uses $ of 'execa'"),
+    ("let cp; cp = require('child_process'); cp.x();", "a way that is not understood"),
+    ("exports.cp = require('child_process');", "it uses 'child_process' in a way that is not understood"),
+    ("const {exec} = require('child_process'); exec(`vite --port '${port}`);", "starts 'vite --port '"),
+    ("const {exec} = require('child_process'); exec();", "a program that is computed"),
+    ("const {spawn} = require('child_process'); spawn('npx', ['vite', ...flags]);", "a program that is computed"),
+    ("const {spawn} = require('child_process'); spawn('npx', list());", "a program that is computed"),
+    ("const {spawn} = require('child_process'); spawn('npm', ['run', 'synced'], {env: {A: 'b'}});", "'npm run synced'"),
+    (
+        "import { createServer } from 'vite'; createServer({ root: 'a', mode: 'b', configFile() {} });",
+        "option configFile",
+    ),
+    (
+        "import { createServer } from 'vite'; createServer({ root: 'a b' }, createServer({ mode: 'c' }));",
+        "in more than one",
+    ),
+    ("const {exec} = require('child_process'); exec(`${`a${'}'}`} vite`);", "a program that is computed"),
     (
         "const {spawn} = require('child_process'); spawn('npx',['vite']); spawn('node',['api.js']);",
         "starts 'node api.js'",
@@ -227,6 +261,7 @@ def test_a_script_that_may_do_more_is_told_with_its_reason(tmp_path: Path, text:
         "// require('http').createServer()\n/* spawn('x') */ const text = \"require('express')\";",
         "import fs from 'fs'; import path from 'node:path'; fs.cpSync('a', path.join('b', 'c'));",
         "const { spawn } = { spawn: 1 }; const exec = /x/.exec('y');",
+        "require('fs').mkdirSync('a'); const from = 'http'; Array.from 'x'; const t = `a\\`b${`c${'}'}`}`;",
         "",
     ],
 )
