@@ -74,6 +74,9 @@ _QUIET_WITH = {
 _KILLERS = {"kill", "kill-port", "killall", "pkill", "lsof", "netstat", "fuser", "taskkill"}
 """A script that starts Vite may look for an old one with these, and end it. The sidecar needs none of it."""
 
+_FILTERS = {"awk", "cut", "findstr", "grep", "head", "sort", "tail", "true"}
+"""What stands between them in a pipe."""
+
 _PLACES = {"--prefix", "--cwd", "-C", "--dir"}
 _WORKSPACES = {"-w", "--workspace", "--filter", "-F"}
 _MANAGER_FLAGS = {"--silent", "-s", "--no-audit", "--no-fund", "--if-present", "--color"}
@@ -99,6 +102,7 @@ _PARALLEL_VALUES = {
     "--success",
 }
 _PARALLEL_FLAGS = re.compile(r"-[krg]|--(?:kill-others(?:-on-fail)?|raw|group|no-color|timings|hide=.*|[\w-]+=.*)")
+_CMD = re.compile(r"^cmd(?:\.exe)?(?:\s+/\w+)+\s+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _OPERATOR = re.compile(r"\\.|['\"]|&&|;|(?<![<>])&(?!>)", re.DOTALL)
 _SHELL = re.compile(r"[<>`\n()]|\$\(|(?<!\|)\|(?!\|)|\|\|")
@@ -574,7 +578,7 @@ def _started(reading: nodescript.Reading, name: str, package: Package, deep: int
         if isinstance(meaning, Start):
             starts.append(meaning)
     for command in reading.commands:
-        if command.words[0] in _KILLERS or (command.shell or "").split(" ", 1)[0] in _KILLERS:
+        if _is_cleanup(command.shell or _line_of_shell(command.words) or shlex.join(command.words)):
             continue
         meaning = _spawned(command, package, deep)
         if isinstance(meaning, Start):
@@ -592,21 +596,29 @@ def _started(reading: nodescript.Reading, name: str, package: Package, deep: int
     return structs.replace(starts[0], readings=[reading, *starts[0].readings])
 
 
+def _is_cleanup(line: str) -> bool:
+    """Whether it only looks for what an earlier run has left, and ends it."""
+    line = _CMD.sub("", line.replace("2>&1", ""))
+    parts = [part.split() for part in line.split("|") if part.strip()]
+    runs = [next((it for it in part[1:] if it[0] != "-"), "") if part[0] == "xargs" else part[0] for part in parts]
+    return not set(line) & set(";&`\n") and all(name in _KILLERS | _FILTERS for name in runs)
+
+
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name.replace(HOLE, '…')}'" for name in dict.fromkeys(names))
 
 
 def _spawned(command: nodescript.Command, package: Package, deep: int) -> Meaning:
     """A program that a script starts, as if it stood in a shell."""
-    if command.shell is not None:
-        if _SHELL.search(command.shell) or "&" in command.shell or ";" in command.shell:
+    line = command.shell or _line_of_shell(command.words)
+    words = list(command.words)
+    if line is not None:
+        if _SHELL.search(line) or "&" in line or ";" in line:
             return Unclear("a shell's line")
         try:
-            words = shlex.split(command.shell)
+            words = shlex.split(line)
         except ValueError:
             return Unclear("a quote that is never closed")
-    else:
-        words = list(command.words)
     known = _without_holes(words)
     if known is None:
         return Unclear("a computed argument")
@@ -617,6 +629,16 @@ def _spawned(command: nodescript.Command, package: Package, deep: int) -> Meanin
     if command.env and meaning.steps:
         return Unclear("variables for more than one step")
     return structs.replace(meaning, env={**meaning.env, **command.env}, port_env=[*meaning.port_env, *command.port_env])
+
+
+def _line_of_shell(words: Sequence[str]) -> str | None:
+    """The line of ``cmd /c …`` and ``sh -c …``."""
+    if words[0].lower() == "cmd":
+        rest = list(words[1:])
+        while rest and rest[0].startswith("/"):
+            rest.pop(0)
+        return " ".join(rest)
+    return words[2] if words[0] in {"sh", "bash"} and words[1:2] == ("-c",) and len(words) == 3 else None  # noqa: PLR2004
 
 
 def _without_holes(words: Sequence[str]) -> list[str] | None:

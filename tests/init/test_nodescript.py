@@ -138,6 +138,12 @@ SPAWNS = [
         Start(config="a.js"),
     ),
     ("const {exec} = require('child_process'); exec((`npx vite`));", Start()),
+    ("const cp = require('child_process'); cp.spawn('cmd.exe', ['/s', '/c', 'npx', 'vite', '--port', port]);", Start()),
+    ("const cp = require('child_process'); cp.spawn('cmd', ['/c', `npx vite --port ${port}`]);", Start()),
+    (
+        "const cp = require('child_process'); cp.spawn('sh', ['-c', `exec=1 npx vite --port ${port}`]);",
+        Start(env={"exec": "1"}),
+    ),
     (
         (
             "import { createServer } from 'vite';\n"
@@ -170,7 +176,28 @@ def test_vite_is_found_however_it_is_started(tmp_path: Path, text: str, wanted: 
     assert start == wanted
 
 
+CLEANUPS = [
+    "taskkill /F /IM node.exe",
+    "cmd /c taskkill /F /IM node.exe",
+    "lsof -ti:1420 | xargs kill -9 || true",
+    "fuser -k 1420/tcp 2>&1",
+]
+
+
+@pytest.mark.parametrize("line", CLEANUPS)
+def test_what_ends_an_earlier_vite_is_no_reason_to_stay_away(tmp_path: Path, line: str) -> None:
+    text = f"const {{exec, spawn}} = require('child_process'); exec('{line}'); spawn('npx', ['vite']);"
+    assert started(meaning_of(tmp_path, text)).type == "vite"
+
+
 UNCLEAR = [
+    (
+        "const {exec} = require('child_process'); exec('pkill x; node api.js'); exec('vite');",
+        "starts 'pkill x; node api.js'",
+    ),
+    ("const {exec} = require('child_process'); exec('lsof -i | node api.js'); exec('vite');", "starts 'lsof -i | node"),
+    ("const cp = require('child_process'); cp.spawn('cmd', ['/c', 'vite', '&', 'x']);", "starts 'cmd /c vite "),
+    ("const cp = require('child_process'); cp.spawn('cmd', ['/k']);", "starts 'cmd /k'"),
     ("import { $ } from 'execa'; await $`vite`;", "it uses $ of 'execa'"),
     ("let cp; cp = require('child_process'); cp.x();", "a way that is not understood"),
     ("exports.cp = require('child_process');", "it uses 'child_process' in a way that is not understood"),
