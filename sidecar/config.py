@@ -52,7 +52,7 @@ class PortConfig(_Config, frozen=True, kw_only=True):
     sticky: bool = True
     """Try the last good port of this project before a new one, so that the page keeps its origin."""
     strict: bool = False
-    """Fail, and name the holder, where the preferred port is not free. No other one is tried."""
+    """Fail if the preferred port is not free, and name its holder. Try no other port."""
 
 
 class HttpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="http"):
@@ -355,14 +355,14 @@ OWN_ARGUMENTS = {
     "--strictPort": "port.strict",
     "--strict-port": "port.strict",
 }
-"""What the sidecar gives to a dev server itself, and the field that decides on it. Vite takes both spellings."""
+"""Options that the sidecar passes itself, and the field for each. Vite takes both spellings of strictPort."""
 
 FIELD_ARGUMENTS = {"--mode": "mode", "-m": "mode", "--config": "configFile", "-c": "configFile"}
-"""What a field gives to Vite where that is set."""
+"""Options that a field passes if it is set."""
 
 
 def _check_args(service: DevServer, path: str) -> None:
-    """It would take the later one of two, and then not be where, or what, it was told to be."""
+    """Refuse options that the sidecar passes itself. Given twice, a dev server would heed the second one."""
     fields = {"mode": service.mode, "configFile": service.config_file} if isinstance(service, ViteService) else {}
     for at, word in enumerate(service.args or ()):
         if word == "--":

@@ -195,4 +195,4 @@ def _all_kinds(base: type[SidecarError]) -> list[type[SidecarError]]:
 
 
 ERROR_CODES: dict[int, str] = {kind.code: kind.kind for kind in sorted(_all_kinds(SidecarError), key=lambda k: k.code)}
-"""Code on the wire → stable name; the README's table is checked against it."""
+"""Code on the wire → stable name; the table on the protocol's page is checked against it."""

@@ -50,9 +50,9 @@ from sidecar.services.project import (
     upwards,
     wanted_port,
 )
+from sidecar.services.viteconfig import PORT_VARIABLE
 
 VITE_PORT = VITE.port
-VITE_PORT_ENV = "VITE_DEV_PORT"
 COMMAND_PORT_ENV = "PORT"
 
 
@@ -92,11 +92,12 @@ def project_prefix(folder: str) -> str:
 def plan(name: str, config: Service, warn: Callable[[str], None] = lambda _text: None) -> Launch:
     """Find the program; ports are not filled in yet (``with_endpoint``).
 
-    ``warn`` is told what a project asks for and does not get: another node is taken, or its script is passed over.
+    ``warn`` gets a text if the project asks for something that it does not get: its version of node is not installed,
+    or its script is passed over.
     Raises ``ConfigurationError`` or one of its kinds, or ``ProcessSpawnFailedError``.
     """
     made = _plan_command(name, config, warn) if isinstance(config, CommandService) else _plan_server(name, config, warn)
-    # the app shows the page: a dev server that is set to open one (server.open) heeds this
+    # the app shows the page: with this Vite's server.open, and its like, open no browser beside it
     env = {"BROWSER": "none", **made.env}
     return msgspec.structs.replace(made, env=env, pid_namespace=config.isolation == "pidNamespace")
 
@@ -110,7 +111,7 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
     env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
     if config.port is not None and config.port.env:
         env[config.port.env] = str(port)
-    env.setdefault(VITE_PORT_ENV if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
+    env.setdefault(PORT_VARIABLE if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
     argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
@@ -232,7 +233,7 @@ def find_program(root: str, row: Framework) -> str | None:
 def _yarn(
     name: str, root: str, config: NodeServer, row: Framework, warn: Callable[[str], None]
 ) -> tuple[str, dict[str, str]]:
-    """Yarn Plug'n'Play keeps packages in archives that only yarn can enter: the yarn, and its environment."""
+    """Find the yarn of a Plug'n'Play project, whose packages only yarn can read, and its environment."""
     for folder in upwards(root):
         if any(os.path.isfile(os.path.join(folder, file)) for file in (".pnp.cjs", ".pnp.js")):
             found = _find_program(name, "yarn", root, config.env, warn)
@@ -277,26 +278,26 @@ def find_node(name: str, config: NodeServer) -> Node:
 
 
 def _path_of(env: Mapping[str, str]) -> str:
-    """The PATH of a program with these variables."""
+    """Return the PATH of a program that gets ``env`` on top of ours."""
     return env.get(name_of_path(env), os.environ.get("PATH", os.defpath))
 
 
 def _with_node(env: Mapping[str, str], node: Node) -> dict[str, str]:
-    """The variables of a program that may start ``node`` by its name."""
+    """Return the environment in which a program finds ``node`` by its name."""
     return dict(env) if node.on_path else _with_folder(env, os.path.dirname(node.program))
 
 
 def _with_folder(env: Mapping[str, str], folder: str) -> dict[str, str]:
-    """The variables with the folder in front of PATH."""
+    """Return the environment with the folder in front of PATH."""
     return {**env, name_of_path(env): f"{folder}{os.pathsep}{_path_of(env)}"}
 
 
 def _find_program(
     name: str, program: str, folder: str, env: Mapping[str, str], warn: Callable[[str], None]
 ) -> tuple[str, dict[str, str]] | None:
-    """A program of PATH; or else one that came with a node which is not on PATH, or that a terminal would find.
+    """Find a program on PATH, else beside a node that is not on PATH, else on the login shell's PATH.
 
-    With it the variables to run it with, which find node and what stands beside the program: npm starts node.
+    Return it with its environment. PATH then has the program's folder and node's: npm, for one, starts node.
     """
     path = _path_of(env)
     if (found := which(program, folder, path)) is not None:

@@ -152,7 +152,7 @@ class Ground(Protocol):
         ...
 
     def is_excused(self, member: Member, guarantees: dict[str, Any]) -> bool:
-        """Whether it may live on, as the README says."""
+        """Whether it may live on, as the page on guarantees says."""
         ...
 
     def limit_life(self) -> None:

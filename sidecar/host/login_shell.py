@@ -1,7 +1,7 @@
-"""The PATH that a person has in a terminal, which a desktop's programs do not get.
+"""Ask the login shell for its PATH, which programs of a desktop do not get.
 
-It is asked of the login shell, as the shell's own files set it. They may do anything: print, wait for a key, start
-programs. So the shell gets no stdin, its answer stands between marks, it has a time, and what it says is kept.
+The shell's startup files may do anything: print, wait for a key, start programs. So the shell gets no stdin and no
+terminal, its answer stands between two marks, it has five seconds, and the answer is cached.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from sidecar.diagnostics import say
 from sidecar.host import records
 
 SHELL_S = 5.0
-"""A shell with many plugins takes a second or two; one that takes longer waits for something that does not come."""
+"""A shell with many plugins takes a second or two. One that takes longer waits for something that never comes."""
 
 KEPT_S = 86_400
-"""A day: so long an answer is good, unless one of the shell's files changes."""
+"""A day. An answer ends earlier if a startup file changes."""
 
 SILENT_S = 60.0
-"""So long a shell that did not answer is not asked again: each restart of a service would wait for it."""
+"""Do not ask a silent shell again so soon: each restart of a service would wait for it."""
 
 ANSWER_MOST = 1 << 20
-"""Of output that is read: a PATH has some hundred bytes, but a greeting may be long."""
+"""Read no more output than this. A PATH is short, but a greeting may be long."""
 
 FILE = "login-path.json"
 
 _BEGIN, _END = "tauri-sidecar-path:", "tauri-sidecar-end"
 
 _asking = threading.Lock()
-"""Two services that start at once ask once."""
+"""Two services that start together ask once."""
 
 _unanswered: list[tuple[float, Answer]] = []
-"""When a shell did not answer, and why: the last time, if it was so."""
+"""The time of the last failure, and what it was. At most one entry."""
 
 
 class Answer(Struct, frozen=True):
-    """A PATH; or else, for people, why it is not known."""
+    """A PATH; if it is empty, ``problem`` says why, for people."""
 
     path: str = ""
     problem: str = ""
@@ -57,7 +57,7 @@ class _Kept(Struct):
 if sys.platform == "win32":
 
     def search_path() -> Answer:
-        """None: what a person sets there is set for all programs."""
+        """Return nothing: a PATH that is set on Windows holds for every program."""
         return Answer()
 
 else:
@@ -70,10 +70,10 @@ else:
         *("~/.profile", "~/.bash_profile", "~/.bash_login", "~/.bashrc"),
         *("~/.zshenv", "~/.zprofile", "~/.zshrc", "~/.zlogin", "~/.config/fish/config.fish"),
     )
-    """What shells read at their start. Of files that these read only a day's end is noticed."""
+    """Startup files. A change in a file that they include is noticed after a day."""
 
     def search_path() -> Answer:
-        """Ask the login shell, or look up what it said today."""
+        """Return the login shell's PATH, from the cache if it is there."""
         with _asking:
             shell = os.environ.get("SHELL") or _users_shell()
             files = {file: changed for file in _FILES if (changed := _changed(os.path.expanduser(file)))}
@@ -101,13 +101,13 @@ else:
         try:
             return os.stat(file).st_mtime_ns
         except OSError:
-            return 0  # it need not be there
+            return 0  # most of them do not exist
 
     def _read() -> _Kept | None:
         try:
             return msgspec.json.decode(records.read_file(FILE), type=_Kept)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return None  # the first time; or it cannot be read, and is asked for anew
+            return None  # there is none yet, or it is unreadable: ask anew
 
     def _write(kept: _Kept) -> None:
         try:
@@ -117,16 +117,16 @@ else:
 
     def _ask(shell: str) -> Answer:
         name = os.path.basename(shell)
-        # the program that prints is none of the shell's: fish keeps PATH as a list
+        # printenv, not the shell, prints it: fish keeps PATH as a list
         words = [shell, "-ilc", f"echo {_BEGIN}; /usr/bin/env printenv PATH; echo {_END}"]
         try:
             process = subprocess.Popen(
                 words,
-                cwd=os.path.expanduser("~"),  # relative entries of PATH, and what heeds a folder, see no project here
+                cwd=os.path.expanduser("~"),  # not in the project: startup files may run what is in the current folder
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # without a terminal, of which it could ask something
+                start_new_session=True,  # without a terminal, where it could ask a question
             )
         except OSError as error:
             return Answer(problem=f"the login shell {shell} cannot be run ({error.strerror})")
@@ -142,7 +142,7 @@ else:
         return Answer(said) if said else Answer(problem=f"the login shell {name} does not say its PATH")
 
     def _read_answer(process: subprocess.Popen[bytes], deadline: float) -> str | None:
-        """What stands between the marks; empty if the shell ends without it, ``None`` if the time is over."""
+        """Return the text between the marks; empty if the shell ends without it, ``None`` if the time is over."""
         assert process.stdout is not None
         fd = process.stdout.fileno()
         said = b""
@@ -154,25 +154,25 @@ else:
             said += chunk
             answer, end, _ = said.partition(f"{_BEGIN}\n".encode())[2].partition(f"{_END}\n".encode())
             if end:
-                return os.fsdecode(answer).strip("\n")  # what else holds the pipe is not waited for
+                return os.fsdecode(answer).strip("\n")  # do not wait for EOF: another program may hold the pipe
             if not chunk:
                 return ""
         return ""
 
     def _end(process: subprocess.Popen[bytes]) -> None:
-        """Kill the shell and all below it."""
+        """Kill the shell and its descendants."""
         import psutil
 
         try:
             below = psutil.Process(process.pid).children(recursive=True)
         except psutil.Error:
-            below = []  # it went in this instant
+            below = []  # it has ended just now
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            pass  # the whole group is gone, or dead and not collected
+            pass  # the group has ended, or has only zombies (macOS)
         for each in below:
             try:
-                each.kill()  # of another session; psutil compares the time of its start
+                each.kill()  # it may be in another session; psutil checks its start time first
             except psutil.Error:
-                pass  # it went with the others, or is another user's
+                pass  # it has ended, or is another user's

@@ -137,7 +137,7 @@ class Wish(Struct, frozen=True):
     keep: bool
     """Whether to hold the port with a bound socket until ``release``."""
     strict: bool = False
-    """Whether to fail rather than take another port than the preferred one."""
+    """Whether to fail if the preferred port is not free."""
 
     def in_order(self) -> Iterator[int]:
         """What to try before the system is asked for any port."""

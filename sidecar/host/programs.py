@@ -26,13 +26,13 @@ class Manager(Struct, frozen=True):
 
     name: str
     roots: tuple[str, ...]
-    """Folders, of which each may be its root; a variable that moves the root comes first."""
+    """Where its root may be. A variable that moves the root comes first."""
     versions: str = ""
-    """Each installed node; the star stands for its version."""
+    """The path of an installed node; the star stands for the version."""
     active: str = ""
-    """The node that is in use without a wish for a version."""
+    """The path of the node that it uses by default."""
     shim: str = ""
-    """A program that runs one of them, and asks other programs which."""
+    """The path of a program that chooses a version and runs it."""
 
 
 if sys.platform == "win32":
@@ -73,7 +73,7 @@ if sys.platform == "win32":
     BUN_PLACES = (r"%BUN_INSTALL%\bin", r"%USERPROFILE%\.bun\bin")
 
     def name_of_path(env: Mapping[str, str]) -> str:
-        """What the variable PATH is called in ``env``: capitals do not matter here."""
+        """Return the name of PATH as ``env`` spells it: Windows ignores the case."""
         return next((name for name in env if name.upper() == "PATH"), "PATH")
 
     def spellings(program: str) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ else:
     BUN_PLACES = ("$BUN_INSTALL/bin", "~/.bun/bin")
 
     def name_of_path(env: Mapping[str, str]) -> str:
-        """What the variable PATH is called in ``env``."""
+        """Return the name of PATH as ``env`` spells it."""
         del env
         return "PATH"
 
@@ -166,12 +166,12 @@ else:
 
 
 def runs(path: str) -> bool:
-    """Whether it is a program that this user may run."""
+    """Whether this user can run the file."""
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def expand(places: Iterable[str]) -> list[str]:
-    """The places as absolute paths, without those that are named by a variable that is not set."""
+    """Expand ``~`` and variables. Leave out a place whose variable is not set, or is no absolute path."""
     paths = (os.path.expandvars(os.path.expanduser(place)) for place in places)
     return [path for path in paths if os.path.isabs(path)]
 

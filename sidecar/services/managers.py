@@ -1,7 +1,6 @@
-"""The nodes of version managers and package managers, and which of them a project asks for.
+"""Find node in the folders of version managers and package managers.
 
-A manager's own programs and its shims are not asked: they heed the project's files and may look for updates. What they
-keep is looked up in their folders instead.
+The search reads files and starts no program. A manager's own command would be slower, and may go to the network.
 """
 
 from __future__ import annotations
@@ -18,24 +17,27 @@ from sidecar.host.programs import MANAGERS, Manager, expand, runs
 from sidecar.services.node import Node
 
 TEXT_MOST = 1 << 16
-"""A file that names a version has a line or two, and a manager's own configuration some more."""
+"""Read no more than this of a file. A version file has a line or two, a manager's configuration some more."""
 
 WISH_MOST = 64
-"""What a project asks for is shown in messages."""
+"""Messages show what a project asks for, up to this length."""
 
 ALIASES_DEEP = 8
-"""An alias that names an alias that names ...: nvm's own have three steps, and some may go round in circles."""
+"""nvm's aliases may name each other. Its own need three steps; the bound ends a circle."""
 
 WISHES = (".nvmrc", ".node-version", ".tool-versions")
-"""The files of a project that ask for a version, in the order in which they are heeded within one folder."""
+"""The files in which a project asks for a version. Within one folder the first one counts."""
 
 _FULL = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 _IN_PATH = re.compile(r"(?<![\d.])(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?![\d.])")
 _TERM = re.compile(r"(>=|<=|>|<|=|\^|~)?v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:\.[xX*])*")
 _ALIAS = re.compile(r"[\w*-][\w*.-]*(?:/[\w*-][\w*.-]*)?")
 _LTS = re.compile(r"lts(?:[/-](?:\*|-\d+|([a-z]+)))?")
-_MISE = re.compile(r"""^\s*(?:node|nodejs|"node")\s*=\s*\[?\s*(?:\{\s*version\s*=\s*)?["']([^"']+)["']""", re.MULTILINE)
-_TOOL = re.compile(r"^\s*node(?:js)?\s+([^\s#]+)", re.MULTILINE)
+# [ \t], not \s: a hostile file of empty lines would take time by the square of its size
+_MISE = re.compile(
+    r"""^[ \t]*(?:node|nodejs|"node")[ \t]*=[ \t[]*(?:\{[ \t]*version[ \t]*=[ \t]*)?["']([^"']+)["']""", re.MULTILINE
+)
+_TOOL = re.compile(r"^[ \t]*node(?:js)?[ \t]+([^\s#]+)", re.MULTILINE)
 
 _FIRST_LTS = 4
 _CODENAMES = (
@@ -60,7 +62,7 @@ class _Install(Struct, frozen=True):
 
 
 def find_managed(root: str) -> Node | None:
-    """The one that the project asks for, or that a manager uses; the managers' shims only where there is no other."""
+    """Find the version that the project asks for, else the one that a manager uses, else a manager's shim."""
     found = [(it, place, _installs(it, place)) for it in MANAGERS for place in expand(it.roots)]
     every = [each for _, _, installs in found for each in installs]
     problem = ""
@@ -79,7 +81,7 @@ def find_managed(root: str) -> Node | None:
 
 
 def _in_use(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Node | None:
-    """What the first manager that has any uses without a wish."""
+    """Find the default of the first manager that has any node."""
     put_off: Node | None = None
     for manager, place, installs in found:
         active = os.path.join(place, manager.active) if manager.active else ""
@@ -95,7 +97,7 @@ def _in_use(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> N
         taken = Node(newest.program, f"the newest of {manager.name}, not on PATH", problem=problem)
         if default != "system":
             return taken
-        put_off = put_off or taken  # the person wants the one of the system, which may be with another manager
+        put_off = put_off or taken  # the default is the system's node: another manager may have it
     return put_off
 
 
@@ -107,7 +109,7 @@ def _shim(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Nod
 
 
 def _installs(manager: Manager, root: str) -> list[_Install]:
-    """Every node that the manager has in ``root``."""
+    """List the nodes that the manager has in ``root``."""
     if not manager.versions:
         program = os.path.join(root, manager.active)
         return [_Install(program, manager.name, _version_of("", program))] if runs(program) else []
@@ -126,15 +128,15 @@ def _installs(manager: Manager, root: str) -> list[_Install]:
 
 
 def _version_of(name: str, program: str) -> Version | None:
-    """By its folder's name, or by the name of the folder that it really is in."""
+    """Read the version from the folder's name, else from the path behind the links."""
     full = _FULL.fullmatch(name)
     for found in [full] if full else _IN_PATH.finditer(os.path.realpath(program)):
-        full = found  # the last one: what stands before it are folders of the manager's own
+        full = found  # the last one in the path counts
     return (int(full[1]), int(full[2]), int(full[3])) if full else None
 
 
 def _newest(installs: list[_Install]) -> _Install | None:
-    """Of equals, the first."""
+    """Return the newest one; of equals, the first."""
     return max(installs, key=lambda it: it.version or (0, 0, 0), default=None)
 
 
@@ -143,10 +145,10 @@ def _nvm_default(root: str) -> str:
 
 
 def _nvm_alias(root: str, name: str) -> str:
-    """What an alias stands for in the end; empty if there is none."""
+    """Follow an alias to the version that it means; empty if there is none."""
     for _ in range(ALIASES_DEEP):
         if not _ALIAS.fullmatch(name):
-            return ""  # the project's file says it, and it is to name no file elsewhere
+            return ""  # a project's file may say anything: it must not name a file elsewhere
         name = _line(os.path.join(root, "alias", name))
         if _meaning(name) is not None or name in {"", "system"}:
             return name
@@ -193,14 +195,14 @@ _DEFAULTS: dict[str, Callable[[str], str]] = {
     "mise": _mise_default,
     "volta": _volta_default,
 }
-"""What a manager uses by default, as it is written in its root or in the person's configuration."""
+"""How to read a manager's default version, from its root or from the user's configuration."""
 
 
 # ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _wish_of(root: str) -> tuple[str, str] | None:
-    """The nearest file that asks for a version, and what it asks for; none is above the repository."""
+    """Find the nearest version file, up to the repository's root: its name, and what it asks for."""
     folder = root
     while True:
         for name in WISHES:
@@ -214,7 +216,7 @@ def _wish_of(root: str) -> tuple[str, str] | None:
 
 
 def _meaning(wish: str) -> _Fits | None:
-    """Which versions the words stand for; ``None`` where they are no words for versions."""
+    """Turn a wish such as ``20``, ``lts/*`` or ``>=20 <23`` into a test; ``None`` if it is not understood."""
     wish = wish.strip().lower()
     if wish in {"node", "stable", "latest", "current", "*"}:
         return lambda _version: True
@@ -237,7 +239,7 @@ def _of_lts(name: str | None) -> _Fits | None:
 
 
 def _holds(term: re.Match[str] | None, version: Version) -> bool:
-    """Whether a version is within one term, such as ``>=20.19``."""
+    """Test a version against one term, such as ``>=20.19``."""
     if term is None:
         return False
     wanted = tuple(int(part) for part in term.group(2, 3, 4) if part is not None)
@@ -260,7 +262,7 @@ def _holds(term: re.Match[str] | None, version: Version) -> bool:
 
 
 def _line(path: str) -> str:
-    """The first line that says something, without its comment."""
+    """Return the first line with text, without its comment."""
     lines = (line.partition("#")[0].strip() for line in _text(path).splitlines())
     return next((line for line in lines if line), "")
 
@@ -271,9 +273,9 @@ def _tool_version(path: str) -> str:
 
 
 def _text(path: str) -> str:
-    """The beginning of a plain file; empty where there is none."""
+    """Read the beginning of a regular file; empty if there is none."""
     try:
-        # not to be blocked by a pipe of that name, in a project that is not to be trusted
+        # without O_NONBLOCK a pipe of that name would block us; the project is not trusted
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return ""  # it need not be there

@@ -1,16 +1,16 @@
-"""Which node runs a project.
+"""Find the node that runs a project.
 
-An app that a desktop starts has a much shorter PATH than a terminal, and version managers put node into folders of
-their own, often only while a shell runs. The order of the search:
+A desktop starts apps with a much shorter PATH than a terminal's, and version managers keep node in folders of their
+own. The search goes in this order:
 
-1. PATH (of the service, or ours);
-2. the managers' folders: the version that ``.nvmrc``, ``.node-version`` or ``.tool-versions`` asks for, else the
-   version that a manager uses by default, else its newest;
-3. the managers' shims, which are programs that look for node themselves;
-4. the PATH of the login shell, which takes a moment and is kept for a day;
-5. bun, which can run a dev server, too.
+1. PATH, of the service or ours;
+2. the managers' folders: the version that ``.nvmrc``, ``.node-version`` or ``.tool-versions`` asks for, else a
+   manager's default, else its newest;
+3. the managers' shims, which look for node themselves;
+4. the PATH of the login shell, which takes a moment and is cached for a day;
+5. bun, which runs dev servers, too.
 
-The search runs nothing of the project. A relative entry of PATH would be a folder of the project: it is passed over.
+The search runs nothing of the project. A relative entry of PATH would mean a folder of the project, so it is skipped.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from sidecar.host.programs import BUN_PLACES, MANAGERS, expand, runs, spellings
 
 
 class Node(Struct, frozen=True):
-    """A node that was found, or a bun."""
+    """The node to run, or a bun in its place."""
 
     program: str
     why: str
-    """Why it is this one, for people."""
+    """Why this one, for people."""
     on_path: bool = False
-    """Whether the programs that it starts find it by its name without our help."""
+    """Whether its folder is on the PATH of the programs that it starts."""
     problem: str = ""
-    """What the project asks for and is not here, for people."""
+    """Which version the project asks for in vain, for people."""
 
     @property
     def is_bun(self) -> bool:
-        """Whether it is no node, but runs what node runs."""
+        """Whether it is bun."""
         return os.path.splitext(os.path.basename(self.program))[0] == "bun"
 
 
 class Missing(Struct, frozen=True):
-    """There is none. ``looked`` names the places, for people."""
+    """There is no node. ``looked`` names the places of the search, for people."""
 
     looked: str
 
 
 def find(root: str, path: str) -> Node | Missing:
-    """The node for the project in ``root``; ``path`` is the PATH of what is started there."""
+    """Find the node for the project in ``root``, for a program that gets ``path`` as its PATH."""
     if (program := on_path("node", path)) is not None:
         return Node(program, "on PATH", on_path=True)
-    # off the way of a start that needs neither
+    # imported here: most starts need neither
     from sidecar.host import login_shell
     from sidecar.services.managers import find_managed
 
@@ -79,7 +79,7 @@ def _of_shell(path: str, problem: str) -> Iterator[str]:
 
 
 def on_path(program: str, path: str) -> str | None:
-    """The program in one of the absolute folders of ``path``."""
+    """Find a program in the absolute folders of ``path``."""
     for folder in path.split(os.pathsep):
         if os.path.isabs(folder):
             for name in spellings(program):

@@ -485,7 +485,11 @@ def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
     names = [start.config] if start.config else [each for name in VITE.configs for each in config_files(name)]
     files = (os.path.join(folder if start.config else root, name) for name in names)
     found = next((file for file in files if os.path.isfile(file)), None)
-    return read_server_port(_head(found).decode("utf-8", "replace")) if found else ServerPort()
+    said = read_server_port(_head(found).decode("utf-8", "replace")) if found else ServerPort()
+    if os.path.isdir(os.path.join(folder, "src-tauri")):
+        # Tauri's templates are strict because its window knows one port only; the plugin tells the window which it is
+        return msgspec.structs.replace(said, strict=False)
+    return said
 
 
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────

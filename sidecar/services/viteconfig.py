@@ -31,6 +31,9 @@ _BEFORE_REGEX = {*"(,=:[!&|?{};+-*%<>~^", "=>", "return", "typeof", "case", ""}
 """After one of these a slash begins a regular expression; after all else it divides."""
 
 _AROUND = {"defineConfig", "mergeConfig", "defineViteConfig"}
+PORT_VARIABLE = "VITE_DEV_PORT"
+"""By this variable Vite is told its port, for a configuration that wants to know it."""
+
 _DECLARES = {"const", "let", "var"}
 _OPEN, _CLOSE = {"{", "[", "("}, {"}", "]", ")"}
 _PORT_MOST = 65_535
@@ -110,6 +113,12 @@ def _is_exported_name(tokens: list[str], at: int) -> bool:
     return any(word == name and before in {"default", "return", "(", "=", ","} for before, word in pairs)
 
 
+def _heeds_us(tokens: list[str], at: int) -> bool:
+    """Whether the value of the member at ``at`` is made of the variable by which we tell Vite its port."""
+    end = next((here for here in range(at, len(tokens)) if tokens[here] in {",", "}"}), len(tokens))
+    return any(PORT_VARIABLE in token for token in tokens[at:end])
+
+
 def _read(tokens: list[str], at: int) -> ServerPort:
     """Of the value that begins after the colon at ``at``."""
     if tokens[at : at + 2] != [":", "{"]:
@@ -129,7 +138,8 @@ def _read(tokens: list[str], at: int) -> ServerPort:
             ends = tokens[here + 3 : here + 4] in (["}"], [","])
             if name == "port":
                 literal = ends and _NUMBER.fullmatch(value) and int(value.replace("_", "")) <= _PORT_MOST
-                port, passed_over = (int(value.replace("_", "")), False) if literal else (None, True)
+                port = int(value.replace("_", "")) if literal else None
+                passed_over = not literal and not _heeds_us(tokens, here)
             elif name == "strictPort":
                 strict = ends and value == "true"
             elif mark == "...":

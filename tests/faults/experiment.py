@@ -117,7 +117,7 @@ def _kills_the_app(plan: Plan) -> bool:
 
 def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None:
     cell = scene.cell
-    # what stops has all its time to stop; of several services, nobody knows whose a scrubbed daemon is: README says so
+    # what stops has all its time to stop; of several services, a scrubbed daemon belongs to none: see guarantees.md
     if plan.signal == KILL and plan.moment != "stopping" and plan.tree != "scrubbed":
         cell.roll.await_dead(scene.tree)
     states = {name: cell.client.status(name)["state"] for name in cell.services}

@@ -75,7 +75,7 @@ class Soak:
             cells = []
             for _ in range(APPS):
                 phase = dice.choice(PHASES)
-                # without a control group a scrubbed daemon may outlive guard and supervisor: README says so
+                # without a control group a scrubbed daemon may outlive guard and supervisor: guarantees.md says so
                 kinds = dice.sample([it for it in ALL_TREES if contained or it != "scrubbed"], dice.randint(1, 3))
                 told.append(f"{phase} {'+'.join(kinds)}")
                 group = self._groups[not contained]

@@ -20,7 +20,7 @@ from tests.faults.test_sweep import BOTH, freeze
 from tests.faults.test_system_surroundings import can
 
 ROOT_ONLY = {"moved", "unreadable"}
-"""Another user may do that only in a group that is his; and what he may not look into is README's exception."""
+"""Another user may do that only in a group that is his; what he may not look into is the exception in guarantees.md."""
 
 
 def cell_of(folder: Path, kind: str, *, contained: bool) -> Cell:

@@ -27,7 +27,7 @@ KILL = signal.SIGKILL
 BOTH = [("supervisor", KILL), ("guard", KILL)]
 ALL = [("app", KILL), *BOTH]
 WITH_A_COOKIE = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
-"""Without a control group, a daemon that scrubbed its environment is out of reach: README says so."""
+"""Without a control group, a daemon that scrubbed its environment is out of reach: guarantees.md says so."""
 
 strikes = pytest.mark.parametrize("hits", [BOTH, ALL], ids=["guard and supervisor", "the app, too"])
 

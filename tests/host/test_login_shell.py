@@ -42,13 +42,28 @@ def test_its_path_is_found_between_what_else_it_prints(machine: Machine) -> None
     assert search_path() == Answer(f"/a b:{TOOLS}")
 
 
-def test_it_is_an_interactive_login_shell_without_a_terminal_in_the_home_folder(machine: Machine) -> None:
+def test_it_is_an_interactive_login_shell_in_the_home_folder(machine: Machine) -> None:
     told = machine.home / "told"
-    machine.shell(
-        f'{{ echo "$1"; pwd; read line && echo line; [ -t 0 ] || echo none; }} > {told}; PATH={TOOLS}; eval "$2"'
-    )
+    machine.shell(f'{{ echo "$1"; pwd; }} > {told}; PATH={TOOLS}; eval "$2"')
     assert search_path() == Answer(TOOLS)
-    assert told.read_text().splitlines() == ["-ilc", str(machine.home), "none"]
+    assert told.read_text().splitlines() == ["-ilc", str(machine.home)]
+
+
+def test_it_reads_nothing_of_our_stdin(machine: Machine) -> None:
+    """The app's requests come there."""
+    told = machine.home / "told"
+    machine.shell(f'read line; echo "<$line>" > {told}; PATH={TOOLS}; eval "$2"')
+    ours = os.dup(0)
+    reader, writer = os.pipe()
+    os.write(writer, b"a request\n")
+    try:
+        os.dup2(reader, 0)
+        assert search_path() == Answer(TOOLS)
+    finally:
+        os.dup2(ours, 0)
+        for fd in (ours, reader, writer):
+            os.close(fd)
+    assert told.read_text() == "<>\n"
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "fish", "ksh"])

@@ -310,6 +310,12 @@ def test_the_script_s_port_goes_before_the_configurations(tmp_path: Path) -> Non
     assert wanted_port(str(tmp_path / "nowhere"), started(), VITE) == ServerPort()
 
 
+def test_tauris_template_is_strict_for_a_window_that_we_tell_the_port(tmp_path: Path) -> None:
+    (tmp_path / "vite.config.ts").write_text("export default { server: { port: 1420, strictPort: true } }")
+    (tmp_path / "src-tauri").mkdir()
+    assert wanted_port(str(tmp_path), started(), VITE) == ServerPort(1420)
+
+
 def test_reading_a_script_imports_nothing_dear() -> None:
     code = (
         "import sidecar.services.project, sys; print([it for it in ('shlex', 'json', 'pathlib') if it in sys.modules])"

@@ -89,6 +89,8 @@ def test_what_only_running_it_would_tell_is_passed_over_and_said(text: str) -> N
         "// server: { port: 1 }",
         "export default { preview: { port: 4173, strictPort: true } }",
         "export default { server: { strictPort: true } }",
+        "export default { server: { port: Number(process.env['VITE_DEV_PORT'] ?? 5173), strictPort: true } }",
+        "export default { server: { port: +process.env.VITE_DEV_PORT } }",
         "\x00\xff }}} ((( server: { port: 1",
         "x server: {",
     ],

@@ -35,6 +35,8 @@ export interface ServiceStatus {
   /** Since it was started. */
   restarts?: number;
   error?: Failure;
+  /** While it is unhealthy: what its last health check saw. */
+  detail?: string;
 }
 
 export interface LogLine {
@@ -54,7 +56,18 @@ export interface Holder {
 /** What happens, by its name. */
 export interface Events {
   /** A service changed its state, or its port was chosen. */
-  state: { service: string; state: State; host?: string; port?: number; pid?: number; error?: Failure };
+  state: {
+    service: string;
+    state: State;
+    host?: string;
+    port?: number;
+    pid?: number;
+    error?: Failure;
+    /** While it is unhealthy: what its last health check saw. */
+    detail?: string;
+  };
+  /** A service runs and is not ready yet; `detail` is what was found so far. */
+  waiting: { service: string; elapsedMs: number; detail: string };
   /** A service answers. */
   ready: {
     service: string;

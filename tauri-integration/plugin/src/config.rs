@@ -87,10 +87,12 @@ impl Config {
     }
 }
 
-/// Vite, Astro, Next and so on: everything that is no program of the app's own.
+/// Whether it is a framework's dev server: every type but `command` is one.
 fn is_dev_server(service: &Value) -> bool {
-    let kind = service.get("type").and_then(Value::as_str);
-    kind.is_some_and(|kind| !matches!(kind, "command" | "task"))
+    service
+        .get("type")
+        .and_then(Value::as_str)
+        .is_some_and(|kind| kind != "command")
 }
 
 fn main_window() -> String {
@@ -112,11 +114,11 @@ mod tests {
 
     #[test]
     fn the_only_dev_server_is_the_page() {
-        let config = read(
-            json!({"services": {"api": {"type": "command"}, "web": {"type": "vite"}}}),
-            true,
-        );
-        assert_eq!(config.unwrap().page(), Some("web"));
+        for kind in ["vite", "astro"] {
+            let services = json!({"api": {"type": "command"}, "web": {"type": kind}});
+            let config = read(json!({"services": services}), true);
+            assert_eq!(config.unwrap().page(), Some("web"));
+        }
     }
 
     #[test]
@@ -146,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_release_keeps_what_is_no_dev_server() {
-        let section = json!({"services": {"api": {"type": "command"}, "web": {"type": "astro"}}});
+        let section = json!({"services": {
+            "api": {"type": "command"}, "web": {"type": "vite"}, "docs": {"type": "astro"}}});
         let config = read(section, false).unwrap();
         assert_eq!(config.page(), None);
         assert_eq!(config.services.keys().collect::<Vec<_>>(), ["api"]);

@@ -31,7 +31,7 @@
 //! [`init`] starts them in the plugin's setup hook; the window shows a loading page meanwhile.
 //!
 //! With either, what fails is a page in the window: what, why, the last lines of output, and a button to retry. In a
-//! release Vite services are left out, and without others nothing is started.
+//! release dev servers are left out, and without others nothing is started.
 
 mod client;
 mod commands;

@@ -43,7 +43,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The error's name in the README's table, such as `PortUnavailable`.
+    /// The error's name in the table on the protocol's page, such as `PortUnavailable`.
     pub fn kind(&self) -> &str {
         self.data.get("kind").and_then(Value::as_str).unwrap_or_default()
     }
@@ -86,6 +86,9 @@ pub struct ServiceStatus {
     pub restarts: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// While it is unhealthy: what its last health check saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The layers of the kill that are active on this machine.
@@ -171,6 +174,9 @@ pub enum Event {
     /// A service changed its state, or its port was chosen.
     #[serde(rename = "service/state")]
     State(StateChanged),
+    /// A service runs and is not ready yet.
+    #[serde(rename = "service/waiting")]
+    Waiting(Waiting),
     /// A service answers.
     #[serde(rename = "service/ready")]
     Ready(Ready),
@@ -202,6 +208,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::State(_) => "sidecar://state",
+            Event::Waiting(_) => "sidecar://waiting",
             Event::Ready(_) => "sidecar://ready",
             Event::Log(_) => "sidecar://log",
             Event::Exited(_) => "sidecar://exited",
@@ -226,6 +233,19 @@ pub struct StateChanged {
     pub pid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// While it is unhealthy: what its last health check saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    pub service: String,
+    /// Since its program was started.
+    pub elapsed_ms: u64,
+    /// What was found so far, for people.
+    pub detail: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -110,7 +110,9 @@ impl PageState {
         } else if url.is_some() {
             (Phase::Ready, format!("{name} is ready"), String::new())
         } else {
-            (Phase::Loading, format!("Starting {name}"), String::new())
+            let waiting = service.and_then(|service| service.waiting.as_ref());
+            let message = waiting.map(|detail| format!("{name} is not ready yet: {detail}."));
+            (Phase::Loading, format!("Starting {name}"), message.unwrap_or_default())
         };
         Self {
             phase,
@@ -169,6 +171,17 @@ mod tests {
     fn it_loads_until_there_is_something_else_to_say() {
         assert_eq!(state([]).phase, Phase::Loading);
         assert_eq!(state([starting()]).title, "Starting web");
+    }
+
+    #[test]
+    fn it_says_what_a_slow_start_was_found_to_do() {
+        let waiting = json!({"method": "service/waiting",
+            "params": {"service": "web", "elapsedMs": 10000, "detail": "it listens nowhere yet"}});
+        let slow = state([starting(), waiting.clone()]);
+        assert_eq!(slow.phase, Phase::Loading);
+        assert_eq!(slow.message, "web is not ready yet: it listens nowhere yet.");
+        let backing_off = json!({"method": "service/state", "params": {"service": "web", "state": "backingOff"}});
+        assert_eq!(state([starting(), waiting, backing_off, starting()]).message, "");
     }
 
     #[test]

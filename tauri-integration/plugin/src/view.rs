@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub error: Option<Failure>,
     /// The port that was wanted, and who has it.
     pub holder: Option<(u16, Option<Holder>)>,
+    /// Why it is not ready yet, as far as the sidecar knows.
+    pub waiting: Option<String>,
     pub lines: VecDeque<String>,
     since: Instant,
 }
@@ -34,6 +36,7 @@ impl Service {
             port: None,
             error: None,
             holder: None,
+            waiting: None,
             lines: VecDeque::new(),
             since: Instant::now(),
         }
@@ -71,6 +74,9 @@ impl View {
                     service.lines.clear();
                     service.holder = None;
                 }
+                if told.state != State::Starting || service.state != State::Starting {
+                    service.waiting = None;
+                }
                 service.state = told.state;
                 service.port = told.port;
                 service.error.clone_from(&told.error);
@@ -78,6 +84,7 @@ impl View {
                     service.url = None;
                 }
             }
+            Event::Waiting(told) => self.service(&told.service).waiting = Some(told.detail.clone()),
             Event::Ready(told) => self.service(&told.service).url.clone_from(&told.url),
             Event::Log(told) => {
                 let lines = &mut self.service(&told.service).lines;

@@ -184,10 +184,10 @@ impl<R: Runtime> Windows<R> {
     }
 }
 
-/// The same place at another origin.
+/// The same place at another origin, if the page still has the base that the place is below.
 fn moved(url: &Url, place: Option<&Url>) -> Url {
     let mut url = url.clone();
-    if let Some(place) = place {
+    if let Some(place) = place.filter(|place| place.path().starts_with(url.path())) {
         url.set_path(place.path());
         url.set_query(place.query());
         url.set_fragment(place.fragment());
@@ -215,5 +215,19 @@ mod tests {
             "http://127.0.0.1:41997/list?page=2#last"
         );
         assert_eq!(moved(&url, None), url);
+        let secure = "https://127.0.0.1:5173/".parse().unwrap();
+        assert_eq!(
+            moved(&secure, Some(&place)).as_str(),
+            "https://127.0.0.1:5173/list?page=2#last"
+        );
+    }
+
+    #[test]
+    fn a_place_below_another_base_is_left() {
+        let url = "http://127.0.0.1:5173/app/".parse().unwrap();
+        let inside = "http://127.0.0.1:5173/app/list".parse().unwrap();
+        let outside = "http://127.0.0.1:5173/list".parse().unwrap();
+        assert_eq!(moved(&url, Some(&inside)), inside);
+        assert_eq!(moved(&url, Some(&outside)), url);
     }
 }

@@ -93,6 +93,7 @@ fn every_line_of_the_golden_conversations_is_decoded_without_loss() {
     assert!(lines > 300, "only {lines} lines were found");
     for name in [
         "state",
+        "waiting",
         "ready",
         "log",
         "exited",
