@@ -237,7 +237,9 @@ def _take_dev_command(found: Found) -> list[str]:
         start = Start(type="command")
     url = urlsplit(found.dev_url) if isinstance(found.dev_url, str) else None
     if url is not None and url.scheme == "https":
-        reasons.append("devUrl is https: the sidecar cannot tell when such a server is ready")
+        found.notes.append(
+            "devUrl is https: the page will be at https://127.0.0.1, so the certificate has to name that."
+        )
     if start.elsewhere:
         reasons.append("Vite is started with a root and a configuration file of its own")
     if start.host:

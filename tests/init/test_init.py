@@ -364,6 +364,13 @@ def test_a_command_that_is_waited_for_is_no_server(tmp_path: Path) -> None:
     assert any("'make assets' starts no server" in note for note in plan.notes)
 
 
+def test_an_https_dev_url_is_no_hindrance_and_what_its_certificate_needs_is_said(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("http://local", "https://local")})
+    plan = apply(folder)
+    assert web_of(folder)["port"] == {"preferred": 1420}
+    assert any("so the certificate has to name that" in note for note in plan.notes)
+
+
 def test_a_host_is_not_taken_over_and_that_is_said(tmp_path: Path) -> None:
     folder = make(tmp_path, **{"package.json": PACKAGE.replace('"vite"', '"vite --host"', 1)})
     plan = apply(folder)
@@ -540,7 +547,6 @@ def test_the_command_of_a_phone_runs_in_the_shell_of_the_cli(tmp_path: Path) -> 
             {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')},
             "there might be two dev servers",
         ),
-        ({"src-tauri/tauri.conf.json": CONFIG.replace("http:", "https:", 2)}, "devUrl is https"),
         ({"src-tauri/src/main.rs": MAIN.replace("generate_context", "other")}, "called 0 times"),
         ({"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "make dev")}, "what the Makefile says"),
         (
