@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from sidecar.errors import ConfigurationError
 from sidecar.init import devcommand, rust
-from sidecar.init.devcommand import Package, Quiet, Start, Unclear
+from sidecar.init.devcommand import Package, Quiet, Start
 from sidecar.services import project as services
 from sidecar.tauri import project
 from sidecar.tauri.section import read_services
@@ -229,9 +229,11 @@ def _take_dev_command(found: Found) -> list[str]:
             reasons += [reason] if reason else []
         elif isinstance(meaning, Quiet) or options.get("wait") is True:
             found.notes.append(f"beforeDevCommand stays: {command!r} starts no server.")
-        elif isinstance(meaning, Unclear):
+        elif found.has_section:  # a person has set it up, and a fresh clone only wants the binary
+            found.notes.append(f"beforeDevCommand stays: {meaning.reason}. If it starts a dev server, take it out.")
+        else:
             reasons.append(f"beforeDevCommand ({command}): {meaning.reason}; there might be two dev servers")
-    if row is None and found.start is None:
+    if row is None and found.start is None and not found.has_section:
         where = "no vite in its package.json, and no vite.config"
         reasons.append(f"{found.front} is no Vite project, nor one of another framework that is known: {where}")
         start = Start(type="command")

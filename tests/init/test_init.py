@@ -446,6 +446,17 @@ def test_a_section_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert "beforeDevCommand" not in config["build"]
 
 
+def test_a_project_that_was_set_up_by_hand_is_finished_whatever_its_dev_command_is(tmp_path: Path) -> None:
+    service = '{ "type": "command", "command": ["my-server", "{port}"], "port": {} }'
+    section = f'"plugins": {{ "sidecar": {{ "page": "web", "services": {{ "web": {service} }} }} }},\n  "build": {{'
+    config = CONFIG.replace('"build": {', section).replace("npm run dev", "make assets")
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": config, "package.json": '{"scripts": {}}\n'})
+    plan = apply(folder)
+    assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == "make assets"
+    assert any("If it starts a dev server, take it out" in note for note in plan.notes)
+    assert binary.place_in(folder / "src-tauri").exists()
+
+
 def test_an_old_tauri_in_the_lock_is_told(tmp_path: Path) -> None:
     lock = '[[package]]\nname = "tauri"\nversion = "2.10.0"\n'
     plan = apply(make(tmp_path, **{"src-tauri/Cargo.lock": lock}))
