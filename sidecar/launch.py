@@ -131,6 +131,8 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
             root=root,
         )
     start = _start(config, row)
+    if isinstance(start, NotUnderstood) and config.script:
+        raise ConfigurationError(f"{name}: {start.reason}. Correct script.", service=name, root=root)
     if isinstance(start, NotUnderstood):
         own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
         if start.server is not row and not own:
@@ -156,7 +158,7 @@ def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
         return Start(row, mode=config.mode, config=config.config_file, args=args)
     if config.args is not None:
         return Start(row, args=args)
-    return heed(config.root, row)
+    return heed(config.root, row, config.script)
 
 
 def _program(

@@ -445,11 +445,14 @@ def upwards(folder: str) -> Iterator[str]:
 # ── a service ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def heed(folder: str, row: Framework) -> Start | NotUnderstood:
+def heed(folder: str, row: Framework, script: str | None = None) -> Start | NotUnderstood:
     """How a service that names no more than ``row``'s type is started in ``folder``: as the project's script does it.
 
-    Not understood is a script that may start that framework, and a project of another one.
+    Not understood is a script that may start that framework, and a project of another one. A ``script`` that is named
+    has to be there, and to start it.
     """
+    if script is not None:
+        return _heed_script(folder, row, script)
     project = look(folder)
     script = f"the script {project.script} of {folder}" if project.script else folder
     if project.start is not None:
@@ -465,6 +468,18 @@ def heed(folder: str, row: Framework) -> Start | NotUnderstood:
     if project.problem is not None and project.problem.server is not None:
         return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
     return Start(row)
+
+
+def _heed_script(folder: str, row: Framework, script: str) -> Start | NotUnderstood:
+    scripts = _table(read_package(folder), "scripts")
+    if not isinstance(scripts.get(script), str):
+        return NotUnderstood(f"there is no script {script} in {os.path.join(folder, 'package.json')}")
+    found = understand_script(script, scripts)
+    if isinstance(found, NotUnderstood):
+        return NotUnderstood(f"the script {script} of {folder} is not understood: {found.reason}", found.server)
+    if found.framework.type != row.type:
+        return NotUnderstood(f"the script {script} of {folder} starts {found.framework.title}", found.framework)
+    return found
 
 
 def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
