@@ -28,9 +28,8 @@ def find_start(folder: str) -> Start:
             f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
         )
     if found.problem is not None:
-        alone = (
-            f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
-        )
+        server = found.problem.server
+        alone = f", or {server.title} alone: {server.command()}" if server else ""
         raise ConfigurationError(
             f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
             f"Run it as it is: {found.instead}{alone}"

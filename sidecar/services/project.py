@@ -354,7 +354,7 @@ def look(folder: str) -> Project:
         found = understand_script(each, scripts)
         if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
             # beside a dev server, what is called "start" is the server of the release
-            found = _reading_port(folder, each, scripts) or found
+            found = _reading_port(folder, each, scripts, found) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
@@ -401,14 +401,15 @@ def _is_around(script: str) -> bool:
     return any(word in _AROUND for word in words[:3]) and words[0] in {*_AROUND, "npx", *RUN}
 
 
-def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start | None:
+def _reading_port(folder: str, name: str, scripts: Mapping[str, Any], found: NotUnderstood) -> Start | None:
     """A script that takes its port from PORT: it says so itself, or the file does that it has node run.
 
     The shell is to run it as it is: it is the one argument.
     """
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
-    if not reads:
+    if not reads and found.server is None and "&" not in line.replace("&&", ""):
+        # with a dev server in it, or two programs side by side, the port would be that of the wrong one
         words = [word for word in line.split() if not word.startswith("-") and not re.fullmatch(_ASSIGNMENT, word)]
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []

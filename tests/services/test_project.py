@@ -231,6 +231,14 @@ def test_a_script_that_only_npm_can_run_is_not_run_as_it_is(tmp_path: Path) -> N
     assert found.instead == "sidecar dev -- npm run dev"
 
 
+@pytest.mark.parametrize(
+    "line", ["node server.js & vite", "node server.js && vite build", "node server.js & node x.js"]
+)
+def test_a_program_that_reads_port_beside_another_is_not_taken_for_the_page(tmp_path: Path, line: str) -> None:
+    (tmp_path / "server.js").write_text("listen(process.env.PORT)", encoding="utf-8")
+    assert look(project(tmp_path, scripts={"dev": line})).start is None
+
+
 def test_a_start_script_that_reads_port_counts_only_without_a_framework(tmp_path: Path) -> None:
     (tmp_path / "server.js").write_text("listen(process.env.PORT)", encoding="utf-8")
     scripts = {"start": "node server.js"}
