@@ -153,6 +153,8 @@ class DevServer(_Service, frozen=True, kw_only=True):
     """The project, absolute or relative to the sidecar's working folder."""
     args: list[Text] | None = None
     """Arguments for it, after ours. Given, even without any: the project's dev script is not looked at."""
+    script: NonEmptyText | None = None
+    """The script of package.json that says how it is started, if that is not its dev script."""
     port: PortConfig = PortConfig()
 
 
@@ -321,6 +323,10 @@ def _check(service: Service, path: str) -> None:
     """What a type cannot say: combinations, and regular expressions that must compile."""
     match service:
         case DevServer():
+            if service.script and service.args is not None:
+                raise fault(f"{path}.script", "script and args both say how it is started")
+            if service.script and isinstance(service, ViteService) and (service.mode or service.config_file):
+                raise fault(f"{path}.script", "script and mode or configFile both say how it is started")
             _check_args(service, path)
         case CommandService():
             if service.command[0] == "":

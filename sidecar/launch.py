@@ -126,11 +126,13 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
     entry = find_program(root, row)
     if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in row.files()):
         raise ProjectNotFoundError(
-            f"{name}: {root} is no {row.title} project: it has none of {', '.join(row.files()[:3])}. Correct root.",
+            f"{name}: {root} is no {row.title} project: it has no {row.marks()}. Correct root.",
             service=name,
             root=root,
         )
     start = _start(config, row)
+    if isinstance(start, NotUnderstood) and config.script:
+        raise ConfigurationError(f"{name}: {start.reason}. Correct script.", service=name, root=root)
     if isinstance(start, NotUnderstood):
         own = any(os.path.lexists(os.path.join(root, file)) for file in row.files() if file != "package.json")
         if start.server is not row and not own:
@@ -156,7 +158,7 @@ def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
         return Start(row, mode=config.mode, config=config.config_file, args=args)
     if config.args is not None:
         return Start(row, args=args)
-    return heed(config.root, row)
+    return heed(config.root, row, config.script)
 
 
 def _program(

@@ -46,6 +46,9 @@ NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
 
 
+PHONE_HOST = "TAURI_DEV_HOST"
+"""Tauri's CLI says by it which address of this machine a phone will ask for the page."""
+
 OpenView = Callable[[str, Mapping[str, Service], Run, Inbox, Callable[[str], None] | None], DevFront]
 """Makes the view of: the service with the page, all services, this run, its inbox; and what opens the page."""
 
@@ -88,8 +91,10 @@ def choose_services(
 ) -> tuple[str, dict[str, Service]]:
     """What the command line asks for, by name, and the one with the page.
 
-    In a Tauri project that is its ``plugins.sidecar``. Raises ``ConfigurationError``.
+    In a Tauri project that is its ``plugins.sidecar``. Where a phone is to reach the page, Tauri's CLI names the host.
+    Raises ``ConfigurationError``.
     """
+    host = host or (os.environ.get(PHONE_HOST) if not program else None) or None
     place = None if program else find(Path(root or "."))
     project = read(place) if place is not None else None
     asked = read_services(project) if project is not None else None

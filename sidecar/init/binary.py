@@ -28,6 +28,16 @@ def place_in(folder: Path) -> Path:
     return folder / "binaries" / f"sidecar-{host_tuple()}{SUFFIX}"
 
 
+def command_in_folder() -> str:
+    """What starts it in a shell whose folder is the Tauri project's, on this machine and on those like it.
+
+    Its name has the machine in it. Windows' shell has no short way to ask for that, so there it is this machine's.
+    """
+    if SUFFIX:
+        return f"binaries\\sidecar-{host_tuple()}{SUFFIX}"
+    return "binaries/sidecar-$(rustc --print host-tuple)"
+
+
 def own_binary() -> Path | None:
     """The file that we run from, if that is all there is to us: frozen into one file."""
     unpacked = getattr(sys, "_MEIPASS", None)

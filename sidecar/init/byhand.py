@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.init import binary, frontend, jsontext, rust, tomltext
+from sidecar.init import binary, jsontext, rust, tomltext
 from sidecar.init.crate import CRATE
 from sidecar.init.found import Found
+from sidecar.services.project import RUN
 
 _EARLY = """\
 let mut context = tauri::generate_context!();
@@ -34,10 +35,9 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     """The steps, each with what to write and where."""
     dependency = tomltext.set_member("", (CRATE,), requirement, inline=True).strip()
     wait = "--no-dev-server-wait" if found.dev_url else "--no-dev-server"
-    config = {
-        "bundle": {"externalBin": ["binaries/sidecar"]},
-        "plugins": {"sidecar": {"services": {"web": found.service or _guess(found)}}},
-    }
+    service = found.service if found.service["type"] != "command" else _program(found)
+    section = {"services": {"web": service}, **({"page": "web"} if service["type"] == "command" else {})}
+    config = {"bundle": {"externalBin": ["binaries/sidecar"]}, "plugins": {"sidecar": section}}
     steps = [
         _step("In", found, "Cargo.toml", "below [dependencies]:", f'{dependency}\nserde_json = "1"'),
         _step("In", found, f"src/{found.source.name}:", "", _EARLY if mode == "early" else _SETUP),
@@ -45,18 +45,18 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     if mode == "setup":
         steps.append(_step("In", found, "build.rs", "with the names of the app's own commands:", _BUILD))
     steps += [
-        _step("In", found, found.config_file.name, _config_words(mode), jsontext.set_member("{}", (), config)),
+        _step("In", found, found.config_file.name, _config_words(found, mode), jsontext.set_member("{}", (), config)),
         _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
         f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
         _step("In", found, ".gitignore:", "", "/binaries/"),
         f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze).",
-        f"Start the app: {frontend.run_words(found.manager, 'tauri:dev')}",
+        f"Start the app: {RUN[found.manager]} tauri:dev",
     ]
     return steps
 
 
-def _config_words(mode: rust.Mode) -> str:
-    words = "without a beforeDevCommand that starts Vite, and with:"
+def _config_words(found: Found, mode: rust.Mode) -> str:
+    words = f"without a beforeDevCommand that starts {found.title}, and with:"
     return words if mode == "early" else f'the window "main" with "create": false, {words}'
 
 
@@ -66,8 +66,15 @@ def _allow(mode: rust.Mode) -> str:
     return ', "allow-greet"\n(and all of these in plugins.sidecar.permissions, beside "core:default")'
 
 
-def _guess(found: Found) -> dict[str, Any]:
-    return {"type": "vite", "root": Path(os.path.relpath(found.front, found.folder)).as_posix()}
+def _program(found: Found) -> dict[str, Any]:
+    """A dev server that is not known: the person names it."""
+    return {
+        "type": "command",
+        "command": ["the program that serves the page", "--port", "{port}"],
+        "cwd": found.service["root"],
+        "port": found.service.get("port", {}),
+        "ready": {"type": "tcp"},
+    }
 
 
 def _step(word: str, found: Found, name: str, more: str, text: str) -> str:

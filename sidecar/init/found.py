@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 
 from sidecar.errors import ConfigurationError
-from sidecar.init import frontend, rust
+from sidecar.init import devcommand, rust
+from sidecar.init.devcommand import Package, Quiet, Start
+from sidecar.services import project as services
 from sidecar.tauri import project
 from sidecar.tauri.section import read_services
 
@@ -20,7 +22,10 @@ WINDOW = "main"
 """Tauri's own name for a window that has none, and the plugin's for the one that it moves."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_PLATFORMS = ("linux", "macos", "windows", "android", "ios")
+_PLATFORMS = ("linux", "macos", "windows")
+"""Phones have a dev command of their own anyway (``phones``)."""
+_LAYERS_DEEP = 2
+"""So far below the named folder a project is looked for, to be named in the message."""
 
 
 class NotUnderstoodError(ConfigurationError):
@@ -57,12 +62,17 @@ class Found(Struct):
     cargo: dict[str, Any]
     source: Path
     """The Rust file that builds the app."""
-    manager: frontend.Manager
+    manager: str
     cli: str
     dev_url: str | None
     service: dict[str, Any]
-    """How Vite is to be started, for ``plugins.sidecar.services``."""
-    removes_dev_command: bool
+    """How the dev server is to be started, for ``plugins.sidecar.services``."""
+    title: str
+    """The dev server's name, as people write it."""
+    start: Start | None
+    """What ``beforeDevCommand`` did, where the service takes its place."""
+    dev_command: Any
+    """With ``start``: what it is to be instead; ``None``: there is none any more."""
     has_section: bool
     window: int
     """The window's index in ``app.windows``."""
@@ -84,7 +94,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
     if folder is None or file is None:
         raise NotUnderstoodError(
             [f"there is no Tauri project in {root}: no {project.MAIN_FILES[0]} is there, nor in {project.FOLDER}"],
-            ["Run it in the folder of the app, or name that: sidecar init PATH"],
+            [_where(root)],
         )
     config = project.parse_file(file)
     manifest = folder / "Cargo.toml"
@@ -98,8 +108,6 @@ def look(root: Path, mode: rust.Mode) -> Found:
     front = next((each for each in (folder.absolute().parent, folder) if (each / "package.json").is_file()), None)
     package = project.parse_file(front / "package.json") if front else {}
     front = front or folder.absolute().parent
-    if not frontend.has_vite(front, package):
-        reasons.append(f"{front} is no Vite project: no vite in its package.json, and no vite.config")
     found = Found(
         root=root,
         folder=folder,
@@ -113,7 +121,9 @@ def look(root: Path, mode: rust.Mode) -> Found:
         cli="tauri" if _has_cli(package) else "cargo tauri",
         dev_url=section(config, "build").get("devUrl"),
         service={},
-        removes_dev_command=False,
+        title="the dev server",
+        start=None,
+        dev_command=None,
         has_section=section(config, "plugins").get("sidecar") is not None,
         window=_window(config),
         capability=_find_capability(folder, config),
@@ -199,39 +209,113 @@ def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
 
 
 def _take_dev_command(found: Found) -> list[str]:
-    """Fill in how Vite is started; what stands in the way."""
-    build = section(found.config, "build")
-    given = build.get("beforeDevCommand")
-    command = given.get("script") if isinstance(given, dict) else given
-    found.manager = frontend.find_manager(found.front, found.package, command)
-    start = frontend.ViteStart()
+    """Fill in how the dev server is started; what stands in the way."""
+    given = section(found.config, "build").get("beforeDevCommand")
+    options = given if isinstance(given, dict) else {}
+    command = options.get("script") if options else given
+    found.manager = services.find_manager(
+        str(found.front), found.package, command if isinstance(command, str) else None
+    )
+    row = services.recognise(str(found.front), found.package)
+    found.title = row.title if row else found.title
+    start = Start(type=row.type if row else "vite")
+    reasons: list[str] = []
+    package = _package(found, options.get("cwd"))
     if isinstance(command, str) and command.strip():
-        understood = frontend.understand(command, section(found.package, "scripts"))
-        if understood == "mixed":
-            how = "in a way that is not understood, or something beside it"
-            return [f"beforeDevCommand ({command}) starts Vite {how}: there would be two of it"]
-        if isinstance(understood, frontend.ViteStart):
-            start = understood
-            found.removes_dev_command = True
+        meaning = devcommand.understand(command, package)
+        if isinstance(meaning, Start):
+            start = found.start = meaning
+            found.dev_command, reason = _instead(found, command, options, start)
+            reasons += [reason] if reason else []
+        elif isinstance(meaning, Quiet) or options.get("wait") is True:
+            found.notes.append(f"beforeDevCommand stays: {command!r} starts no server.")
+        elif found.has_section:  # a person has set it up, and a fresh clone only wants the binary
+            found.notes.append(f"beforeDevCommand stays: {meaning.reason}. If it starts a dev server, take it out.")
         else:
-            found.notes.append(f"beforeDevCommand stays: {command!r} does not start Vite.")
+            reasons.append(f"beforeDevCommand ({command}): {meaning.reason}; there might be two dev servers")
+    if row is None and found.start is None and not found.has_section:
+        where = "no vite in its package.json, and no vite.config"
+        reasons.append(f"{found.front} is no Vite project, nor one of another framework that is known: {where}")
+        start = Start(type="command")
     url = urlsplit(found.dev_url) if isinstance(found.dev_url, str) else None
     if url is not None and url.scheme == "https":
-        return ["devUrl is https: the sidecar cannot tell when such a server is ready"]
-    if start.root != "." and start.config is not None:
-        return ["Vite is started with a root and a configuration file of its own"]
-    cwd = given.get("cwd") if isinstance(given, dict) and found.removes_dev_command else None
-    base = found.front / cwd if isinstance(cwd, str) else found.front
+        found.notes.append(
+            "devUrl is https: the page will be at https://127.0.0.1, so the certificate has to name that."
+        )
+    if start.elsewhere:
+        reasons.append("Vite is started with a root and a configuration file of its own")
     if start.host:
-        found.notes.append("--host is not taken over: Vite will listen on 127.0.0.1 only (services.web.port.host).")
+        listens = f"{found.title} will listen on 127.0.0.1 only (services.web.port.host)."
+        found.notes.append(f"--host is not taken over: {listens}")
     port = url.port if url is not None and url.hostname in _LOOPBACK else None
+    base = start.folder or package.folder
     root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
     found.service = _service(start, root, port or start.port)
-    return []
+    if found.start is not None and _is_heeded_wrongly(start, base):
+        found.service["args"] = []
+    return reasons
 
 
-def _service(start: frontend.ViteStart, root: str, port: int | None) -> dict[str, Any]:
-    service: dict[str, Any] = {"type": "vite", "root": root}
+def _is_heeded_wrongly(start: Start, base: Path) -> bool:
+    """Whether a service that says nothing would be started by another script than ``beforeDevCommand`` ran."""
+    if start.script or start.mode or start.config or start.args:
+        return False  # it says something
+    told = services.look(str(base / start.root)).start
+    if told is None or told.env not in ({}, start.env):
+        return True
+    return bool(told.root != "." or told.mode or told.config or told.args or told.steps)
+
+
+def _package(found: Found, cwd: object) -> Package:
+    """Where ``beforeDevCommand`` runs: its ``cwd``, from the folder of tauri.conf.json; else the front end's folder."""
+    base = Path(os.path.normpath(found.folder.absolute() / cwd)) if isinstance(cwd, str) else found.front
+    top = next((place for place in (base, *base.parents) if (place / ".git").exists()), base)
+    return devcommand.package_at(base, top)
+
+
+def _instead(found: Found, command: str, options: dict[str, Any], start: Start) -> tuple[Any, str]:
+    """What ``beforeDevCommand`` becomes where the service takes the dev server out of it; or why that cannot be."""
+    if start.steps and not start.script:
+        inline = all(step in command for step in start.steps)  # it ran in the same shell before
+        steps = start.steps if inline else [_anywhere(step, found) for step in start.steps]
+        return {**options, "script": " && ".join(steps), "wait": True}, ""
+    if not start.beside:
+        return None, ""
+    beside = [_anywhere(line, found) for line in start.beside]
+    if len(beside) > 1:
+        return None, f"beforeDevCommand ({command}) runs more than one program beside the dev server"
+    found.notes.append(f"beforeDevCommand stays for what ran beside the dev server: {beside[0]!r}.")
+    return ({**options, "script": beside[0]} if options else beside[0]), ""
+
+
+_EXEC = {"npm": "npx", "pnpm": "pnpm exec", "yarn": "yarn", "bun": "bunx", "deno": "deno run npm:"}
+_ANYWHERE = {
+    *services.RUN,
+    "npx",
+    "bunx",
+    "pnpx",
+    "node",
+    "cargo",
+    "rustc",
+    "rustfmt",
+    "git",
+    "echo",
+    "mkdir",
+    "cp",
+    "rm",
+}
+"""What is on PATH outside of a script of package.json, too."""
+
+
+def _anywhere(line: str, found: Found) -> str:
+    """The same where package.json's programs are not on PATH, as they are in its scripts."""
+    return line if line.split(" ", 1)[0] in _ANYWHERE else f"{_EXEC[found.manager]} {line}"
+
+
+def _service(start: Start, root: str, port: int | None) -> dict[str, Any]:
+    service: dict[str, Any] = {"type": start.type, "root": root}
+    if start.script and start.script != "dev":
+        service["script"] = start.script
     if port:
         service["port"] = {"preferred": port}
     if start.mode:
@@ -240,9 +324,20 @@ def _service(start: frontend.ViteStart, root: str, port: int | None) -> dict[str
         service["configFile"] = start.config
     if start.args:
         service["args"] = start.args
-    if start.env:
-        service["env"] = start.env
+    env = {**start.env, **dict.fromkeys(start.port_env, "{port}")}
+    if env:
+        service["env"] = env
     return service
+
+
+def _where(root: Path) -> str:
+    """What a person does who named another folder than the app's."""
+    for pattern in ("*/" * deep + project.FOLDER for deep in range(1, _LAYERS_DEEP + 1)):
+        for folder in sorted(root.glob(pattern)):
+            if project.main_file(folder) is not None and "node_modules" not in folder.parts:
+                place = f'"{folder.parent}"' if " " in str(folder.parent) else folder.parent
+                return f"There is one in {folder.parent}: sidecar init {place}"
+    return "Run it in the folder of the app, or name that: sidecar init PATH"
 
 
 # ── capabilities ──────────────────────────────────────────────────────────────────────────────────────────────────────

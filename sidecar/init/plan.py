@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
-from sidecar.init import binary, crate, frontend, jsontext, rust, tomltext
+from sidecar.init import binary, crate, jsontext, leftover, phones, rust, tomltext
 from sidecar.init.byhand import by_hand
 from sidecar.init.found import Found, NotUnderstoodError, look, section
 from sidecar.init.jsontext import Place
+from sidecar.services.project import RUN
 from sidecar.tauri import project
 
 EXTERNAL_BIN = "binaries/sidecar"
@@ -75,8 +76,8 @@ class _Planner:
 
     def steps(self) -> tuple[Callable[[], None], ...]:
         """In this order: a later one needs what an earlier one found."""
-        own = (self._cargo, self._source, self._build, self._config)
-        return (*own, self._capability, self._script, self._ignore, self._program)
+        own = (self._cargo, self._source, self._build, self._config, self._leftovers)
+        return (*own, self._capability, self._script, self._phones, self._ignore, self._program)
 
     def plan(self) -> Plan:
         edits = [
@@ -89,7 +90,7 @@ class _Planner:
                 project.parse_value(edit.path, edit.after.decode())  # what we wrote is what others can read
         if self._binary is not None:
             edits.append(self._binary)
-        start = frontend.run_words(self._found.manager, SCRIPT)
+        start = f"{RUN[self._found.manager]} {SCRIPT}"
         return Plan(self._found.folder, edits, start, self._notes)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,8 +132,10 @@ class _Planner:
     def _config(self) -> None:
         found, config = self._found, self._found.config
         file = found.config_file
-        if found.removes_dev_command:
+        if found.start is not None and found.dev_command is None:
             self._remove(file, ("build", "beforeDevCommand"))
+        elif found.start is not None:
+            self._set(file, ("build", "beforeDevCommand"), found.dev_command)
         if EXTERNAL_BIN not in (section(config, "bundle").get("externalBin") or []):
             self._append(file, ("bundle", "externalBin"), EXTERNAL_BIN)
         if not found.has_section:
@@ -141,6 +144,12 @@ class _Planner:
                 self._set(file, ("plugins", "sidecar", "permissions"), self._page_permissions())
         if self._mode == "setup":
             self._set(file, ("app", "windows", found.window, "create"), value=False)
+
+    def _leftovers(self) -> None:
+        """What only a person can edit, where a script of the project started the dev server."""
+        found = self._found
+        if found.start is not None:
+            self._notes += leftover.notes(found.start, found.front, found.folder, found.root)
 
     def _page_permissions(self) -> list[str]:
         """What the page may do as a foreign origin: what it may do as the app's own."""
@@ -180,6 +189,31 @@ class _Planner:
                 f'The script "{SCRIPT}" is there and stays: {there!r}. Without --no-dev-server-wait it waits for a '
                 "server that nobody starts."
             )
+
+    def _phones(self) -> None:
+        """Each phone gets a dev server of its own, and neither the binary nor the plugin's section."""
+        found = self._found
+        there = list(phones.find(found.folder))
+        command = phones.command(found.dev_url) if found.dev_url else None
+        if not there:
+            self._notes.append("For phones, run sidecar init again after tauri android init or tauri ios init.")
+        elif command is None:
+            self._notes.append("Phones need a devUrl with a port: without it their dev server is not set up.")
+        for phone in there if command is not None else ():
+            if phone.file.suffix == ".toml":
+                self._notes.append(
+                    f"{self._name(phone.file)}: TOML cannot take plugins.sidecar away; make it JSON first."
+                )
+                continue
+            if phones.has_command(phone):
+                told = project.parse_file(phone.file)["build"]["beforeDevCommand"]
+                if told != command:
+                    self._notes.append(f"{self._name(phone.file)} has a beforeDevCommand of its own, which stays.")
+            else:
+                self._text(phone.file, missing="{}\n")
+                self._set(phone.file, ("build", "beforeDevCommand"), command)
+            self._set(phone.file, ("bundle", "externalBin"), [])
+            self._set(phone.file, ("plugins", "sidecar"), None)
 
     def _ignore(self) -> None:
         file = self._found.folder / ".gitignore"

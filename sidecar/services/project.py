@@ -66,7 +66,9 @@ _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "nod
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+# texts, which re compiles and keeps when they are first used: not while we start
+_NPM_VARIABLE = r"[$%]\{?npm_"
+_ASSIGNMENT = r"(?s)([A-Za-z_]\w*)=(.*)"
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
 _PLACE_OF_BINS = "node_modules/.bin/"
 
@@ -179,7 +181,7 @@ class _Reader:
         *before, last = _chain(line)
         for text, _ in before:
             given = text.split(maxsplit=1)
-            if given[0] in {"set", "export"} and (found := _ASSIGNMENT.fullmatch(given[-1])):
+            if given[0] in {"set", "export"} and (found := re.fullmatch(_ASSIGNMENT, given[-1])):
                 self._env[found[1]] = found[2].strip("'\"")
             elif given[0] == "cd":
                 raise _Unclear(f"it changes the folder ({text})")
@@ -225,13 +227,15 @@ class _Reader:
         raise _Unclear(f"{words[0]} is no dev server that is known here" if words else "it is empty")
 
     def _step(self, line: str) -> None:
+        if re.search(_NPM_VARIABLE, line):
+            raise _Unclear("it uses variables that npm sets")
         self._steps.append(Step(line, dict(self._env)))
 
     def _take_env(self, words: list[str]) -> list[str]:
         """The words after the variables that are set before a program."""
         rest = list(words)
         while rest:
-            if given := _ASSIGNMENT.fullmatch(rest[0]):
+            if given := re.fullmatch(_ASSIGNMENT, rest[0]):
                 self._env[given[1]] = given[2]
             elif rest[0] not in {"cross-env", "env"}:
                 break
@@ -350,7 +354,7 @@ def look(folder: str) -> Project:
         found = understand_script(each, scripts)
         if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
             # beside a dev server, what is called "start" is the server of the release
-            found = _reading_port(folder, each, scripts) or found
+            found = _reading_port(folder, each, scripts, found) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
@@ -397,19 +401,21 @@ def _is_around(script: str) -> bool:
     return any(word in _AROUND for word in words[:3]) and words[0] in {*_AROUND, "npx", *RUN}
 
 
-def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start | None:
+def _reading_port(folder: str, name: str, scripts: Mapping[str, Any], found: NotUnderstood) -> Start | None:
     """A script that takes its port from PORT: it says so itself, or the file does that it has node run.
 
     The shell is to run it as it is: it is the one argument.
     """
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
-    if not reads:
-        words = [word for word in line.split() if not word.startswith("-") and not _ASSIGNMENT.fullmatch(word)]
+    if not reads and found.server is None and "&" not in line.replace("&&", ""):
+        # with a dev server in it, or two programs side by side, the port would be that of the wrong one
+        words = [word for word in line.split() if not word.startswith("-") and not re.fullmatch(_ASSIGNMENT, word)]
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
-    return Start(SCRIPT, args=(f"{before} && {line}" if isinstance(before, str) else line,)) if reads else None
+    whole = f"{before} && {line}" if isinstance(before, str) else line
+    return Start(SCRIPT, args=(whole,)) if reads and not re.search(_NPM_VARIABLE, whole) else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:
@@ -440,11 +446,14 @@ def upwards(folder: str) -> Iterator[str]:
 # ── a service ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def heed(folder: str, row: Framework) -> Start | NotUnderstood:
+def heed(folder: str, row: Framework, script: str | None = None) -> Start | NotUnderstood:
     """How a service that names no more than ``row``'s type is started in ``folder``: as the project's script does it.
 
-    Not understood is a script that may start that framework, and a project of another one.
+    Not understood is a script that may start that framework, and a project of another one. A ``script`` that is named
+    has to be there, and to start it.
     """
+    if script is not None:
+        return _heed_script(folder, row, script)
     project = look(folder)
     script = f"the script {project.script} of {folder}" if project.script else folder
     if project.start is not None:
@@ -460,6 +469,18 @@ def heed(folder: str, row: Framework) -> Start | NotUnderstood:
     if project.problem is not None and project.problem.server is not None:
         return NotUnderstood(f"{script} is passed over: {project.problem.reason}", row)
     return Start(row)
+
+
+def _heed_script(folder: str, row: Framework, script: str) -> Start | NotUnderstood:
+    scripts = _table(read_package(folder), "scripts")
+    if not isinstance(scripts.get(script), str):
+        return NotUnderstood(f"there is no script {script} in {os.path.join(folder, 'package.json')}")
+    found = understand_script(script, scripts)
+    if isinstance(found, NotUnderstood):
+        return NotUnderstood(f"the script {script} of {folder} is not understood: {found.reason}", found.server)
+    if found.framework.type != row.type:
+        return NotUnderstood(f"the script {script} of {folder} starts {found.framework.title}", found.framework)
+    return found
 
 
 def wanted_port(folder: str, start: Start, row: Framework) -> ServerPort:
@@ -502,7 +523,7 @@ def workspace_patterns(folder: str, package: Mapping[str, Any]) -> list[str]:
     value = package.get("workspaces")
     value = value.get("packages") if isinstance(value, dict) else value
     patterns = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace")
+    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace").replace("\r\n", "\n")
     block = re.search(r"^packages:[ \t]*(?:#.*)?\n((?:[ \t]*(?:-.*|#.*)?\n?)+)", text, re.MULTILINE)
     for line in block[1].splitlines() if block else ():
         item = re.fullmatch(r"""\s*-\s*['"]?(.+?)['"]?\s*(?:#.*)?""", line)

@@ -89,21 +89,21 @@ def target_folder() -> Path:
     return Path(told) if told else platformdirs.user_cache_path("tauri-sidecar") / "cargo-target"
 
 
-def build() -> Path:
-    """Build the example for ``tauri dev``, with the frozen sidecar beside it; the app's binary.
+def build(project: Path = EXAMPLE, name: str = "sidecar-example", *, locked: bool = True) -> Path:
+    """Build the example, or another project, for ``tauri dev``, with the frozen sidecar beside it; the app's binary.
 
     It is built where it lies, as cargo takes a copy for another app: what has not changed is not built again.
     """
-    put_sidecar(EXAMPLE)
+    put_sidecar(project)
     target = target_folder()
-    manifest = EXAMPLE / "src-tauri" / "Cargo.toml"
+    manifest = project / "src-tauri" / "Cargo.toml"
     subprocess.run(
-        ["cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest)],
+        ["cargo", "build", "--quiet", *(["--locked"] if locked else []), "--manifest-path", str(manifest)],
         env={**os.environ, "CARGO_TARGET_DIR": str(target)},
         timeout=BUILD_S,
         check=True,
     )
-    return target / "debug" / "sidecar-example"
+    return target / "debug" / name
 
 
 def copy_app(folder: Path) -> Path:

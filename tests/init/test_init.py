@@ -203,7 +203,7 @@ label = "main"
     plan = apply(folder, "setup")
     after = read(folder / "src-tauri" / "Tauri.toml")
     assert after["build"] == {"devUrl": "http://127.0.0.1:3000"}
-    assert after["plugins"]["sidecar"]["services"]["web"]["root"] == "../.."
+    assert after["plugins"]["sidecar"]["services"]["web"]["root"] == ".."
     assert after["app"]["windows"] == [{"label": "main", "create": False}]
     assert "# ours" in (folder / "src-tauri" / "Tauri.toml").read_text()
     assert plan.start == "pnpm tauri:dev"
@@ -237,6 +237,138 @@ def test_the_dev_command_becomes_the_service_or_stays_if_it_is_something_else(
     assert any("beforeDevCommand stays" in note for note in plan.notes) == kept
     wanted = {"type": "vite", "root": "..", "port": {"preferred": 1420}, **service}
     assert config["plugins"]["sidecar"]["services"]["web"] == wanted
+
+
+def web_of(folder: Path) -> dict[str, Any]:
+    service: dict[str, Any] = read(folder / "src-tauri" / "tauri.conf.json")["plugins"]["sidecar"]["services"]["web"]
+    return service
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ({"script": "npm run dev", "cwd": ".."}, ".."),
+        ({"script": "npm run dev"}, ".."),
+        ({"script": "npm run dev", "cwd": "../web"}, "../web"),
+        ({"script": "npx vite site", "cwd": "../web"}, "../web/site"),
+    ],
+)
+def test_cwd_is_relative_to_the_folder_of_the_configuration_as_the_cli_takes_it(
+    tmp_path: Path, given: dict[str, str], root: str
+) -> None:
+    config = CONFIG.replace('"npm run dev"', json.dumps(given))
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": config, "web/package.json": PACKAGE})
+    apply(folder)
+    assert web_of(folder)["root"] == root
+    assert "beforeDevCommand" not in read(folder / "src-tauri" / "tauri.conf.json")["build"]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "command", "service"),
+    [
+        ('"dev": "svelte-kit sync && vite dev"', "npm run dev", {}),
+        ('"dev": "vite", "predev": "tsc"', "npm run dev", {}),
+        ('"dev": "vite x -c y"', "npm run dev", {}),
+        ('"dev": "vite", "tauri:web": "tsc && vite"', "npm run tauri:web", {"script": "tauri:web"}),
+        ('"dev": "vite --force", "app": "vite"', "npm run app", {"args": []}),
+        ('"dev": "node dev.js"', "npx vite", {"args": []}),
+        ('"dev": "vite", "app": "vite"', "npm run app", {}),
+        ('"dev": "node dev.js"', "npm run dev", {"args": []}),
+    ],
+)
+def test_the_service_heeds_the_script_that_was_run_or_none(
+    tmp_path: Path, scripts: str, command: str, service: dict[str, Any]
+) -> None:
+    texts = {
+        "package.json": PACKAGE.replace('"dev": "vite"', scripts),
+        "dev.js": "require('child_process').exec('npx vite');",
+        "src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", command),
+    }
+    folder = make(tmp_path, **texts)
+    apply(folder)
+    assert "beforeDevCommand" not in read(folder / "src-tauri" / "tauri.conf.json")["build"]
+    assert web_of(folder) == {"type": "vite", "root": "..", "port": {"preferred": 1420}, **service}
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("npm run codegen && npm run dev", {"script": "npm run codegen", "wait": True}),
+        (
+            {"script": "cargo build -p x && npm run dev", "cwd": ".."},
+            {"script": "cargo build -p x", "cwd": "..", "wait": True},
+        ),
+        ("tsc --pretty 'a*' && vite", {"script": "tsc --pretty 'a*'", "wait": True}),
+        ("npm run deep", {"script": "npx tsc $A", "wait": True}),
+        ("npx concurrently vite 'tsc -w'", "npx tsc -w"),
+        ("npm run both", "npm run watch"),
+    ],
+)
+def test_what_is_no_server_stays_before_or_beside_the_service(tmp_path: Path, given: Any, left: Any) -> None:
+    scripts = (
+        '"dev": "vite", "watch": "tsc -w", "both": "run-p dev watch", "codegen": "node gen.js", '
+        '"deep": "tsc $A && node dev.js"'
+    )
+    texts = {
+        "package.json": PACKAGE.replace('"dev": "vite"', scripts),
+        "gen.js": "",
+        "dev.js": "require('child_process').exec('npx vite');",
+        "src-tauri/tauri.conf.json": CONFIG.replace('"npm run dev"', json.dumps(given)),
+    }
+    folder = make(tmp_path, **texts)
+    apply(folder)
+    assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == left
+    assert web_of(folder)["type"] == "vite"
+
+
+@pytest.mark.parametrize(
+    ("dev", "package", "service"),
+    [
+        ("astro dev", "astro", {"type": "astro"}),
+        ("nuxt dev --port 3001", "nuxt", {"type": "nuxt"}),
+        ("next dev --turbopack", "next", {"type": "next", "args": ["--turbopack"]}),
+        ("ng serve", "@angular/cli", {"type": "angular"}),
+        ("react-router dev", "@react-router/dev", {"type": "vite"}),
+    ],
+)
+def test_another_framework_gets_its_own_type(tmp_path: Path, dev: str, package: str, service: dict[str, Any]) -> None:
+    text = PACKAGE.replace('"vite": "^8"', f'"{package}": "*"').replace('"dev": "vite"', f'"dev": "{dev}"')
+    folder = make(tmp_path, **{"package.json": text})
+    apply(folder)
+    assert web_of(folder) == {"root": "..", "port": {"preferred": 1420}, **service}
+
+
+def test_without_a_dev_command_the_framework_of_the_files_is_written(tmp_path: Path) -> None:
+    texts = {
+        "package.json": PACKAGE.replace('"vite": "^8"', '"astro": "5"').replace('"dev": "vite",', ""),
+        "src-tauri/tauri.conf.json": CONFIG.replace('    "beforeDevCommand": "npm run dev",\n', ""),
+    }
+    folder = make(tmp_path, **texts)
+    apply(folder)
+    assert web_of(folder)["type"] == "astro"
+
+
+def test_the_port_goes_into_the_variables_that_a_script_told_it_by(tmp_path: Path) -> None:
+    script = "require('child_process').spawn('npx', ['vite'], { env: { ...process.env, VITE_PORT: port, A: 'b' } });"
+    texts = {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "node dev.js"'), "dev.js": script}
+    folder = make(tmp_path, **texts)
+    apply(folder)
+    assert web_of(folder)["env"] == {"A": "b", "VITE_PORT": "{port}"}
+
+
+def test_a_command_that_is_waited_for_is_no_server(tmp_path: Path) -> None:
+    given = {"script": "make assets", "wait": True}
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace('"npm run dev"', json.dumps(given))})
+    plan = apply(folder)
+    assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == given
+    assert any("'make assets' starts no server" in note for note in plan.notes)
+
+
+def test_an_https_dev_url_is_no_hindrance_and_what_its_certificate_needs_is_said(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("http://local", "https://local")})
+    plan = apply(folder)
+    assert web_of(folder)["port"] == {"preferred": 1420}
+    assert any("so the certificate has to name that" in note for note in plan.notes)
 
 
 def test_a_host_is_not_taken_over_and_that_is_said(tmp_path: Path) -> None:
@@ -314,6 +446,17 @@ def test_a_section_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert "beforeDevCommand" not in config["build"]
 
 
+def test_a_project_that_was_set_up_by_hand_is_finished_whatever_its_dev_command_is(tmp_path: Path) -> None:
+    service = '{ "type": "command", "command": ["my-server", "{port}"], "port": {} }'
+    section = f'"plugins": {{ "sidecar": {{ "page": "web", "services": {{ "web": {service} }} }} }},\n  "build": {{'
+    config = CONFIG.replace('"build": {', section).replace("npm run dev", "make assets")
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": config, "package.json": '{"scripts": {}}\n'})
+    plan = apply(folder)
+    assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == "make assets"
+    assert any("If it starts a dev server, take it out" in note for note in plan.notes)
+    assert binary.place_in(folder / "src-tauri").exists()
+
+
 def test_an_old_tauri_in_the_lock_is_told(tmp_path: Path) -> None:
     lock = '[[package]]\nname = "tauri"\nversion = "2.10.0"\n'
     plan = apply(make(tmp_path, **{"src-tauri/Cargo.lock": lock}))
@@ -335,6 +478,69 @@ def test_the_crate_comes_from_where_it_is_said(tmp_path: Path, plugin: str, want
     assert read(folder / "src-tauri" / "Cargo.toml")["dependencies"]["tauri-plugin-sidecar"] == wanted
 
 
+# ── phones ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def for_phones(port: int = 1420) -> dict[str, Any]:
+    script = f"{binary.command_in_folder()} dev --port {port} --strict-port"
+    return {
+        "build": {"beforeDevCommand": {"script": script, "cwd": "."}},
+        "bundle": {"externalBin": []},
+        "plugins": {"sidecar": None},
+    }
+
+
+@pytest.mark.parametrize(("target", "name"), [("gen/android", "android"), ("gen/apple", "ios")])
+def test_a_phone_s_dev_server_is_sidecar_dev_on_the_port_of_dev_url(tmp_path: Path, target: str, name: str) -> None:
+    folder = make(tmp_path, **{f"src-tauri/{target}/file": ""})
+    plan = apply(folder)
+    assert read(folder / "src-tauri" / f"tauri.{name}.conf.json") == for_phones()
+    assert not list((folder / "src-tauri").glob("tauri.*.conf.json5"))
+    assert len(list((folder / "src-tauri").glob("tauri.*.conf.json"))) == 1
+    assert not any("For phones" in note for note in plan.notes)
+
+
+def test_a_project_without_phones_gets_no_file_for_them_and_is_told_how(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    plan = apply(folder)
+    assert not list((folder / "src-tauri").glob("tauri.*.conf.json"))
+    assert any("run sidecar init again after tauri android init" in note for note in plan.notes)
+
+
+def test_a_phone_s_own_configuration_keeps_what_it_has(tmp_path: Path) -> None:
+    own = "{\n  // ours\n  build: { beforeDevCommand: 'npm run phone' },\n  identifier: 'dev.x'\n}\n"
+    folder = make(tmp_path, **{"src-tauri/tauri.android.conf.json5": own})
+    plan = apply(folder)
+    file = folder / "src-tauri" / "tauri.android.conf.json5"
+    assert "// ours" in file.read_text()
+    wanted = {**for_phones(), "build": {"beforeDevCommand": "npm run phone"}, "identifier": "dev.x"}
+    assert read(file) == wanted
+    assert any("has a beforeDevCommand of its own, which stays" in note for note in plan.notes)
+
+
+def test_a_phone_s_toml_and_a_project_without_dev_url_are_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "toml", **{"src-tauri/Tauri.ios.toml": "identifier = 'x'\n"})
+    assert any("make it JSON first" in note for note in apply(folder).notes)
+    config = CONFIG.replace('    "devUrl": "http://localhost:1420",\n', "")
+    folder = make(tmp_path / "url", **{"src-tauri/gen/apple/file": "", "src-tauri/tauri.conf.json": config})
+    assert any("Phones need a devUrl with a port" in note for note in apply(folder).notes)
+    assert not (folder / "src-tauri" / "tauri.ios.conf.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' shell is another one")
+def test_the_command_of_a_phone_runs_in_the_shell_of_the_cli(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    place = binary.place_in(folder / "src-tauri")
+    place.parent.mkdir()
+    place.write_text('#!/bin/sh\necho "told: $*"\n')
+    place.chmod(0o755)
+    given = for_phones()["build"]["beforeDevCommand"]
+    told = subprocess.run(
+        ["sh", "-c", given["script"]], cwd=folder / "src-tauri", capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "told: dev --port 1420 --strict-port\n"
+
+
 # ── what it does not touch ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -348,12 +554,19 @@ def test_the_crate_comes_from_where_it_is_said(tmp_path: Path, plugin: str, want
         ({"src-tauri/Cargo.toml": None}, "there is no Cargo.toml"),
         ({"package.json": '{"devDependencies": {"webpack": "5"}}'}, "is no Vite project"),
         ({"package.json": None}, "is no Vite project"),
-        ({"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')}, "there would be two of it"),
-        ({"src-tauri/tauri.conf.json": CONFIG.replace("http:", "https:", 2)}, "devUrl is https"),
+        (
+            {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')},
+            "there might be two dev servers",
+        ),
         ({"src-tauri/src/main.rs": MAIN.replace("generate_context", "other")}, "called 0 times"),
+        ({"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "make dev")}, "what the Makefile says"),
+        (
+            {"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "concurrently vite 'tsc -w' 'sass -w a'")},
+            "more than one program beside",
+        ),
         ({"src-tauri/tauri.linux.conf.json": '{"bundle": {"externalBin": []}}'}, "has bundle.externalBin of its own"),
         ({"src-tauri/Tauri.macos.toml": "[plugins.sidecar]"}, "has plugins.sidecar of its own"),
-        ({"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite x -c y"')}, "with a root and a config"),
+        ({"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "npx vite x -c y")}, "with a root and a config"),
         ({"src-tauri/tauri.conf.json": CONFIG.replace('"bundle": {', '"bundle": 1, "x": {')}, "something else than it"),
     ],
 )
@@ -398,6 +611,47 @@ def test_the_steps_to_do_by_hand_name_this_project_s_own_files(tmp_path: Path) -
         "bun run tauri:dev",
     ):
         assert words in steps
+
+
+@pytest.mark.parametrize(
+    ("package", "kind", "title"),
+    [
+        ("astro", "astro", "Astro"),
+        ("nuxt", "nuxt", "Nuxt"),
+        ("next", "next", "Next.js"),
+        ("@angular/cli", "angular", "Angular"),
+        ("@sveltejs/kit", "vite", "SvelteKit"),
+    ],
+)
+def test_the_steps_to_do_by_hand_fit_the_framework(tmp_path: Path, package: str, kind: str, title: str) -> None:
+    texts = {
+        "package.json": PACKAGE.replace('"vite": "^8"', f'"{package}": "*"').replace(
+            '"dev": "vite"', '"dev": "make dev"'
+        )
+    }
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(make(tmp_path, **texts))
+    steps = "\n".join(caught.value.steps)
+    assert f'"type": "{kind}"' in steps
+    assert f"without a beforeDevCommand that starts {title}" in steps
+    assert '"page"' not in steps  # the only dev server is the page
+    assert not any("no Vite project" in reason for reason in caught.value.reasons)
+
+
+def test_the_steps_for_a_server_that_is_not_known_name_the_place_of_its_program(tmp_path: Path) -> None:
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(make(tmp_path, **{"package.json": '{"scripts": {"dev": "my-server"}}'}))
+    steps = "\n".join(caught.value.steps)
+    assert '"type": "command"' in steps
+    assert '"page": "web"' in steps
+    assert '"{port}"' in steps
+
+
+def test_the_app_s_folder_is_named_where_another_one_was_given(tmp_path: Path) -> None:
+    make(tmp_path / "tauri")
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(tmp_path)
+    assert caught.value.steps == [f"There is one in {tmp_path / 'tauri'}: sidecar init {tmp_path / 'tauri'}"]
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────

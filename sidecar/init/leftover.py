@@ -1,0 +1,115 @@
+"""What a node script that started Vite leaves behind: itself, the file with the port, and the code that reads it.
+
+These are edits that only a person can make: ``init`` names each place with its line, and what to put there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.init.devcommand import Start
+from sidecar.init.nodescript import UnreadableError, text_of
+
+FILES_MOST = 2_000
+"""So many files of a project are searched."""
+LINES_MOST = 20
+"""So many places are named; a person has understood by then."""
+
+_SKIPPED = {"node_modules", "target", "dist", "build", "gen", ".git", ".vite", "icons"}
+_SEARCHED = {
+    *(
+        ".rs",
+        ".toml",
+        ".json",
+        ".json5",
+        ".js",
+        ".mjs",
+        ".cjs",
+        ".ts",
+        ".mts",
+        ".cts",
+        ".jsx",
+        ".tsx",
+        ".vue",
+        ".svelte",
+    ),
+    *(".html", ".sh", ".ps1", ".bat", ".cmd", ".py"),
+}
+_LOCKS = {"package-lock.json", "npm-shrinkwrap.json"}
+_KILL = re.compile(r"\b(?:taskkill|pkill|killall|Stop-Process)\b[^;\n]*(?:\n[^;\n]*){0,3}?\b(?:node|vite)\b")
+_NAME = re.compile(r"\b(?:const|static|let|var)\s+(?:mut\s+)?([A-Za-z_$][\w$]*)")
+
+RUST = 'app.sidecar().url("web"), with use tauri_plugin_sidecar::SidecarExt'
+
+
+def notes(start: Start, front: Path, folder: Path, root: Path) -> Iterator[str]:
+    """What to do by hand, where a script of the project started the dev server."""
+    if not start.readings:
+        return
+    scripts = [reading.file for reading in start.readings]
+    names = ", ".join(os.path.relpath(file, root) for file in scripts)
+    yield f"{names}: of no use any more: the sidecar starts Vite, on a free port. Delete it and its script."
+    files = sorted({name for reading in start.readings for name in reading.port_files if name})
+    places = list(_places(front, folder, set(map(os.path.realpath, scripts)), files))
+    for file, line, advice in places[:LINES_MOST]:
+        yield f"{os.path.relpath(file, root)}:{line}: {advice}"
+    if len(places) > LINES_MOST:
+        yield f"There are {len(places) - LINES_MOST} more such places."
+
+
+def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> Iterator[tuple[Path, int, str]]:
+    """Each line that reads the port's file, or ends programs by their name."""
+    tops = [front] if folder.absolute().is_relative_to(front.absolute()) else [front, folder]
+    for file in _files(tops):
+        if os.path.realpath(file) in scripts:
+            continue
+        try:
+            text = text_of(file, file.parent)
+        except UnreadableError:
+            continue  # too large, or no text: no person wrote it
+        found = {line: _reads(file, names) for line in _mentions(text, names)}
+        for each in _KILL.finditer(text):
+            found[text.count("\n", 0, each.start()) + 1] = (
+                "take it out: it ends every program of that name, other people's too. The sidecar ends its own"
+            )
+        yield from ((file, line, found[line]) for line in sorted(found))
+
+
+def _reads(file: Path, names: list[str]) -> str:
+    what = f"{' and '.join(names)} is written by nothing any more"
+    if file.name == ".gitignore":
+        return f"{what}. Take it out"
+    if file.suffix == ".rs":
+        return f"{what}. Put there: {RUST}"
+    if file.name.startswith("vite.config."):
+        return f"{what}. Take it out: the port comes on Vite's command line"
+    return f"{what}. The port is in the variable VITE_DEV_PORT"
+
+
+def _mentions(text: str, names: list[str]) -> Iterator[int]:
+    """The lines with one of the names, or with a constant that stands for one."""
+    lines = text.splitlines()
+    wanted = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
+    named = [found[1] for line in lines if any(each.search(line) for each in wanted) and (found := _NAME.search(line))]
+    wanted += [re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w$])") for name in named]
+    for number, line in enumerate(lines, 1):
+        if any(each.search(line) for each in wanted):
+            yield number
+
+
+def _files(tops: list[Path]) -> Iterator[Path]:
+    """The project's own texts."""
+    count = 0
+    for top in tops:
+        for place, below, names in os.walk(top):
+            below[:] = sorted(name for name in below if name not in _SKIPPED and not name.startswith("."))
+            for name in sorted(names):
+                if name in _LOCKS or (Path(name).suffix not in _SEARCHED and name != ".gitignore"):
+                    continue
+                yield Path(place, name)
+                count += 1
+                if count == FILES_MOST:
+                    return

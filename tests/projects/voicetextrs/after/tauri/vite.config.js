@@ -1,0 +1,9 @@
+import { defineConfig } from "vite";
+
+export default defineConfig({
+  clearScreen: false,
+  server: {
+    strictPort: true,
+    watch: { ignored: ["**/src-tauri/**"] },
+  },
+});
