@@ -65,7 +65,7 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     frozen: bool = True
     """Whether the frozen binary is tried on it, too; in the test command only a folder's first set-up is."""
     long: bool = False
-    """Whether it takes so long that only ``build/dev.py projects`` tries it."""
+    """Whether only ``build/dev.py projects`` tries it: it takes long, or is much like another."""
     wait_s: float = 20.0
     """For each thing that must happen."""
     framework: str | None = None
