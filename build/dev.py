@@ -80,7 +80,7 @@ FROZEN_TESTS: dict[str, tuple[str, ...]] = {
         "tests/faults",
         "tests/e2e",
         "tests/commands",
-        "tests/projects",
+        "tests/projects/test_projects.py",
         "tests/test_cli.py",
         *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
     ),
