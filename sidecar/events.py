@@ -102,7 +102,7 @@ class SpawnFailed(Struct, frozen=True):
 
 
 class Output(Struct, frozen=True):
-    """The program wrote lines."""
+    """The program wrote lines; or ``partial``, the begin of a line that it has not ended for a while, and no lines."""
 
     service: str
     run: int
@@ -111,10 +111,11 @@ class Output(Struct, frozen=True):
     size: int
     """Of the lines, in bytes, for whoever keeps them within a bound: to add it up anew would cost as much as to pass
     them on."""
+    partial: str = ""
 
     def message(self, dropped: int = 0) -> ServiceLog:
         """As the client is told of it, and of so many lines before it that were dropped."""
-        return ServiceLog(self.service, self.stream, self.lines, dropped)
+        return ServiceLog(self.service, self.stream, self.lines, dropped, self.partial)
 
 
 class Address(Struct, frozen=True):

@@ -126,7 +126,7 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
     entry = find_program(root, row)
     if entry is None and not any(os.path.lexists(os.path.join(root, file)) for file in row.files()):
         raise ProjectNotFoundError(
-            f"{name}: {root} is no {row.title} project: it has none of {', '.join(row.files()[:3])}. Correct root.",
+            f"{name}: {root} is no {row.title} project: it has no {row.marks()}. Correct root.",
             service=name,
             root=root,
         )

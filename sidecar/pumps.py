@@ -1,27 +1,30 @@
-"""Threads that only read (or write) one descriptor, and the bounded outbox between the runtime and a slow client."""
+"""Threads that only read a program's output, or only write, and the bounded outbox before a slow client."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from sidecar.core.readiness import plain
 from sidecar.events import Output
-from sidecar.host.fds import wait_readable, wait_writable, widen
-from sidecar.wire.framing import OutputSplitter
+from sidecar.host.fds import PIPE_BYTES, Pipes, wait_writable, widen
+from sidecar.wire.framing import OutputSplitter, shorten
+from sidecar.wire.messages import Stream
 from sidecar.wire.session import notification
-
-READ_BYTES = 1 << 18
-"""What we ask the kernel to let a pipe hold, so that a flood costs few turns of the loop."""
 
 CHUNKS_IN_FLIGHT = 8
 """So many chunks of a stream may wait for the loop: a child that writes faster waits in its pipe, not in our memory."""
 
 OUTPUT_BYTES_PACED = 1 << 20
 """While so much output waits for a client that reads, a child that writes faster waits, too, and nothing is dropped."""
+
+PARTIAL_S = 0.1
+"""A line that has not ended after so long is told as it is: a question has no end, and a progress bar no end soon.
+Not more often either."""
 
 PACE_S = 0.1
 """A client that took nothing for so long is slow: children do not wait for it, its output is dropped instead."""
@@ -33,31 +36,36 @@ REPLY_BYTES_WAITING = 4 << 20
 """So much else may wait before we stop reading requests: the client has to read its answers first."""
 
 
-def read_some(fd: int) -> bytes:
-    """Read what there is, blocking even if somebody made the descriptor non-blocking; ``b""`` is the end."""
-    while True:
-        try:
-            return os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            wait_readable(fd)  # O_NONBLOCK belongs to the pipe, not to us: the other end's owner may set it
-        except OSError:
-            return b""  # EIO: a terminal went away; EBADF: it was closed before we started. Both are the end
+class _Line:
+    """The unfinished line of one stream."""
+
+    def __init__(self) -> None:
+        self.splitter = OutputSplitter()
+        self.since: float | None = None
+        """When it began to be more than was told of it."""
+        self.told = ""
 
 
-class StreamPump:
-    """Reads one output stream of one child: lines to ``emit``, and ``ended`` at its end."""
+class OutputPump:
+    """Reads the output of one program: lines to ``emit``, or what there is of one that does not end."""
 
     def __init__(
         self,
-        fd: int,
-        emit: Callable[[tuple[str, ...], int, StreamPump], None],
+        pipes: Pipes,
+        streams: Mapping[int, Stream],
+        emit: Callable[[Stream, tuple[str, ...], str, int, OutputPump], None],
         ended: Callable[[], None],
         pace: Callable[[], None],
         *,
         keep_ansi: bool,
     ) -> None:
-        """Own ``fd``. Whoever takes lines calls ``taken`` once for each ``emit``."""
-        self._fd = fd
+        """``streams`` names what comes from which descriptor; ``ended`` is called at the end of each.
+
+        Whoever takes what ``emit`` was given calls ``taken`` once for each.
+        """
+        self._pipes = pipes
+        self._streams = streams
+        self._lines = {fd: _Line() for fd in streams}
         self._emit = emit
         self._ended = ended
         self._pace = pace
@@ -70,22 +78,54 @@ class StreamPump:
 
     def run(self) -> None:
         """The thread's body."""
-        splitter = OutputSplitter()
-        widen(self._fd, READ_BYTES)
-        while data := read_some(self._fd):
-            self._pass_on(splitter.receive(data), len(data), coloured=b"\x1b" in data)
-        last = splitter.finish()
-        self._pass_on(last, sum(map(len, last)), coloured=True)
-        os.close(self._fd)
+        while self._pipes.open:
+            found = self._pipes.read(self._patience())
+            if found is not None:
+                self._receive(*found)
+            self._tell_unfinished()
+
+    def _patience(self) -> float | None:
+        since = min((line.since for line in self._lines.values() if line.since is not None), default=None)
+        return None if since is None else max(0.0, since + PARTIAL_S - time.monotonic())
+
+    def _receive(self, fd: int, data: bytes) -> None:
+        if not data:
+            self._finish(fd)
+            return
+        line = self._lines[fd]
+        coloured = b"\x1b" in data or b"\x1b" in line.splitter.rest
+        lines = line.splitter.receive(data)
+        if lines:
+            line.since, line.told = None, ""
+            self._pass_on(fd, lines, "", len(data), coloured=coloured)
+        if line.since is None and line.splitter.rest:
+            line.since = time.monotonic()
+
+    def _finish(self, fd: int) -> None:
+        line = self._lines.pop(fd)
+        last = line.splitter.finish()
+        if last:
+            self._pass_on(fd, last, "", sum(map(len, last)), coloured=True)
         self._ended()
 
-    def _pass_on(self, lines: tuple[str, ...], size: int, *, coloured: bool) -> None:
+    def _tell_unfinished(self) -> None:
+        now = time.monotonic()
+        for fd, line in self._lines.items():
+            if line.since is None or line.since + PARTIAL_S > now:
+                continue
+            line.since = None
+            text = line.splitter.unfinished()
+            text = shorten(text if self._keep_ansi else plain(text))
+            if text.strip() and text != line.told:
+                line.told = text
+                self._pass_on(fd, (), text, len(text), coloured=False)
+
+    def _pass_on(self, fd: int, lines: tuple[str, ...], partial: str, size: int, *, coloured: bool) -> None:
         if coloured and not self._keep_ansi:
             lines = tuple(map(plain, lines))
-        if lines:
-            self._room.acquire()
-            self._pace()
-            self._emit(lines, size, self)
+        self._room.acquire()
+        self._pace()
+        self._emit(self._streams[fd], lines, partial, size, self)
 
 
 Item = TypeVar("Item")
@@ -116,6 +156,7 @@ class Backlog(Generic[Item]):
 
     def put_output(self, output: Output) -> list[Output]:
         """Add output; what had to be dropped for it."""
+        self._supersede(output)
         self._count += 1
         self._outputs.append((self._count, output))
         self.output_size += output.size
@@ -135,6 +176,17 @@ class Backlog(Generic[Item]):
         self._items.clear()
         self._outputs.clear()
         self.output_size = 0
+
+    def _supersede(self, output: Output) -> None:
+        """Forget an unfinished line that still waits: this has more of it. A bar's frames must not pile up."""
+        for at in range(len(self._outputs) - 1, -1, -1):
+            _, waiting = self._outputs[at]
+            if not waiting.partial:
+                return
+            if (waiting.service, waiting.run, waiting.stream) == (output.service, output.run, output.stream):
+                del self._outputs[at]
+                self.output_size -= waiting.size
+                return
 
     def _pop_output(self) -> Output:
         _, output = self._outputs.popleft()
@@ -217,7 +269,7 @@ class Outbox:
 
     def run(self) -> None:
         """The writer thread's body."""
-        widen(self._fd, READ_BYTES)
+        widen(self._fd, PIPE_BYTES)
         while True:
             with self._changed:
                 self._writing = False
@@ -239,7 +291,7 @@ class Outbox:
         """One message, or all short ones that wait, up to a pipe's buffer."""
         parts: list[bytes] = []
         size = 0
-        while self._backlog and size < READ_BYTES:
+        while self._backlog and size < PIPE_BYTES:
             item = self._backlog.pop()
             if isinstance(item, bytes):
                 self._reply_bytes -= len(item)

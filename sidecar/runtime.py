@@ -50,9 +50,10 @@ from sidecar.events import (
 )
 from sidecar.host import records
 from sidecar.host.base import Ended, Host, SignalledTo
+from sidecar.host.fds import Pipes
 from sidecar.host.ports import PortBook, Wish
 from sidecar.host.probe import Answer, attempt, await_ready
-from sidecar.pumps import StreamPump
+from sidecar.pumps import OutputPump
 from sidecar.threads import EXIT_INTERNAL, start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceReady, ServiceState, Stream
 
@@ -129,7 +130,7 @@ class Chunk(Struct, frozen=True):
     """Output, and whom to tell that it was taken."""
 
     output: Output
-    pump: StreamPump
+    pump: OutputPump
 
 
 class SignalSeen(Struct, frozen=True):
@@ -378,33 +379,38 @@ class Runtime:
         except SidecarError as error:
             self._follow_ups.append(SpawnFailed(service, number, error))
             return
-        streams: list[tuple[Stream, int]] = [("stdout", child.stdout), ("stderr", child.stderr)]
+        pipes = Pipes((child.stdout, child.stderr))
+        pump = OutputPump(
+            pipes,
+            {child.stdout: "stdout", child.stderr: "stderr"},
+            partial(self._emit, service, number),
+            partial(self._inbox.put, StreamEnded(service, number)),
+            self._front.pace,
+            keep_ansi=self._keep_ansi,
+        )
         try:
-            while streams:
-                stream, fd = streams[0]
-                pump = StreamPump(
-                    fd,
-                    partial(self._emit, service, number, stream),
-                    partial(self._inbox.put, StreamEnded(service, number)),
-                    self._front.pace,
-                    keep_ansi=self._keep_ansi,
-                )
-                start_thread(f"{service} {stream}", pump.run)
-                del streams[0]
+            pipes.start()
+            start_thread(f"{service} output", pump.run)
         except SystemFailureError as error:
             self._host.kill(service)  # nobody would read what it writes
             self._reap()
-            for _, fd in streams:
-                os.close(fd)
+            pipes.close()
             self._follow_ups.append(SpawnFailed(service, number, error))
             return
         self._runs[service] = _Run(number)
         self._follow_ups.append(Spawned(service, number, child.pid))
 
     def _emit(
-        self, service: str, run: int, stream: Stream, lines: tuple[str, ...], size: int, pump: StreamPump
+        self,
+        service: str,
+        run: int,
+        stream: Stream,
+        lines: tuple[str, ...],
+        unfinished: str,
+        size: int,
+        pump: OutputPump,
     ) -> None:
-        self._inbox.put(Chunk(Output(service, run, stream, lines, size), pump))
+        self._inbox.put(Chunk(Output(service, run, stream, lines, size, unfinished), pump))
 
     def _await_ready(self, effect: AwaitReady, run: _Run) -> None:
         owner = partial(self._host.owns, effect.service)

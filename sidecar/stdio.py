@@ -11,9 +11,9 @@ from sidecar import __version__
 from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Output
 from sidecar.host.base import Tether
-from sidecar.host.fds import hung_up
+from sidecar.host.fds import hung_up, read_some
 from sidecar.parent import Run, jitter
-from sidecar.pumps import Outbox, read_some
+from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.threads import start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, Server

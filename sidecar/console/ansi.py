@@ -66,6 +66,12 @@ class Colours:
             elif code in _SLOT:
                 self._on[_SLOT[code]] = word
 
+    def copy(self) -> Colours:
+        """The same, to look ahead with."""
+        made = Colours()
+        made._on = dict(self._on)
+        return made
+
     @property
     def sequence(self) -> str:
         """What switches it on again, or nothing."""

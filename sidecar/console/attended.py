@@ -12,7 +12,8 @@ from functools import partial
 assert sys.platform != "win32"  # for mypy: what follows exists on POSIX only
 
 from sidecar.config import Service
-from sidecar.console.dev import begin, on_signal, show_lines, shows_colour, unprobed_of
+from sidecar.console.colour import shows_colour
+from sidecar.console.dev import begin, on_signal, show_lines, unprobed_of
 from sidecar.console.front import DevFront
 from sidecar.console.look import load_look
 from sidecar.console.opener import Opener

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from sidecar import __version__
 from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpReady, ready_probe
+from sidecar.console.colour import ask_for_colours, shows_colour
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
 from sidecar.console.plain import PlainDisplay
@@ -25,7 +26,7 @@ from sidecar.diagnostics import say
 from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
-from sidecar.host.fds import encoding_of, takes_escapes
+from sidecar.host.fds import encoding_of
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -94,20 +95,23 @@ def choose_services(
     Raises ``ConfigurationError``.
     """
     host = host or (os.environ.get(PHONE_HOST) if not program else None) or None
-    env = {"FORCE_COLOR": "1"} if colour and "FORCE_COLOR" not in os.environ else {}
     place = None if program else find(Path(root or "."))
     project = read(place) if place is not None else None
     asked = read_services(project) if project is not None else None
     if asked is None or not asked.services:
-        name, service = choose_service(root, program, host, port, env, strict=strict)
+        name, service = choose_service(root, program, host, port, ask_for_colours({}) if colour else {}, strict=strict)
         return name, {name: service if project is None else _preferring_dev_url(service, project)}
     page = asked.page or next(iter(asked.services))
-    services = {name: structs.replace(each, env=env | each.env) for name, each in asked.services.items()}
+    services = {name: _coloured(each) if colour else each for name, each in asked.services.items()}
     if host or port or strict:
         services[page] = _listening(services[page], host, port, strict=strict)
     if project is not None:
         services[page] = _preferring_dev_url(services[page], project)
     return page, services
+
+
+def _coloured(service: Service) -> Service:
+    return structs.replace(service, env=ask_for_colours(service.env) | service.env)
 
 
 def _listening(service: Service, host: str | None, port: int | None, *, strict: bool) -> Service:
@@ -177,11 +181,6 @@ def _preferring_dev_url(service: Service, project: Project) -> Service:
     return service if start is not None and start.port else _listening(service, None, int(found[1]), strict=False)
 
 
-def shows_colour() -> bool:
-    """Whether stdout is a terminal on which colours are wanted."""
-    return takes_escapes(1) and not os.environ.get("NO_COLOR")
-
-
 def unprobed_of(services: Mapping[str, Service]) -> frozenset[str]:
     """Those of which it is only known that they run: nothing says when they are ready."""
     return frozenset(name for name, each in services.items() if ready_probe(each) is None)
@@ -193,7 +192,7 @@ def show_lines(
     """The view where nobody presses keys, or none of ours read them."""
     del run
     encoding = encoding_of(1)
-    screen = Screen(1, partial(load_look, encoding, terminal=False, colour=False), None, encoding)
+    screen = Screen(1, partial(load_look, encoding, terminal=False, colour=shows_colour()), None, encoding)
     begin(screen, services)
     return DevFront(page, inbox, PlainDisplay(screen, unprobed_of(services)), open_page)
 

@@ -6,15 +6,17 @@ Made and used in the writer's thread: to load rich takes as long as to start a s
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sidecar.console.ansi import Colours, clean
+from sidecar.console.colour import colour_system
 from sidecar.console.words import Line
 from sidecar.events import Output
 from sidecar.wire.messages import Stream
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PREFIX_STYLES: dict[Stream, str] = {"stdout": "cyan", "stderr": "yellow"}
 
@@ -31,11 +33,11 @@ class Glyphs:
 class Look:
     """Makes text of lines. Without ``console`` it is plain."""
 
-    def __init__(self, glyphs: Glyphs, console: Console | None) -> None:
-        """Nothing was shown yet."""
+    def __init__(self, glyphs: Glyphs, console: Console | None, *, colour: bool = False) -> None:
+        """Nothing was shown yet. ``colour`` leaves the programs' own; ours need a ``console``."""
         self.glyphs = glyphs
         self._console = console
-        self._coloured = console is not None and console.color_system is not None
+        self._coloured = colour
         self._streams: dict[tuple[str, Stream], tuple[str, Colours | None]] = {}
         """Each service's streams: what their lines begin with, and the colours that they left on."""
         self._ours = self._styled(((f"{glyphs.ours} ", "bold cyan"),))
@@ -55,12 +57,30 @@ class Look:
 
     def log(self, output: Output) -> str:
         """Lines of a program, prefixed with its service, in its own colours or none."""
+        prefix, colours = self._stream(output)
+        return "".join(f"{prefix}{clean(line, colours)}\n" for line in output.lines)
+
+    def unfinished(self, output: Output, width: int) -> str:
+        """The line that a program has not ended, as far as it is now; of a long one the end, in ``width`` cells."""
+        from rich.text import Text  # see the module's docstring
+
+        prefix, colours = self._stream(output)
+        line = clean(output.partial, colours.copy() if colours else None).expandtabs()
+        head, text = Text.from_ansi(prefix), Text.from_ansi(line)
+        if head.cell_len + text.cell_len > width:
+            room = max(0, width - head.cell_len - len(self.glyphs.more))
+            text = text[len(text) - room :] if len(text) > room else text
+            while text.cell_len > room:
+                text = text[1:]
+            text = Text.assemble(self.glyphs.more, text)
+        return self._drawn(Text.assemble(head, text), width)
+
+    def _stream(self, output: Output) -> tuple[str, Colours | None]:
         stream = output.service, output.stream
         if stream not in self._streams:
             prefix = self._styled(((f"{output.service} {self.glyphs.bar} ", PREFIX_STYLES[output.stream]),))
             self._streams[stream] = prefix, Colours() if self._coloured else None
-        prefix, colours = self._streams[stream]
-        return "".join(f"{prefix}{clean(line, colours)}\n" for line in output.lines)
+        return self._streams[stream]
 
     def fit(self, line: Line, width: int) -> str:
         """The line, cut to ``width`` cells."""
@@ -73,7 +93,10 @@ class Look:
             return "".join(text for text, _ in parts)
         from rich.text import Text  # see the module's docstring
 
-        text = Text.assemble(*parts)
+        return self._drawn(Text.assemble(*parts), width)
+
+    def _drawn(self, text: Text, width: int | None) -> str:
+        assert self._console is not None
         if width is not None:
             text.truncate(width)
         with self._console.capture() as drawn:
@@ -82,16 +105,17 @@ class Look:
 
 
 def load_look(encoding: str, *, terminal: bool, colour: bool) -> Look:
-    """The best look for this output; plain where it is no terminal, or rich is not installed."""
+    """The best look for this output. Without rich there is no status line, and only programs have colours."""
     glyphs = Glyphs(encoding)
-    if not terminal:
+    if not terminal and not colour:
         return Look(glyphs, None)
     try:
         from rich.console import Console  # see the module's docstring
     except ImportError:
-        return Look(glyphs, None)
-    system: Literal["auto"] | None = "auto" if colour else None
-    return Look(glyphs, Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False))
+        return Look(glyphs, None, colour=colour)
+    system = colour_system() if colour else None
+    console = Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False)
+    return Look(glyphs, console, colour=console.color_system is not None)
 
 
 def _frames(glyphs: Glyphs) -> str:

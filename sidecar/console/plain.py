@@ -41,4 +41,4 @@ class PlainDisplay:
 
     def close(self) -> None:
         """See ``front.Display``."""
-        self._screen.hide(FLUSH_S)
+        self._screen.hide(FLUSH_S, ending=True)

@@ -1,17 +1,20 @@
 """The one writer of the terminal (or pipe): output above, a status line below. It is bounded and never blocks the loop.
 
-The status line is always the last line, and the cursor always stands at its begin: whatever a resize made of it is
-below the cursor, and erasing from there takes exactly that away.
+The status line is always the last line; above it stand the lines that programs have not ended yet. The cursor always
+stands at the begin of all that: whatever a resize made of it is below the cursor, and erasing from there takes exactly
+that away.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from sidecar.console.look import Look
+from sidecar.console.unfinished import Unfinished
 from sidecar.console.words import WARN, Line
 from sidecar.events import Output
 from sidecar.pumps import Backlog, write_all
@@ -21,6 +24,12 @@ LOG_BYTES_WAITING = 1 << 20
 
 BATCH_BYTES = 1 << 16
 """So much is written at once: the status line comes back in between."""
+
+UNFINISHED_SHOWN = 4
+"""So many unfinished lines are drawn at most, and fewer on a low terminal."""
+
+WINDOW = (80, 24)
+"""The size to assume where the terminal does not say."""
 
 ERASE = "\r\x1b[J"
 CLEAR = "\r\x1b[H\x1b[2J"
@@ -62,8 +71,10 @@ class Screen:
         self._hidden = False
         self._writing = True
         """Also before the first look at the queue: what is put until then is on its way."""
-        self._drawn = ""
+        self._drawn = False
         self._broken = False
+        self._ending = False
+        self._unfinished = Unfinished()
 
     def put(self, *items: Item) -> None:
         """Add lines of ours (or text that is written as it is); they are never dropped."""
@@ -87,11 +98,15 @@ class Screen:
             self._stale = self._bar is not None
             self._changed.notify_all()
 
-    def hide(self, timeout_s: float) -> None:
-        """Write what waits and take the status line away; wait for that, but not longer than this."""
+    def hide(self, timeout_s: float, *, ending: bool = False) -> None:
+        """Write what waits and take the status line away; wait for that, but not longer than this.
+
+        ``ending`` says that nothing comes any more: no unfinished line waits for its end.
+        """
         with self._changed:
             self._hidden = True
-            self._stale = self._bar is not None
+            self._ending = ending
+            self._stale = ending or self._bar is not None
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._broken or not (self._waits() or self._writing), timeout_s)
 
@@ -128,7 +143,10 @@ class Screen:
         return bool(self._backlog or self._stale)
 
     def _pace(self) -> float | None:
-        return None if self._bar is None or self._hidden else self._bar.pace()
+        if self._bar is not None:
+            return None if self._hidden else self._bar.pace()
+        due = self._unfinished.next_due()
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def _take_batch(self) -> list[Item | Output]:
         batch: list[Item | Output] = []
@@ -144,19 +162,46 @@ class Screen:
         return batch
 
     def _compose(self, look: Look, batch: list[Item | Output]) -> str:
-        text = "".join(map(partial(_format, look), batch))
+        text = "".join(self._format(look, item) for item in batch)
+        if self._ending:
+            text += "".join(map(look.log, self._unfinished.end()))
+        elif self._bar is None:
+            text += "".join(map(look.log, self._unfinished.still(time.monotonic())))
         if self._bar is None:
             return text
         ours = self._bar.allowed()
-        line = self._bar.text(look) if ours and not self._hidden else ""
+        rows = self._rows(look, self._bar) if ours and not self._hidden else []
         erase = ERASE if self._drawn and ours else ""  # in the background the shell's prompt stands there by now
-        self._drawn = line
-        if text or not line:
-            return f"{erase}{text}{line}\r" if line else f"{erase}{text}"
-        return f"\r{line}\x1b[J\r"  # over the old one, without a flicker
+        self._drawn = bool(rows)
+        back = f"\x1b[{len(rows) - 1}A\r" if len(rows) > 1 else "\r"
+        if not rows:
+            return f"{erase}{text}"
+        if text:
+            return erase + text + "\n".join(rows) + back
+        return "\r" + "\x1b[K\n".join(rows) + "\x1b[J" + back  # over the old ones, without a flicker
+
+    def _rows(self, look: Look, bar: Bar) -> list[str]:
+        """What stands below the output, each shorter than the terminal is wide."""
+        columns, lines = _window(self._fd)
+        count = min(UNFINISHED_SHOWN, max(0, lines - 2))
+        outputs = self._unfinished.all()[-count:] if count else []
+        rows = [look.unfinished(output, columns - 1) for output in outputs]
+        line = bar.text(look)
+        return [*rows, line] if line else rows
+
+    def _format(self, look: Look, item: Item | Output) -> str:
+        if isinstance(item, str):
+            return item
+        if not isinstance(item, Output):
+            return look.ours(item)
+        outputs, repeated = self._unfinished.take(item, time.monotonic())
+        text = "".join(map(look.log, outputs))
+        return text.partition("\n")[2] if repeated else text
 
 
-def _format(look: Look, item: Item | Output) -> str:
-    if isinstance(item, str):
-        return item
-    return look.log(item) if isinstance(item, Output) else look.ours(item)
+def _window(fd: int) -> tuple[int, int]:
+    try:
+        columns, lines = os.get_terminal_size(fd)
+    except OSError:
+        return WINDOW  # EIO: the terminal is gone, which the next write will tell
+    return columns or WINDOW[0], lines or WINDOW[1]

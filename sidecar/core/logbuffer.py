@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from sidecar.events import Output
-from sidecar.wire.messages import LogLine
+from sidecar.wire.messages import LogLine, Stream
 
 LINES_KEPT = 1_000
 """For ``logs`` and for a failure's report; more is the client's to keep."""
@@ -22,9 +22,17 @@ class LogBuffer:
         self._chunks: deque[Output] = deque()
         self._lines = 0
         self._size = 0
+        self._unfinished: dict[Stream, Output] = {}
 
     def append(self, output: Output) -> None:
-        """Keep these; forget whole chunks from the old end that the bounds do not need."""
+        """Keep these; forget whole chunks from the old end that the bounds do not need.
+
+        An unfinished line is kept beside them until the next output of its stream, which has more of it.
+        """
+        self._unfinished.pop(output.stream, None)
+        if output.partial:
+            self._unfinished[output.stream] = output
+            return
         self._chunks.append(output)
         self._lines += len(output.lines)
         self._size += output.size
@@ -35,9 +43,14 @@ class LogBuffer:
             self._lines -= len(old.lines)
             self._size -= old.size
 
+    def unfinished(self, run: int) -> int:
+        """How many lines of this run have not ended."""
+        return sum(output.run == run for output in self._unfinished.values())
+
     def tail(self, count: int) -> tuple[LogLine, ...]:
-        """The last ``count`` lines (at most ``LINES_KEPT``), oldest first."""
-        found: list[LogLine] = []
+        """The last ``count`` lines (at most ``LINES_KEPT``), oldest first; unfinished ones are the last."""
+        unfinished = [LogLine(output.stream, output.partial) for output in self._unfinished.values()]
+        found = unfinished[::-1][:count]
         for chunk in reversed(self._chunks):
             missing = min(count, LINES_KEPT) - len(found)
             if missing <= 0:

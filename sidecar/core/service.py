@@ -263,7 +263,7 @@ class SupervisedService:
         if self.state != "starting" or self._programs:
             return
         if isinstance(self._probe, LogReady):
-            if matches(self._probe.pattern, event.lines):
+            if matches(self._probe.pattern, event.lines or (event.partial,)):
                 self._become_ready(now)
         elif isinstance(self._probe, ServerReady) and self._endpoint is not None:
             self._banner = told_address(event.lines, self._endpoint) or self._banner
@@ -594,4 +594,4 @@ class SupervisedService:
         return url_of(self._endpoint.host, self._endpoint.port, address.scheme, base)
 
     def _last_lines(self) -> list[str]:
-        return [line.text for line in self._log.tail(min(self._printed, LINES_JUDGED))]
+        return [line.text for line in self._log.tail(min(self._printed + self._log.unfinished(self.run), LINES_JUDGED))]

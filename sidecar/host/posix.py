@@ -15,6 +15,7 @@ from msgspec import Struct
 from sidecar.errors import ProcessSpawnFailedError
 from sidecar.events import Launch
 from sidecar.host.base import Child, Ended
+from sidecar.host.shared import child_environment
 from sidecar.host.watchman import forwarded
 from sidecar.threads import start_thread
 
@@ -63,7 +64,6 @@ def start(
 
     Raises ``ProcessSpawnFailedError``.
     """
-    env = {**os.environ, **launch.env, **marks}
     ours: list[int] = []
     theirs: list[int] = []
     try:
@@ -75,7 +75,7 @@ def start(
         popen = subprocess.Popen(
             launch.argv,
             cwd=launch.cwd,
-            env=env,
+            env=child_environment(launch.env, marks),
             stdin=theirs[0],
             stdout=theirs[1],
             stderr=theirs[2],

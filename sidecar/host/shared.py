@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 
 TYPE_CHECKING = False  # see sidecar.errors
 
@@ -42,6 +43,15 @@ def plain_address(address: str) -> str:
     """Turn an IPv4 address in IPv6's clothes (``::ffff:127.0.0.1``, as Java binds it) into what it is reached by."""
     mapped = address.startswith("::ffff:") and "." in address
     return address.removeprefix("::ffff:") if mapped else address
+
+
+def child_environment(own: Mapping[str, str], marks: Mapping[str, str]) -> dict[str, str]:
+    """A program's whole environment: ours, its ``own``, and our ``marks``.
+
+    Python keeps what it prints to a pipe until it has 8 kB of it, so that nothing of a small server would ever be seen.
+    Whoever sets the variable decides otherwise; set to nothing, too.
+    """
+    return {"PYTHONUNBUFFERED": "1", **os.environ, **own, **marks}
 
 
 def command_of(pid: int) -> str | None:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, TcpReady
 from sidecar.errors import ConfigurationError
-from sidecar.launch import find_vite, step_launch
+from sidecar.launch import step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
 from sidecar.services.project import Start, Step, find_apps, look
 
@@ -28,19 +28,18 @@ def find_start(folder: str) -> Start:
             f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
         )
     if found.problem is not None:
-        alone = (
-            f", or {found.problem.server.title} alone: {found.problem.server.command()}" if found.problem.server else ""
-        )
+        server = found.problem.server
+        alone = f", or {server.title} alone: {server.command()}" if server else ""
         raise ConfigurationError(
             f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
             f"Run it as it is: {found.instead}{alone}"
         )
-    if not os.path.isfile(package) and not os.path.isfile(os.path.join(folder, "index.html")):
-        below = find_apps(folder, ["*"])
-        if below:
+    if os.path.isfile(os.path.join(folder, "index.html")):
+        return Start(VITE)  # it serves a page that nothing else claims, if there is one above
+    if not os.path.isfile(package):
+        if below := find_apps(folder, ["*"]):
             raise ConfigurationError(f"{folder} has no dev server of its own. {_use(folder, below)}")
-    if not os.path.isfile(package) or find_vite(folder) is not None:
-        return Start(VITE)  # as far as there is one: the launch says what is missing
+        return Start(VITE)  # the launch says what is missing
     raise ConfigurationError(
         f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
         "Name the program: sidecar dev -- node server.js --port {port}"

@@ -54,11 +54,18 @@ class Framework(Struct, frozen=True, kw_only=True):
     port: int
     """The port that it takes by itself: ours to prefer."""
 
+    @property
+    def _own(self) -> tuple[str, ...]:
+        return ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
+
     def files(self) -> tuple[str, ...]:
         """What is in the folder of such a project, any of it."""
-        configs = [each for name in self.configs for each in config_files(name)]
-        own = ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
-        return (*own, *configs)
+        return (*self._own, *(each for name in self.configs for each in config_files(name)))
+
+    def marks(self) -> str:
+        """The same for people."""
+        *most, last = *self._own, *self.configs
+        return f"{', '.join(most)} or {last}" if most else last
 
     def described(self) -> str:
         """Its title, and what it is started as where that has another name."""

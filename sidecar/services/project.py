@@ -66,7 +66,9 @@ _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "nod
 """Programs that run the file that is named after them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+# texts, which re compiles and keeps when they are first used: not while we start
+_NPM_VARIABLE = r"[$%]\{?npm_"
+_ASSIGNMENT = r"(?s)([A-Za-z_]\w*)=(.*)"
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
 _PLACE_OF_BINS = "node_modules/.bin/"
 
@@ -179,7 +181,7 @@ class _Reader:
         *before, last = _chain(line)
         for text, _ in before:
             given = text.split(maxsplit=1)
-            if given[0] in {"set", "export"} and (found := _ASSIGNMENT.fullmatch(given[-1])):
+            if given[0] in {"set", "export"} and (found := re.fullmatch(_ASSIGNMENT, given[-1])):
                 self._env[found[1]] = found[2].strip("'\"")
             elif given[0] == "cd":
                 raise _Unclear(f"it changes the folder ({text})")
@@ -225,13 +227,15 @@ class _Reader:
         raise _Unclear(f"{words[0]} is no dev server that is known here" if words else "it is empty")
 
     def _step(self, line: str) -> None:
+        if re.search(_NPM_VARIABLE, line):
+            raise _Unclear("it uses variables that npm sets")
         self._steps.append(Step(line, dict(self._env)))
 
     def _take_env(self, words: list[str]) -> list[str]:
         """The words after the variables that are set before a program."""
         rest = list(words)
         while rest:
-            if given := _ASSIGNMENT.fullmatch(rest[0]):
+            if given := re.fullmatch(_ASSIGNMENT, rest[0]):
                 self._env[given[1]] = given[2]
             elif rest[0] not in {"cross-env", "env"}:
                 break
@@ -350,7 +354,7 @@ def look(folder: str) -> Project:
         found = understand_script(each, scripts)
         if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
             # beside a dev server, what is called "start" is the server of the release
-            found = _reading_port(folder, each, scripts) or found
+            found = _reading_port(folder, each, scripts, found) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
@@ -397,19 +401,21 @@ def _is_around(script: str) -> bool:
     return any(word in _AROUND for word in words[:3]) and words[0] in {*_AROUND, "npx", *RUN}
 
 
-def _reading_port(folder: str, name: str, scripts: Mapping[str, Any]) -> Start | None:
+def _reading_port(folder: str, name: str, scripts: Mapping[str, Any], found: NotUnderstood) -> Start | None:
     """A script that takes its port from PORT: it says so itself, or the file does that it has node run.
 
     The shell is to run it as it is: it is the one argument.
     """
     line, before = scripts[name], scripts.get(f"pre{name}")
     reads = re.search(r"\$\{?PORT\b|%PORT%", line) is not None
-    if not reads:
-        words = [word for word in line.split() if not word.startswith("-") and not _ASSIGNMENT.fullmatch(word)]
+    if not reads and found.server is None and "&" not in line.replace("&&", ""):
+        # with a dev server in it, or two programs side by side, the port would be that of the wrong one
+        words = [word for word in line.split() if not word.startswith("-") and not re.fullmatch(_ASSIGNMENT, word)]
         at = next((at for at, word in enumerate(words) if word in _NODES), None)
         files = [os.path.join(folder, word) for word in words[at + 1 :]] if at is not None else []
         reads = any(re.search(rb"\bPORT\b", _head(file)) for file in files)
-    return Start(SCRIPT, args=(f"{before} && {line}" if isinstance(before, str) else line,)) if reads else None
+    whole = f"{before} && {line}" if isinstance(before, str) else line
+    return Start(SCRIPT, args=(whole,)) if reads and not re.search(_NPM_VARIABLE, whole) else None
 
 
 def find_manager(folder: str, package: Mapping[str, Any], command: str | None = None) -> str:
@@ -517,7 +523,7 @@ def workspace_patterns(folder: str, package: Mapping[str, Any]) -> list[str]:
     value = package.get("workspaces")
     value = value.get("packages") if isinstance(value, dict) else value
     patterns = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace")
+    text = _head(os.path.join(folder, "pnpm-workspace.yaml")).decode("utf-8", "replace").replace("\r\n", "\n")
     block = re.search(r"^packages:[ \t]*(?:#.*)?\n((?:[ \t]*(?:-.*|#.*)?\n?)+)", text, re.MULTILINE)
     for line in block[1].splitlines() if block else ():
         item = re.fullmatch(r"""\s*-\s*['"]?(.+?)['"]?\s*(?:#.*)?""", line)

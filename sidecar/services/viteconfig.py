@@ -14,18 +14,15 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-_TOKEN = re.compile(
-    r"""
+_GRAMMAR = r"""
       (?P<space>\s+|//[^\n]*|/\*.*?\*/)
     | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)
     | (?P<number>\d[\w.]*)
     | (?P<name>[A-Za-z_$][\w$]*)
     | (?P<mark>=>|\.\.\.|.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/\w*")
-_NUMBER = re.compile(r"[1-9]\d*(?:_\d+)*")
+    """
+_REGEX = r"/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/\w*"
+_NUMBER = r"[1-9]\d*(?:_\d+)*"
 
 _BEFORE_REGEX = {*"(,=:[!&|?{};+-*%<>~^", "=>", "return", "typeof", "case", ""}
 """After one of these a slash begins a regular expression; after all else it divides."""
@@ -60,10 +57,12 @@ def read_server_port(text: str) -> ServerPort:
 
 
 def _tokens(text: str) -> Iterator[str]:
+    # compiled here, and kept by re: not while we start
+    token, regex = re.compile(_GRAMMAR, re.VERBOSE | re.DOTALL), re.compile(_REGEX)
     at, last = 0, ""
     while at < len(text):
-        found = _REGEX.match(text, at) if last in _BEFORE_REGEX and text[at : at + 2] not in {"//", "/*"} else None
-        found = found or _TOKEN.match(text, at)
+        found = regex.match(text, at) if last in _BEFORE_REGEX and text[at : at + 2] not in {"//", "/*"} else None
+        found = found or token.match(text, at)
         if found is None:
             return  # the end of the text
         at = found.end()
@@ -137,7 +136,7 @@ def _read(tokens: list[str], at: int) -> ServerPort:
             value = tokens[here + 2] if tokens[here + 1 : here + 2] == [":"] else ""
             ends = tokens[here + 3 : here + 4] in (["}"], [","])
             if name == "port":
-                literal = ends and _NUMBER.fullmatch(value) and int(value.replace("_", "")) <= _PORT_MOST
+                literal = ends and re.fullmatch(_NUMBER, value) and int(value.replace("_", "")) <= _PORT_MOST
                 port = int(value.replace("_", "")) if literal else None
                 passed_over = not literal and not _heeds_us(tokens, here)
             elif name == "strictPort":

@@ -6,13 +6,23 @@ bound is cut into pieces instead of being refused.
 
 from __future__ import annotations
 
+import codecs
+import re
+
 from msgspec import Struct
 
 MAX_LINE_BYTES = 1 << 20
 """1 MiB: far above any request we know, far below what would hurt."""
 
 MAX_OUTPUT_LINE_BYTES = 64 << 10
-"""A child's line is cut here: a progress bar that never ends a line must not grow without end."""
+"""A child's line is cut here: a line that never ends must not grow without end."""
+
+PARTIAL_BYTES = 4 << 10
+"""An unfinished line is told up to this size, as UTF-8: its end, where a question or a percentage stands."""
+
+_make_decoder = codecs.getincrementaldecoder("utf-8")
+_INVISIBLE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[^\[]?)")
+_UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
 
 
 class Line(Struct, frozen=True):
@@ -71,7 +81,11 @@ class LineReader:
 
 
 class OutputSplitter:
-    """A child's bytes in, lines of text out; broken UTF-8 becomes U+FFFD, a line over ``limit`` comes in pieces."""
+    """A child's bytes in, lines of text out.
+
+    Broken UTF-8 becomes U+FFFD, and a line over ``limit`` comes in pieces. A carriage return starts the line anew, so
+    that of a progress bar only the last frame is left, as on a terminal.
+    """
 
     def __init__(self, limit: int = MAX_OUTPUT_LINE_BYTES) -> None:
         """Start empty."""
@@ -84,24 +98,35 @@ class OutputSplitter:
         if feed:
             whole = self._rest + whole
             self._rest = rest
-            text = whole.decode("utf-8", "replace")
-            if "\r" in text:  # looking for the pair, where there is none, would cost more than all the rest
-                text = text.replace("\r\n", "\n").removesuffix("\r")
-            lines = text.split("\n")
+            if b"\r" in whole:  # looking for the pair, where there is none, would cost more than all the rest
+                whole = b"\n".join(map(_last_frame, whole.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")))
+            lines = whole.decode("utf-8", "replace").split("\n")
             if self._has_long_line(whole):
                 lines = [piece for line in lines for piece in self._cut(line)]
         else:
             self._rest += rest
             lines = []
+        if b"\r" in rest:
+            self._rest = _last_frames(self._rest)
         while len(self._rest) > self._limit:
             piece, self._rest = _cut_at(self._rest, self._limit)
-            lines.append(piece.decode("utf-8", "replace"))
+            lines.append(_last_frame(piece).decode("utf-8", "replace"))
         return tuple(lines)
 
     def finish(self) -> tuple[str, ...]:
         """The stream has ended: what is left is a line too."""
         rest, self._rest = self._rest, b""
-        return (rest.decode("utf-8", "replace").removesuffix("\r"),) if rest else ()
+        return (_last_frame(rest).decode("utf-8", "replace"),) if rest else ()
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of the line that has not ended, as far as they still count."""
+        return self._rest
+
+    def unfinished(self) -> str:
+        """The line that has not ended, as it looks now: without half a character or half an escape sequence."""
+        text = _make_decoder("replace").decode(_last_frame(self._rest))
+        return _UNFINISHED_ESCAPE.sub("", text)
 
     def _has_long_line(self, data: bytes) -> bool:
         """Whether a line is over the bound: then so many bytes in a row have no line feed among them."""
@@ -114,6 +139,31 @@ class OutputSplitter:
 
     def _cut(self, line: str) -> list[str]:
         return [line[at : at + self._limit] for at in range(0, len(line), self._limit)] or [line]
+
+
+def shorten(text: str) -> str:
+    """The end of an unfinished line, within the bound."""
+    return text if len(text) * 4 <= PARTIAL_BYTES else text.encode()[-PARTIAL_BYTES:].decode("utf-8", "ignore")
+
+
+def _last_frame(line: bytes) -> bytes:
+    """What a terminal shows of the line in the end: after the last carriage return that something visible follows."""
+    if b"\r" not in line:
+        return line
+    return next((frame for frame in reversed(line.split(b"\r")) if _is_visible(frame)), b"")
+
+
+def _last_frames(line: bytes) -> bytes:
+    """The same of a line that goes on: its last visible frame, and the one that is being written."""
+    *before, last = line.split(b"\r")
+    if not before or _is_visible(last):
+        return last
+    blank = before[0] if len(before) == 1 else b"\r"  # the first may be all of a line that ends with both
+    return next((frame for frame in reversed(before) if _is_visible(frame)), blank) + b"\r" + last
+
+
+def _is_visible(frame: bytes) -> bool:
+    return bool(_INVISIBLE.sub(b"", frame).strip())
 
 
 def _cut_at(data: bytes, size: int) -> tuple[bytes, bytes]:

@@ -257,13 +257,18 @@ class ServiceReady(Notification, frozen=True):
 
 
 class ServiceLog(Notification, frozen=True):
-    """Lines of output; ``dropped`` lines before these were lost because the client was slow."""
+    """Lines of output; ``dropped`` lines before these were lost because the client was slow.
+
+    ``partial`` is the stream's last line, which has not ended yet: a question, or a progress bar's frame. The next
+    ``partial`` of the stream replaces it, and so do its next ``lines``, which have it whole.
+    """
 
     method: ClassVar[str] = "service/log"
     service: str
     stream: Stream
     lines: tuple[str, ...]
     dropped: int = 0
+    partial: str = ""
 
 
 class ServiceExited(Notification, frozen=True):

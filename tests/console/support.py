@@ -38,8 +38,9 @@ Modes = list[Any]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The test's own, but for what changes colours, and a state folder of its own."""
-    unset = {"NO_COLOR", "FORCE_COLOR", "COLORTERM", "LC_ALL", "LC_CTYPE", "LANG", "PYTHONIOENCODING", "BROWSER"}
+    """The test's own, but for what changes colours and buffers, and a state folder of its own."""
+    unset = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLORTERM", "LC_ALL", "LC_CTYPE", "LANG", "BROWSER"}
+    unset |= {"PYTHONIOENCODING", "PYTHONUNBUFFERED"}
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     defaults = {
         "SIDECAR_STATE_DIR": str(folder / "state"),

@@ -11,6 +11,7 @@ import pytest
 assert sys.platform == "linux"  # for mypy
 
 from sidecar.config import CommandService, PortConfig, Service, TcpReady, ViteService
+from sidecar.console.colour import ask_for_colours
 from sidecar.console.dev import choose_services
 from sidecar.console.front import EARLY_S, MOOT, DevFront
 from sidecar.console.look import Glyphs, Look
@@ -329,16 +330,20 @@ def only(
 
 
 def test_without_a_program_it_is_a_vite_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for variable in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(variable, raising=False)
     name, config = only("some/where", [], "::1", 3000, colour=True)
     assert isinstance(config, ViteService)
     assert (name, config.root, config.port.host, config.port.preferred) == ("vite", "some/where", "::1", 3000)
-    assert config.env == {"FORCE_COLOR": "1"}
+    assert config.env == {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}
 
 
 def test_the_user_s_own_wish_for_colours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "0")
+    monkeypatch.setenv("CLICOLOR_FORCE", "")
     assert only(None, [], colour=True)[1].env == {}
+    for own in ({"NO_COLOR": "1"}, {"FORCE_COLOR": "0"}, {"CLICOLOR_FORCE": "0"}):
+        assert ask_for_colours(own) == {}
 
 
 def test_a_program_that_takes_a_port_is_ready_when_it_listens() -> None:

@@ -120,7 +120,7 @@ def test_an_opener_that_hangs_breaks_nothing() -> None:
 
 def test_without_a_page_o_says_so(dev: Dev, folder: Path, browser: Path) -> None:
     terminal = dev("--", *PYTHON, str(SERVER), "0", BROWSER=str(browser))
-    terminal.wait("is ready")
+    terminal.wait("is running")
     terminal.press("o")
     terminal.wait("there is no page to open")
     assert not (folder / "opened").exists()

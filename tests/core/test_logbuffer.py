@@ -60,3 +60,26 @@ def test_whatever_is_written_the_tail_is_the_end_of_it(chunks: list[tuple[str, .
         assert _texts(buffer, count) == (every[-wanted:] if wanted else [])
     finally:
         logbuffer.LINES_KEPT, logbuffer.BYTES_KEPT = limits
+
+
+def unfinished(text: str, stream: Stream = "stdout", run: int = 1) -> Output:
+    return Output("web", run, stream, (), len(text), text)
+
+
+def test_an_unfinished_line_is_the_last_until_its_stream_says_more() -> None:
+    buffer = LogBuffer()
+    buffer.append(unfinished("Contin"))
+    buffer.append(unfinished("Continue? "))
+    write(buffer, "stderr", ("meanwhile",))
+    assert _texts(buffer) == ["meanwhile", "Continue? "]
+    assert _texts(buffer, 1) == ["Continue? "]
+    assert _texts(buffer, 0) == []
+    write(buffer, "stdout", ("Continue? yes",))
+    assert _texts(buffer) == ["meanwhile", "Continue? yes"]
+
+
+def test_unfinished_lines_are_counted_for_their_run() -> None:
+    buffer = LogBuffer()
+    buffer.append(unfinished("a"))
+    buffer.append(unfinished("b", "stderr", run=2))
+    assert [buffer.unfinished(run) for run in (1, 2, 3)] == [1, 1, 0]

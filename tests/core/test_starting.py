@@ -369,6 +369,28 @@ def test_a_log_service_is_ready_once_a_line_matches() -> None:
     assert world.states() == ["starting", "ready"]
 
 
+def test_a_line_that_has_not_ended_makes_a_log_service_ready() -> None:
+    world = command_world(ready={"type": "log", "pattern": r"^Continue\?"})
+    call = world.start()
+    world.runs(port=None)
+    world.prints(partial="Cont")
+    assert world.state() == "starting"
+    world.prints(partial="Continue? ")
+    assert world.result(call).status.state == "ready"
+    world.prints("Continue? yes")
+    assert world.logs() == ["Continue? yes"], "it is kept once"
+
+
+def test_a_timeout_names_the_question_that_the_program_waits_with() -> None:
+    world = command_world(ready={"type": "log", "pattern": "listening"}, readyTimeoutMs=1000)
+    call = world.start()
+    world.runs(port=None)
+    world.prints(partial="Continue? ")
+    world.overdue()
+    world.dies(signal="SIGTERM")
+    assert world.error(call).data["lines"] == ["Continue? "]
+
+
 def test_a_line_of_an_earlier_run_does_not_make_the_next_one_ready() -> None:
     world = command_world(ready={"type": "log", "pattern": "listening"})
     world.start()

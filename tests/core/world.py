@@ -225,9 +225,10 @@ class World:
         effect = self.checks.pop(service)
         self.step(Probed(service, effect.run, effect.turn, verdict, detail))
 
-    def prints(self, *lines: str, service: str = "web", stream: Stream = "stdout") -> None:
-        """The program writes."""
-        self.step(Output(service, self.processes[service].run, stream, lines, sum(map(len, lines))))
+    def prints(self, *lines: str, service: str = "web", stream: Stream = "stdout", partial: str = "") -> None:
+        """The program writes lines, or a ``partial`` one."""
+        size = sum(map(len, lines)) + len(partial)
+        self.step(Output(service, self.processes[service].run, stream, lines, size, partial))
 
     def dies(
         self,

@@ -119,7 +119,7 @@ class Loop:
 def program(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every word is a program, and no thread outlives its test."""
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.setattr(launch, "plan", lambda name, config: Launch(tuple(config.command), "/"))
+    monkeypatch.setattr(launch, "plan", lambda name, config, warn: Launch(tuple(config.command), "/"))
     yield
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread():
@@ -202,7 +202,7 @@ def test_a_program_that_cannot_be_started_is_refused() -> None:
 
 
 def test_a_fault_of_ours_in_a_preparations_thread_reaches_whoever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plan(name: str, config: object) -> Launch:
+    def plan(*_: object) -> Launch:
         raise ZeroDivisionError
 
     monkeypatch.setattr(launch, "plan", plan)

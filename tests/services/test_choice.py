@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from sidecar.config import (
     parse_service,
 )
 from sidecar.console.dev import choose_services
-from sidecar.errors import ConfigurationError, ViteNotFoundError
+from sidecar.errors import ConfigurationError, ProjectNotFoundError, ViteNotFoundError
 from sidecar.events import Launch
 from sidecar.host.programs import STDIN_GUARD
 from sidecar.launch import find_program, plan, port_config, project_key, step_launch
@@ -176,6 +177,20 @@ def test_what_is_not_installed_is_said_with_how(node: str, tmp_path: Path, lock:
     assert not isinstance(caught.value, ViteNotFoundError)
 
 
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("vite", "is no Vite project: it has no package.json, index.html or vite.config. Correct root."),
+        ("astro", "is no Astro project: it has no package.json or astro.config. Correct root."),
+        ("trunk", "is no Trunk project: it has no Trunk.toml. Correct root."),
+    ],
+)
+def test_a_folder_that_is_no_project_of_the_type_is_named(node: str, tmp_path: Path, type_: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProjectNotFoundError, match=re.escape(said)):
+        plan("web", named(type_, str(tmp_path / "empty")))
+
+
 def test_a_literal_port_of_the_vite_config_is_preferred(tmp_path: Path) -> None:
     (tmp_path / "vite.config.ts").write_text("export default { server: { port: 1420, strictPort: true } }")
     root = str(tmp_path)
@@ -245,9 +260,10 @@ def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str
 
 def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", name="x")
+    install(folder, VITE)  # another tool's: its pages would all be missing
     with pytest.raises(ConfigurationError, match="no dev server is recognised"):
         chosen(folder)
-    install(folder, VITE)
+    (tmp_path / "app" / "index.html").touch()
     assert chosen(folder)[0] == "vite"
 
 

@@ -127,6 +127,8 @@ def test_a_command_that_starts_one_dev_server_is_understood(command: str, start:
         ("ng build", "ng build is no dev server"),
         ("vite $FLAGS", "it uses variables"),
         ("vite %FLAGS%", "it uses variables"),
+        ("echo $npm_package_version && vite", "it uses variables that npm sets"),
+        ("echo %npm_package_version%&& vite", "it uses variables that npm sets"),
         ("vite --port", "--port has no number"),
         ("vite --port many", "--port has no number"),
         ("vite --mode", "--mode has no value"),
@@ -223,6 +225,20 @@ def test_a_script_whose_program_reads_port_is_run_as_it_is(tmp_path: Path, line:
     assert look(folder).start is None
 
 
+def test_a_script_that_only_npm_can_run_is_not_run_as_it_is(tmp_path: Path) -> None:
+    found = look(project(tmp_path, scripts={"dev": "serve -l $PORT --name ${npm_package_name}"}))
+    assert found.start is None
+    assert found.instead == "sidecar dev -- npm run dev"
+
+
+@pytest.mark.parametrize(
+    "line", ["node server.js & vite", "node server.js && vite build", "node server.js & node x.js"]
+)
+def test_a_program_that_reads_port_beside_another_is_not_taken_for_the_page(tmp_path: Path, line: str) -> None:
+    (tmp_path / "server.js").write_text("listen(process.env.PORT)", encoding="utf-8")
+    assert look(project(tmp_path, scripts={"dev": line})).start is None
+
+
 def test_a_start_script_that_reads_port_counts_only_without_a_framework(tmp_path: Path) -> None:
     (tmp_path / "server.js").write_text("listen(process.env.PORT)", encoding="utf-8")
     scripts = {"start": "node server.js"}
@@ -249,14 +265,15 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 # ── workspaces ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", ["npm", "yarn", "pnpm"])
-def test_a_workspaces_root_names_its_apps(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "end"), [("npm", ""), ("yarn", ""), ("pnpm", "\n"), ("pnpm", "\r\n")])
+def test_a_workspaces_root_names_its_apps(tmp_path: Path, kind: str, end: str) -> None:
     patterns = ["apps/*", "docs", "!apps/old", "../out", "packages/*"]
     own: dict[str, object] = {"workspaces": {"npm": patterns, "yarn": {"packages": patterns}, "pnpm": None}[kind]}
     root = project(tmp_path, scripts={"dev": "turbo dev"}, devDependencies={"vite": "8"}, **own)
     if kind == "pnpm":
         lines = "".join(f"  - '{it}'  # x\n" for it in patterns)
-        (tmp_path / "pnpm-workspace.yaml").write_text(f"# y\npackages:\n{lines}\ncatalog:\n  - z\n", encoding="utf-8")
+        text = f"# y\npackages:\n{lines}\ncatalog:\n  - z\n"
+        (tmp_path / "pnpm-workspace.yaml").write_text(text, encoding="utf-8", newline=end)
     project(tmp_path / "apps/web", scripts={"dev": "vite"})
     project(tmp_path / "apps/admin", "next.config.mjs", dependencies={"next": "16"})
     project(tmp_path / "packages/lib", scripts={"dev": "tsc --watch"})

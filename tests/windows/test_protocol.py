@@ -17,6 +17,9 @@ from tests.windows.support import PYTHON, ROOT, WAIT_S, Direct, await_end, held,
 
 EXIT_APP_GONE = 3
 
+PYTHON_THAT_HEEDS = [sys.executable, "-S"]
+"""PYTHONUNBUFFERED, which -I passes over."""
+
 SERVER = (
     "import http.server as h, os; "
     "h.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), h.SimpleHTTPRequestHandler).serve_forever()"
@@ -69,6 +72,18 @@ def test_a_bad_line_is_answered_and_the_next_one_works(tmp_path: Path) -> None:
         codes = [it.client.find(lambda m: "error" in m, "an error", since=at)["error"]["code"] for at in (0, 1)]
         assert codes == [-32700, -32600]
         it.client.hello({})
+
+
+def test_a_question_is_told_before_its_line_ends_and_whole_in_the_end(tmp_path: Path) -> None:
+    code = "import time; print('up'); print('Continue? ', end=''); time.sleep(600)"
+    with Direct(tmp_path) as it:
+        service = {"type": "command", "command": [*PYTHON_THAT_HEEDS, "-c", code], "stop": {"timeoutMs": 0}}
+        it.client.hello({"web": {**service, "ready": {"type": "log", "pattern": r"^Continue\?"}}})
+        it.client.call("start", service="web")
+        asked = it.client.find(lambda m: m.get("params", {}).get("partial"), "a question")["params"]
+        assert (asked["stream"], asked["lines"], asked["partial"]) == ("stdout", [], "Continue? ")
+        it.client.call("stop", service="web")
+        it.client.printed("web", "Continue? ")
 
 
 def test_what_a_program_prints_about_itself_and_its_words_comes_through(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ class Conversation:
             case "spawnFails":
                 world.spawn_fails(_error(**more), service)
             case "prints":
-                world.prints(*more["lines"], service=service, stream=more.get("stream", "stdout"))
+                stream, partial = more.get("stream", "stdout"), more.get("partial", "")
+                world.prints(*more["lines"], service=service, stream=stream, partial=partial)
             case "probe":
                 address = msgspec.convert(more.get("address", {}), Address)
                 world.probe(more["verdict"], service, more.get("detail", ""), address)

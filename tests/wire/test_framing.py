@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.framing import (
     MAX_LINE_BYTES,
     MAX_OUTPUT_LINE_BYTES,
+    PARTIAL_BYTES,
     Line,
     LineReader,
     OutputSplitter,
     Overlong,
+    shorten,
 )
 
 _NOISY = st.lists(
     st.sampled_from(
-        [b"\n", b"\r", b"\r\n", b"a", b"bc", "ä€😀".encode(), b"\xff", b"\xe2\x82", b"x" * 9, b"\x00", b" "]
+        [
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"\x1b[K",
+            b"\x1b",
+            b"a",
+            b"bc",
+            "ä€😀".encode(),
+            b"\xff",
+            b"\xe2\x82",
+            b"x" * 9,
+            b"\x00",
+            b" ",
+        ]
     ),
     max_size=40,
 ).map(b"".join)
@@ -82,8 +99,61 @@ def test_output_is_split_at_line_ends_of_both_kinds() -> None:
     assert _split(OutputSplitter(), [b"a\r\nb\n\r\nc\r", b"\nd"]) == ["a", "b", "", "c", "d"]
 
 
-def test_a_carriage_return_inside_a_line_stays() -> None:
-    assert _split(OutputSplitter(), [b"10%\r20%\n"]) == ["10%\r20%"]
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (b"10%\r20%\r100%", "100%"),
+        (b"100%\r", "100%"),
+        (b"kept\r\x1b[K", "kept"),
+        (b"kept\r    \r", "kept"),
+        (b"\x1b[2K\r\x1b[32mdone\x1b[0m", "\x1b[32mdone\x1b[0m"),
+        (b" \r\x1b[K", ""),
+        (b"a text mode's end\r\r", "a text mode's end"),
+    ],
+)
+def test_a_carriage_return_starts_the_line_anew(written: bytes, line: str) -> None:
+    for end in (b"\n", b"\r\n", b""):
+        whole = written + end
+        assert _split(OutputSplitter(), [whole]) == [line]
+        assert _split(OutputSplitter(), [whole[at : at + 1] for at in range(len(whole))]) == [line]
+
+
+def test_a_progress_bar_that_never_ends_is_held_as_one_frame() -> None:
+    splitter = OutputSplitter()
+    for number in range(10_000):
+        assert splitter.receive(b"%05d\r" % number) == ()
+        assert splitter.receive(b"\x1b[K\r" * 20) == ()
+        assert len(splitter.rest) < 20
+    assert splitter.unfinished() == "09999"
+    assert splitter.finish() == ("09999",)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (b"Continue? ", "Continue? "),
+        (b"over\nContinue? ", "Continue? "),
+        (b"10%\r20%\r", "20%"),
+        (b"price: \xe2\x82", "price: "),
+        (b"bad: \xff", "bad: \ufffd"),
+        (b"red: \x1b[3", "red: "),
+        (b"red: \x1b", "red: "),
+        (b"link: \x1b]8;;http://x\x1b", "link: "),
+        (b"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+        (b"", ""),
+        (b"whole\n", ""),
+    ],
+)
+def test_an_unfinished_line_is_shown_without_half_a_character_or_escape(written: bytes, shown: str) -> None:
+    splitter = OutputSplitter()
+    splitter.receive(written)
+    assert splitter.unfinished() == shown
+
+
+def test_a_long_unfinished_line_is_shortened_to_its_end() -> None:
+    assert shorten("Continue? ") == "Continue? "
+    assert shorten("x" * PARTIAL_BYTES + "?") == "x" * (PARTIAL_BYTES - 1) + "?"
+    assert shorten("€" * PARTIAL_BYTES) == "€" * (PARTIAL_BYTES // 3)
 
 
 def test_the_last_line_needs_no_end() -> None:
@@ -132,8 +202,8 @@ def test_however_a_childs_output_is_cut_the_lines_are_the_same(data: bytes, cuts
     assert _split(OutputSplitter(), _pieces(data, cuts)) == _split(OutputSplitter(), [data])
 
 
-@given(st.text(alphabet="ab\n\rä€😀"), st.lists(st.integers(0, 60)), st.integers(4, 9))
+@given(st.text(alphabet="ab\nä€😀"), st.lists(st.integers(0, 60)), st.integers(4, 9))
 def test_however_it_is_cut_and_however_long_its_lines_nothing_is_lost(text: str, cuts: list[int], limit: int) -> None:
     lines = _split(OutputSplitter(limit), _pieces(text.encode(), cuts))
-    assert "".join(lines).replace("\r", "") == text.replace("\n", "").replace("\r", "")
+    assert "".join(lines) == text.replace("\n", "")
     assert all(len(line) <= limit for line in lines)

@@ -21,7 +21,7 @@ from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
 from sidecar.events import Launch, Owner
 from sidecar.host.base import Child, Ended, refuse_pid_namespace
 from sidecar.host.programs import TO_CMD, has_stdin_guard
-from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, command_of, reached_at
+from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, child_environment, command_of, reached_at
 from sidecar.host.windows import tree as windows_tree
 from sidecar.host.windows import winapi
 from sidecar.threads import start_thread
@@ -71,7 +71,7 @@ class WindowsHost:
                 service=service,
                 program=launch.argv[0],
             )
-        env = {**os.environ, **launch.env, RUN_ID: self._run_id, SERVICE: service}
+        env = child_environment(launch.env, {RUN_ID: self._run_id, SERVICE: service})
         ours: list[int] = []
         theirs: list[int] = []
         try:

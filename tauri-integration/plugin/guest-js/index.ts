@@ -77,8 +77,11 @@ export interface Events {
     pid: number;
     elapsedMs: number;
   };
-  /** Lines of output; `dropped` lines before them were lost. */
-  log: { service: string; stream: Stream; lines: string[]; dropped?: number };
+  /**
+   * Lines of output; `dropped` lines before them were lost. `partial` is the stream's last line, which has not ended
+   * yet: the stream's next `partial` replaces it, and so do its next `lines`, which have it whole.
+   */
+  log: { service: string; stream: Stream; lines: string[]; dropped?: number; partial?: string };
   /** A service's program, and all it left behind, are gone. */
   exited: { service: string; reason: string; code?: number; signal?: string };
   /** A service will be started again. */

@@ -268,6 +268,10 @@ pub struct Log {
     /// Lines before these that were lost because somebody was too slow to take them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+    /// The stream's last line, which has not ended yet: a question, or a progress bar's frame. The stream's next
+    /// `partial` replaces it, and so do its next `lines`, which have it whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

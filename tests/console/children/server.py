@@ -1,6 +1,7 @@
 """A small service: ``server.py PORT [deaf] [slow] [child] [session] [gate]``. PORT 0 is none: it then only waits.
 
-What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/exit/N`` ends it, ``/flood`` prints without end. ``deaf``
+What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/write/TEXT`` does so without ending the line,
+``/exit/N`` ends it, ``/flood`` prints without end. ``deaf``
 ignores SIGTERM, ``slow`` takes half a second to obey it; ``child`` starts another process, ``session`` one in a session
 of its own; ``gate`` listens only once there is a file ``go``. Its stdin is a pipe that ends with the sidecar, which it
 does not look at: the tests are about being ended.
@@ -33,6 +34,8 @@ def answer(path: str) -> None:
     what, _, value = path.removeprefix("/").partition("/")
     if what == "say":
         say(urllib.parse.unquote(value, errors="surrogateescape"))
+    elif what == "write":
+        os.write(1, urllib.parse.unquote(value).encode())
     elif what == "error":
         os.write(2, urllib.parse.unquote(value).encode() + b"\n")
     elif what == "exit":
