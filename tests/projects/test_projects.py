@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+from msgspec import structs
 
 assert sys.platform == "linux"  # for mypy: conftest.py leaves this module out elsewhere
 
 from tests.projects.setups import load
-from tests.projects.tries import Result, attempts, missing, quick
+from tests.projects.tries import Result, attempt, attempts, missing, quick
 
 SETUPS = load()
 WHY_NOT = missing()
@@ -33,3 +34,11 @@ def tried(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Result]]]
 def test_project(name: str, tried: dict[str, Future[Result]]) -> None:
     result = tried[name].result()
     assert not result.fault, f"{result.setup.what}: {result.setup.expect}.\n{result.fault}"
+
+
+def test_a_set_up_that_is_not_as_expected_is_a_fault() -> None:
+    setup, source = SETUPS["ends-at-once"]
+    wrong = structs.replace(setup, steps=[{"exits": 0}])
+    assert "the exit code is 3" in attempt("wrong", wrong, source).fault
+    unknown = structs.replace(setup, steps=[{"does": "no such thing"}])
+    assert "there is no step does" in attempt("unknown", unknown, source).fault
