@@ -79,11 +79,10 @@ def seen(
     ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens.
     """
     if isinstance(probe, LogReady):
-        return f"no line of its output has matched {probe.pattern!r} yet"
-    if endpoint is None:
-        return "it runs"
-    said = [last.detail] if last is not None else []
-    if places is None or any(port == endpoint.port for _, port in places):
+        said = [f"no line of its output has matched {probe.pattern!r} yet"]
+    else:
+        said = [last.detail] if last is not None else []
+    if endpoint is None or places is None or any(port == endpoint.port for _, port in places):
         return said[0] if said else "it has not been asked yet"
     if last is not None and last.verdict == "down":
         said = []  # a refused connection: the sockets say more

@@ -312,7 +312,10 @@ class SupervisedService:
         """Tell of what was found, or that the time is over."""
         if self.state != "starting":
             return
-        seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
+        if self._step:
+            seen = f"its step ({self._step}) has not ended yet"
+        else:
+            seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
         if self._timing_out:
             self.desired = "stopped"
             error = judgement.timed_out(self.name, self.config.ready_timeout_ms, self._url(), seen, self._last_lines())

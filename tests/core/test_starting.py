@@ -233,6 +233,16 @@ def test_where_sockets_cannot_be_read_the_last_answer_is_told() -> None:
     assert world.last(ServiceWaiting).detail == "/health is answered with 503"
 
 
+def test_a_log_service_with_a_port_is_told_where_it_listens_too() -> None:
+    world = command_world(port={}, ready={"type": "log", "pattern": "up"})
+    world.start()
+    world.runs(port=8_000)
+    world.tick()
+    world.finds(("127.0.0.1", 80))
+    told = "no line of its output has matched 'up' yet; it listens on 127.0.0.1:80; it was told 8000"
+    assert world.last(ServiceWaiting).detail == told
+
+
 def test_what_is_found_after_the_start_is_over_is_not_told() -> None:
     world = starting_world()
     world.tick()
@@ -319,6 +329,7 @@ def test_a_step_that_hangs_is_bounded_as_the_program_is() -> None:
     world.spawned()
     world.overdue()
     assert world.state() == "stopping"
+    assert "within 1 s: its step (sleep) has not ended yet" in world.last(ServiceState).error.message
     world.dies()
     assert world.state() == "failed"
 
