@@ -39,8 +39,6 @@ PAGES = (
     ROOT / "sidecar" / "host" / "README.md",
     ROOT / "tests" / "README.md",
 )
-ANNOUNCED = {"port.strict", "partial"}
-"""On the pages, and not in the code yet."""
 NOT_OURS = ("ENOSPC", "Found another Vite", "version", "resource path")
 """Messages of node, Vite, the C library and Cargo."""
 WORDS_COMPARED = 16
@@ -189,7 +187,7 @@ def test_the_members_of_a_notification_that_are_named_exist() -> None:
     shapes = {kind.method: kind for kind in NOTIFICATIONS}
     for method, members in re.findall(r"`((?:service|supervisor)/\w+)\s+\{([^}]*)\}`", protocol("Notifications")):
         names = {field.encode_name for field in msgspec.structs.fields(shapes[method])}
-        assert set(re.findall(r"\w+", members)) <= names | ANNOUNCED, method
+        assert set(re.findall(r"\w+", members)) <= names, method
 
 
 def test_the_states_are_those_of_the_code() -> None:
@@ -207,7 +205,7 @@ def test_every_line_of_the_transcript_is_in_the_schema() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
-    ours = re.findall(r"^ +(\d+(?:\+N)?) ", cli.EXIT_CODES, re.MULTILINE)
+    ours = re.findall(r"^ {2}(N|\d+(?:\+N)?) ", cli.EXIT_CODES, re.MULTILINE)
     assert [row[0].replace(" ", "") for row in table(protocol("Exit codes"))] == ours
 
 
@@ -245,7 +243,7 @@ def documented() -> dict[str, str]:
 
 def test_every_field_of_a_service_is_in_the_table_and_nothing_else_is() -> None:
     ours = {name for shape in SERVICES for name, _ in fields(shape)}
-    assert set(documented()) - ANNOUNCED == (ours | {"type"}) - ANNOUNCED
+    assert set(documented()) == ours | {"type"}
 
 
 def test_every_type_of_service_is_on_the_page_of_front_ends() -> None:
