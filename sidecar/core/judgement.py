@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sidecar.config import LogReady, Probe, RestartConfig
 from sidecar.core.readiness import hopeless, out_of_watches
 from sidecar.errors import (
+    ConfigurationError,
     PortUnavailableError,
     ServiceFailedError,
     SidecarError,
@@ -92,6 +93,15 @@ def seen(
     else:
         said.append("it listens nowhere yet")
     return "; ".join(said)
+
+
+def pattern_too_slow(name: str, pattern: str) -> ConfigurationError:
+    """The user's pattern backtracks: it could take hours for a line."""
+    return ConfigurationError(
+        f"The pattern {pattern!r} of {name} (ready.pattern) takes too long to match and is not tried any more in this "
+        "run. Make it simpler: leave out a .* that another one follows.",
+        service=name,
+    )
 
 
 def timed_out(

@@ -22,7 +22,7 @@ from sidecar.core import judgement
 from sidecar.core.judgement import LINES_JUDGED
 from sidecar.core.lifecycle import Trigger, next_state
 from sidecar.core.logbuffer import LogBuffer
-from sidecar.core.readiness import how_it_ended, matches, port_is_taken, told_address
+from sidecar.core.readiness import how_it_ended, port_is_taken, told_address
 from sidecar.core.restart import RestartBudget
 from sidecar.core.waiting import Waiting
 from sidecar.errors import PortUnavailableError, SidecarError, SupersededError
@@ -63,6 +63,7 @@ from sidecar.wire.messages import (
     ServiceStatus,
     ServiceWaiting,
     State,
+    SupervisorFault,
 )
 from sidecar.wire.session import failure
 
@@ -75,6 +76,9 @@ NOTICES_S = (2.0, 10.0, 30.0)
 BANNER_S = 1.0
 """The base of a server that speaks TLS is known only by what it prints. Vite prints that as soon as it listens."""
 
+Matches = Callable[[str, tuple[str, ...]], bool]
+"""(pattern, lines) → whether one of the lines matches. Raises ``TimeoutError`` if that takes too long to find out."""
+
 Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health"]
 """But for ``ready``, ``notice`` and ``banner`` each state needs at most one."""
 
@@ -82,8 +86,11 @@ Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health
 class SupervisedService:
     """The state machine of one service. Each method takes the time and appends to the effects."""
 
-    def __init__(self, name: str, config: Service, random: Callable[[], float], out: Callable[[Effect], None]) -> None:
+    def __init__(
+        self, name: str, config: Service, random: Callable[[], float], matches: Matches, out: Callable[[Effect], None]
+    ) -> None:
         """``random`` gives floats in [0, 1); ``out`` takes each effect, in order."""
+        self._matches = matches
         self.name = name
         self.config = config
         self._out = out
@@ -100,6 +107,8 @@ class SupervisedService:
         self._launched_at = 0.0
         self._notices = 0
         """Of ``NOTICES_S``, how many have been given in this run."""
+        self._pattern_given_up = False
+        """The pattern of this run's ``ready`` took too long."""
         self._timing_out = False
         """The time to become ready is over; where the service listens is being found out, to be told."""
         self._address: Address | None = None
@@ -263,7 +272,7 @@ class SupervisedService:
         if self.state != "starting" or self._programs:
             return
         if isinstance(self._probe, LogReady):
-            if matches(self._probe.pattern, event.lines or (event.partial,)):
+            if self._matches_pattern(self._probe.pattern, event.lines or (event.partial,)):
                 self._become_ready(now)
         elif isinstance(self._probe, ServerReady) and self._endpoint is not None:
             self._banner = told_address(event.lines, self._endpoint) or self._banner
@@ -405,6 +414,7 @@ class SupervisedService:
         self._address = None
         self._banner = None
         self._timing_out = False
+        self._pattern_given_up = False
         self._misses = 0
         self._printed = 0
         self._timers.clear()
@@ -413,6 +423,17 @@ class SupervisedService:
         self._move(trigger)
         keep = self._endpoint.port if self._endpoint else None
         self._out(Prepare(self.name, self.run, self.config, keep))
+
+    def _matches_pattern(self, pattern: str, lines: tuple[str, ...]) -> bool:
+        """Whether the program has said that it is ready. A pattern that is too slow is given up for this run."""
+        if self._pattern_given_up:
+            return False
+        try:
+            return self._matches(pattern, lines)
+        except TimeoutError:
+            self._pattern_given_up = True
+            self._out(Notify(SupervisorFault(failure(judgement.pattern_too_slow(self.name, pattern)))))
+            return False
 
     def _spawn_next(self) -> None:
         program = self._programs.pop(0)

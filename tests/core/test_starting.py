@@ -7,7 +7,15 @@ import pytest
 from sidecar.config import TcpReady
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
 from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
-from sidecar.wire.messages import Holder, PortChanged, ServiceExited, ServiceReady, ServiceState, ServiceWaiting
+from sidecar.wire.messages import (
+    Holder,
+    PortChanged,
+    ServiceExited,
+    ServiceReady,
+    ServiceState,
+    ServiceWaiting,
+    SupervisorFault,
+)
 from tests.core.scenes import TCP, command_world, ready_world, starting_world, vite_world
 from tests.core.world import World
 
@@ -400,6 +408,29 @@ def test_a_timeout_names_the_question_that_the_program_waits_with() -> None:
     world.overdue()
     world.dies(signal="SIGTERM")
     assert world.error(call).data["lines"] == ["Continue? "]
+
+
+def test_a_pattern_that_takes_too_long_is_told_of_once_and_given_up() -> None:
+    world = command_world(ready={"type": "log", "pattern": "(a+)+$"})
+    tried: list[tuple[str, ...]] = []
+
+    def too_slow(_pattern: str, lines: tuple[str, ...]) -> bool:
+        tried.append(lines)
+        raise TimeoutError
+
+    world.core.services["web"]._matches = too_slow
+    world.start()
+    world.runs(port=None)
+    world.prints("aaaa")
+    world.prints("aaaa")
+    assert tried == [("aaaa",)]
+    assert "'(a+)+$' of web" in world.last(SupervisorFault).error.message
+    assert world.state() == "starting"
+    world.dies()
+    world.tick()
+    world.runs(port=None)
+    world.prints("aaaa")
+    assert len(tried) == 2, "another run has another output"
 
 
 def test_a_line_of_an_earlier_run_does_not_make_the_next_one_ready() -> None:
