@@ -79,7 +79,7 @@ def seen(
 
     ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens.
     """
-    if isinstance(probe, LogReady):
+    if isinstance(probe, LogReady) and last is None:
         said = [f"no line of its output has matched {probe.pattern!r} yet"]
     else:
         said = [last.detail] if last is not None else []

@@ -105,8 +105,8 @@ class SupervisedService:
         self._step = ""
         """The step that runs."""
         self._launched_at = 0.0
-        self._notices = 0
-        """Of ``NOTICES_S``, how many have been given in this run."""
+        self._confirming = False
+        """It says that it is ready, and is being looked for on its port."""
         self._pattern_given_up = False
         """The pattern of this run's ``ready`` took too long."""
         self._timing_out = False
@@ -249,15 +249,14 @@ class SupervisedService:
         if self.config.ready_timeout_ms:
             self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
         self._launched_at = now
-        self._notices = 0
-        self._arm_notice()
+        self._arm_notice(now)
         if self._programs:
             return  # a step: what comes after it is to be ready
         match self._probe:
             case None:
                 self._become_ready(now)
             case DelayReady(ms=ms):
-                self._timers = {"delay": now + ms / 1000}  # it cannot be late
+                self._timers = {"delay": now + ms / 1000}  # till then it cannot be late
             case LogReady():
                 pass  # its lines are looked at as they come
             case probe:
@@ -273,7 +272,7 @@ class SupervisedService:
             return
         if isinstance(self._probe, LogReady):
             if self._matches_pattern(self._probe.pattern, event.lines or (event.partial,)):
-                self._become_ready(now)
+                self._said_ready(now)
         elif isinstance(self._probe, ServerReady) and self._endpoint is not None:
             self._banner = told_address(event.lines, self._endpoint) or self._banner
             if self._banner is not None and "banner" in self._timers:
@@ -360,13 +359,12 @@ class SupervisedService:
                     self._timers.clear()
                     self._out(FindListeners(self.name, self.run))
                 case "notice":
-                    self._notices += 1
-                    self._arm_notice()
+                    self._arm_notice(now)
                     self._out(FindListeners(self.name, self.run))
                 case "banner":
                     self._become_ready(now)
                 case "delay":
-                    self._become_ready(now)
+                    self._said_ready(now)
                 case "kill":
                     self.kill()
                 case "backoff":
@@ -415,6 +413,7 @@ class SupervisedService:
         self._banner = None
         self._timing_out = False
         self._pattern_given_up = False
+        self._confirming = False
         self._misses = 0
         self._printed = 0
         self._timers.clear()
@@ -440,9 +439,25 @@ class SupervisedService:
         self._step = program.argv[-1] if self._programs else ""
         self._out(Spawn(self.name, self.run, program))
 
-    def _arm_notice(self) -> None:
-        if self._notices < len(NOTICES_S):
-            self._timers["notice"] = self._launched_at + NOTICES_S[self._notices]
+    def _arm_notice(self, now: float) -> None:
+        later = (self._launched_at + after for after in NOTICES_S)
+        due = next((at for at in later if at > now), None)
+        if due is not None:
+            self._timers["notice"] = due
+
+    def _said_ready(self, now: float) -> None:
+        """Its output, or the time, says that it is ready. With a port it has to listen there, too.
+
+        It may have found the port taken and moved on: then another program's address would be told as its own.
+        """
+        if self._endpoint is None:
+            self._become_ready(now)
+        elif not self._confirming:
+            self._confirming = True
+            if self.config.ready_timeout_ms:
+                self._timers.setdefault("ready", now + self.config.ready_timeout_ms / 1000)
+            self._arm_notice(now)
+            self._out(AwaitReady(self.name, self.run, self._endpoint, TcpReady()))
 
     def _become_ready(self, now: float) -> None:
         self._timers.clear()

@@ -465,6 +465,47 @@ def test_a_delay_as_long_as_the_ready_timeout_or_longer_is_no_failure(ms: int) -
     assert world.result(call).status.state == "ready"
 
 
+@pytest.mark.parametrize("ready", [{"type": "log", "pattern": "up"}, {"type": "delay", "ms": 10}], ids=["log", "delay"])
+def test_a_service_with_a_port_is_ready_only_once_it_listens_there(ready: dict[str, object]) -> None:
+    world = command_world(port={}, ready=ready, readyTimeoutMs=5_000)
+    call = world.start()
+    world.runs(port=8_000)
+    world.prints("up")
+    world.wait(0.01)
+    assert isinstance(world.awaiting["web"].probe, TcpReady)
+    world.prints("up, again")
+    world.probe("foreign", detail="127.0.0.1:8000 is answered by a process that this service did not start")
+    assert world.state() == "starting"
+    world.probe()
+    assert world.result(call).status.url == "http://127.0.0.1:8000/"
+
+
+@pytest.mark.parametrize("ready", [{"type": "log", "pattern": "up"}, {"type": "delay", "ms": 10}], ids=["log", "delay"])
+@pytest.mark.parametrize("timeout_ms", [0, 5_000])
+def test_a_service_that_moved_to_another_port_is_never_told_at_a_strangers(
+    ready: dict[str, object], timeout_ms: int
+) -> None:
+    world = command_world(port={}, ready=ready, readyTimeoutMs=timeout_ms)
+    world.start()
+    world.runs(port=8_000)
+    world.prints("up")
+    world.wait(0.01)
+    world.probe("foreign", detail="127.0.0.1:8000 is answered by a process that this service did not start")
+    world.wait(60)
+    world.finds(("127.0.0.1", 8_001))
+    assert world.state() == ("stopping" if timeout_ms else "starting")
+    assert not [each for each in world.told if isinstance(each, ServiceReady)]
+    if timeout_ms:
+        assert "it listens on 127.0.0.1:8001; it was told 8000" in world.last(ServiceState).error.message
+
+
+def test_a_command_with_a_port_and_no_probe_is_ready_once_it_listens() -> None:
+    world = command_world(port={})
+    world.start()
+    world.runs(port=8_000)
+    assert isinstance(world.awaiting["web"].probe, TcpReady)
+
+
 def test_a_tcp_service_is_probed_at_its_endpoint() -> None:
     world = World({"web": TCP})
     world.start()
