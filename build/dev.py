@@ -22,10 +22,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from ctypes.util import find_library
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 from xml.etree import ElementTree as ET
 
 WINDOWS = sys.platform == "win32"
@@ -60,6 +62,8 @@ WINE_PACKAGES = "wine wine64"
 # What all of it was tried with. Ubuntu 22.04 has 6, which lacks parts.
 OLDEST_WINE = 8
 WINDOWS_TARGET = "x86_64-pc-windows-msvc"
+# The compiler, and its Debian package, for what Wine lacks to run Vite.
+MINGW = ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32")
 
 PLATFORMS = ("linux", "darwin", "win32")
 # What the plugin's Rust is checked for on Linux, too, with what that needs. Checking links nothing, so for macOS, where
@@ -84,8 +88,8 @@ FROZEN_TESTS: dict[str, tuple[str, ...]] = {
     "win32": ("tests/windows", "tests/test_cli.py"),
     "darwin": ("tests/test_cli.py",),
 }
-# They drive a real app in a real window, with the frozen binary inside.
-APP_TESTS = "tests/app"
+# They drive real apps in real windows, with the frozen binary inside, and wait for cargo to build them.
+APP_TESTS = ("tests/app", "tests/init/test_scaffolds.py")
 
 
 class CannotError(Exception):
@@ -136,21 +140,25 @@ def test(arguments: Sequence[str]) -> int:
     """Run everything that guards the project: lint, then all tests under branch coverage, then the coverage gate.
 
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
-    and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
+    and why. The tests of the frozen binary run beside those under Wine and in windows; both mostly wait. Arguments go
+    to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
     env = ready(packages=[EXAMPLE, PLUGIN, WORKFLOW_LINT], ip=True)
+    whole = not arguments
+    if whole:
+        install_all(env)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
         report = Path(folder) / "junit.xml"
         steps.run("coverage erase", [PYTHON, "-m", "coverage", "erase"], quiet=True)
         options = ["-ra", "--color=no", f"--junitxml={report}"]
-        what = arguments or [f"--ignore={APP_TESTS}"]
+        what = arguments or [f"--ignore={path}" for path in APP_TESTS]
         steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *what])
         steps.skipped += skipped_tests(report)
-    frozen_steps(steps, whole=not arguments)
-    wine_steps(steps, whole=not arguments)
-    tauri_steps(steps, whole=not arguments)
+    with beside(steps, partial(frozen_steps, whole=whole)):
+        wine_steps(steps, whole=whole)
+        tauri_steps(steps, whole=whole)
     steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
     gate = "coverage of core, wire and events is 100 %"
@@ -253,8 +261,8 @@ def app(arguments: Sequence[str]) -> int:
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
     ensure_screen(env)
-    paths = [word for word in arguments if word.startswith(APP_TESTS)]
-    become([PYTHON, "-m", "pytest", "-ra", *([] if paths else [APP_TESTS]), *arguments], env)
+    paths = [word for word in arguments if word.startswith("tests/")]
+    become([PYTHON, "-m", "pytest", "-ra", *([] if paths else APP_TESTS), *arguments], env)
 
 
 def package(arguments: Sequence[str]) -> int:
@@ -323,8 +331,10 @@ def lock(arguments: Sequence[str]) -> int:
 class Steps:
     """The steps of a job: each is announced, streamed and timed, and a failed one does not stop the next."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], log: TextIO | None = None) -> None:
+        """The output goes to log, if there is one."""
         self.env = env
+        self.log = log
         self.done: list[tuple[str, str, float]] = []
         self.skipped: list[str] = []
         self.started = time.monotonic()
@@ -335,15 +345,23 @@ class Steps:
         ``more`` are variables for it.
         """
         if not quiet:
-            say(f"\n== {name}")
+            print(f"\n== {name}", file=self.log, flush=True)
         began = time.monotonic()
         try:
             env = {**self.env, **more}
             # Windows would look for it on our own PATH, and not find npm.cmd.
             words = [which(str(command[0]), env) or command[0], *command[1:]]
-            code = subprocess.run(words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+            code = subprocess.run(
+                words,
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=subprocess.STDOUT if self.log else None,
+                check=False,
+            ).returncode
         except FileNotFoundError:
-            say(f"{command[0]} is not there: delete {VENV.name} and start again.")
+            print(f"{command[0]} is not there: delete {VENV.name} and start again.", file=self.log, flush=True)
             code = 127
         result = "ok" if code == 0 else f"FAILED ({code})"
         self.done.append((name, result, time.monotonic() - began))
@@ -365,6 +383,37 @@ class Steps:
         seconds = time.monotonic() - self.started
         say(f"{'FAILED: ' + ', '.join(failed) if failed else 'All is well'} ({seconds:.1f} s)")
         return 1 if failed else 0
+
+
+@contextmanager
+def beside(steps: Steps, work: Callable[[Steps], None]) -> Iterator[None]:
+    """Do work at the same time as what stands in the with statement; its output comes in one piece at the end."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, ThreadPoolExecutor(1) as threads:
+        other = Steps(dict(steps.env), log)
+        doing = threads.submit(work, other)
+        try:
+            yield
+        finally:
+            wait([doing])
+            log.seek(0)
+            for line in log:
+                print(line, end="")
+            steps.done += other.done
+            steps.skipped += other.skipped
+        doing.result()
+
+
+def install_all(env: dict[str, str]) -> None:
+    """Install what the steps need before the first one runs: two of them must not call apt-get at once.
+
+    What cannot be had is skipped by name where it is missed.
+    """
+    for needs in ((ensure_freezer,), (ensure_wine,), (ensure_tauri, ensure_screen)):
+        with suppress(CannotError):
+            for ensure in needs:
+                ensure(dict(env))
+    if sys.platform == "linux" and not which(MINGW[0], env):
+        install_debian(MINGW[1], MINGW[0])
 
 
 def lint_steps(steps: Steps) -> None:
@@ -421,7 +470,7 @@ def tauri_steps(steps: Steps, *, whole: bool) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="sidecar-app-") as folder:
         report = Path(folder) / "junit.xml"
-        steps.run(windows, [PYTHON, "-m", "pytest", "-ra", "--color=no", f"--junitxml={report}", APP_TESTS])
+        steps.run(windows, [PYTHON, "-m", "pytest", "-ra", "--color=no", f"--junitxml={report}", *APP_TESTS])
         steps.skipped += skipped_tests(report)
 
 
@@ -476,7 +525,7 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
     except CannotError as problem:
         steps.skip(name, str(problem))
         return
-    compiler, package = "x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32"  # for what Wine lacks to run Vite
+    compiler, package = MINGW
     vite = which(compiler, steps.env) is not None or install_debian(package, compiler)  # else its test is skipped
     wine = [PYTHON, ROOT / "build" / "wine.py", wine_folder()]
     with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
