@@ -25,6 +25,7 @@ from sidecar.config import (
 )
 from sidecar.errors import ERROR_CODES
 from sidecar.launch import VITE_PORT
+from sidecar.services.frameworks import TABLE, config_files
 from sidecar.tauri.section import parse_section
 from sidecar.wire.messages import METHODS, NOTIFICATIONS, State
 from tests.test_schema import validator
@@ -249,6 +250,15 @@ def test_every_field_of_a_service_is_in_the_table_and_nothing_else_is() -> None:
 def test_every_type_of_service_is_on_the_page_of_front_ends() -> None:
     said = set(quoted(section(DOCS / "front-ends.md", "Types")))
     assert {str(shape.__struct_config__.tag) for shape in SERVICES} <= said
+
+
+def test_the_front_ends_are_those_of_the_code() -> None:
+    rows = table(section(DOCS / "front-ends.md", "Types"))
+    said = {(quoted(row[1])[0], row[3], mark) for row in rows for mark in quoted(row[2])}
+    configs = [(row, name if config_files(name) == (name,) else f"{name}.*") for row in TABLE for name in row.configs]
+    packages = [(row, package) for row in TABLE for package in row.depends]
+    ours = {(row.type, str(row.port), mark) for row, mark in (*configs, *packages)}
+    assert said == ours
 
 
 @pytest.mark.parametrize("shape", SERVICES, ids=lambda shape: str(shape.__struct_config__.tag))
