@@ -342,8 +342,14 @@ def test_the_user_s_own_wish_for_colours_stays(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FORCE_COLOR", "0")
     monkeypatch.setenv("CLICOLOR_FORCE", "")
     assert only(None, [], colour=True)[1].env == {}
-    for own in ({"NO_COLOR": "1"}, {"FORCE_COLOR": "0"}, {"CLICOLOR_FORCE": "0"}):
+    for own in ({"NO_COLOR": "1"}, {"NODE_DISABLE_COLORS": "1"}, {"FORCE_COLOR": "0"}, {"CLICOLOR_FORCE": "0"}):
         assert ask_for_colours(own) == {}
+
+
+def test_no_colours_are_asked_for_where_node_is_told_to_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("NODE_DISABLE_COLORS", "1")
+    assert ask_for_colours({}) == {}
 
 
 def test_a_program_that_takes_a_port_is_ready_when_it_listens() -> None:
