@@ -17,6 +17,7 @@ from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpRe
 from sidecar.console.colour import ask_for_colours, shows_colour
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
+from sidecar.console.places import finder
 from sidecar.console.plain import PlainDisplay
 from sidecar.console.program import uses_port
 from sidecar.console.screen import Screen
@@ -81,7 +82,7 @@ def serve(
         front = DevFront(page, inbox, JsonDisplay(outbox), open_page)
     else:
         front = open_view(page, services, run, inbox, open_page)
-    front.begin(services)
+    front.begin(services, finder(run.host))
     code = Runtime(core, run, front, inbox, keep_ansi=colour).run()
     run.end()
     return front.exit_code if code == 0 else code
