@@ -26,6 +26,7 @@ from sidecar.errors import (
     ViteNotFoundError,
 )
 from sidecar.events import Endpoint, Launch
+from sidecar.files import read_head
 from sidecar.host.programs import (
     SEPARATORS,
     STDIN_GUARD,
@@ -41,6 +42,7 @@ from sidecar.host.programs import (
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
 from sidecar.services.project import (
+    FILE_BYTES_MOST,
     NotUnderstood,
     Start,
     Step,
@@ -219,8 +221,8 @@ def find_program(root: str, row: Framework) -> str | None:
         for folder in upwards(start):
             package = os.path.join(folder, "node_modules", *row.package.split("/"))
             try:
-                with open(os.path.join(package, "package.json"), "rb") as file:
-                    manifest = msgspec.json.decode(file.read(), type=_BinField)
+                text = read_head(os.path.join(package, "package.json"), FILE_BYTES_MOST)
+                manifest = msgspec.json.decode(text, type=_BinField)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue  # no such package here, or a broken one: node would look further up, too
             path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get(row.program, "")

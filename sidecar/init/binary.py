@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from sidecar.services.node import on_path
+
+_TUPLE = re.compile(r"[A-Za-z0-9_.]+(?:-[A-Za-z0-9_.]+){2,3}")
+
 SUFFIX = ".exe" if sys.platform == "win32" else ""
+
+NEUTRAL = Path(sys.executable).anchor
+"""The root of the disk: no project has a file there."""
+RUSTC_S = 10.0
+"""It answers in 30 ms; rustup may look for an update first."""
 
 
 def host_tuple() -> str:
-    """The name of this machine that rustc, and so Tauri, gives it; ours by the same rule where there is no rustc."""
-    try:
-        asked = subprocess.run(["rustc", "--print", "host-tuple"], text=True, capture_output=True, check=False)
-        if asked.returncode == 0:
-            return asked.stdout.strip()
-    except OSError:
-        pass  # ENOENT, EACCES: Rust is not needed for a binary
+    """The name of this machine that rustc, and so Tauri, gives it; ours by the same rule where there is no rustc.
+
+    Only PATH's absolute folders are searched, and rustc runs outside of the project: rustup's rustc runs the toolchain
+    that a project asks for, which may be a program of that project.
+    """
+    rustc = on_path("rustc", os.environ.get("PATH", os.defpath))
+    asked = _ask(rustc) if rustc is not None else ""
+    if asked:
+        return asked
     machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     system = {"linux": "unknown-linux-gnu", "darwin": "apple-darwin", "win32": "pc-windows-msvc"}[sys.platform]
     return f"{machine}-{system}"
+
+
+def _ask(rustc: str) -> str:
+    env = {name: value for name, value in os.environ.items() if name != "RUSTUP_TOOLCHAIN"}
+    command = [rustc, "--print", "host-tuple"]
+    try:
+        done = subprocess.run(
+            command, cwd=NEUTRAL, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUSTC_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # ENOENT, EACCES, ENOEXEC: Rust is not needed for a binary
+    name = done.stdout.decode("ascii", "replace").strip()
+    return name if done.returncode == 0 and _TUPLE.fullmatch(name) else ""
 
 
 def place_in(folder: Path) -> Path:

@@ -37,7 +37,7 @@ def run(root: str, *, mode: rust.Mode, plugin: str | None, dry_run: bool, yes: b
             return 0
         if not yes and not agreed("Change these files?"):
             return 0
-        write(plan.edits)
+        write(plan.edits, plan.home)
     except NotUnderstoodError as error:
         _refuse(error, sheet)
         return EXIT_REFUSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -55,6 +56,8 @@ class Found(Struct):
     """The one with the Tauri configuration."""
     front: Path
     """The one with package.json."""
+    home: Path
+    """The project's own folder, without links. Nothing outside of it is read for an edit, or written."""
     config_file: Path
     config: dict[str, Any]
     """Of that file alone: edits are made there."""
@@ -98,6 +101,14 @@ def look(root: Path, mode: rust.Mode) -> Found:
             [f"there is no Tauri project in {root}: no {project.MAIN_FILES[0]} is there, nor in {project.FOLDER}"],
             [_where(root)],
         )
+    front = next((each for each in (folder.absolute().parent, folder) if (each / "package.json").is_file()), None)
+    home = Path(os.path.realpath(front or folder.absolute().parent))
+    if not is_inside(folder, home):
+        real = os.path.realpath(folder)
+        raise NotUnderstoodError(
+            [f"{folder} is a link to {real}, which is no part of this project"],
+            [f"If that is the app, name it: sidecar init {shlex.quote(real)}"],
+        )
     config = project.parse_file(file)
     manifest = folder / "Cargo.toml"
     cargo = project.parse_file(manifest) if manifest.is_file() else {}
@@ -107,13 +118,13 @@ def look(root: Path, mode: rust.Mode) -> Found:
             ["Migrate it first: npx @tauri-apps/cli@2 migrate"],
         )
     reasons = [*_cargo_reasons(folder, cargo), *_platform_reasons(folder, mode)]
-    front = next((each for each in (folder.absolute().parent, folder) if (each / "package.json").is_file()), None)
     package = project.parse_file(front / "package.json") if front else {}
     front = front or folder.absolute().parent
     found = Found(
         root=root,
         folder=folder,
         front=front,
+        home=home,
         config_file=file,
         config=config,
         package=package,
@@ -139,6 +150,11 @@ def look(root: Path, mode: rust.Mode) -> Found:
         reasons.append(f'{file} has no window "{WINDOW}" that the plugin could create')
     found.reasons += reasons
     return found
+
+
+def is_inside(path: Path, home: Path) -> bool:
+    """Whether a path, and all links in it, stay in the folder, which is given without links."""
+    return Path(os.path.realpath(path)).is_relative_to(home)
 
 
 def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from sidecar.init import binary, crate, jsontext, leftover, phones, rust, tomltext
 from sidecar.init.byhand import by_hand
-from sidecar.init.found import Found, NotUnderstoodError, look, section
+from sidecar.init.found import Found, NotUnderstoodError, is_inside, look, section
 from sidecar.init.jsontext import Place
 from sidecar.services.project import RUN
 from sidecar.tauri import project
@@ -36,6 +36,8 @@ class Plan(Struct):
 
     folder: Path
     """The Tauri project's."""
+    home: Path
+    """The project's own, without links: no edit leads out of it."""
     edits: list[Edit]
     start: str
     """What a person types to start the app."""
@@ -91,7 +93,7 @@ class _Planner:
         if self._binary is not None:
             edits.append(self._binary)
         start = f"{RUN[self._found.manager]} {SCRIPT}" if self._found.has_package else self._dev_words()
-        return Plan(self._found.folder, edits, start, self._notes)
+        return Plan(self._found.folder, self._found.home, edits, start, self._notes)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,6 +235,7 @@ class _Planner:
 
     def _program(self) -> None:
         place, own = binary.place_in(self._found.folder), binary.own_binary()
+        self._check_inside(place)
         there = place.read_bytes() if place.is_file() else None
         if own is not None:
             ours = own.read_bytes()
@@ -256,12 +259,17 @@ class _Planner:
 
     def _text(self, path: Path, *, missing: str | None = None) -> str:
         if path not in self._texts:
+            self._check_inside(path)
             if missing is not None and not path.exists():
                 self._texts[path] = (None, missing)
                 return missing
             before = project.read_text(path)
             self._texts[path] = (before, before)
         return self._texts[path][1]
+
+    def _check_inside(self, path: Path) -> None:
+        if not is_inside(path, self._found.home):
+            self._refuse(f"{self._name(path)} leads out of the project, to {os.path.realpath(path)}")
 
     def _put(self, path: Path, after: str) -> None:
         self._texts[path] = (self._texts[path][0], after)

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from sidecar.errors import ConfigurationError
+from sidecar.init.found import is_inside
 from sidecar.init.plan import Edit
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -24,8 +25,8 @@ class _Prepared(Struct):
     """Folders that were not there."""
 
 
-def write(edits: Sequence[Edit]) -> None:
-    """Put all of them in place.
+def write(edits: Sequence[Edit], home: Path) -> None:
+    """Put all of them in place, in the folder ``home``, which is given without links.
 
     Raises ``ConfigurationError`` if a file cannot be written, or is not what it was; all files are then as before.
     """
@@ -33,6 +34,8 @@ def write(edits: Sequence[Edit]) -> None:
     replaced: list[_Prepared] = []
     try:
         for edit in edits:
+            if not is_inside(edit.path, home):
+                raise ConfigurationError(f"{edit.path} leads out of {home} now; nothing is written.")
             _prepare(edit, prepared)
         for each in prepared:
             _check(each)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sidecar.files import read_head
 from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, TABLE, VITE, Framework, config_files
 from sidecar.services.viteconfig import ServerPort, read_server_port
 
@@ -554,8 +555,7 @@ def read_package(folder: str) -> dict[str, Any]:
 
 def _head(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(FILE_BYTES_MOST)
+        return read_head(path, FILE_BYTES_MOST)
     except (OSError, ValueError):
         return b""  # ENOENT, EISDIR, EACCES, a name that is none: there is nothing to be read
 

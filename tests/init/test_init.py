@@ -37,7 +37,7 @@ def plan_of(folder: Path, mode: Mode = "early", plugin: str | None = CRATE) -> P
 def apply(folder: Path, mode: Mode = "early") -> Plan:
     """Change the project; a second time there is nothing to do."""
     plan = plan_of(folder, mode)
-    write.write(plan.edits)
+    write.write(plan.edits, plan.home)
     before = contents(folder)
     assert plan_of(folder, mode).edits == []
     assert contents(folder) == before
@@ -487,7 +487,8 @@ def test_an_old_tauri_in_the_lock_is_told(tmp_path: Path) -> None:
 )
 def test_the_crate_comes_from_where_it_is_said(tmp_path: Path, plugin: str, wanted: Any) -> None:
     folder = make(tmp_path)
-    write.write(plan_of(folder, plugin=plugin).edits)
+    plan = plan_of(folder, plugin=plugin)
+    write.write(plan.edits, plan.home)
     assert read(folder / "src-tauri" / "Cargo.toml")["dependencies"]["tauri-plugin-sidecar"] == wanted
 
 
@@ -685,7 +686,7 @@ def test_a_file_that_cannot_be_put_in_place_takes_all_others_back(tmp_path: Path
     last.mkdir(parents=True)  # where the binary belongs, there is a folder now
     before = contents(folder)
     with pytest.raises(ConfigurationError, match="all files are as they were"):
-        write.write(plan.edits)
+        write.write(plan.edits, plan.home)
     assert contents(folder) == before
     assert not [path for path in folder.rglob(".*") if path.is_file()]
 
@@ -700,7 +701,7 @@ def test_folders_that_were_made_are_taken_back_and_others_stay(tmp_path: Path) -
     ]
     (tmp_path / "old.txt").write_bytes(b"this")
     with pytest.raises(ConfigurationError, match="was changed meanwhile; nothing is written"):
-        write.write(edits)
+        write.write(edits, tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "old.txt"]
     assert (tmp_path / "old.txt").read_bytes() == b"this"
 
@@ -719,7 +720,7 @@ def test_an_interrupt_takes_all_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write.write([Edit(file, b"old", b"new") for file in files])
+        write.write([Edit(file, b"old", b"new") for file in files], tmp_path)
     assert contents(tmp_path) == {"a": b"old", "b": b"old", "c": b"old"}
 
 
@@ -729,9 +730,72 @@ def test_modes_stay_and_a_link_stays_a_link(tmp_path: Path) -> None:
     real.write_bytes(b"old")
     real.chmod(0o666)
     (tmp_path / "link").symlink_to("real")
-    write.write([Edit(tmp_path / "link", b"old", b"new")])
+    write.write([Edit(tmp_path / "link", b"old", b"new")], tmp_path)
     assert (tmp_path / "link").is_symlink()
     assert (real.read_bytes(), real.stat().st_mode & 0o777) == (b"new", 0o666)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for the few there")
+@pytest.mark.parametrize("name", ["src-tauri/.gitignore", "package.json", "src-tauri/capabilities/default.json"])
+def test_a_link_out_of_the_project_is_refused(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "app")
+    mine = tmp_path / "mine"
+    here = folder / name
+    mine.write_bytes(here.read_bytes() if here.is_file() else b"export MINE=1\n")
+    here.unlink(missing_ok=True)
+    here.symlink_to(mine)
+    assert f"{name} leads out of the project, to {mine}" in reasons(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for the few there")
+def test_a_binary_that_is_a_link_out_of_the_project_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path / "app")
+    place = binary.place_in(folder / "src-tauri")
+    place.parent.mkdir()
+    place.symlink_to(tmp_path / "tool")
+    assert f"leads out of the project, to {tmp_path / 'tool'}" in reasons(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for the few there")
+def test_a_tauri_folder_that_is_another_app_s_is_refused(tmp_path: Path) -> None:
+    other, folder = make(tmp_path / "other"), tmp_path / "app"
+    folder.mkdir()
+    (folder / "src-tauri").symlink_to(other / "src-tauri")
+    before = contents(other)
+    assert f"is a link to {other / 'src-tauri'}, which is no part of this project" in reasons(folder)
+    assert contents(other) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for the few there")
+def test_a_link_that_comes_after_the_plan_is_not_followed(tmp_path: Path) -> None:
+    folder = make(tmp_path / "app")
+    plan = plan_of(folder)
+    (folder / "src-tauri" / ".gitignore").symlink_to(tmp_path / "new")
+    before = contents(folder)
+    with pytest.raises(ConfigurationError, match="leads out of .* now; nothing is written"):
+        write.write(plan.edits, plan.home)
+    assert not (tmp_path / "new").exists()
+    assert contents(folder) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a program is no script")
+def test_rustc_of_the_project_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``rustup`` takes the toolchain from the folder it runs in, and from RUSTUP_TOOLCHAIN."""
+    folder, tools = make(tmp_path / "app"), tmp_path / "tools"
+    tools.mkdir()
+    for place, line in (
+        (folder / "rustc", "touch ../ran; echo of-the-project"),
+        (tools / "rustc", 'test "$PWD$RUSTUP_TOOLCHAIN" = / && echo some-other-machine'),
+    ):
+        place.write_text(f"#!/bin/sh\n{line}\n")
+        place.chmod(0o755)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("RUSTUP_TOOLCHAIN", ".tc")
+    monkeypatch.setenv("PATH", f":.:./node_modules/.bin:{tools}:/usr/bin:/bin")
+    assert binary.host_tuple() == "some-other-machine"
+    monkeypatch.setenv("PATH", ":.:/nowhere")
+    assert binary.host_tuple().count("-") >= 2
+    assert not (tmp_path / "ran").exists()
 
 
 # ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────

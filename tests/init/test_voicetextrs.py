@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 
 def changed(project: Path) -> Plan:
     plan = make_plan(project, "early", CRATE)
-    write.write(plan.edits)
+    write.write(plan.edits, plan.home)
     return plan
 
 
