@@ -85,7 +85,14 @@ _EXEC_WORDS = {"exec", "x", "dlx"}
 _EXEC_FLAGS = {"-y", "--yes", "--no-install", "--no", "--"}
 _NODE_FLAGS = re.compile(
     r"--(?:no-warnings|no-deprecation|enable-source-maps|experimental-[\w-]+|trace-[\w-]+)(?:=.*)?"
+    r"|--(?:esm|swc|transpile-only)|--max-old-space-size=\d+"
 )
+_LOADERS = {
+    *(("--import", name) for name in ("tsx", "tsx/esm", "ts-node/register", "@swc-node/register/esm-register")),
+    *(("--loader", name) for name in ("tsx", "ts-node/esm")),
+    *((flag, name) for flag in ("-r", "--require") for name in ("tsx/cjs", "ts-node/register", "esbuild-register")),
+}
+"""With these node runs TypeScript."""
 _RUNTIMES = {"node", "tsx", "ts-node", "bun", "deno"}
 _DENO_FLAGS = re.compile(r"-A|--allow-[\w-]+(?:=.*)?")
 
@@ -319,7 +326,7 @@ def _why(words: Sequence[str]) -> str:
         "make": "runs what the Makefile says",
         "tauri": "starts the app itself",
     }
-    return f"{said!r} {known.get(words[0], 'is not known to start no server')}"
+    return f"{said!r} {known.get(words[0], 'may start a server')}"
 
 
 def _server(words: list[str]) -> Meaning:
@@ -394,13 +401,15 @@ def _managed(words: list[str], package: Package, deep: int) -> Meaning:
         return Unclear(f"{said!r} names no script")
     if isinstance(place.scripts.get(name), str):
         arguments = [*rest, *behind]
-        if manager == "npm" and rest:
-            return Unclear(f"{said!r}: npm keeps {rest[0]} for itself")
+        if manager == "npm" and (kept := next((word for word in rest if word.startswith("-")), None)):
+            return Unclear(f"{said!r}: npm keeps {kept} for itself")
         there = structs.replace(place, folder=place.place or place.folder)
         return _moved(_run_script(manager, name, arguments, there, deep), there, package)
     if manager in {"yarn", "pnpm", "bun"} and (len(before) == 1 or manager == "bun"):
         return _moved(_executed([name, *rest, *behind], words, place, deep), place, package)
-    return Unclear(f"{said!r}: there is no script {name} in {place.folder / 'package.json'}")
+    if place.place is None:
+        return Unclear(f"{said!r}: there is no package.json in {place.folder}")
+    return Unclear(f"{said!r}: there is no script {name} in {place.place / 'package.json'}")
 
 
 def _run_script(manager: str, name: str, arguments: Sequence[str], package: Package, deep: int) -> Meaning:
@@ -537,7 +546,7 @@ def _script_file(words: list[str], package: Package, deep: int) -> Meaning | Non
             return None
     while rest and (_NODE_FLAGS.fullmatch(rest[0]) or (runtime == "deno" and _DENO_FLAGS.fullmatch(rest[0]))):
         rest.pop(0)
-    if rest[:2] == ["--import", "tsx"]:
+    if tuple(rest[:2]) in _LOADERS:
         rest = rest[2:]
     if runtime in {"bun", "deno"} and (not rest or "." not in rest[0].rpartition("/")[2]):
         return None
@@ -545,7 +554,11 @@ def _script_file(words: list[str], package: Package, deep: int) -> Meaning | Non
         return Unclear(f"{shlex.join(words)!r} is not understood")
     name, arguments = rest[0].replace("\\", "/"), rest[1:]
     if name.endswith("node_modules/vite/bin/vite.js"):
-        return _server(["vite", *arguments])
+        meaning = _server(["vite", *arguments])
+        memory = " ".join(word for word in words[: words.index(rest[0])] if word.startswith("--max-old"))
+        return (
+            structs.replace(meaning, env={"NODE_OPTIONS": memory}) if memory and isinstance(meaning, Start) else meaning
+        )
     return _read_script(name, words, package, deep)
 
 
@@ -554,7 +567,7 @@ def _read_script(name: str, words: Sequence[str], package: Package, deep: int) -
     if file is None:
         return Unclear(f"{shlex.join(words)!r}: there is no {package.folder / name}")
     try:
-        reading = nodescript.read(file, package.home)
+        reading = nodescript.read(file, package.home, package.folder)
     except nodescript.UnreadableError as error:
         return Unclear(f"{shlex.join(words)!r}: {error}")
     reading.file = file
@@ -601,7 +614,15 @@ def _is_cleanup(line: str) -> bool:
     line = _CMD.sub("", line.replace("2>&1", ""))
     parts = [part.split() for part in line.split("|") if part.strip()]
     runs = [next((it for it in part[1:] if it[0] != "-"), "") if part[0] == "xargs" else part[0] for part in parts]
-    return not set(line) & set(";&`\n") and all(name in _KILLERS | _FILTERS for name in runs)
+    return bool(runs) and not set(line) & set(";&`\n") and all(name in _KILLERS | _FILTERS for name in runs)
+
+
+def only_ends(line: str, scripts: Mapping[str, Any]) -> bool:
+    """Whether a step only ends what an earlier run has left, itself or as one of the ``scripts``."""
+    words = line.split()
+    if words[1:2] == ["run"] and len(words) == 3:  # noqa: PLR2004  npm run NAME
+        line = str(scripts.get(words[2], line))
+    return _is_cleanup(re.sub(r"^npx (?:-y |--yes )?|\|\| *(?:exit 0|true|:)$", "", line.strip()))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -622,7 +643,11 @@ def _spawned(command: nodescript.Command, package: Package, deep: int) -> Meanin
     known = _without_holes(words)
     if known is None:
         return Unclear("a computed argument")
-    place = package if command.cwd in {None, "."} else package_at(package.folder / str(command.cwd), package.home)
+    place = (
+        package
+        if command.cwd in {None, "."}
+        else package_at(Path(os.path.normpath(package.folder / str(command.cwd))), package.home)
+    )
     meaning = _moved(_simple(known, place, deep - 1), place, package) if deep > 1 else Unclear("too deep")
     if not isinstance(meaning, Start):
         return meaning

@@ -16,6 +16,7 @@ from sidecar.errors import ConfigurationError
 from sidecar.init import devcommand, rust
 from sidecar.init.devcommand import Package, Quiet, Start
 from sidecar.services import project as services
+from sidecar.services.frameworks import BY_TYPE
 from sidecar.tauri import project
 from sidecar.tauri.section import read_services
 
@@ -25,6 +26,9 @@ WINDOW = "main"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _PLATFORMS = ("linux", "macos", "windows")
 """Phones have a dev command of their own anyway (``phones``)."""
+_FRONTS = ("*/", "*/*/")
+"""Where there is no package.json beside the app, Tauri's CLI looks so far below for one."""
+_NO_FRONTS = {"node_modules", "target", "dist", "build", "gen", ".git"}
 _LAYERS_DEEP = 2
 """So far below the named folder a project is looked for, to be named in the message."""
 
@@ -63,7 +67,7 @@ class Found(Struct):
     """Of that file alone: edits are made there."""
     package: dict[str, Any]
     has_package: bool
-    """Whether there is a package.json at all."""
+    """Whether there is a package.json, in a folder where Tauri's CLI finds the app."""
     cargo: dict[str, Any]
     source: Path
     """The Rust file that builds the app."""
@@ -101,8 +105,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
             [f"there is no Tauri project in {root}: no {project.MAIN_FILES[0]} is there, nor in {project.FOLDER}"],
             [_where(root)],
         )
-    front = next((each for each in (folder.absolute().parent, folder) if (each / "package.json").is_file()), None)
-    home = Path(os.path.realpath(front or folder.absolute().parent))
+    front, home = _front(root, folder)
     if not is_inside(folder, home):
         real = os.path.realpath(folder)
         raise NotUnderstoodError(
@@ -118,8 +121,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
             ["Migrate it first: npx @tauri-apps/cli@2 migrate"],
         )
     reasons = [*_cargo_reasons(folder, cargo), *_platform_reasons(folder, mode)]
-    package = project.parse_file(front / "package.json") if front else {}
-    front = front or folder.absolute().parent
+    package = project.parse_file(front / "package.json") if (front / "package.json").is_file() else {}
     found = Found(
         root=root,
         folder=folder,
@@ -128,11 +130,11 @@ def look(root: Path, mode: rust.Mode) -> Found:
         config_file=file,
         config=config,
         package=package,
-        has_package=(front / "package.json").is_file(),
+        has_package=bool(package) and folder.absolute().is_relative_to(front),
         cargo=cargo,
         source=_source(folder),
         manager="npm",
-        cli="tauri" if _has_cli(package) else "cargo tauri",
+        cli="tauri" if _has_cli(package) and folder.absolute().is_relative_to(front) else "cargo tauri",
         dev_url=section(config, "build").get("devUrl"),
         service={},
         title="the dev server",
@@ -150,6 +152,18 @@ def look(root: Path, mode: rust.Mode) -> Found:
         reasons.append(f'{file} has no window "{WINDOW}" that the plugin could create')
     found.reasons += reasons
     return found
+
+
+def _front(root: Path, folder: Path) -> tuple[Path, Path]:
+    """The front end's folder, in which Tauri's CLI runs ``beforeDevCommand``; and the project's, without links."""
+    inner = folder.absolute()
+    front = next((each for each in (inner.parent, inner) if (each / "package.json").is_file()), None)
+    if front is not None:
+        return front, Path(os.path.realpath(front))
+    top = inner if folder == root and folder.name != project.FOLDER else inner.parent
+    found = [file.parent for deep in _FRONTS for file in top.glob(f"{deep}package.json")]
+    fronts = [each for each in found if not _NO_FRONTS & set(each.relative_to(top).parts)]
+    return fronts[0] if len(fronts) == 1 else inner.parent, Path(os.path.realpath(top))
 
 
 def is_inside(path: Path, home: Path) -> bool:
@@ -240,7 +254,11 @@ def _take_dev_command(found: Found) -> list[str]:
     start = Start(type=row.type if row else "vite")
     reasons: list[str] = []
     package = _package(found, options.get("cwd"))
-    if isinstance(command, str) and command.strip():
+    if not package.folder.is_dir():
+        reasons.append(f"beforeDevCommand has the cwd {options['cwd']}, and there is no folder {package.folder}")
+    if command is not None and not isinstance(command, str):
+        reasons.append(f"beforeDevCommand is neither a text nor an object with a script: {command!r}")
+    elif command is not None and command.strip():
         meaning = devcommand.understand(command, package)
         if isinstance(meaning, Start):
             start = found.start = meaning
@@ -253,11 +271,10 @@ def _take_dev_command(found: Found) -> list[str]:
         else:
             reasons.append(f"beforeDevCommand ({command}): {meaning.reason}; there might be two dev servers")
     if row is None and found.start is None and not found.has_section:
-        where = "no vite in its package.json, and no vite.config"
-        reasons.append(f"{found.front} is no Vite project, nor one of another framework that is known: {where}")
+        reasons.append(_no_server(found, command))
         start = Start(type="command")
-    url = urlsplit(found.dev_url) if isinstance(found.dev_url, str) else None
-    if url is not None and url.scheme == "https":
+    scheme, port = _address(found.dev_url)
+    if scheme == "https":
         found.notes.append(
             "devUrl is https: the page will be at https://127.0.0.1, so the certificate has to name that."
         )
@@ -266,37 +283,71 @@ def _take_dev_command(found: Found) -> list[str]:
     if start.host:
         listens = f"{found.title} will listen on 127.0.0.1 only (services.web.port.host)."
         found.notes.append(f"--host is not taken over: {listens}")
-    port = url.port if url is not None and url.hostname in _LOOPBACK else None
     base = start.folder or package.folder
     root = Path(os.path.relpath(base / start.root, found.folder)).as_posix()
     found.service = _service(start, root, port or start.port)
-    if found.start is not None and _is_heeded_wrongly(start, base):
+    folder = str(base / start.root)
+    if start.script:
+        told = services.heed(folder, BY_TYPE[start.type], start.script)
+        reasons += [told.reason] if isinstance(told, services.NotUnderstood) else []
+    elif found.start is not None and not _says_enough(start) and not _is_the_same(services.look(folder).start, start):
         found.service["args"] = []
     return reasons
 
 
-def _is_heeded_wrongly(start: Start, base: Path) -> bool:
-    """Whether a service that says nothing would be started by another script than ``beforeDevCommand`` ran."""
-    if start.script or start.mode or start.config or start.args:
-        return False  # it says something
-    told = services.look(str(base / start.root)).start
-    if told is None or told.env not in ({}, start.env):
-        return True
-    return bool(told.root != "." or told.mode or told.config or told.args or told.steps)
+def _address(url: object) -> tuple[str, int | None]:
+    """The scheme of ``devUrl``, and its port on this machine."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        return parts.scheme, parts.port if parts.hostname in _LOOPBACK else None
+    except ValueError:
+        return "", None  # Tauri will say what is wrong with it
+
+
+def _no_server(found: Found, command: object) -> str:
+    """Why no dev server is found."""
+    if not command and found.dev_url is None:
+        return f"the app has no dev server: {found.config_file.name} has neither a beforeDevCommand nor a devUrl"
+    where = (
+        "no vite in its package.json, and no vite.config" if found.package else "no package.json, and no vite.config"
+    )
+    return f"{found.front} is no Vite project, nor one of another framework that is known: {where}"
+
+
+def _says_enough(start: Start) -> bool:
+    """Whether the service says something itself, so that no script is heeded."""
+    return bool(start.mode or start.config or start.args)
+
+
+def _is_the_same(told: services.Start | None, start: Start) -> bool:
+    """Whether a service that says nothing is started as ``beforeDevCommand`` did it, and by no other script."""
+    if told is None or told.framework.type != start.type or told.env not in ({}, start.env):
+        return False
+    return not (told.root != "." or told.mode or told.config or told.args or told.steps)
 
 
 def _package(found: Found, cwd: object) -> Package:
     """Where ``beforeDevCommand`` runs: its ``cwd``, from the folder of tauri.conf.json; else the front end's folder."""
     base = Path(os.path.normpath(found.folder.absolute() / cwd)) if isinstance(cwd, str) else found.front
-    top = next((place for place in (base, *base.parents) if (place / ".git").exists()), base)
+    home = Path(os.path.commonpath([found.front, found.folder.absolute()]))
+    top = next((place for place in (home, *home.parents) if (place / ".git").exists()), home)
+    top = top if base.is_relative_to(top) else base
     return devcommand.package_at(base, top)
 
 
 def _instead(found: Found, command: str, options: dict[str, Any], start: Start) -> tuple[Any, str]:
     """What ``beforeDevCommand`` becomes where the service takes the dev server out of it; or why that cannot be."""
     if start.steps and not start.script:
-        inline = all(step in command for step in start.steps)  # it ran in the same shell before
-        steps = start.steps if inline else [_anywhere(step, found) for step in start.steps]
+        kept = [step for step in start.steps if not devcommand.only_ends(step, section(found.package, "scripts"))]
+        found.notes += [
+            f"{step!r} is left out: it ends what an earlier run has left, and the sidecar leaves nothing."
+            for step in start.steps
+            if step not in kept
+        ]
+        inline = all(step in command for step in kept)  # it ran in the same shell before
+        steps = kept if inline else [_anywhere(step, found) for step in kept]
+        if not steps:
+            return None, ""
         return {**options, "script": " && ".join(steps), "wait": True}, ""
     if not start.beside:
         return None, ""

@@ -39,7 +39,13 @@ _SEARCHED = {
     *(".html", ".sh", ".ps1", ".bat", ".cmd", ".py"),
 }
 _LOCKS = {"package-lock.json", "npm-shrinkwrap.json"}
-_KILL = re.compile(r"\b(?:taskkill|pkill|killall|Stop-Process)\b[^;\n]*(?:\n[^;\n]*){0,3}?\b(?:node|vite)\b")
+_NAMES = {".gitignore", "Makefile", "makefile", "justfile", "Justfile"}
+_KILL = re.compile(
+    r"\b(?P<killer>taskkill|pkill|killall|Stop-Process)\b[^;\n]*(?:\n[^;\n]*){0,3}?\b(?:node|vite)\b"
+    r"|\bGet-Process\b[^;\n]*\b(?:node|vite)\b[^;\n]*\b(?P<piped>Stop-Process)\b"
+    r"|\b(?P<port>kill-port(?![\"']\s*:)|fuser(?=[^;\n]*\s-k))\b"
+)
+_READS = re.compile(r"\bread\w*\(|\binclude_str!|\brequire\(")
 _NAME = re.compile(r"\b(?:const|static|let|var)\s+(?:mut\s+)?([A-Za-z_$][\w$]*)")
 
 RUST = 'app.sidecar().url("web"), with use tauri_plugin_sidecar::SidecarExt'
@@ -47,11 +53,9 @@ RUST = 'app.sidecar().url("web"), with use tauri_plugin_sidecar::SidecarExt'
 
 def notes(start: Start, front: Path, folder: Path, root: Path) -> Iterator[str]:
     """What to do by hand, where a script of the project started the dev server."""
-    if not start.readings:
-        return
     scripts = [reading.file for reading in start.readings]
-    names = ", ".join(os.path.relpath(file, root) for file in scripts)
-    yield f"{names}: of no use any more: the sidecar starts Vite, on a free port. Delete it and its script."
+    for file in scripts:
+        yield f"{os.path.relpath(file, root)}: delete it: the sidecar starts Vite now, on a free port."
     files = sorted({name for reading in start.readings for name in reading.port_files if name})
     places = list(_places(front, folder, set(map(os.path.realpath, scripts)), files))
     for file, line, advice in places[:LINES_MOST]:
@@ -70,16 +74,25 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
             text = text_of(file, file.parent)
         except UnreadableError:
             continue  # too large, or no text: no person wrote it
-        found = {line: _reads(file, names) for line in _mentions(text, names)}
+        if file.name == "package.json":
+            found = {
+                line: f"take this script out: {script.name} is of no use any more"
+                for script in map(Path, scripts)
+                for line in _mentions(text, [script.name])
+            }
+        else:
+            found = {line: _reads(file, names) for line in _mentions(text, names)}
         for each in _KILL.finditer(text):
+            name = each["killer"] or each["piped"] or each["port"]
+            whose = "whatever listens on that port" if each["port"] else "every program of that name"
             found[text.count("\n", 0, each.start()) + 1] = (
-                "take it out: it ends every program of that name, other people's too. The sidecar ends its own"
+                f"take {name} out: it ends {whose}, other people's too. The sidecar ends its own"
             )
         yield from ((file, line, found[line]) for line in sorted(found))
 
 
 def _reads(file: Path, names: list[str]) -> str:
-    what = f"{' and '.join(names)} is written by nothing any more"
+    what = f"nothing writes {' or '.join(names)} any more"
     if file.name == ".gitignore":
         return f"{what}. Take it out"
     if file.suffix == ".rs":
@@ -90,10 +103,14 @@ def _reads(file: Path, names: list[str]) -> str:
 
 
 def _mentions(text: str, names: list[str]) -> Iterator[int]:
-    """The lines with one of the names, or with a constant that stands for one."""
+    """The lines with one of the names, or with a constant that stands for the file, and not for what is in it."""
     lines = text.splitlines()
     wanted = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
-    named = [found[1] for line in lines if any(each.search(line) for each in wanted) and (found := _NAME.search(line))]
+    named = [
+        found[1]
+        for line in lines
+        if any(each.search(line) for each in wanted) and (found := _NAME.search(line)) and not _READS.search(line)
+    ]
     wanted += [re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w$])") for name in named]
     for number, line in enumerate(lines, 1):
         if any(each.search(line) for each in wanted):
@@ -107,7 +124,7 @@ def _files(tops: list[Path]) -> Iterator[Path]:
         for place, below, names in os.walk(top):
             below[:] = sorted(name for name in below if name not in _SKIPPED and not name.startswith("."))
             for name in sorted(names):
-                if name in _LOCKS or (Path(name).suffix not in _SEARCHED and name != ".gitignore"):
+                if name in _LOCKS or (Path(name).suffix not in _SEARCHED and name not in _NAMES):
                     continue
                 yield Path(place, name)
                 count += 1

@@ -12,6 +12,8 @@ Only tokens are looked at, as in ``rust``: comments, texts and regular expressio
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +55,7 @@ _IGNORED_OPTIONS = {
     *("shell", "stdio", "detached", "windowsHide", "encoding", "timeout", "signal", "uid", "gid", "maxBuffer"),
     *("preferLocal", "reject", "stdin", "stdout", "stderr", "windowsVerbatimArguments", "execArgv", "silent"),
 }
+_PORT_LINE = re.compile(rf"(\w*PORT\w*)=[\"']?{HOLE}[\"']?")
 _IGNORED_VITE = {"clearScreen", "customLogger", "logLevel"}
 
 
@@ -92,11 +95,14 @@ class UnreadableError(ValueError):
     """The file is not one that is read; the text says why."""
 
 
-def read(file: Path, top: Path) -> Reading:
-    """Read a script and what it imports from the project in ``top``. Raises ``UnreadableError``."""
+def read(file: Path, top: Path, folder: Path) -> Reading:
+    """Read a script that is run in ``folder``, and what it imports, from the project in ``top``.
+
+    Raises ``UnreadableError``.
+    """
     reading = Reading(file)
     try:
-        _Reader(reading, top).read(file)
+        _Reader(reading, top, folder).read(file)
     except RecursionError:
         raise UnreadableError(f"{file} is nested too deeply") from None
     reading.unclear = list(dict.fromkeys(reading.unclear))
@@ -138,14 +144,16 @@ def find(file: Path) -> Path | None:
 class _Reader:
     """One script with its imports; what it finds goes into the reading."""
 
-    def __init__(self, reading: Reading, top: Path) -> None:
+    def __init__(self, reading: Reading, top: Path, folder: Path) -> None:
         self._reading = reading
         self._top = top
+        self._folder = folder
         self._seen: set[Path] = set()
 
     def read(self, file: Path) -> None:
         self._seen.add(Path(os.path.realpath(file)))
-        module = _Module(js.tokenize(text_of(file, self._top)), self._reading)
+        place = Path(os.path.relpath(file, self._folder)).as_posix()
+        module = _Module(js.tokenize(text_of(file, self._top)), self._reading, f"./{place}")
         for name in module.imports():
             if name.startswith("."):
                 self._follow(file, name)
@@ -167,15 +175,19 @@ class _Reader:
 class _Module(js.Source):
     """The tokens of one file."""
 
-    def __init__(self, tokens: list[Token], reading: Reading) -> None:
+    def __init__(self, tokens: list[Token], reading: Reading, file: str) -> None:
         super().__init__(tokens, reading.unclear.append)
         self._reading = reading
+        self._file = file
+        """Its path, from the folder in which the script is run."""
         self._calls: dict[str, str] = {}
         """A local name → the function that starts a program."""
         self._spaces: dict[str, str] = {}
         """A local name → the module whose members are used."""
         self._vite: dict[str, str] = {}
         """A local name → the function of Vite."""
+        self._told: list[str] = []
+        """Variables that carry the port by way of a file."""
         self._clauses: set[int] = set()
         """Where names are bound by an import: these are no uses."""
 
@@ -406,7 +418,7 @@ class _Module(js.Source):
     def _environment(self) -> None:
         """``process.env.NAME = value``: every program that is started later has it."""
         env: dict[str, str] = {}
-        ports: list[str] = []
+        ports: list[str] = [*self._told]
         for at in range(len(self.words)):
             if self.words[at : at + 4] == ["process", ".", "env", "."] and self.words[at + 5 : at + 6] == ["="]:
                 self._variable(self.words[at + 4], self._until(at + 6, {";", ","}), env, ports)
@@ -426,10 +438,19 @@ class _Module(js.Source):
         target = arguments[-1 if self.words[at].startswith(("copy", "cp", "rename")) else 0] if arguments else ()
         value = self.value(target)
         name = (value or "").replace("\\", "/").rstrip("/").rpartition("/")[2].replace(HOLE, "")
-        if "port" in f"{name} {' '.join(js.texts(target))}".lower():
+        told = self._told_by(arguments[1]) if arguments and len(arguments) > 1 and name.startswith(".env") else []
+        if told and not self._reading.vite:
+            self._told += told
+            self._reading.port_files.append(name)
+        elif "port" in f"{name} {' '.join(js.texts(target))}".lower():
             self._reading.port_files.append(name)
         else:
             self._reading.writes.append(name or "a file")
+
+    def _told_by(self, content: Tokens) -> list[str]:
+        """The variables with the port, where a file for dotenv has nothing else."""
+        lines = [_PORT_LINE.fullmatch(line) for line in (self.value(content) or "").split()]
+        return [line[1] for line in lines if line] if all(lines) else []
 
     # ── Vite's own functions ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -474,16 +495,41 @@ class _Module(js.Source):
         return words
 
     def _folder(self, tokens: Tokens) -> str | None:
-        """A folder relative to the script's project; ``.`` for those that node names."""
-        if js.texts(tokens) in (["process", ".", "cwd", "(", ")"], ["import", ".", "meta", ".", "dirname"]):
-            return "."
-        if len(tokens) == 1 and tokens[0].text == "__dirname":
-            return "."
-        value = self.value(tokens)
-        if value is None or HOLE in value:
-            known = self.definition(tokens[0].text) if len(tokens) == 1 else None
-            if known and {"dirname", "fileURLToPath", "cwd"} & set(js.texts(known)):
-                return "."  # const __dirname = dirname(fileURLToPath(import.meta.url))
+        """A folder, from the one in which the script is run."""
+        found = self._place(tokens, js.VALUES_DEEP)
+        if found is None or found.startswith("/") or ":" in found:
             self.unclear("it computes a folder")
             return None
-        return value.strip("/") or "."
+        return posixpath.normpath(found)
+
+    def _place(self, tokens: Tokens, deep: int) -> str | None:
+        """A path that is put together from what node says of the script's place; ``None`` where it is not known."""
+        tokens = js.bare(tokens)
+        said = js.texts(tokens)
+        if said == ["process", ".", "cwd", "(", ")"]:
+            return "."
+        if said in (["__dirname"], ["import", ".", "meta", ".", "dirname"]):
+            return posixpath.dirname(self._file)
+        if said in (["__filename"], *(["import", ".", "meta", ".", name] for name in ("filename", "url"))):
+            return self._file
+        if len(tokens) == 1:
+            known = self.definition(tokens[0].text) if deep and tokens[0].kind == "word" else None
+            return self._place(known, deep - 1) if known else tokens[0].text if tokens[0].kind == "text" else None
+        if "(" not in said or js.closing(said, said.index("(")) != len(said) - 1:
+            return None
+        begin = said.index("(")
+        places = [self._place(part, deep) for part in js.split(tokens[begin + 1 : -1], ",") if part]
+        known_places = [place for place in places if place is not None]
+        if len(known_places) != len(places) or not places:
+            return None
+        match [word for word in said[:begin] if word not in {".", "path", "url"}]:
+            case ["join" | "resolve"]:
+                return "/".join(known_places)
+            case ["dirname"] if len(places) == 1:
+                return posixpath.dirname(posixpath.normpath(known_places[0]))
+            case ["fileURLToPath"] if len(places) == 1:
+                return known_places[0]
+            case ["new", "URL"] if len(places) == 2 and known_places[1] == self._file:  # noqa: PLR2004  a name, a base
+                return f"{posixpath.dirname(self._file)}/{known_places[0]}"
+            case _:
+                return None

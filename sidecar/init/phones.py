@@ -40,8 +40,12 @@ def find(folder: Path) -> Iterator[Phone]:
 
 def command(dev_url: str) -> dict[str, Any] | None:
     """What starts the dev server for a phone; ``None`` where ``devUrl`` names no port."""
-    url = urlsplit(dev_url)
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    try:
+        url = urlsplit(dev_url)
+        told = url.port
+    except ValueError:
+        return None  # Tauri will say what is wrong with it
+    port = told or {"http": 80, "https": 443}.get(url.scheme)
     if port is None:
         return None
     return {"script": f"{binary.command_in_folder()} dev --port {port} --strict-port", "cwd": "."}

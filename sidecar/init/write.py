@@ -34,9 +34,7 @@ def write(edits: Sequence[Edit], home: Path) -> None:
     replaced: list[_Prepared] = []
     try:
         for edit in edits:
-            if not is_inside(edit.path, home):
-                raise ConfigurationError(f"{edit.path} leads out of {home} now; nothing is written.")
-            _prepare(edit, prepared)
+            _prepare(edit, home, prepared)
         for each in prepared:
             _check(each)
             replaced.append(each)  # before the deed: an interrupt may come right after it
@@ -49,7 +47,9 @@ def write(edits: Sequence[Edit], home: Path) -> None:
         raise
 
 
-def _prepare(edit: Edit, prepared: list[_Prepared]) -> None:
+def _prepare(edit: Edit, home: Path, prepared: list[_Prepared]) -> None:
+    if not is_inside(edit.path, home):
+        raise ConfigurationError(f"{edit.path} leads out of {home} now; nothing is written.")
     target = Path(os.path.realpath(edit.path))
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     each = _Prepared(edit, target, target, made)

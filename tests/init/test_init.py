@@ -772,7 +772,7 @@ def test_a_link_that_comes_after_the_plan_is_not_followed(tmp_path: Path) -> Non
     plan = plan_of(folder)
     (folder / "src-tauri" / ".gitignore").symlink_to(tmp_path / "new")
     before = contents(folder)
-    with pytest.raises(ConfigurationError, match="leads out of .* now; nothing is written"):
+    with pytest.raises(ConfigurationError, match=r"leads out of .* now; nothing is written"):
         write.write(plan.edits, plan.home)
     assert not (tmp_path / "new").exists()
     assert contents(folder) == before

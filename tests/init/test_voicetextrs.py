@@ -68,8 +68,8 @@ def test_with_the_edits_that_are_named_it_is_the_project_after(project: Path) ->
     different = {name for name in {*made, *after} if made.get(name) != after.get(name)}
     named = {name for name, _ in places(plan)}
     script = "start-dev-server.js"
-    assert any(note.startswith(f"{script}: of no use any more") for note in plan.notes)
-    assert different == named | {script, "package.json"}
+    assert any(note.startswith(f"{script}: delete it") for note in plan.notes)
+    assert different == named | {script}
     assert script not in after
     assert set(made["package.json"].splitlines()) - set(after["package.json"].splitlines()) == {
         f'    "dev:tauri": "node {script}",'
@@ -85,12 +85,10 @@ def test_every_place_that_reads_the_port_or_ends_node_by_name_is_named(project: 
     port = next(at for at, line in enumerate(source, 1) if "const PORT_FILE" in line)
     use = next(at for at, line in enumerate(source, 1) if "join(PORT_FILE)" in line)
     for line in (port, use):
-        assert (
-            f"src-tauri/src/lib.rs:{line}: .vite-port is written by nothing any more. Put there: app.sidecar()" in notes
-        )
-    assert f"src-tauri/src/lib.rs:{kill}: take it out: it ends every program of that name" in notes
-    assert "vite.config.js:5: .vite-port is written by nothing any more. Take it out" in notes
-    assert ".gitignore:3: .vite-port" in notes
+        assert f"src-tauri/src/lib.rs:{line}: nothing writes .vite-port any more. Put there: app.sidecar()" in notes
+    assert f"src-tauri/src/lib.rs:{kill}: take taskkill out: it ends every program of that name" in notes
+    assert "vite.config.js:5: nothing writes .vite-port any more. Take it out" in notes
+    assert ".gitignore:3: nothing writes .vite-port" in notes
 
 
 def test_a_second_run_finds_nothing_to_do(project: Path) -> None:
@@ -128,5 +126,5 @@ def test_a_script_that_tells_no_port_leaves_no_place_to_edit(project: Path) -> N
     source = project / "src-tauri" / "src" / "lib.rs"
     source.write_text(source.read_text().replace("taskkill", "other"))
     plan = changed(project)
-    assert places(plan) == []
-    assert any("start-dev-server.js: of no use any more" in note for note in plan.notes)
+    assert places(plan) == [("package.json", 7)]
+    assert any("start-dev-server.js: delete it" in note for note in plan.notes)
