@@ -798,6 +798,95 @@ def test_rustc_of_the_project_is_never_run(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "ran").exists()
 
 
+# ── fronts of other shapes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_front_end_below_the_app_is_found_as_tauri_finds_it(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"package.json": None, "ui/package.json": PACKAGE})
+    before = contents(folder)
+    plan = apply(folder)
+    assert web_of(folder)["root"] == "../ui"
+    assert "ui/package.json" not in changed(folder, before)  # Tauri's CLI does not find the app from there
+    assert plan.start == "cargo tauri dev --no-dev-server-wait"
+
+
+def test_of_two_front_ends_below_the_app_none_is_taken(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"package.json": None, "ui/package.json": PACKAGE, "api/package.json": PACKAGE})
+    assert f"there is no package.json in {folder}" in reasons(folder)
+
+
+def test_a_script_that_no_service_could_run_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"package.json": PACKAGE.replace('"vite"', '"tsc ; vite"', 1)})
+    assert "only a shell understands its ;" in reasons(folder)
+
+
+def test_the_dev_script_of_another_server_is_not_heeded(tmp_path: Path) -> None:
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "trunk serve")})
+    apply(folder)
+    assert web_of(folder) == {"type": "trunk", "root": "..", "port": {"preferred": 1420}, "args": []}
+
+
+def test_a_script_outside_of_its_cwd_is_read(tmp_path: Path) -> None:
+    command = '{ "script": "node ../dev.cjs", "cwd": "." }'
+    script = "require('child_process').spawn('npx', ['vite'], { cwd: __dirname });"
+    texts = {"src-tauri/tauri.conf.json": CONFIG.replace('"npm run dev"', command), "dev.cjs": script}
+    folder = make(tmp_path, **texts)
+    apply(folder)
+    assert web_of(folder)["root"] == ".."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"npm run dev"', '["npm", "run", "dev"]', "beforeDevCommand is neither a text nor an object with a script"),
+        ('"npm run dev"', '{ "script": "npm run dev", "cwd": "../no" }', "has the cwd ../no, and there is no folder"),
+    ],
+)
+def test_a_command_that_tauri_cannot_run_is_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    assert reason in reasons(make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace(old, new)}))
+
+
+def test_an_app_without_a_dev_server_is_told_so(tmp_path: Path) -> None:
+    config = CONFIG.replace('"beforeDevCommand": "npm run dev",', "").replace('"devUrl": "http://localhost:1420",', "")
+    package = PACKAGE.replace('"vite": "^8"', '"left": "1"')
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": config, "package.json": package})
+    assert "the app has no dev server: tauri.conf.json has neither a beforeDevCommand nor a devUrl" in reasons(folder)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:abc", "http://[::1", "http://localhost:99999"])
+def test_an_address_that_is_none_ends_nothing(tmp_path: Path, url: str) -> None:
+    folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("http://localhost:1420", url)})
+    apply(folder)
+    assert "port" not in web_of(folder)
+
+
+@pytest.mark.parametrize("step", ["kill-port 1420", "npx kill-port 1420", "npm run stop"])
+def test_a_step_that_only_ends_old_servers_is_left_out(tmp_path: Path, step: str) -> None:
+    command = f"{step} && npx vite"
+    package = PACKAGE.replace('"dev":', '"stop": "taskkill /F /IM node.exe || exit 0", "dev":')
+    texts = {"src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", command), "package.json": package}
+    folder = make(tmp_path, **texts)
+    plan = apply(folder)
+    assert "beforeDevCommand" not in read(folder / "src-tauri" / "tauri.conf.json")["build"]
+    assert any(note.startswith(f"{step!r} is left out: it ends what an earlier run has left") for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "name"),
+    [
+        ("stop.ps1", "Get-Process node | Stop-Process", "Stop-Process"),
+        ("Makefile", "stop: ; pkill -f vite", "pkill"),
+        ("src-tauri/src/stop.rs", 'Command::new("npx").args(["kill-port", "1420"])', "kill-port"),
+        ("stop.sh", "fuser 1420/tcp -k", "fuser"),
+    ],
+)
+def test_what_ends_other_people_s_programs_is_named_with_its_line(
+    tmp_path: Path, file: str, line: str, name: str
+) -> None:
+    plan = apply(make(tmp_path, **{file: f"\n{line}\n"}))
+    assert any(note.startswith(f"{native(file)}:2: take {name} out: it ends ") for note in plan.notes)
+
+
 # ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

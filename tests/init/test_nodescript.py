@@ -310,6 +310,50 @@ def test_what_a_script_imports_is_read_with_it(tmp_path: Path) -> None:
     assert "it imports 'ws'" in meaning.reason
 
 
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("__dirname", "scripts"),
+        ('path.join(__dirname, "..")', "."),
+        ('path.resolve(__dirname, "../ui")', "ui"),
+        ("path.dirname(__dirname)", "."),
+        ('fileURLToPath(new URL("..", import.meta.url))', "."),
+        ("path.dirname(fileURLToPath(import.meta.url))", "scripts"),
+        ("process.cwd()", "."),
+        ('"ui"', "ui"),
+        ("root", "."),
+    ],
+)
+def test_a_folder_is_the_script_s_or_the_one_it_runs_in(tmp_path: Path, folder: str, wanted: str) -> None:
+    text = f"""
+        import {{ spawn }} from "child_process"; import path from "path"; import {{ fileURLToPath }} from "url";
+        const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+        spawn("npx", ["vite"], {{ cwd: {folder} }});
+    """
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "dev.mjs").write_text(text)
+    start = started(understand("node scripts/dev.mjs", Package(tmp_path)))
+    assert (start.folder or tmp_path) == tmp_path / wanted
+
+
+@pytest.mark.parametrize("folder", ["somewhere()", '"/srv"', "path.relative(__dirname, x)"])
+def test_a_folder_that_is_not_known_is_told(tmp_path: Path, folder: str) -> None:
+    meaning = meaning_of(tmp_path, f"require('child_process').spawn('npx', ['vite'], {{ cwd: {folder} }});")
+    assert isinstance(meaning, Unclear)
+    assert "it computes a folder" in meaning.reason
+
+
+@pytest.mark.parametrize("words", ["ts-node --esm", "node --loader ts-node/esm", "node -r esbuild-register", "tsx"])
+def test_a_script_in_typescript_is_read_whatever_runs_it(tmp_path: Path, words: str) -> None:
+    (tmp_path / "dev.ts").write_text("import { spawn } from 'child_process';\nspawn('npx', ['vite']);\n")
+    assert isinstance(understand(f"{words} dev.ts", Package(tmp_path)), Start)
+
+
+def test_vite_keeps_the_memory_that_node_is_given(tmp_path: Path) -> None:
+    meaning = understand("node --max-old-space-size=8192 node_modules/vite/bin/vite.js", Package(tmp_path))
+    assert started(meaning).env == {"NODE_OPTIONS": "--max-old-space-size=8192"}
+
+
 def test_only_so_many_files_are_read(tmp_path: Path) -> None:
     for number in range(nodescript.FILES_MOST + 1):
         (tmp_path / f"f{number}.js").write_text(f"import './f{number + 1}.js';")

@@ -128,3 +128,34 @@ def test_a_script_that_tells_no_port_leaves_no_place_to_edit(project: Path) -> N
     plan = changed(project)
     assert places(plan) == [("package.json", 7)]
     assert any("start-dev-server.js: delete it" in note for note in plan.notes)
+
+
+def test_what_the_file_says_is_no_other_name_for_it(project: Path) -> None:
+    """A name such as ``port`` stands in too many lines: only a name of the file itself is followed."""
+    source = project / "src-tauri" / "src" / "lib.rs"
+    text = source.read_text().replace("fs::read_to_string(file)", 'fs::read_to_string("../.vite-port")')
+    source.write_text(text)
+    line = next(at for at, each in enumerate(text.splitlines(), 1) if "../.vite-port" in each)
+    named = {at for name, at in places(changed(project)) if name == "src-tauri/src/lib.rs"}
+    assert line in named
+    assert line + 1 not in named
+
+
+def test_a_file_for_dotenv_becomes_a_variable(project: Path) -> None:
+    script = project / "start-dev-server.js"
+    text = script.read_text().replace('".vite-port"', '".env.local"').replace("String(port)", "`VITE_PORT=${port}\\n`")
+    script.write_text(text)
+    plan = changed(project)
+    config = (project / "src-tauri" / "tauri.conf.json").read_text()
+    assert '"VITE_PORT": "{port}"' in config
+    assert not any(note.startswith(".gitignore") for note in plan.notes)
+
+
+def test_a_file_for_dotenv_with_more_in_it_leaves_it_untouched(project: Path) -> None:
+    from sidecar.init.found import NotUnderstoodError
+
+    script = project / "start-dev-server.js"
+    text = script.read_text().replace('".vite-port"', '".env.local"').replace("String(port)", "`KEY=${port}\\n`")
+    script.write_text(text.replace("PORT_FILE", "TARGET"))
+    with pytest.raises(NotUnderstoodError, match=r"it writes '\.env\.local'"):
+        changed(project)
