@@ -229,7 +229,10 @@ def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
     for place in (folder, *folder.absolute().parents):
         lock = place / "Cargo.lock"
         if lock.is_file():
-            packages = project.parse_file(lock).get("package", [])
+            try:
+                packages = project.parse_file(lock).get("package", [])
+            except project.TauriConfigError:
+                return None  # a large workspace's, or one that cargo will name: it is only for a note
             versions = [each.get("version", "") for each in packages if each.get("name") == "tauri"]
             numbers = versions[0].split("+")[0].split("-")[0].split(".") if versions else []
             return tuple(int(each) for each in numbers if each.isdecimal()) or None

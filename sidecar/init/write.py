@@ -56,12 +56,19 @@ def _prepare(edit: Edit, home: Path, prepared: list[_Prepared]) -> None:
     prepared.append(each)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    if edit.before is not None and not _is_writable(target):
+        raise ConfigurationError(f"{edit.path} is read-only; nothing is written. Make it writable and start again.")
     mode = stat.S_IMODE(target.stat().st_mode) if edit.before is not None else 0o777 if edit.executable else 0o666
     with os.fdopen(os.open(fresh, _NEW, mode), "wb") as file:
         each.fresh = fresh
         file.write(edit.after)
     if edit.before is not None:
         fresh.chmod(mode)  # what the umask took away
+
+
+def _is_writable(file: Path) -> bool:
+    """Whether the file itself may be changed: replacing it would ask only its folder."""
+    return os.access(file, os.W_OK) and stat.S_IMODE(file.stat().st_mode) & 0o222 != 0
 
 
 def _check(each: _Prepared) -> None:

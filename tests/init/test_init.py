@@ -724,6 +724,16 @@ def test_an_interrupt_takes_all_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert contents(tmp_path) == {"a": b"old", "b": b"old", "c": b"old"}
 
 
+def test_a_file_that_is_read_only_is_left_alone(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    plan = plan_of(folder)
+    (folder / "package.json").chmod(0o444)
+    before = contents(folder)
+    with pytest.raises(ConfigurationError, match=r"package\.json is read-only; nothing is written"):
+        write.write(plan.edits, plan.home)
+    assert contents(folder) == before
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes, and links are for the few")
 def test_modes_stay_and_a_link_stays_a_link(tmp_path: Path) -> None:
     real = tmp_path / "real"
