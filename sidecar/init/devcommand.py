@@ -71,6 +71,9 @@ _QUIET_WITH = {
 }
 """The same, with the first word that makes them one. ``cargo run`` and ``prisma studio`` are servers."""
 
+_BINS = "node_modules/.bin/"
+"""Where a package's programs are."""
+
 _KILLERS = {"kill", "kill-port", "killall", "pkill", "lsof", "netstat", "fuser", "taskkill"}
 """A script that starts Vite may look for an old one with these, and end it. The sidecar needs none of it."""
 
@@ -227,7 +230,7 @@ def _part(text: str, package: Package, deep: int) -> Meaning:
     if found := _SHELL.search(text):
         return Unclear(f"{text!r} needs a shell for {found[0].strip() or 'more than one line'}")
     try:
-        words = shlex.split(text)
+        words = shlex.split(text.replace("node_modules\\.bin\\", _BINS))
     except ValueError:
         return Unclear(f"{text!r} has a quote that is never closed")
     return _simple(words, package, deep)
@@ -299,6 +302,8 @@ def _simple(words: list[str], package: Package, deep: int) -> Meaning:
 
 
 def _program(words: list[str], package: Package, deep: int) -> Meaning:
+    if words[0].startswith((_BINS, f"./{_BINS}")):
+        words = [words[0].rpartition("/")[2], *words[1:]]
     name, rest = words[0], words[1:]
     if name in _QUIET or (rest and rest[0] in _QUIET_WITH.get(name, ())):
         return Quiet()
@@ -407,6 +412,8 @@ def _managed(words: list[str], package: Package, deep: int) -> Meaning:
         return _moved(_run_script(manager, name, arguments, there, deep), there, package)
     if manager in {"yarn", "pnpm", "bun"} and (len(before) == 1 or manager == "bun"):
         return _moved(_executed([name, *rest, *behind], words, place, deep), place, package)
+    if manager == "deno":
+        return Unclear(f"{said!r} runs what deno.json says")
     if place.place is None:
         return Unclear(f"{said!r}: there is no package.json in {place.folder}")
     return Unclear(f"{said!r}: there is no script {name} in {place.place / 'package.json'}")

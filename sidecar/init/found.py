@@ -268,7 +268,8 @@ def _take_dev_command(found: Found) -> list[str]:
             found.dev_command, reason = _instead(found, command, options, start)
             reasons += [reason] if reason else []
         elif isinstance(meaning, Quiet) or options.get("wait") is True:
-            found.notes.append(f"beforeDevCommand stays: {command!r} starts no server.")
+            why = "starts no server" if isinstance(meaning, Quiet) else "has ended when the app starts"
+            found.notes.append(f"beforeDevCommand stays: {command!r} {why}.")
         elif found.has_section:  # a person has set it up, and a fresh clone only wants the binary
             found.notes.append(f"beforeDevCommand stays: {meaning.reason}. If it starts a dev server, take it out.")
         else:

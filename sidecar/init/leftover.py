@@ -38,6 +38,8 @@ _SEARCHED = {
     ),
     *(".html", ".sh", ".ps1", ".bat", ".cmd", ".py"),
 }
+_OUTSIDE = {".sh", ".ps1", ".bat", ".cmd", ".py"}
+"""Such files are run by people, and not by Vite."""
 _LOCKS = {"package-lock.json", "npm-shrinkwrap.json"}
 _NAMES = {".gitignore", "Makefile", "makefile", "justfile", "Justfile"}
 _KILL = re.compile(
@@ -81,7 +83,8 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
                 for line in _mentions(text, [script.name])
             }
         else:
-            found = {line: _reads(file, names) for line in _mentions(text, names)}
+            told = [name for name in names if file.name != ".gitignore" or not name.startswith(".env")]
+            found = {line: _reads(file, told) for line in _mentions(text, told)}
         for each in _KILL.finditer(text):
             name = each["killer"] or each["piped"] or each["port"]
             whose = "whatever listens on that port" if each["port"] else "every program of that name"
@@ -96,10 +99,12 @@ def _reads(file: Path, names: list[str]) -> str:
     if file.name == ".gitignore":
         return f"{what}. Take it out"
     if file.suffix == ".rs":
-        return f"{what}. Put there: {RUST}"
+        return f"{what}. The page's address is {RUST}"
     if file.name.startswith("vite.config."):
         return f"{what}. Take it out: the port comes on Vite's command line"
-    return f"{what}. The port is in the variable VITE_DEV_PORT"
+    if file.suffix in _OUTSIDE or file.name in _NAMES:
+        return f"{what}. 'sidecar ps' shows the page's address"
+    return f"{what}. Vite and what it starts have the port in the variable VITE_DEV_PORT"
 
 
 def _mentions(text: str, names: list[str]) -> Iterator[int]:

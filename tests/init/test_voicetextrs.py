@@ -85,7 +85,8 @@ def test_every_place_that_reads_the_port_or_ends_node_by_name_is_named(project: 
     port = next(at for at, line in enumerate(source, 1) if "const PORT_FILE" in line)
     use = next(at for at, line in enumerate(source, 1) if "join(PORT_FILE)" in line)
     for line in (port, use):
-        assert f"src-tauri/src/lib.rs:{line}: nothing writes .vite-port any more. Put there: app.sidecar()" in notes
+        told = f"src-tauri/src/lib.rs:{line}: nothing writes .vite-port any more. The page's address is app.sidecar()"
+        assert told in notes
     assert f"src-tauri/src/lib.rs:{kill}: take taskkill out: it ends every program of that name" in notes
     assert "vite.config.js:5: nothing writes .vite-port any more. Take it out" in notes
     assert ".gitignore:3: nothing writes .vite-port" in notes
@@ -145,6 +146,7 @@ def test_a_file_for_dotenv_becomes_a_variable(project: Path) -> None:
     script = project / "start-dev-server.js"
     text = script.read_text().replace('".vite-port"', '".env.local"').replace("String(port)", "`VITE_PORT=${port}\\n`")
     script.write_text(text)
+    (project / ".gitignore").write_text(".env.local\n")
     plan = changed(project)
     config = (project / "src-tauri" / "tauri.conf.json").read_text()
     assert '"VITE_PORT": "{port}"' in config
@@ -159,3 +161,9 @@ def test_a_file_for_dotenv_with_more_in_it_leaves_it_untouched(project: Path) ->
     script.write_text(text.replace("PORT_FILE", "TARGET"))
     with pytest.raises(NotUnderstoodError, match=r"it writes '\.env\.local'"):
         changed(project)
+
+
+def test_who_reads_the_port_s_file_outside_of_vite_is_told_where_the_address_is(project: Path) -> None:
+    (project / "open.sh").write_text("\nxdg-open http://localhost:$(cat .vite-port)\n")
+    notes = changed(project).notes
+    assert "open.sh:2: nothing writes .vite-port any more. 'sidecar ps' shows the page's address" in notes
