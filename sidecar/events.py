@@ -137,6 +137,8 @@ class Probed(Struct, frozen=True):
     verdict: Verdict
     detail: str
     address: Address = Address()
+    reached: bool = True
+    """Whether a connection was made."""
 
 
 class Listening(Struct, frozen=True):

@@ -418,7 +418,8 @@ class Runtime:
         def report(answer: Answer, address: Address) -> None:
             if not answer.sure:
                 say("warning", f"{effect.service} answers on its port. {UNSURE}")
-            self._inbox.put(Probed(effect.service, effect.run, 0, answer.verdict, answer.detail, address))
+            reached = answer.address is not None
+            self._inbox.put(Probed(effect.service, effect.run, 0, answer.verdict, answer.detail, address, reached))
 
         try:
             await_ready(effect.probe, effect.endpoint, owner, run.ended, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -41,6 +42,8 @@ EARLY_S = 5.0
 """A program that ends by itself so soon, and was never ready, would do so again: the person is to see why, now."""
 
 EXIT_FAILED = 1
+SIGNALLED = 128
+"""A shell adds the signal's number to it."""
 
 MOOT = {SupersededError.code, ShuttingDownError.code}
 """Refusals that only say that the end came first."""
@@ -129,8 +132,8 @@ class DevFront:
         match message:
             case ServiceReady(service=name) if name not in self._unprobed:
                 self._proven.add(name)
-            case ServiceExited(service=name, code=int(code)) if name not in self._proven:
-                self._codes[name] = code
+            case ServiceExited(service=name, code=code, signal=ended_by) if name not in self._proven:
+                self._codes[name] = _shell_code(code, ended_by)
             case _:
                 pass
         match message:
@@ -170,6 +173,14 @@ class DevFront:
             self.exit_code = (self._codes.get(name) if name is not None else None) or EXIT_FAILED
             self._display.fail(error)
             self.ask(Shutdown())
+
+
+def _shell_code(code: int | None, ended_by: str | None) -> int:
+    """What a shell would have in ``$?``."""
+    if code is not None:
+        return code
+    number: int | None = getattr(signal, ended_by or "", None)
+    return EXIT_FAILED if number is None else SIGNALLED + number
 
 
 class JsonDisplay:

@@ -220,7 +220,8 @@ class SupervisedService:
         if endpoint is not None and endpoint.wanted is not None:
             change = PortChanged(self.name, origin=endpoint.wanted, to=endpoint.port, holder=endpoint.holder)
             self._out(Notify(change))
-        self._programs = [*event.launch.before, event.launch]
+        # the steps of a run that only lost its port have done their work
+        self._programs = [event.launch] if self._port_tries else [*event.launch.before, event.launch]
         self._spawn_next()
 
     def on_prepare_failed(self, event: PrepareFailed | SpawnFailed, now: float) -> None:
@@ -312,7 +313,7 @@ class SupervisedService:
         """Tell of what was found, or that the time is over."""
         if self.state != "starting":
             return
-        seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
+        seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places, self._step)
         if self._timing_out:
             self.desired = "stopped"
             error = judgement.timed_out(self.name, self.config.ready_timeout_ms, self._url(), seen, self._last_lines())

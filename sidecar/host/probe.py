@@ -49,6 +49,9 @@ CONTROL_S = 1.0
 HEAD_BYTES = 4096
 """The status line and the Location are in the first of these."""
 
+HEAD_ENDS = (b"\r\n\r\n", b"\n\n")
+"""Some servers, of few lines, leave out the carriage returns."""
+
 NO_REQUEST = b"? / HTTP/1.1\r\n\r\n"
 """No method has such a name, so the server's HTTP parser answers by itself."""
 
@@ -308,7 +311,7 @@ def _exchange(
             sock.sendall(data)
             if owned is not None:
                 owned()  # now, while the server works on its answer: looking only then would put off what we report
-            while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES and not _is_tls(head):
+            while not any(end in head for end in HEAD_ENDS) and len(head) < HEAD_BYTES and not _is_tls(head):
                 sock.settimeout(_left(deadline))
                 more = sock.recv(HEAD_BYTES)
                 if not more:

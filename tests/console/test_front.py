@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import sys
 from pathlib import Path
 from typing import cast
@@ -152,11 +153,11 @@ def test_a_program_that_was_ready_or_ran_for_long_is_restarted(
     assert len([it for it in output.shown if isinstance(it, ServiceRestarting)]) == 2
 
 
-@pytest.mark.parametrize("code", [0, None])
-def test_a_failure_without_a_code_of_its_own_is_1(front: DevFront, code: int | None) -> None:
+@pytest.mark.parametrize(("code", "handed_on"), [(0, 1), (None, 128 + signal.SIGSEGV)], ids=["clean", "by a signal"])
+def test_a_failure_without_a_code_of_its_own_is_never_0(front: DevFront, code: int | None, handed_on: int) -> None:
     front.begin({"web": PROBED})
     crashes(front, code)
-    assert front.exit_code == 1
+    assert front.exit_code == handed_on
 
 
 def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:

@@ -61,6 +61,9 @@ def test_a_line_about_another_port_or_another_thing_is_not_about_ours(line: str)
         ("Error: Cannot find module '/p/server.js'", "file that the program asks for is not there"),
         ("Error: Cannot find module 'C:\\p\\server.js'", "file that the program asks for is not there"),
         ("Error: ENOSPC: System limit for number of file watchers reached, watch '/p'", "max_user_watches"),
+        ("OSError: [Errno 28] inotify watch limit reached", "max_user_watches"),
+        ("Error: EMFILE: too many open files, watch '/p/vite.config.js'", "max_user_instances"),
+        ("OSError: [Errno 24] inotify instance limit reached", "max_user_instances"),
         ("Error: Found another Vite dev process for this project (PID 18).", "runs already (pid 18)"),
         (
             "Error: Found another Vite dev process for this project at http://localhost:5173/ (PID 18).",

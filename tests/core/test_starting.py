@@ -204,7 +204,7 @@ def test_a_service_without_a_port_that_is_too_slow_says_so_without_an_address() 
 
 def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
     world = starting_world()
-    world.probe("down", detail="127.0.0.1:5173: connection refused")
+    world.probe("down", detail="127.0.0.1:5173: connection refused", reached=False)
     began = world.now
     told = []
     for after, places in ((2, ()), (10, (("127.0.0.1", 4_000),)), (30, (("127.0.0.1", 5_173),))):
@@ -214,10 +214,34 @@ def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
     assert [(it.elapsed_ms, it.detail) for it in told] == [
         (2_000, "it listens nowhere yet"),
         (10_000, "it listens on 127.0.0.1:4000; it was told 5173"),
-        (30_000, "127.0.0.1:5173: connection refused"),
+        (30_000, "it takes connections, but has not answered yet"),
     ]
     world.wait(60)
     assert world.finding == {}, "that is enough"
+
+
+@pytest.mark.parametrize(
+    ("told", "listening", "detail"),
+    [
+        ("127.0.0.1", "0.0.0.0", "it takes connections, but has not answered yet"),  # noqa: S104
+        ("127.0.0.1", "::1", "it takes connections, but has not answered yet"),
+        ("0.0.0.0", "127.0.0.1", "it takes connections, but has not answered yet"),  # noqa: S104
+        ("app.test", "10.0.0.7", "it takes connections, but has not answered yet"),
+        ("127.0.0.1", "10.0.0.7", "it listens on 10.0.0.7:5173; it was told 127.0.0.1:5173"),
+        ("10.0.0.7", "::1", "it listens on [::1]:5173; it was told 10.0.0.7:5173"),
+    ],
+)
+def test_a_refusal_is_not_told_of_a_server_that_listens_where_it_is_asked(
+    told: str, listening: str, detail: str
+) -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(host=told)
+    world.spawned()
+    world.probe("down", detail="connection refused", reached=False)
+    world.tick()
+    world.finds((listening, 5_173))
+    assert world.last(ServiceWaiting).detail == detail
 
 
 def test_where_sockets_cannot_be_read_the_last_answer_is_told() -> None:
@@ -321,6 +345,29 @@ def test_a_step_that_hangs_is_bounded_as_the_program_is() -> None:
     assert world.state() == "stopping"
     world.dies()
     assert world.state() == "failed"
+
+
+def test_a_step_that_takes_long_is_named() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(steps=("tsc --noEmit",))
+    world.spawned()
+    world.tick()
+    world.finds()
+    assert world.last(ServiceWaiting).detail == "its step (tsc --noEmit) still runs"
+
+
+def test_steps_are_done_once_where_the_port_was_lost_while_they_ran() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(steps=("tsc",))
+    world.spawned()
+    world.dies(code=0)
+    world.spawned()
+    world.prints("Error: Port 5173 is already in use")
+    world.dies(code=1)
+    world.prepared(port=5_174, steps=("tsc",))
+    assert world.spawning["web"].launch.argv == ("serve",)
 
 
 def test_a_stop_in_the_middle_of_a_step_starts_nothing_more() -> None:
