@@ -27,8 +27,7 @@ _HOPELESS = (
     ),
     (
         _WATCHERS,
-        "This user has no file watcher left. Raise fs.inotify.max_user_instances (sudo sysctl -w) or the limit of open "
-        "files (ulimit -n), then start again.",
+        "This user has no file watcher left. Raise fs.inotify.max_user_instances or ulimit -n, then start again.",
     ),
     (
         re.compile(r"failed to load config from"),

@@ -2,8 +2,8 @@
 
 A *dev server* is ready once the socket on its port is our tree's and it answers anything. It is asked by a line that is
 no HTTP: the HTTP parser of node (or of any other server) refuses it with a status of its own, and no page, proxy or
-middleware of the app runs. A server that answers nothing to that is offered a TLS handshake. The page itself is asked
-for at most twice, once the server has answered, to find out below which base Vite has it.
+middleware of the app runs. A server that answers nothing to that is offered a TLS handshake. Only where the server has
+not printed its address the page itself is asked for, at most twice, to find out below which base Vite has it.
 
 Plain sockets: ``http.client`` costs more to import than a whole launch may take, and a status line is all we need.
 """
@@ -158,7 +158,10 @@ def await_ready(
     report: Callable[[Answer, Address], None],
     attempt_s: float = ATTEMPT_S,
 ) -> None:
-    """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it."""
+    """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it.
+
+    The base of a dev server is left open: see ``find_base``.
+    """
     began = time.monotonic()
     last = None
     again = AGAIN_S
@@ -184,9 +187,7 @@ def _address(probe: Probe, endpoint: Endpoint, answer: Answer) -> Address:
     """What is to be told of a server that is ready."""
     scheme = answer.scheme or "http"
     other = answer.address if answer.address == LOOPBACKS.get(endpoint.host) else None
-    base = "/"
-    if isinstance(probe, ServerReady) and scheme == "http" and answer.address is not None:
-        base = find_base(answer.address, endpoint)
+    base = None if isinstance(probe, ServerReady) else "/"
     return Address("https" if scheme == "https" else "http", other, base)
 
 

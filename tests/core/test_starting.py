@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.config import TcpReady
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
+from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, Probed, RememberPort, Spawn
 from sidecar.wire.messages import Holder, PortChanged, ServiceExited, ServiceReady, ServiceState, ServiceWaiting
 from tests.core.scenes import TCP, command_world, ready_world, starting_world, vite_world
 from tests.core.world import World
@@ -223,9 +223,9 @@ def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
 @pytest.mark.parametrize(
     ("told", "listening", "detail"),
     [
-        ("127.0.0.1", "0.0.0.0", "it takes connections, but has not answered yet"),  # noqa: S104
+        ("127.0.0.1", "0.0.0.0", "it takes connections, but has not answered yet"),
         ("127.0.0.1", "::1", "it takes connections, but has not answered yet"),
-        ("0.0.0.0", "127.0.0.1", "it takes connections, but has not answered yet"),  # noqa: S104
+        ("0.0.0.0", "127.0.0.1", "it takes connections, but has not answered yet"),
         ("app.test", "10.0.0.7", "it takes connections, but has not answered yet"),
         ("127.0.0.1", "10.0.0.7", "it listens on 10.0.0.7:5173; it was told 127.0.0.1:5173"),
         ("10.0.0.7", "::1", "it listens on [::1]:5173; it was told 10.0.0.7:5173"),
@@ -288,9 +288,25 @@ def test_a_base_that_the_server_has_printed_is_told() -> None:
     assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
 
 
+def test_a_server_that_answers_and_has_printed_its_address_is_ready_at_once() -> None:
+    world = starting_world()
+    world.prints("  ➜  Local:   http://127.0.0.1:5173/docs/")
+    world.probe(address=Address(base=None))
+    assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
+
+
+def test_a_server_that_answers_and_prints_nothing_is_ready_when_its_page_has_told_the_base() -> None:
+    world = starting_world()
+    waiting = world.awaiting["web"]
+    world.probe(address=Address(base=None))
+    assert world.state() == "starting"
+    world.step(Probed("web", waiting.run, 0, "ok", "", Address(base="/app/")))
+    assert world.last(ServiceReady).url == "http://127.0.0.1:5173/app/"
+
+
 def test_a_server_that_speaks_tls_is_ready_when_it_has_printed_its_address() -> None:
     world = starting_world()
-    world.probe(address=Address("https"))
+    world.probe(address=Address("https", base=None))
     assert world.state() == "starting"
     world.prints("  ➜  Local:   https://127.0.0.1:5173/app/")
     assert world.last(ServiceReady).url == "https://127.0.0.1:5173/app/"
@@ -300,7 +316,7 @@ def test_a_server_that_speaks_tls_is_ready_when_it_has_printed_its_address() -> 
 
 def test_a_server_that_speaks_tls_and_prints_nothing_is_ready_all_the_same() -> None:
     world = starting_world()
-    world.probe(address=Address("https"))
+    world.probe(address=Address("https", base=None))
     world.tick()
     assert world.last(ServiceReady).url == "https://127.0.0.1:5173/"
 

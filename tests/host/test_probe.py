@@ -346,7 +346,7 @@ def test_a_server_on_the_other_loopback_is_found_and_told() -> None:
         probe.await_ready(
             ServerReady(), here, ours, threading.Event(), lambda answer, address: told.append((answer.verdict, address))
         )
-    assert told == [("ok", Address("http", "::1"))]
+    assert told == [("ok", Address("http", "::1", None))]
 
 
 def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
