@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sidecar.config import LogReady, Probe, RestartConfig
 from sidecar.core.readiness import hopeless, out_of_watches
 from sidecar.errors import (
+    ConfigurationError,
     PortUnavailableError,
     ServiceFailedError,
     SidecarError,
@@ -82,25 +83,21 @@ def seen(
     endpoint: Endpoint | None,
     last: Probed | None,
     places: tuple[tuple[str, int], ...] | None,
-    step: str = "",
 ) -> str:
     """What a service that is not ready yet was found to do.
 
-    ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens;
-    ``step`` is the one that runs before its program.
+    ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens.
     """
-    if step:
-        return f"its step ({step}) still runs"
-    if isinstance(probe, LogReady):
-        return f"no line of its output has matched {probe.pattern!r} yet"
-    if endpoint is None:
-        return "it runs"
-    said = [last.detail] if last is not None else []
-    if places is None:
+    if isinstance(probe, LogReady) and last is None:
+        said = [f"no line of its output has matched {probe.pattern!r} yet"]
+    else:
+        said = [last.detail] if last is not None else []
+    if endpoint is None or places is None:
         return said[0] if said else "it has not been asked yet"
     if any(port == endpoint.port and _covers(host, endpoint.host) for host, port in places):
-        # a connection that was refused is older than this look: the next attempt is on its way
-        return said[0] if last is not None and last.reached else "it takes connections, but has not answered yet"
+        if isinstance(probe, LogReady) or (last is not None and last.reached):
+            return said[0]
+        return "it takes connections, but has not answered yet"  # a refusal is older than this look
     if last is not None and last.verdict == "down":
         said = []  # a refused connection: the sockets say more
     if places:
@@ -121,6 +118,15 @@ def _covers(listening: str, told: str) -> bool:
     """Whether what listens on one address is reached on the other; a name may stand for any."""
     is_name = not (told[0].isdigit() or ":" in told)
     return is_name or listening in (told, *_ANY) or (told in (*_LOOPBACKS, *_ANY) and listening in _LOOPBACKS)
+
+
+def pattern_too_slow(name: str, pattern: str) -> ConfigurationError:
+    """The user's pattern backtracks: it could take hours for a line."""
+    return ConfigurationError(
+        f"The pattern {pattern!r} of {name} (ready.pattern) takes too long to match and is not tried any more in this "
+        "run. Make it simpler: leave out a .* that another one follows.",
+        service=name,
+    )
 
 
 def timed_out(
