@@ -274,7 +274,9 @@ def _ask_page(
             return Answer("down", f'{wish}, or the status "any"', "https", address)
         return Answer("ok", "it answers by TLS", "https", address)
     if head:
-        return Answer("down", f"{probe.path} is answered with something that is not HTTP", "http", address)
+        return Answer(
+            "down", f"{probe.path} is answered with something that is not HTTP/1: use the probe tcp", "http", address
+        )
     return Answer("down", "it takes connections and closes them without an answer", address=address)
 
 
