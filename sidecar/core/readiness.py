@@ -66,7 +66,7 @@ _HOPELESS = (
     ),
 )
 _BANNER = re.compile(
-    r"\bLocal\b[^\w/]*(?P<scheme>https?)://(?P<host>\[[0-9a-f:]+\]|[\w.-]+):(?P<port>\d+)(?P<base>/[^\s?#]*)?"
+    r"\b(?:Local|Network)\b[^\w/]*(?P<scheme>https?)://(?P<host>\[[0-9a-f:]+\]|[\w.-]+):(?P<port>\d+)(?P<base>/[^\s?#]*)?"
 )
 _NOT_RUNNABLE = {
     126: "The program was found but may not be run. Check its permissions.",
@@ -113,7 +113,7 @@ def hopeless(lines: Iterable[str], code: int | None) -> str | None:
 
 
 def told_address(lines: Iterable[str], endpoint: Endpoint) -> Address | None:
-    """The address of its own page that a dev server has printed behind the word "Local"; else ``None``."""
+    """The address of its own page that a dev server has printed behind "Local" or "Network"; else ``None``."""
     hosts = {endpoint.host, "localhost", "127.0.0.1", "[::1]"}
     for line in map(plain, lines):
         found = _BANNER.search(line)

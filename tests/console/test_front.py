@@ -72,6 +72,9 @@ class FakeScreen:
     def put(self, *items: Line) -> None:
         self.lines += ["".join(text for text, _ in item) for item in items]
 
+    def put_output(self, output: Output) -> None:
+        self.lines += output.lines
+
 
 def asked(inbox: Inbox) -> list[AnyRequest]:
     """What the front has asked of the supervisor since the last look."""
@@ -177,6 +180,26 @@ def test_a_service_that_answers_again_is_told_of() -> None:
     for state in states:
         display.show(ServiceState("web", state, detail="no answer" if state == "unhealthy" else None))
     assert screen.lines == ["web is unhealthy: no answer", "web is unhealthy: no answer", "web answers again"]
+
+
+@pytest.mark.parametrize("last", ["web", "api"])
+def test_the_last_lines_of_a_failure_are_shown_where_others_have_written_since(last: str) -> None:
+    screen = FakeScreen()
+    display = PlainDisplay(cast("Screen", screen))
+    display.relay(Output("web", 1, "stderr", ("DATABASE_URL is not set",), 23))
+    display.relay(Output(last, 1, "stdout", ("hello",), 5))
+    display.fail(Failure(-32030, "web failed.", {"service": "web", "lines": ["DATABASE_URL is not set"]}))
+    shown = ["Its last lines:", "    DATABASE_URL is not set"] if last == "api" else []
+    assert screen.lines == ["DATABASE_URL is not set", "hello", "web failed.", *shown]
+
+
+@pytest.mark.parametrize(("before", "told"), [("starting", []), ("ready", ["web has ended with exit code 0"])])
+def test_a_clean_end_is_told_once(before: State, told: list[str]) -> None:
+    screen = FakeScreen()
+    display = PlainDisplay(cast("Screen", screen))
+    display.show(ServiceState("web", before))
+    display.show(ServiceExited("web", "exit code 0", 0))
+    assert screen.lines == told, "one that was not ready has failed, and that is told next"
 
 
 def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:

@@ -130,6 +130,11 @@ def test_another_address_is_not_taken_for_its_own(line: str) -> None:
     assert told_address([line], HERE) is None
 
 
+def test_a_server_for_other_machines_prints_its_address_as_a_network_s() -> None:
+    there = Endpoint("192.168.1.2", 5173)
+    assert told_address(["  ➜  Network: http://192.168.1.2:5173/app/"], there) == Address(base="/app/")
+
+
 def test_a_death_by_signal_says_nothing_about_the_program() -> None:
     assert hopeless(["SyntaxError"], None) is None
 
