@@ -17,6 +17,7 @@ from sidecar.config import CommandService, DevServer, PortConfig, Service, TcpRe
 from sidecar.console.colour import ask_for_colours, shows_colour
 from sidecar.console.front import DevFront, JsonDisplay
 from sidecar.console.look import load_look
+from sidecar.console.places import finder
 from sidecar.console.plain import PlainDisplay
 from sidecar.console.program import uses_port
 from sidecar.console.screen import Screen
@@ -27,6 +28,7 @@ from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
 from sidecar.host.fds import encoding_of
+from sidecar.host.patterns import matches_in_time
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -69,7 +71,7 @@ def serve(
     services = {name: structs.replace(each, ready_timeout_ms=timeout_ms) for name, each in services.items()}
     inbox = Inbox()
     run = Run(tether, inbox)
-    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter, matches_in_time)
     insistent = getattr(signal, "SIGQUIT", None)  # Windows has none
     if insistent is not None:
         on_signal(insistent, inbox, partial(_end_at_once, insistent))
@@ -80,7 +82,7 @@ def serve(
         front = DevFront(page, inbox, JsonDisplay(outbox), open_page)
     else:
         front = open_view(page, services, run, inbox, open_page)
-    front.begin(services)
+    front.begin(services, finder(run.host))
     code = Runtime(core, run, front, inbox, keep_ansi=colour).run()
     run.end()
     return front.exit_code if code == 0 else code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -13,9 +14,10 @@ from sidecar import __version__
 from sidecar.config import Service, ready_probe
 from sidecar.diagnostics import say
 from sidecar.errors import ShuttingDownError, SupersededError
-from sidecar.events import Output
+from sidecar.events import Event, Output
 from sidecar.pumps import Outbox
-from sidecar.runtime import Inbox
+from sidecar.runtime import Call, Inbox
+from sidecar.threads import start_thread
 from sidecar.wire.messages import (
     PROTOCOL_VERSION,
     AnyNotification,
@@ -41,6 +43,9 @@ EARLY_S = 5.0
 """A program that ends by itself so soon, and was never ready, would do so again: the person is to see why, now."""
 
 EXIT_FAILED = 1
+
+FindPlaces = Callable[[str, Callable[[], bool], Callable[[str, int, str], None]], None]
+"""Tells of each (address, port, URL) of a service, while it lives."""
 
 MOOT = {SupersededError.code, ShuttingDownError.code}
 """Refusals that only say that the end came first."""
@@ -90,6 +95,9 @@ class DevFront:
         self._clock = clock
         self._began = clock()
         self._unprobed: set[str] = set()
+        self._find_places: FindPlaces | None = None
+        self._alive: dict[str, ServiceReady] = {}
+        """The runs of services without a probe: where they listen is being found out."""
         self._proven: set[str] = set()
         """The services that have been ready, as far as anything says so."""
         self._codes: dict[str, int] = {}
@@ -98,8 +106,9 @@ class DevFront:
         self.exit_code = 0
         """What a failed service leaves for the shell."""
 
-    def begin(self, services: Mapping[str, Service]) -> None:
-        """Ask for the services."""
+    def begin(self, services: Mapping[str, Service], find_places: FindPlaces | None = None) -> None:
+        """Ask for the services. ``find_places`` finds out where those listen that are told no port."""
+        self._find_places = find_places
         self._running.update(services)
         self._unprobed.update(name for name, config in services.items() if ready_probe(config) is None)
         self._began = self._clock()
@@ -127,8 +136,12 @@ class DevFront:
             return  # the core would try again; the end is on its way
         self._display.show(message)
         match message:
-            case ServiceReady(service=name) if name not in self._unprobed:
+            case ServiceReady(service=name, url=None) if name in self._unprobed:
+                self._look_for_places(message)
+            case ServiceReady(service=name):
                 self._proven.add(name)
+            case ServiceState(service=name, state=state) if state not in {"ready", "unhealthy"}:
+                self._alive.pop(name, None)
             case ServiceExited(service=name, code=int(code)) if name not in self._proven:
                 self._codes[name] = code
             case _:
@@ -160,6 +173,24 @@ class DevFront:
     def close(self) -> None:
         """See ``runtime.Front``."""
         self._display.close()
+
+    def _look_for_places(self, run: ServiceReady) -> None:
+        if self._find_places is None:
+            return
+        self._alive[run.service] = run
+
+        def lives() -> bool:
+            return self._alive.get(run.service) is run
+
+        def found(address: str, port: int, url: str) -> Iterable[Event]:
+            if lives():
+                self.notify(msgspec.structs.replace(run, url=url, host=address, port=port))
+            return ()
+
+        def tell(address: str, port: int, url: str) -> None:
+            self._inbox.put(Call(partial(found, address, port, url)))
+
+        start_thread(f"places of {run.service}", partial(self._find_places, run.service, lives, tell))
 
     def _is_early(self, name: str) -> bool:
         return name not in self._proven and self._clock() - self._began < EARLY_S

@@ -82,7 +82,10 @@ class StatusLine:
                 memory = self.shown.memory if at is not None else None
                 self.shown = structs.replace(self.shown, state=state, port=port, ready_at=at, memory=memory)
             case ServiceReady(url=url):
-                self.shown = structs.replace(self.shown, url=url, ready_at=time.monotonic())
+                at = self.shown.ready_at
+                if at is not None:
+                    url = self.shown.url or url  # found out later: a program without a probe may listen on several
+                self.shown = structs.replace(self.shown, url=url, ready_at=at or time.monotonic())
             case ServiceRestarting():
                 self.count_restart()
             case _:

@@ -48,6 +48,8 @@ def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[L
     Of the services ``unprobed`` it is only known that they run.
     """
     match message:
+        case ServiceReady(service=name, url=str(url)) if name in unprobed:
+            return [((name, NAME), (" listens on ", ""), (url, LINK))]
         case ServiceReady(service=name) if name in unprobed:
             return [((name, NAME), (" is ", ""), ("running", GOOD))]
         case ServiceReady(service=name, url=url, elapsed_ms=elapsed):

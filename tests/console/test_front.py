@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import queue
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +24,7 @@ from sidecar.console.view import Keys, TerminalDisplay
 from sidecar.console.words import Line
 from sidecar.errors import ConfigurationError
 from sidecar.events import Output
-from sidecar.runtime import Inbox
+from sidecar.runtime import Call, Inbox
 from sidecar.wire.messages import (
     AnyNotification,
     AnyRequest,
@@ -400,3 +402,52 @@ def test_a_strict_port_is_the_one_of_a_projects_page(tmp_path: Path) -> None:
 )
 def test_a_service_is_named_after_its_program_if_that_can_be_shown(program: str, name: str) -> None:
     assert only(None, [program])[0] == name
+
+
+def test_a_program_that_was_told_no_port_is_said_to_listen_once_it_does(
+    front: DevFront, inbox: Inbox, output: FakeDisplay
+) -> None:
+    """``sidecar dev -- npm run dev``: the person gets the URL, and ``--open`` the page."""
+    asked_for: list[str] = []
+    told = threading.Event()
+
+    def find(service: str, lives: Callable[[], bool], tell: Callable[[str, int, str], None]) -> None:
+        asked_for.append(service)
+        assert lives()
+        tell("127.0.0.1", 5173, "http://127.0.0.1:5173/")
+        told.set()
+
+    front.begin({"web": CommandService(command=["npm", "run", "dev"])}, find)
+    asked(inbox)
+    front.notify(ServiceReady("web", None, None, None, 7, 3))
+    assert told.wait(10)
+    call = inbox.get()
+    assert isinstance(call, Call)
+    call.work()
+    assert asked_for == ["web"]
+    assert output.shown[-1] == ServiceReady("web", "http://127.0.0.1:5173/", "127.0.0.1", 5173, 7, 3)
+
+
+def test_where_a_program_listened_is_not_told_after_its_end(front: DevFront, inbox: Inbox, output: FakeDisplay) -> None:
+    told = threading.Event()
+
+    def find(_service: str, _lives: object, tell: Callable[[str, int, str], None]) -> None:
+        tell("127.0.0.1", 5173, "http://127.0.0.1:5173/")
+        told.set()
+
+    front.begin({"web": CommandService(command=["x"])}, find)
+    asked(inbox)
+    front.notify(ServiceReady("web", None, None, None, 7, 3))
+    assert told.wait(10)
+    front.notify(ServiceState("web", "stopping"))
+    call = inbox.get()
+    assert isinstance(call, Call)
+    call.work()
+    assert isinstance(output.shown[-1], ServiceState)
+
+
+def test_the_status_line_keeps_the_first_address_that_was_found() -> None:
+    line = StatusLine("web", 1, lambda: None, keys=False, probed=False)
+    for url in (None, "http://127.0.0.1:5173/", "http://127.0.0.1:3000/"):
+        line.follow(ready(url))
+    assert line.shown.url == "http://127.0.0.1:5173/"

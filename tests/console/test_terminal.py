@@ -167,6 +167,15 @@ def test_a_program_without_a_place_for_a_port_is_running_not_ready(dev: Dev) -> 
     terminal.wait("there is no page to open")
 
 
+@with_rich
+def test_a_program_that_listens_without_being_told_a_port_is_said_to(dev: Dev) -> None:
+    """As ``sidecar dev -- npm run dev`` does: its URL is shown, and stays in the status line."""
+    listen = "import http.server as h; h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler).serve_forever()"
+    terminal = dev("--", *PYTHON, "-c", listen)
+    terminal.wait(r"listens on .*http://127\.0\.0\.1:\d+/")
+    terminal.wait(r"running.*http://127\.0\.0\.1:\d+/.*up \d")
+
+
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

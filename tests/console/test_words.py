@@ -80,6 +80,8 @@ def test_each_notification_in_words(message: AnyNotification, words: list[str]) 
 
 def test_a_service_that_nothing_probes_is_only_said_to_run() -> None:
     assert said(describe(ServiceReady("web", None, None, None, 7, 1), {"web"})) == ["web is running"]
+    found = ServiceReady("web", "http://127.0.0.1:5173/", "127.0.0.1", 5173, 7, 1)
+    assert said(describe(found, {"web"})) == ["web listens on http://127.0.0.1:5173/"]
     assert said(describe(ServiceReady("api", None, None, None, 7, 1), {"web"})) == ["api is ready after 1 ms"]
 
 
