@@ -19,8 +19,8 @@ class PlainDisplay:
         self._screen = screen
         self._unprobed = unprobed
         self._states: dict[str, State] = {}
-        self._spoke = ""
-        """The service that wrote last."""
+        self._heard: set[str] = set()
+        """The services whose output has been shown."""
 
     def show(self, message: AnyNotification) -> None:
         """See ``front.Display``."""
@@ -37,14 +37,12 @@ class PlainDisplay:
 
     def relay(self, output: Output) -> None:
         """See ``front.Display``."""
-        self._spoke = output.service
+        self._heard.add(output.service)
         self._screen.put_output(output)
 
     def fail(self, error: Failure) -> None:
-        """See ``front.Display``."""
-        lines = describe_failure(error)
-        above = error.data.get("service") == self._spoke  # what it wrote is not shown twice in a row
-        self._screen.put(*(lines[:1] if above else lines))
+        """See ``front.Display``. The last lines of the only service stand right above."""
+        self._screen.put(*describe_failure(error, with_lines=len(self._heard) > 1))
 
     def close(self) -> None:
         """See ``front.Display``."""

@@ -69,11 +69,11 @@ class FakeScreen:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
+    def put_output(self, output: Output) -> None:
+        pass
+
     def put(self, *items: Line) -> None:
         self.lines += ["".join(text for text, _ in item) for item in items]
-
-    def put_output(self, output: Output) -> None:
-        self.lines += output.lines
 
 
 def asked(inbox: Inbox) -> list[AnyRequest]:
@@ -173,6 +173,19 @@ def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
     assert front.exit_code == 1
 
 
+def test_a_failure_repeats_the_last_lines_only_where_others_spoke_too() -> None:
+    error = Failure(-32030, "api failed.", {"lines": ["why"]})
+    shown = []
+    for services in (["api"], ["api", "web"]):
+        screen = FakeScreen()
+        display = PlainDisplay(cast("Screen", screen))
+        for service in services:
+            display.relay(Output(service, 1, "stdout", ("why",), 3))
+        display.fail(error)
+        shown.append(screen.lines)
+    assert shown == [["api failed."], ["api failed.", "Its last lines:", "    why"]]
+
+
 def test_a_service_that_answers_again_is_told_of() -> None:
     screen = FakeScreen()
     display = PlainDisplay(cast("Screen", screen))
@@ -180,17 +193,6 @@ def test_a_service_that_answers_again_is_told_of() -> None:
     for state in states:
         display.show(ServiceState("web", state, detail="no answer" if state == "unhealthy" else None))
     assert screen.lines == ["web is unhealthy: no answer", "web is unhealthy: no answer", "web answers again"]
-
-
-@pytest.mark.parametrize("last", ["web", "api"])
-def test_the_last_lines_of_a_failure_are_shown_where_others_have_written_since(last: str) -> None:
-    screen = FakeScreen()
-    display = PlainDisplay(cast("Screen", screen))
-    display.relay(Output("web", 1, "stderr", ("DATABASE_URL is not set",), 23))
-    display.relay(Output(last, 1, "stdout", ("hello",), 5))
-    display.fail(Failure(-32030, "web failed.", {"service": "web", "lines": ["DATABASE_URL is not set"]}))
-    shown = ["Its last lines:", "    DATABASE_URL is not set"] if last == "api" else []
-    assert screen.lines == ["DATABASE_URL is not set", "hello", "web failed.", *shown]
 
 
 @pytest.mark.parametrize(("before", "told"), [("starting", []), ("ready", ["web has ended with exit code 0"])])
