@@ -31,7 +31,7 @@ exit codes:
   0    clean: a shutdown request, or q in the standalone view
   1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
        bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
-  N    dev: a program that was never ready has ended with exit code N
+  N    dev: a program that was never ready has ended with exit code N (128+S: by signal S)
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
