@@ -28,7 +28,7 @@ from ctypes.util import find_library
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import IO, NoReturn
 from xml.etree import ElementTree as ET
 
 WINDOWS = sys.platform == "win32"
@@ -348,7 +348,7 @@ def lock(arguments: Sequence[str]) -> int:
 class Steps:
     """The steps of a job: each is announced, streamed and timed, and a failed one does not stop the next."""
 
-    def __init__(self, env: dict[str, str], log: TextIO | None = None) -> None:
+    def __init__(self, env: dict[str, str], log: IO[str] | None = None) -> None:
         """The output goes to log, if there is one."""
         self.env = env
         self.log = log
