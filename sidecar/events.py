@@ -124,8 +124,8 @@ class Address(Struct, frozen=True):
     scheme: Literal["http", "https"] = "http"
     host: str | None = None
     """A literal address, if it is not the endpoint's own host: the other loopback."""
-    base: str = "/"
-    """The path below which the server has its pages."""
+    base: str | None = "/"
+    """The path below which the server has its pages; ``None`` where that is not found out yet."""
 
 
 class Probed(Struct, frozen=True):
@@ -137,6 +137,8 @@ class Probed(Struct, frozen=True):
     verdict: Verdict
     detail: str
     address: Address = Address()
+    reached: bool = True
+    """Whether a connection was made."""
 
 
 class Listening(Struct, frozen=True):

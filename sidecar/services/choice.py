@@ -19,6 +19,10 @@ def find_start(folder: str) -> Start:
 
     Raises ``ConfigurationError`` that says what was found instead, and the command to use.
     """
+    if os.path.isfile(folder):
+        raise ConfigurationError(
+            f"{folder} is a file, and no project's folder. A program goes after --, as in: sidecar dev -- node {folder}"
+        )
     found = look(folder)
     if found.start is not None:
         return found.start

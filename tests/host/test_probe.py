@@ -242,6 +242,25 @@ def test_an_answer_may_come_in_pieces() -> None:
         assert ask(HttpReady(status=204), at) == "ok"
 
 
+def test_a_head_may_end_without_carriage_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.recv(4096)
+        peer.sendall(b"HTTP/1.0 200 OK\nContent-Type: text/plain\n\n")
+        done.wait(WAIT_S)
+
+    def left(deadline: float) -> float:
+        waits.append(deadline)
+        return WAIT_S
+
+    done = threading.Event()
+    waits: list[float] = []
+    monkeypatch.setattr(probe, "_left", left)
+    with server(answer) as at:
+        assert ask(HttpReady(status=200), at) == "ok"
+        done.set()
+    assert len(waits) == 2, "for the connection and for the answer, not for more of it"
+
+
 def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
     def answer(peer: socket.socket) -> None:
         done.wait(WAIT_S)
@@ -327,7 +346,7 @@ def test_a_server_on_the_other_loopback_is_found_and_told() -> None:
         probe.await_ready(
             ServerReady(), here, ours, threading.Event(), lambda answer, address: told.append((answer.verdict, address))
         )
-    assert told == [("ok", Address("http", "::1"))]
+    assert told == [("ok", Address("http", "::1", None))]
 
 
 def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:

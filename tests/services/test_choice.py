@@ -248,6 +248,26 @@ def test_dev_names_the_projects_of_a_folder_that_is_none(node: str, tmp_path: Pa
         chosen(str(tmp_path / "all"))
 
 
+def test_dev_says_where_a_program_goes_that_is_named_as_the_project(tmp_path: Path) -> None:
+    server = tmp_path / "server.js"
+    server.touch()
+    with pytest.raises(ConfigurationError, match=r"is a file, .* sidecar dev -- node /.*/server.js"):
+        chosen(str(server))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("env PORT={port} node server.js", "node"),
+        ("cross-env NODE_ENV=development /usr/bin/node server.js", "node"),
+        ("env -u HOME node server.js", "env"),
+        ("env", "env"),
+    ],
+)
+def test_a_program_behind_variables_is_named_after_itself(words: str, name: str) -> None:
+    assert choose_services(None, words.split(), None, None, colour=False)[0] == name
+
+
 def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", "concurrently vite 'node api.js'")
     with pytest.raises(ConfigurationError) as caught:
