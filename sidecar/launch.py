@@ -38,9 +38,11 @@ from sidecar.host.programs import (
     spellings,
     with_upper_drive,
 )
+from sidecar.services.files import read_head
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
 from sidecar.services.project import (
+    FILE_BYTES_MOST,
     NotUnderstood,
     Start,
     Step,
@@ -108,11 +110,16 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
         return launch
     host, port = endpoint.host, endpoint.port
     url = url_of(host, port)
-    env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
+    path = name_of_path(launch.env)  # its folders may be called anything
+    env = {
+        name: value if name == path else fill(value, host=host, port=port, url=url)
+        for name, value in launch.env.items()
+    }
     if config.port is not None and config.port.env:
         env[config.port.env] = str(port)
     env.setdefault(PORT_VARIABLE if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
-    argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
+    program, words = launch.argv[: launch.program_words], launch.argv[launch.program_words :]
+    argv = (*program, *(fill(word, host=host, port=port, url=url) for word in words))
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
@@ -148,7 +155,7 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
     program, env = _program(name, config, row, root, entry, warn)
     variables = {**dict(row.env), **start.env, **env}
     before = tuple(step_launch(step, root, env) for step in start.steps)
-    return Launch((*program, *arguments), root, variables, before=before)
+    return Launch((*program, *arguments), root, variables, before=before, program_words=len(program))
 
 
 def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
@@ -219,9 +226,9 @@ def find_program(root: str, row: Framework) -> str | None:
         for folder in upwards(start):
             package = os.path.join(folder, "node_modules", *row.package.split("/"))
             try:
-                with open(os.path.join(package, "package.json"), "rb") as file:
-                    manifest = msgspec.json.decode(file.read(), type=_BinField)
-            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+                head = read_head(os.path.join(package, "package.json"), FILE_BYTES_MOST)
+                manifest = msgspec.json.decode(head, type=_BinField)
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # no such package here, or a broken one: node would look further up, too
             path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get(row.program, "")
             entry = os.path.join(package, path or f"bin/{row.program}.js")
@@ -356,4 +363,4 @@ def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]
             service=name,
             program=program,
         )
-    return Launch((found[0], *words), folder, found[1])
+    return Launch((found[0], *words), folder, found[1], program_words=1)

@@ -13,6 +13,9 @@ from sidecar.launch import step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
 from sidecar.services.project import Start, Step, find_apps, look
 
+_PLAIN = str.maketrans(dict.fromkeys("/._-:~", "x"))
+"""What a shell leaves as it is, beside letters and digits."""
+
 
 def find_start(folder: str) -> Start:
     """How the project's dev server is started.
@@ -28,11 +31,16 @@ def find_start(folder: str) -> Start:
             f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
         )
     if found.problem is not None:
-        server = found.problem.server
-        alone = f", or {server.title} alone: {server.command()}" if server else ""
+        options, words = found.instead
+        commands = [f"as it is: {_command(folder, options)} -- {words}"]
+        if found.problem.server is not None:
+            row = found.problem.server
+            commands.append(f"{row.title} alone: {_command(folder)} -- {' '.join((row.program, *row.verb))}")
+        else:
+            commands += (f"what is in {app}: {_command(_below(folder, app))}" for app in find_apps(folder, ["*"]))
         raise ConfigurationError(
             f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
-            f"Run it as it is: {found.instead}{alone}"
+            f"Start {', or '.join(commands)}"
         )
     if os.path.isfile(os.path.join(folder, "index.html")):
         return Start(VITE)  # it serves a page that nothing else claims, if there is one above
@@ -47,8 +55,19 @@ def find_start(folder: str) -> Start:
 
 
 def _use(folder: str, apps: Iterable[str]) -> str:
-    commands = (f"sidecar dev {os.path.normpath(os.path.join(folder, app))}" for app in apps)
-    return f"Use: {' or '.join(commands)}"
+    return f"Use: {' or '.join(_command(_below(folder, app)) for app in apps)}"
+
+
+def _below(folder: str, app: str) -> str:
+    return os.path.normpath(os.path.join(folder, app))
+
+
+def _command(folder: str, options: str = "") -> str:
+    """What a person types to have us start something in ``folder``."""
+    place = "" if os.path.normpath(folder) == "." else folder
+    if not place.replace("\\", "/").translate(_PLAIN).isalnum():
+        place = f'"{place}"' if place else ""
+    return " ".join(["sidecar dev", *([place] if place else []), *([options] if options else [])])
 
 
 def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:

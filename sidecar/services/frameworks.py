@@ -71,10 +71,6 @@ class Framework(Struct, frozen=True, kw_only=True):
         """Its title, and what it is started as where that has another name."""
         return f"{self.title} (Vite)" if self.vite and self.name != self.type else self.title
 
-    def command(self) -> str:
-        """What a person types to have us start it without looking at a script."""
-        return " ".join(("sidecar dev --", self.program, *self.verb))
-
     @property
     def vite(self) -> bool:
         """Whether it is Vite underneath, and started as Vite."""

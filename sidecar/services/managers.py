@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
 from sidecar.host.programs import MANAGERS, Manager, expand, runs
+from sidecar.services.files import read_head
 from sidecar.services.node import Node
 
 TEXT_MOST = 1 << 16
@@ -273,15 +273,4 @@ def _tool_version(path: str) -> str:
 
 
 def _text(path: str) -> str:
-    """Read the beginning of a regular file; empty if there is none."""
-    try:
-        # without O_NONBLOCK a pipe of that name would block us; the project is not trusted
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return ""  # it need not be there
-    try:
-        return os.read(fd, TEXT_MOST).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
-    except OSError:
-        return ""  # EIO: a network's file that went meanwhile
-    finally:
-        os.close(fd)
+    return read_head(path, TEXT_MOST).decode("utf-8", "replace")

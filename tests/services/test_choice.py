@@ -253,9 +253,53 @@ def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str
     with pytest.raises(ConfigurationError) as caught:
         chosen(folder)
     assert caught.value.message == (
-        f"{folder}/package.json: the script dev is not understood: concurrently is no dev server that is known here. "
-        "Run it as it is: sidecar dev -- npm run dev, or Vite alone: sidecar dev -- vite"
+        f"{folder}/package.json: the script dev is not understood: the sidecar does not know concurrently. "
+        f"Start as it is: sidecar dev {folder} -- npm run dev, or Vite alone: sidecar dev {folder} -- vite"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("dotenv -e .env -- vite", "sidecar dev -- npm run dev -- --host {host} --port {port} --strictPort"),
+        ("node gen.js; next dev", "sidecar dev -- npm run dev -- --hostname {host} --port {port}"),
+        ("tsc -w & astro dev", "sidecar dev -- npm run dev -- --host {host} --port {port}"),
+        ("env-cmd react-scripts start", "sidecar dev --port 3000 -- npm run dev"),
+        ("vite & tsc -w", "sidecar dev -- npm run dev,"),
+        ("vite | cat", "sidecar dev -- npm run dev,"),
+        ("run-p vite", "sidecar dev -- npm run dev,"),
+        ("sh -c 'vite'", "sidecar dev -- npm run dev,"),
+        ("make dev", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+        ("npm run dev -w web", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+        ("cd web && npm run dev", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+    ],
+)
+def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that_is_possible(
+    node: str, tmp_path: Path, line: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project(tmp_path / "app", line))
+    project(tmp_path / "app" / "web", "vite")
+    with pytest.raises(ConfigurationError) as caught:
+        chosen(".")
+    assert f"as it is: {wanted}" in caught.value.message
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_command_to_use(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "an app", "make")
+    with pytest.raises(ConfigurationError, match=f'sidecar dev "{folder}" -- npm run dev$'):
+        chosen(folder)
+
+
+def test_the_port_of_a_variable_is_ours_to_prefer(node: str, tmp_path: Path) -> None:
+    """Left in the environment it would win over the port that was chosen, and the server would never be ready."""
+    folder = project(tmp_path / "app", "PORT=3001 HOST=0.0.0.0 react-scripts start")
+    install(folder, ROWS["react-scripts"])
+    _, service = chosen(folder)
+    made = plan("web", service)
+    assert (made.env["PORT"], made.env["HOST"]) == ("{port}", "{host}")
+    wish = port_config(service)
+    assert wish is not None
+    assert wish.preferred == 3001
 
 
 def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
