@@ -72,11 +72,12 @@ def _command(folder: str, options: str = "") -> str:
 
 def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
     """The service that does by itself what the project's script says."""
-    if start.framework is not SCRIPT:
+    row = start.framework
+    if row.type != SCRIPT.type:
         return _server(start, folder, wish, env, {})
-    step = step_launch(Step(start.args[0]), folder, {**env, **dict(SCRIPT.env)})
-    own = {name: value for name, value in step.env.items() if name != SCRIPT.reads}
-    port = structs.replace(wish, preferred=wish.preferred or SCRIPT.port, env=SCRIPT.reads)
+    step = step_launch(Step(start.args[0]), folder, {**env, **dict(row.env)})
+    own = {name: value for name, value in step.env.items() if name != row.reads}
+    port = structs.replace(wish, preferred=wish.preferred or start.port or row.port, env=row.reads or None)
     return CommandService(command=list(step.argv), cwd=folder, env=own, port=port, ready=TcpReady())
 
 

@@ -317,6 +317,34 @@ SCRIPT = Framework(
 )
 """Neither of these, but it takes its port from the environment: its script is run as it is, by a shell."""
 
+
+def _script(name: str, title: str, called: tuple[str, ...], port: int, listen: tuple[str, ...] = HERE) -> Framework:
+    """A server whose script is run as it is by a shell, without its own words for what ``listen`` says behind it."""
+    return Framework(
+        name=name,
+        title=title,
+        type="command",
+        program="",
+        verb=(),
+        called=called,
+        others=("build", "preview", "init"),
+        listen=listen,
+        host_flags=("--host", "-h", "-a", "--bind"),
+        port=port,
+    )
+
+
+SCRIPTED = (
+    _script("vitepress", "VitePress", ("vitepress", "vitepress dev"), 5173, (*HERE, "--strictPort")),
+    _script("storybook", "Storybook", ("storybook dev",), 6006, (*HERE, "--exact-port", "--ci")),
+    _script("docusaurus", "Docusaurus", ("docusaurus start",), 3000, (*HERE, "--no-open")),
+    _script("rspack", "Rspack", ("rspack serve", "rspack dev"), 8080),
+    _script("slidev", "Slidev", ("slidev",), 3030, ("--port", "{port}")),
+    _script("eleventy", "Eleventy", ("eleventy --serve", "@11ty/eleventy --serve"), 8080, ("--port", "{port}")),
+    _script("http-server", "http-server", ("http-server",), 8080, ("-a", "{host}", "-p", "{port}")),
+)
+"""Servers that are started by ``sidecar dev`` alone: they have no ``type``, but a command with their script."""
+
 VITE = TABLE[-1]
 BY_NAME = {row.name: row for row in TABLE}
 BY_TYPE = {row.type: row for row in TABLE}

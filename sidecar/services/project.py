@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from sidecar.services.files import read_head
-from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, TABLE, VITE, Framework, config_files
+from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, SCRIPTED, TABLE, VITE, Framework, config_files
 from sidecar.services.viteconfig import ServerPort, read_server_port
 
-DEV_SCRIPTS = ("dev", "start", "serve", "develop")
+DEV_SCRIPTS = ("dev", "start", "serve", "develop", "docs:dev", "storybook")
 """The scripts that people start a dev server with, in the order in which they are looked at."""
 
 SCRIPTS_DEEP = 5
@@ -69,6 +70,8 @@ _ELSEWHERE = {"-w", "--workspace", "-ws", "--workspaces", "--prefix", "-C", "--d
 """Options by which a package manager runs the script of another package."""
 _SEVERAL = ("concurrently", "conc", "npm-run-all", "npm-run-all2", "run-p", "run-s", "turbo", "nx", "lerna", "wsrun")
 """Programs that run several: what is put behind their words reaches no server."""
+_LAUNCHERS = ("cross-env", "env", "npx")
+"""What may stand before a server's words, and changes nothing about what may stand behind them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
 # texts, which re compiles and keeps when they are first used: not while we start
@@ -210,7 +213,7 @@ class _Reader:
         if row is not None:
             if arguments and arguments[0] in row.others:
                 raise _Unclear(f"{program} {arguments[0]} is no dev server")
-            return self._take_arguments(row, arguments)
+            return self.arguments(row, arguments)
         if program in PROGRAMS:
             raise _Unclear(f"{' '.join([program, *words[1:2]])} is no dev server")
         if words[:2] == ["npm", "start"]:
@@ -264,7 +267,7 @@ class _Reader:
             rest.pop(0)
         return rest
 
-    def _take_arguments(self, row: Framework, words: list[str]) -> Start:
+    def arguments(self, row: Framework, words: list[str]) -> Start:
         root, mode, config, port, strict, host = ".", None, None, None, False, None
         args: list[str] = []
         rest = list(words)
@@ -384,7 +387,7 @@ def look(folder: str) -> Project:
         found = understand_script(each, scripts)
         if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
             # beside a dev server, what is called "start" is the server of the release
-            found = _reading_port(folder, each, scripts, found) or found
+            found = _scripted(each, scripts) or _reading_port(folder, each, scripts, found) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
@@ -407,13 +410,38 @@ def _instead(run: str, name: str, line: str) -> tuple[str, str]:
     return "", " ".join([run, name, *(["--"] if run == "npm run" else []), *row.listen])
 
 
-def _last_server(line: str) -> Framework | None:
-    """Whose dev server would get the arguments that are put behind a line for the shell."""
+def _last_words(line: str) -> list[str]:
+    """The words of a line for the shell that come after its last operator; none where that is not plain to see."""
     words = re.split(r"[;&|]", line)[-1].split()
-    if re.search(r"""['"`<>()\\]""", line) or any(word in _SEVERAL for word in words):
-        return None
+    return [] if re.search(r"""['"`<>()$%\\]""", line) or any(word in _SEVERAL for word in words) else words
+
+
+def _last_server(line: str) -> Framework | None:
+    """Whose dev server would get the arguments that are put behind a line for the shell. It has none of ours yet."""
+    words = _last_words(line)
     found = (understand_words(words[at:]) for at in range(len(words)))
-    return next((each.framework for each in found if isinstance(each, Start)), None)
+    start = next((each for each in found if isinstance(each, Start)), None)
+    return start.framework if start is not None and start.port is None and start.host is None else None
+
+
+def _scripted(name: str, scripts: Mapping[str, Any]) -> Start | None:
+    """A script that ends with one of the servers that are told where to listen by words behind it."""
+    head, _, last = scripts[name].rpartition("&&")
+    words = last.split()
+    if re.search(r"""[;&|'"`<>()$%\\]""", f"{head.replace('&&', '')}{last}") or any(it in _SEVERAL for it in words):
+        return None
+    own = [*takewhile(lambda word: word in _LAUNCHERS or re.fullmatch(_ASSIGNMENT, word), words)]
+    words = words[len(own) :]
+    for row in SCRIPTED:
+        for called in sorted((each.split() for each in row.called), key=len, reverse=True):
+            rest = words[len(called) :]
+            if words[: len(called)] == called and not (rest and rest[0] in row.others):
+                told = _Reader({}).arguments(row, rest)
+                line = " ".join([*own, *called, *told.args, *row.listen])
+                before = scripts.get(f"pre{name}")
+                steps = [it for it in (before if isinstance(before, str) else "", head.strip()) if it]
+                return Start(row, port=told.port, host=told.host, args=(" && ".join([*steps, line]),))
+    return None
 
 
 def recognise(folder: str, package: Mapping[str, Any]) -> Framework | None:
@@ -509,7 +537,7 @@ def heed(folder: str, row: Framework, script: str | None = None) -> Start | NotU
         other = project.start.framework
         if other.type == row.type:
             return project.start
-        if other is SCRIPT:
+        if other.type == SCRIPT.type:
             return Start(row)  # a server beside it, or around it
         verb = "starts" if project.script else "is a project of"
         return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)

@@ -284,6 +284,16 @@ def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that
     assert f"as it is: {wanted}" in caught.value.message
 
 
+def test_a_server_without_a_type_is_a_command_on_a_port_of_ours(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "vitepress dev docs")
+    name, service = chosen(folder)
+    assert isinstance(service, CommandService)
+    assert service.command[-1] == "vitepress dev docs --host {host} --port {port} --strictPort"
+    assert (name, service.ready) == ("vitepress", TcpReady())
+    assert service.port == PortConfig(preferred=5173)
+    assert chosen(project(tmp_path / "other", "storybook dev -p 7"))[1].port == PortConfig(preferred=7)
+
+
 def test_a_folder_with_a_space_is_quoted_in_the_command_to_use(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "an app", "make")
     with pytest.raises(ConfigurationError, match=f'sidecar dev "{folder}" -- npm run dev$'):

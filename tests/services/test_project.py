@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.services.frameworks import SCRIPT, TABLE, VITE
+from sidecar.services.frameworks import SCRIPT, SCRIPTED, TABLE, VITE
 from sidecar.services.project import (
     LOCKS,
     NotUnderstood,
@@ -237,6 +237,47 @@ def test_a_script_whose_program_reads_port_is_run_as_it_is(tmp_path: Path, line:
     assert look(folder).start == Start(SCRIPT, args=(f"make && {line}",))
     (tmp_path / "server.js").write_text("app.listen(3000) // no IMPORT", encoding="utf-8")
     assert look(folder).start is None
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "row", "wanted", "said"),
+    [
+        ("docs:dev", "vitepress dev docs", "vitepress", "vitepress dev docs {}", {}),
+        ("dev", "vitepress", "vitepress", "vitepress {}", {}),
+        ("dev", "storybook dev -p 6007", "storybook", "storybook dev {}", {"port": 6007}),
+        ("storybook", "storybook dev", "storybook", "storybook dev {}", {}),
+        (
+            "start",
+            "node a.js && A=1 npx @11ty/eleventy --serve",
+            "eleventy",
+            "{0}A=1 npx @11ty/eleventy --serve {1}",
+            {},
+        ),
+        ("start", "docusaurus start --host 0.0.0.0 --open", "docusaurus", "docusaurus start {}", {"host": "0.0.0.0"}),
+        ("dev", "rspack serve -c x", "rspack", "rspack serve -c x {}", {}),
+        ("start", "http-server dist -o -a :: -p=9", "http-server", "http-server dist {}", {"port": 9, "host": "::"}),
+    ],
+)
+def test_a_server_whose_words_are_known_is_told_its_port_behind_its_script(
+    tmp_path: Path, name: str, line: str, row: str, wanted: str, said: dict[str, Any]
+) -> None:
+    known = next(each for each in SCRIPTED if each.name == row)
+    words = " ".join(known.listen)
+    line_of_ours = wanted.format("node a.js && ", words) if "{0}" in wanted else wanted.format(words)
+    found = look(project(tmp_path, scripts={name: line}))
+    assert found.start == Start(known, args=(line_of_ours,), **said)
+
+
+@pytest.mark.parametrize(
+    "line", ["vitepress build", "vitepress & node x.js", "run-p vitepress", "vitepress | cat", "sh -c 'vitepress'"]
+)
+def test_words_behind_a_script_that_would_not_reach_its_server_are_not_put_there(tmp_path: Path, line: str) -> None:
+    assert look(project(tmp_path, scripts={"dev": line})).start is None
+
+
+def test_a_script_for_something_beside_the_app_does_not_hide_it(tmp_path: Path) -> None:
+    scripts = {"docs:dev": "vitepress", "storybook": "storybook dev"}
+    assert look(project(tmp_path, scripts=scripts, devDependencies={"vite": "8"})).start == started()
 
 
 def test_a_script_that_only_npm_can_run_is_not_run_as_it_is(tmp_path: Path) -> None:
