@@ -137,6 +137,15 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
             service=name,
             root=root,
         )
+    for variable, value in row.env:
+        if variable in config.env:
+            field = "port.preferred" if "port" in value else "port.host"
+            raise ConfigurationError(
+                f"{name}: the sidecar sets {variable} itself, as {row.title} is told no other way. "
+                f"Take it out of env, and use {field}.",
+                service=name,
+                root=root,
+            )
     start = _start(config, row)
     if isinstance(start, NotUnderstood) and config.script:
         raise ConfigurationError(f"{name}: {start.reason}. Correct script.", service=name, root=root)
@@ -356,10 +365,12 @@ def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]
             program=program,
         )
     if found is None:
+        bins = (os.path.join(each, "node_modules", ".bin", program) for each in upwards(folder))
+        own = next((each for each in bins if os.path.isfile(each)), None)
+        advice = f"{own} is one: put npx before it." if own else "Install it, or correct command[0]."
         raise ProcessSpawnFailedError(
             f"{name}: there is no program {program!r} to run (looked in {folder}, on PATH, "
-            "beside node and on the login shell's PATH). "
-            "Install it, or correct command[0].",
+            f"beside node and on the login shell's PATH). {advice}",
             service=name,
             program=program,
         )

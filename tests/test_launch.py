@@ -425,6 +425,13 @@ def test_a_program_that_is_not_there_is_named(word: str, path: Path, tmp_path: P
     assert caught.value.data == {"service": "api", "program": word}
 
 
+def test_a_program_of_node_modules_is_said_to_need_npx(path: Path, tmp_path: Path) -> None:
+    there = program(tmp_path / "node_modules/.bin/vite")
+    (tmp_path / "web").mkdir()
+    with pytest.raises(ProcessSpawnFailedError, match=f"{there} is one: put npx before it."):
+        plan("api", CommandService(command=["vite", "--port", "{port}"], cwd=str(tmp_path / "web")))
+
+
 def test_a_commands_folder_that_is_missing_is_named(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ProjectNotFoundError, match="Correct cwd"):
         plan("api", CommandService(command=["node"], cwd=str(tmp_path / "gone")))

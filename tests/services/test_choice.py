@@ -284,6 +284,17 @@ def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that
     assert f"as it is: {wanted}" in caught.value.message
 
 
+@pytest.mark.parametrize(("name", "field"), [("PORT", "port.preferred"), ("HOST", "port.host")])
+def test_a_variable_that_we_set_ourselves_names_the_field_to_use(
+    node: str, tmp_path: Path, name: str, field: str
+) -> None:
+    folder = project(tmp_path / "app", "react-scripts start")
+    install(folder, ROWS["react-scripts"])
+    service = parse_service({"type": "react-scripts", "root": folder, "env": {name: "1"}}, "$")
+    with pytest.raises(ConfigurationError, match=f"the sidecar sets {name} itself.*use {field}"):
+        plan("web", service)
+
+
 def test_a_server_without_a_type_is_a_command_on_a_port_of_ours(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", "vitepress dev docs")
     name, service = chosen(folder)
