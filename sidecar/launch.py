@@ -38,11 +38,10 @@ from sidecar.host.programs import (
     spellings,
     with_upper_drive,
 )
-from sidecar.services.files import read_head
+from sidecar.services.files import FILE_BYTES_MOST, read_head
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
 from sidecar.services.project import (
-    FILE_BYTES_MOST,
     NotUnderstood,
     Start,
     Step,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
+FILE_BYTES_MOST = 1 << 20
+"""A manifest, or a program that is searched for a word, is written by people; anything larger is another file."""
+
 
 def read_head(path: str, most: int) -> bytes:
     """Read up to ``most`` bytes of a regular file; empty where there is none, or none that can be read."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sidecar.services.files import read_head
+from sidecar.services.files import FILE_BYTES_MOST, read_head
 from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, SCRIPTED, TABLE, VITE, Framework, config_files
 from sidecar.services.viteconfig import ServerPort, read_server_port
 
@@ -24,9 +24,6 @@ DEV_SCRIPTS = ("dev", "start", "serve", "develop", "docs:dev", "storybook")
 
 SCRIPTS_DEEP = 5
 """A script that runs a script that runs ...: no project goes further, but one may go round in circles."""
-
-FILE_BYTES_MOST = 1 << 20
-"""A manifest, or a program that is searched for a word, is written by people; anything larger is another file."""
 
 RUN: dict[str, str] = {"npm": "npm run", "pnpm": "pnpm", "yarn": "yarn", "bun": "bun run", "deno": "deno task"}
 """Package manager → what a person types before a script's name."""
