@@ -11,7 +11,12 @@ from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, T
 from sidecar.errors import ConfigurationError
 from sidecar.launch import step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
-from sidecar.services.project import Start, Step, find_apps, look
+from sidecar.services.project import Start, Step, find_apps, look, package_fault
+
+EXAMPLE = "node server.js --port {port}"
+
+OTHERS_MOST = 3
+"""So many scripts are named to choose from."""
 
 _PLAIN = str.maketrans(dict.fromkeys("/._-:~", "x"))
 """What a shell leaves as it is, beside letters and digits."""
@@ -48,9 +53,12 @@ def find_start(folder: str) -> Start:
         if below := find_apps(folder, ["*"]):
             raise ConfigurationError(f"{folder} has no dev server of its own. {_use(folder, below)}")
         return Start(VITE)  # the launch says what is missing
+    if fault := package_fault(folder):
+        raise ConfigurationError(f"{package} cannot be understood: {fault}. Correct it.")
+    commands = [f"{_command(folder)} -- {words}" for words in found.others[:OTHERS_MOST]]
+    advice = f"Use: {' or '.join(commands)}" if commands else f"Name the program: {_command(folder)} -- {EXAMPLE}"
     raise ConfigurationError(
-        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
-        "Name the program: sidecar dev -- node server.js --port {port}"
+        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. {advice}"
     )
 
 

@@ -75,6 +75,8 @@ _AROUND = ("tauri", "cargo", "sidecar")
 _NPM_VARIABLE = r"[$%]\{?npm_"
 _ASSIGNMENT = r"(?s)([A-Za-z_]\w*)=(.*)"
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
+_SERVES = r"dev|start|serve"
+"""What is in the names of scripts that may start a server."""
 _PLACE_OF_BINS = "node_modules/.bin/"
 
 
@@ -127,6 +129,8 @@ class Project(Struct, frozen=True):
     """What is wrong with the script, if that is why there is no ``start``."""
     instead: tuple[str, str] = ("", "")
     """What to give ``sidecar dev`` so that it runs the script as it is: options, and the command line after ``--``."""
+    others: tuple[str, ...] = ()
+    """The commands that run scripts which may start a server, by their names, where nothing says which."""
     apps: tuple[str, ...] = ()
     """The folders of a workspace that have dev servers, where its root has none."""
 
@@ -392,9 +396,15 @@ def look(folder: str) -> Project:
             break
     if problem is None and row is not None:
         return Project(folder, Start(row))
-    instead = _instead(RUN[find_manager(folder, package)], name, scripts[name]) if name else ("", "")
+    run = RUN[find_manager(folder, package)]
+    instead = _instead(run, name, scripts[name]) if name else ("", "")
+    others = tuple(
+        f"{run} {each}"
+        for each, line in scripts.items()
+        if re.search(_SERVES, each) and not each.startswith(("pre", "post")) and not _is_around(str(line))
+    )
     apps = tuple(find_apps(folder, workspace_patterns(folder, package)))
-    return Project(folder, script=name, problem=problem, instead=instead, apps=apps)
+    return Project(folder, script=name, problem=problem, instead=instead, others=others, apps=apps)
 
 
 def _instead(run: str, name: str, line: str) -> tuple[str, str]:
@@ -619,11 +629,23 @@ def _is_workspace_only(folder: str, package: Mapping[str, Any]) -> bool:
 
 def read_package(folder: str) -> dict[str, Any]:
     """The folder's package.json; empty where there is none, or none that can be read."""
+    return _parse_package(folder)[0]
+
+
+def package_fault(folder: str) -> str:
+    """What is wrong with the folder's package.json; empty where nothing is, or there is none."""
+    return _parse_package(folder)[1]
+
+
+def _parse_package(folder: str) -> tuple[dict[str, Any], str]:
+    head = _head(os.path.join(folder, "package.json"))
+    if not head:
+        return {}, ""
     try:
-        value = msgspec.json.decode(_head(os.path.join(folder, "package.json")).removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        value = msgspec.json.decode(head.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return {}, "it is too large" if len(head) == FILE_BYTES_MOST else str(error)
+    return (value, "") if isinstance(value, dict) else ({}, "it is no object")
 
 
 def _head(path: str) -> bytes:

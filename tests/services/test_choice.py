@@ -29,6 +29,7 @@ from sidecar.errors import ConfigurationError, ProjectNotFoundError, ViteNotFoun
 from sidecar.events import Launch
 from sidecar.host.programs import STDIN_GUARD
 from sidecar.launch import find_program, plan, port_config, project_key, step_launch
+from sidecar.services.files import FILE_BYTES_MOST
 from sidecar.services.frameworks import TABLE, VITE, Framework
 from sidecar.services.project import Step
 
@@ -321,6 +322,35 @@ def test_the_port_of_a_variable_is_ours_to_prefer(node: str, tmp_path: Path) -> 
     wish = port_config(service)
     assert wish is not None
     assert wish.preferred == 3001
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"scripts": {"dev": "vite",}}', "package.json cannot be understood: JSON is malformed: .*. Correct it."),
+        ("[]", "package.json cannot be understood: it is no object. Correct it."),
+        (" " * FILE_BYTES_MOST + "{}", "package.json cannot be understood: it is too large. Correct it."),
+    ],
+    ids=["broken", "list", "huge"],
+)
+def test_a_package_json_that_is_broken_is_said_to_be(node: str, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "package.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        chosen(str(tmp_path))
+
+
+def test_dev_names_the_scripts_of_other_names(node: str, tmp_path: Path) -> None:
+    scripts = {
+        "build": "nest build",
+        "start:dev": "nest start --watch",
+        "prestart:dev": "x",
+        "web-dev": "y",
+        "dev": "tauri dev",
+    }
+    folder = project(tmp_path / "app", scripts=scripts)
+    wanted = f"Use: sidecar dev {folder} -- npm run start:dev or sidecar dev {folder} -- npm run web-dev$"
+    with pytest.raises(ConfigurationError, match=wanted):
+        chosen(folder)
 
 
 def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
