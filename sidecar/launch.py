@@ -154,6 +154,9 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
             raise ConfigurationError(f"{name}: {start.reason}. Correct type or root.", service=name, root=root)
         warn(f"{name}: {start.reason}. {row.title} is started by itself.")
         start = Start(row)
+    if not config.port.preferred and wanted_port(config.root, start, row).passed_over:
+        field = "Name it in port.preferred (sidecar dev: --port)"
+        warn(f"{name}: server.port of the vite.config is passed over, as it is no plain number. {field}.")
     arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
     if start.mode:
         arguments += ["--mode", start.mode]

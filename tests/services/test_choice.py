@@ -403,11 +403,24 @@ def test_what_dev_passes_over_is_said(
     folder = project(tmp_path / "app", "vite --host 0.0.0.0")
     (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
     assert chosen(folder)[1].port == PortConfig()
-    said = capfd.readouterr().err
-    assert "--host of the dev script is passed over" in said
-    assert "server.port of the vite.config is passed over" in said
+    assert "--host of the dev script is passed over" in capfd.readouterr().err
     chosen(folder, host="0.0.0.0", port=3)
     assert capfd.readouterr().err == ""
+
+
+def test_a_port_of_vites_that_only_vite_can_read_is_passed_over_aloud(node: str, tmp_path: Path) -> None:
+    """In an app, too; not where another one was asked for, by the service or by Tauri's devUrl."""
+    folder = project(tmp_path / "app")
+    install(folder, VITE)
+    (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
+    told: list[str] = []
+    plan("web", ViteService(root=folder), told.append)
+    assert told == [
+        "web: server.port of the vite.config is passed over, as it is no plain number. "
+        "Name it in port.preferred (sidecar dev: --port)."
+    ]
+    plan("web", ViteService(root=folder, port=PortConfig(preferred=3)), told.append)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
