@@ -164,9 +164,18 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
         arguments += ["--config", start.config]
     arguments += start.args
     program, env = _program(name, config, row, root, entry, warn)
+    if isinstance(config, NodeServer):
+        env = {**_told_by_npm(root), **env}
     variables = {**dict(row.env), **start.env, **env}
     before = tuple(step_launch(step, root, env) for step in start.steps)
     return Launch((*program, *arguments), root, variables, before=before, program_words=len(program))
+
+
+def _told_by_npm(root: str) -> dict[str, str]:
+    """The variables by which every package manager tells a script of its package: configurations read the version."""
+    package = read_package(root)
+    said = {f"npm_package_{field}": package.get(field) for field in ("name", "version")}
+    return {name: text for name, text in said.items() if isinstance(text, str) and "\0" not in text}
 
 
 def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
