@@ -271,6 +271,7 @@ TABLE: tuple[Framework, ...] = (
         verb=("serve",),
         called=("webpack serve", "webpack server", "webpack s", "webpack-dev-server"),
         others=("build", "bundle", "b", "watch", "w", "init", "info", "configtest", "help", "version"),
+        listen=(*HERE, "--no-open"),  # its browser heeds no BROWSER
         host_flags=("--host",),
         port_flags=("--port",),
         port=8080,

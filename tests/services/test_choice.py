@@ -285,6 +285,14 @@ def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that
     assert f"as it is: {wanted}" in caught.value.message
 
 
+def test_webpacks_server_is_told_to_open_no_browser(node: str, tmp_path: Path) -> None:
+    """Where its configuration says open: it asks the desktop, which heeds no BROWSER on macOS and Windows."""
+    folder = project(tmp_path / "app", "webpack serve --open")
+    install(folder, ROWS["webpack"])
+    words = plan("web", parse_service({"type": "webpack", "root": folder}, "$")).argv
+    assert ("--no-open" in words, "--open" in words) == (True, False)
+
+
 def test_a_configuration_can_read_what_npm_tells_of_the_package(node: str, tmp_path: Path) -> None:
     """``define: {__VERSION__: JSON.stringify(process.env.npm_package_version)}`` is in many of them."""
     folder = project(tmp_path / "app", "node gen.js && vite", name="x", version="1.2.3")
