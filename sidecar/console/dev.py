@@ -28,6 +28,7 @@ from sidecar.errors import ConfigurationError
 from sidecar.events import Event, Interrupted
 from sidecar.host.base import Tether
 from sidecar.host.fds import encoding_of
+from sidecar.host.patterns import matches_in_time
 from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
@@ -70,7 +71,7 @@ def serve(
     services = {name: structs.replace(each, ready_timeout_ms=timeout_ms) for name, each in services.items()}
     inbox = Inbox()
     run = Run(tether, inbox)
-    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter)
+    core = Supervisor(Server("tauri-sidecar", __version__), os.getpid(), run.host.guarantees(), jitter, matches_in_time)
     insistent = getattr(signal, "SIGQUIT", None)  # Windows has none
     if insistent is not None:
         on_signal(insistent, inbox, partial(_end_at_once, insistent))

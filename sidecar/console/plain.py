@@ -19,6 +19,8 @@ class PlainDisplay:
         self._screen = screen
         self._unprobed = unprobed
         self._unhealthy: set[str] = set()
+        self._heard: set[str] = set()
+        """The services whose output has been shown."""
 
     def show(self, message: AnyNotification) -> None:
         """See ``front.Display``."""
@@ -33,11 +35,12 @@ class PlainDisplay:
 
     def relay(self, output: Output) -> None:
         """See ``front.Display``."""
+        self._heard.add(output.service)
         self._screen.put_output(output)
 
     def fail(self, error: Failure) -> None:
-        """See ``front.Display``."""
-        self._screen.put(*describe_failure(error))
+        """See ``front.Display``. The last lines of the only service stand right above."""
+        self._screen.put(*describe_failure(error, with_lines=len(self._heard) > 1))
 
     def close(self) -> None:
         """See ``front.Display``."""

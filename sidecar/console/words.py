@@ -78,11 +78,11 @@ def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[L
             assert_never(never)
 
 
-def describe_failure(error: Failure) -> list[Line]:
-    """Why it is over, with the program's last lines."""
+def describe_failure(error: Failure, *, with_lines: bool = True) -> list[Line]:
+    """Why it is over, with the program's last lines if they are wanted."""
     lines: list[Line] = [((error.message.replace(LINES_ARE_THERE, ""), BAD),)]
     last = error.data.get("lines")
-    if isinstance(last, list | tuple) and last:
+    if with_lines and isinstance(last, list | tuple) and last:
         lines.append((("Its last lines:", ""),))
         lines.extend(((f"    {line}", DIM),) for line in last)
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sidecar.config import LogReady, Probe, RestartConfig
 from sidecar.core.readiness import hopeless, out_of_watches
 from sidecar.errors import (
+    ConfigurationError,
     PortUnavailableError,
     ServiceFailedError,
     SidecarError,
@@ -78,12 +79,11 @@ def seen(
 
     ``last`` is the readiness probe's last finding; ``places`` are the (address, port) pairs on which it listens.
     """
-    if isinstance(probe, LogReady):
-        return f"no line of its output has matched {probe.pattern!r} yet"
-    if endpoint is None:
-        return "it runs"
-    said = [last.detail] if last is not None else []
-    if places is None or any(port == endpoint.port for _, port in places):
+    if isinstance(probe, LogReady) and last is None:
+        said = [f"no line of its output has matched {probe.pattern!r} yet"]
+    else:
+        said = [last.detail] if last is not None else []
+    if endpoint is None or places is None or any(port == endpoint.port for _, port in places):
         return said[0] if said else "it has not been asked yet"
     if last is not None and last.verdict == "down":
         said = []  # a refused connection: the sockets say more
@@ -93,6 +93,15 @@ def seen(
     else:
         said.append("it listens nowhere yet")
     return "; ".join(said)
+
+
+def pattern_too_slow(name: str, pattern: str) -> ConfigurationError:
+    """The user's pattern backtracks: it could take hours for a line."""
+    return ConfigurationError(
+        f"The pattern {pattern!r} of {name} (ready.pattern) takes too long to match and is not tried any more in this "
+        "run. Make it simpler: leave out a .* that another one follows.",
+        service=name,
+    )
 
 
 def timed_out(

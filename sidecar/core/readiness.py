@@ -10,6 +10,9 @@ from collections.abc import Iterable
 
 from sidecar.events import Address, Endpoint
 
+MATCHED = 2_048
+"""So much of a line is compared with a pattern: a backtracking one takes a power of the line's length."""
+
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _IN_USE = re.compile(
     r"EADDRINUSE|address already in use|port \d+ is (?:already )?in use|only one usage of each socket", re.IGNORECASE
@@ -114,9 +117,9 @@ def told_address(lines: Iterable[str], endpoint: Endpoint) -> Address | None:
 
 
 def matches(pattern: str, lines: Iterable[str]) -> bool:
-    """Whether one of the lines has the regular expression in it."""
+    """Whether one of the lines has the regular expression in its first ``MATCHED`` characters."""
     compiled = re.compile(pattern)
-    return any(compiled.search(plain(line)) for line in lines)
+    return any(compiled.search(plain(line[:MATCHED])) for line in lines)
 
 
 def how_it_ended(code: int | None, signal: str | None) -> str:

@@ -22,7 +22,7 @@ from sidecar.core import judgement
 from sidecar.core.judgement import LINES_JUDGED
 from sidecar.core.lifecycle import Trigger, next_state
 from sidecar.core.logbuffer import LogBuffer
-from sidecar.core.readiness import how_it_ended, matches, port_is_taken, told_address
+from sidecar.core.readiness import how_it_ended, port_is_taken, told_address
 from sidecar.core.restart import RestartBudget
 from sidecar.core.waiting import Waiting
 from sidecar.errors import PortUnavailableError, SidecarError, SupersededError
@@ -63,6 +63,7 @@ from sidecar.wire.messages import (
     ServiceStatus,
     ServiceWaiting,
     State,
+    SupervisorFault,
 )
 from sidecar.wire.session import failure
 
@@ -75,6 +76,9 @@ NOTICES_S = (2.0, 10.0, 30.0)
 BANNER_S = 1.0
 """The base of a server that speaks TLS is known only by what it prints. Vite prints that as soon as it listens."""
 
+Matches = Callable[[str, tuple[str, ...]], bool]
+"""(pattern, lines) → whether one of the lines matches. Raises ``TimeoutError`` if that takes too long to find out."""
+
 Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health"]
 """But for ``ready``, ``notice`` and ``banner`` each state needs at most one."""
 
@@ -82,8 +86,11 @@ Timer = Literal["ready", "notice", "banner", "delay", "kill", "backoff", "health
 class SupervisedService:
     """The state machine of one service. Each method takes the time and appends to the effects."""
 
-    def __init__(self, name: str, config: Service, random: Callable[[], float], out: Callable[[Effect], None]) -> None:
+    def __init__(
+        self, name: str, config: Service, random: Callable[[], float], matches: Matches, out: Callable[[Effect], None]
+    ) -> None:
         """``random`` gives floats in [0, 1); ``out`` takes each effect, in order."""
+        self._matches = matches
         self.name = name
         self.config = config
         self._out = out
@@ -98,8 +105,10 @@ class SupervisedService:
         self._step = ""
         """The step that runs."""
         self._launched_at = 0.0
-        self._notices = 0
-        """Of ``NOTICES_S``, how many have been given in this run."""
+        self._confirming = False
+        """It says that it is ready, and is being looked for on its port."""
+        self._pattern_given_up = False
+        """The pattern of this run's ``ready`` took too long."""
         self._timing_out = False
         """The time to become ready is over; where the service listens is being found out, to be told."""
         self._address: Address | None = None
@@ -240,15 +249,14 @@ class SupervisedService:
         if self.config.ready_timeout_ms:
             self._timers["ready"] = now + self.config.ready_timeout_ms / 1000
         self._launched_at = now
-        self._notices = 0
-        self._arm_notice()
+        self._arm_notice(now)
         if self._programs:
             return  # a step: what comes after it is to be ready
         match self._probe:
             case None:
                 self._become_ready(now)
             case DelayReady(ms=ms):
-                self._timers = {"delay": now + ms / 1000}  # it cannot be late
+                self._timers = {"delay": now + ms / 1000}  # till then it cannot be late
             case LogReady():
                 pass  # its lines are looked at as they come
             case probe:
@@ -263,8 +271,8 @@ class SupervisedService:
         if self.state != "starting" or self._programs:
             return
         if isinstance(self._probe, LogReady):
-            if matches(self._probe.pattern, event.lines or (event.partial,)):
-                self._become_ready(now)
+            if self._matches_pattern(self._probe.pattern, event.lines or (event.partial,)):
+                self._said_ready(now)
         elif isinstance(self._probe, ServerReady) and self._endpoint is not None:
             self._banner = told_address(event.lines, self._endpoint) or self._banner
             if self._banner is not None and "banner" in self._timers:
@@ -312,7 +320,10 @@ class SupervisedService:
         """Tell of what was found, or that the time is over."""
         if self.state != "starting":
             return
-        seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
+        if self._step:
+            seen = f"its step ({self._step}) has not ended yet"
+        else:
+            seen = judgement.seen(self._probe, self._endpoint, self._seen, event.places)
         if self._timing_out:
             self.desired = "stopped"
             error = judgement.timed_out(self.name, self.config.ready_timeout_ms, self._url(), seen, self._last_lines())
@@ -348,13 +359,12 @@ class SupervisedService:
                     self._timers.clear()
                     self._out(FindListeners(self.name, self.run))
                 case "notice":
-                    self._notices += 1
-                    self._arm_notice()
+                    self._arm_notice(now)
                     self._out(FindListeners(self.name, self.run))
                 case "banner":
                     self._become_ready(now)
                 case "delay":
-                    self._become_ready(now)
+                    self._said_ready(now)
                 case "kill":
                     self.kill()
                 case "backoff":
@@ -402,6 +412,8 @@ class SupervisedService:
         self._address = None
         self._banner = None
         self._timing_out = False
+        self._pattern_given_up = False
+        self._confirming = False
         self._misses = 0
         self._printed = 0
         self._timers.clear()
@@ -411,14 +423,41 @@ class SupervisedService:
         keep = self._endpoint.port if self._endpoint else None
         self._out(Prepare(self.name, self.run, self.config, keep))
 
+    def _matches_pattern(self, pattern: str, lines: tuple[str, ...]) -> bool:
+        """Whether the program has said that it is ready. A pattern that is too slow is given up for this run."""
+        if self._pattern_given_up:
+            return False
+        try:
+            return self._matches(pattern, lines)
+        except TimeoutError:
+            self._pattern_given_up = True
+            self._out(Notify(SupervisorFault(failure(judgement.pattern_too_slow(self.name, pattern)))))
+            return False
+
     def _spawn_next(self) -> None:
         program = self._programs.pop(0)
         self._step = program.argv[-1] if self._programs else ""
         self._out(Spawn(self.name, self.run, program))
 
-    def _arm_notice(self) -> None:
-        if self._notices < len(NOTICES_S):
-            self._timers["notice"] = self._launched_at + NOTICES_S[self._notices]
+    def _arm_notice(self, now: float) -> None:
+        later = (self._launched_at + after for after in NOTICES_S)
+        due = next((at for at in later if at > now), None)
+        if due is not None:
+            self._timers["notice"] = due
+
+    def _said_ready(self, now: float) -> None:
+        """Its output, or the time, says that it is ready. With a port it has to listen there, too.
+
+        It may have found the port taken and moved on: then another program's address would be told as its own.
+        """
+        if self._endpoint is None:
+            self._become_ready(now)
+        elif not self._confirming:
+            self._confirming = True
+            if self.config.ready_timeout_ms:
+                self._timers.setdefault("ready", now + self.config.ready_timeout_ms / 1000)
+            self._arm_notice(now)
+            self._out(AwaitReady(self.name, self.run, self._endpoint, TcpReady()))
 
     def _become_ready(self, now: float) -> None:
         self._timers.clear()

@@ -9,7 +9,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from sidecar.config import SERVICE_NAME_MOST, Service, ViteService, parse_services
-from sidecar.core.service import SupervisedService
+from sidecar.core.readiness import matches
+from sidecar.core.service import Matches, SupervisedService
 from sidecar.errors import (
     AlreadyInitializedError,
     InvalidParamsError,
@@ -76,8 +77,19 @@ EXIT_SIGNAL_BASE = 128
 class Supervisor:
     """The core. ``step`` is the only way in; ``next_deadline`` says when to step with ``Tick`` at the latest."""
 
-    def __init__(self, server: Server, pid: int, guarantees: Guarantees, random: Callable[[], float]) -> None:
-        """``pid`` is the supervisor's own; ``random`` gives floats in [0, 1) for the jitter."""
+    def __init__(
+        self,
+        server: Server,
+        pid: int,
+        guarantees: Guarantees,
+        random: Callable[[], float],
+        matches: Matches = matches,
+    ) -> None:
+        """``pid`` is the supervisor's own; ``random`` gives floats in [0, 1) for the jitter.
+
+        ``matches`` compares lines with a pattern of the user's, within a time.
+        """
+        self._matches = matches
         self._server = server
         self._pid = pid
         self._guarantees = guarantees
@@ -222,7 +234,7 @@ class Supervisor:
             )
         services = parse_services(request.services, "$.params.services")
         for name, config in services.items():
-            self.services[name] = SupervisedService(name, config, self._random, self._put)
+            self.services[name] = SupervisedService(name, config, self._random, self._matches, self._put)
         self._initialized = True
         grace = max((config.stop.app_death_grace_ms for config in services.values()), default=0)
         if grace:

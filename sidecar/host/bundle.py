@@ -115,15 +115,19 @@ else:
 
 if sys.platform == "linux":
     from sidecar.host.linux.tree import is_gone as _is_dead
+    from sidecar.host.linux.tree import sees_itself
 
     def bootloader() -> int | None:
         """The bootloader's pid: our parent, if we are frozen into one file.
 
-        Raises ``ProcessLookupError`` if it is dead already. A parent that runs our own file can only be it.
+        Raises ``ProcessLookupError`` if it is dead already. A parent that runs our own file can only be it. Without a
+        /proc of ours that cannot be seen, and the parent is taken for it.
         """
         if unpacked_folder() is None:
             return None
         pid = os.getppid()
+        if not sees_itself():
+            return pid
         try:
             if os.path.samefile(f"/proc/{pid}/exe", sys.executable):
                 return pid

@@ -28,9 +28,12 @@ from sidecar.host.ports import WILDCARD_V4, WILDCARD_V6, resolve
 PACE_S = 0.002
 """Between two attempts: readiness is reported within 10 ms of the first answer, and a refused connect costs 50 µs."""
 
-LONG_START_S = 10.0
-LONG_PACE_S = 0.01
-"""After ``LONG_START_S`` seconds without an answer this pace is quick enough, and costs a fifth."""
+LONG_START_S = 2.0
+LONG_PACE_S = 0.006
+"""After ``LONG_START_S`` seconds without an answer this pace is quick enough, and costs a third."""
+
+ELSEWHERE_S = 0.03
+"""The other loopback is looked at no more often: hardly a server is there, and each look costs as much."""
 
 AGAIN_S = 0.05
 AGAIN_MOST_S = 1.0
@@ -95,8 +98,8 @@ class Answer(Struct, frozen=True):
     """Whether the system says whose socket it is."""
 
 
-def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
-    """Ask once."""
+def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float, *, elsewhere: bool = True) -> Answer:
+    """Ask once; ``elsewhere`` says whether also on the other loopback."""
     try:
         addresses = _reachable(endpoint)
     except PortUnavailableError as error:
@@ -108,7 +111,8 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
             return answer
         answers.append(answer)  # ours may listen on another address of the name only
     answer = max(answers, key=lambda it: (it.address is not None, it.verdict != "unknown"))
-    if answer.verdict != "unknown" and (other := LOOPBACKS.get(endpoint.host)) is not None:
+    other = LOOPBACKS.get(endpoint.host) if elsewhere else None
+    if other is not None and answer.verdict != "unknown":
         there = _attempt_at(other, probe, endpoint, owner, timeout_s)
         if there.verdict == "ok":
             # one that listens on both may have begun between the two: the address that it was told goes first
@@ -159,11 +163,14 @@ def await_ready(
 ) -> None:
     """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it."""
     began = time.monotonic()
+    looked = 0.0
     last = None
     again = AGAIN_S
     while not ended.is_set():
         started = time.monotonic()
-        answer = attempt(probe, endpoint, owner, attempt_s)
+        elsewhere = started - looked >= ELSEWHERE_S
+        answer = attempt(probe, endpoint, owner, attempt_s, elsewhere=elsewhere)
+        looked = started if elsewhere else looked
         if answer.verdict == "ok":
             report(answer, _address(probe, endpoint, answer))
             return

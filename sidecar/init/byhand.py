@@ -47,10 +47,10 @@ def by_hand(found: Found, mode: rust.Mode, requirement: str | dict[str, Any]) ->
     steps += [
         _step("In", found, found.config_file.name, _config_words(found, mode), jsontext.set_member("{}", (), config)),
         _step("In", found, "capabilities/default.json", 'to "permissions":', '"sidecar:default"' + _allow(mode)),
-        f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"',
+        *([f'In package.json, to "scripts":\n"tauri:dev": "{found.cli} dev {wait}"'] if found.has_package else []),
         _step("In", found, ".gitignore:", "", "/binaries/"),
         f"Put the sidecar's binary there: {_name(found, binary.place_in(found.folder))} (build/dev.py freeze).",
-        f"Start the app: {RUN[found.manager]} tauri:dev",
+        f"Start the app: {f'{RUN[found.manager]} tauri:dev' if found.has_package else f'{found.cli} dev {wait}'}",
     ]
     return steps
 

@@ -59,6 +59,8 @@ class Found(Struct):
     config: dict[str, Any]
     """Of that file alone: edits are made there."""
     package: dict[str, Any]
+    has_package: bool
+    """Whether there is a package.json at all."""
     cargo: dict[str, Any]
     source: Path
     """The Rust file that builds the app."""
@@ -115,6 +117,7 @@ def look(root: Path, mode: rust.Mode) -> Found:
         config_file=file,
         config=config,
         package=package,
+        has_package=(front / "package.json").is_file(),
         cargo=cargo,
         source=_source(folder),
         manager="npm",

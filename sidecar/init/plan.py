@@ -90,7 +90,7 @@ class _Planner:
                 project.parse_value(edit.path, edit.after.decode())  # what we wrote is what others can read
         if self._binary is not None:
             edits.append(self._binary)
-        start = f"{RUN[self._found.manager]} {SCRIPT}"
+        start = f"{RUN[self._found.manager]} {SCRIPT}" if self._found.has_package else self._dev_words()
         return Plan(self._found.folder, edits, start, self._notes)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,16 +179,20 @@ class _Planner:
 
     def _script(self) -> None:
         found = self._found
-        scripts = section(found.package, "scripts")
-        there = scripts.get(SCRIPT)
+        if not found.has_package:
+            return  # a front end in Rust has no npm scripts
+        there = section(found.package, "scripts").get(SCRIPT)
         if there is None:
-            wait = "--no-dev-server-wait" if found.dev_url else "--no-dev-server"
-            self._set(found.front / "package.json", ("scripts", SCRIPT), f"{found.cli} dev {wait}")
+            self._set(found.front / "package.json", ("scripts", SCRIPT), self._dev_words())
         elif "--no-dev-server" not in str(there):
             self._notes.append(
                 f'The script "{SCRIPT}" is there and stays: {there!r}. Without --no-dev-server-wait it waits for a '
                 "server that nobody starts."
             )
+
+    def _dev_words(self) -> str:
+        wait = "--no-dev-server-wait" if self._found.dev_url else "--no-dev-server"
+        return f"{self._found.cli} dev {wait}"
 
     def _phones(self) -> None:
         """Each phone gets a dev server of its own, and neither the binary nor the plugin's section."""

@@ -21,7 +21,8 @@ PARTIAL_BYTES = 4 << 10
 """An unfinished line is told up to this size, as UTF-8: its end, where a question or a percentage stands."""
 
 _make_decoder = codecs.getincrementaldecoder("utf-8")
-_INVISIBLE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[^\[]?)")
+_INVISIBLE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\?)?|[^\[\]]?)")
+_TO_FIRST_COLUMN = re.compile(rb"\x1b\[[01]?G")
 _UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
 
 
@@ -84,7 +85,8 @@ class OutputSplitter:
     """A child's bytes in, lines of text out.
 
     Broken UTF-8 becomes U+FFFD, and a line over ``limit`` comes in pieces. A carriage return starts the line anew, so
-    that of a progress bar only the last frame is left, as on a terminal.
+    that of a progress bar only the last frame is left, as on a terminal. What node's programs write instead, the
+    sequence for "cursor to the first column", does the same.
     """
 
     def __init__(self, limit: int = MAX_OUTPUT_LINE_BYTES) -> None:
@@ -96,17 +98,17 @@ class OutputSplitter:
         """Take what was read; give the lines that it ended, and the pieces that are over the bound."""
         whole, feed, rest = data.rpartition(b"\n")
         if feed:
-            whole = self._rest + whole
-            self._rest = rest
+            whole = _with_returns(self._rest + whole)
+            self._rest = _with_returns(rest)
             if b"\r" in whole:  # looking for the pair, where there is none, would cost more than all the rest
                 whole = b"\n".join(map(_last_frame, whole.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")))
             lines = whole.decode("utf-8", "replace").split("\n")
             if self._has_long_line(whole):
                 lines = [piece for line in lines for piece in self._cut(line)]
         else:
-            self._rest += rest
+            self._rest = _with_returns(self._rest + rest)
             lines = []
-        if b"\r" in rest:
+        if b"\r" in self._rest:
             self._rest = _last_frames(self._rest)
         while len(self._rest) > self._limit:
             piece, self._rest = _cut_at(self._rest, self._limit)
@@ -144,6 +146,11 @@ class OutputSplitter:
 def shorten(text: str) -> str:
     """The end of an unfinished line, within the bound."""
     return text if len(text) * 4 <= PARTIAL_BYTES else text.encode()[-PARTIAL_BYTES:].decode("utf-8", "ignore")
+
+
+def _with_returns(data: bytes) -> bytes:
+    """The same with carriage returns for the sequences that mean one."""
+    return _TO_FIRST_COLUMN.sub(b"\r", data) if b"G" in data and b"\x1b" in data else data
 
 
 def _last_frame(line: bytes) -> bytes:

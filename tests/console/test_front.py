@@ -68,6 +68,9 @@ class FakeScreen:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
+    def put_output(self, output: Output) -> None:
+        pass
+
     def put(self, *items: Line) -> None:
         self.lines += ["".join(text for text, _ in item) for item in items]
 
@@ -167,6 +170,19 @@ def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
     front.notify(ServiceExited("web", "exit code 3", 3))
     front.notify(ServiceState("web", "failed", error=Failure(-32030, "web failed.")))
     assert front.exit_code == 1
+
+
+def test_a_failure_repeats_the_last_lines_only_where_others_spoke_too() -> None:
+    error = Failure(-32030, "api failed.", {"lines": ["why"]})
+    shown = []
+    for services in (["api"], ["api", "web"]):
+        screen = FakeScreen()
+        display = PlainDisplay(cast("Screen", screen))
+        for service in services:
+            display.relay(Output(service, 1, "stdout", ("why",), 3))
+        display.fail(error)
+        shown.append(screen.lines)
+    assert shown == [["api failed."], ["api failed.", "Its last lines:", "    why"]]
 
 
 def test_a_service_that_answers_again_is_told_of() -> None:
@@ -344,8 +360,14 @@ def test_the_user_s_own_wish_for_colours_stays(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FORCE_COLOR", "0")
     monkeypatch.setenv("CLICOLOR_FORCE", "")
     assert only(None, [], colour=True)[1].env == {}
-    for own in ({"NO_COLOR": "1"}, {"FORCE_COLOR": "0"}, {"CLICOLOR_FORCE": "0"}):
+    for own in ({"NO_COLOR": "1"}, {"NODE_DISABLE_COLORS": "1"}, {"FORCE_COLOR": "0"}, {"CLICOLOR_FORCE": "0"}):
         assert ask_for_colours(own) == {}
+
+
+def test_no_colours_are_asked_for_where_node_is_told_to_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("NODE_DISABLE_COLORS", "1")
+    assert ask_for_colours({}) == {}
 
 
 def test_a_program_that_takes_a_port_is_ready_when_it_listens() -> None:

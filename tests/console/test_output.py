@@ -133,9 +133,10 @@ def test_a_progress_bar_is_told_by_frames_and_its_line_is_the_last(run: Run) -> 
     assert all(re.fullmatch(r"\d+/60", frame) for frame in partials)
 
 
-def test_a_progress_bar_of_node_is_one_line_in_a_pipe(run: Run) -> None:
-    bar = "let n = 0; const t = setInterval(() => { process.stdout.write(`\\r${++n}%`); if (n === 30) "
-    bar += "{ console.log('\\rdone'); clearInterval(t); } }, 10);"
+@pytest.mark.parametrize("begin", ["process.stdout.write('\\r')", "require('readline').cursorTo(process.stdout, 0)"])
+def test_a_progress_bar_of_node_is_one_line_in_a_pipe(run: Run, begin: str) -> None:
+    bar = f"let n = 0; const t = setInterval(() => {{ {begin}; process.stdout.write(`${{++n}}%`); if (n === 30) "
+    bar += f"{{ {begin}; console.log('done'); clearInterval(t); }} }}, 10);"
     code, lines = run("--", "node", "-e", bar).rest()
     assert code == 0
     assert [line for line in lines if line.startswith(b"node")] == ["node │ done\n".encode()]
@@ -155,20 +156,32 @@ def test_lines_of_both_streams_come_in_the_order_they_were_written(run: Run) -> 
 COLOURS = r"""printf '\033[35mlilac\033[0m\033[2J\033]0;title\007 %s\n' "$FORCE_COLOR,$CLICOLOR_FORCE" """
 
 
-def test_forced_colours_stay_in_a_pipe_and_nothing_else_does(run: Run) -> None:
-    _, lines = run("--", "sh", "-c", COLOURS, FORCE_COLOR="1").rest()
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "CLICOLOR_FORCE"])
+def test_forced_colours_stay_in_a_pipe_and_nothing_else_does(run: Run, name: str) -> None:
+    _, lines = run("--", "sh", "-c", COLOURS, **{name: "1"}).rest()
     said = next(line for line in lines if b"lilac" in line)
     assert b"\x1b[35mlilac\x1b[0m 1,1\x1b[0m\n" in said
     assert not any(b"\x1b[2J" in line or b"title" in line or b"\r" in line for line in lines)
 
 
 @with_rich
-def test_forced_colours_are_ours_too_in_a_pipe(run: Run) -> None:
-    _, lines = run("--", "echo", "hello", FORCE_COLOR="1", TERM="dumb").rest()
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "CLICOLOR_FORCE"])
+def test_forced_colours_are_ours_too_in_a_pipe(run: Run, name: str) -> None:
+    _, lines = run("--", "echo", "hello", TERM="dumb", **{name: "1"}).rest()
     assert re.search(rb"\x1b\[[\d;]*m", lines[0])
 
 
-@pytest.mark.parametrize("env", [{"FORCE_COLOR": "0"}, {"NO_COLOR": "1"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"FORCE_COLOR": "0"},
+        {"FORCE_COLOR": "0", "CLICOLOR_FORCE": "1"},
+        {"CLICOLOR_FORCE": "0"},
+        {"CLICOLOR_FORCE": ""},
+        {"NO_COLOR": "1"},
+        {"NO_COLOR": "1", "FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"},
+    ],
+)
 def test_without_colours_there_are_none_in_a_pipe(run: Run, env: dict[str, str]) -> None:
     _, lines = run("--", "sh", "-c", COLOURS, **env).rest()
     assert any(b"lilac" in line for line in lines)

@@ -7,7 +7,15 @@ import pytest
 from sidecar.config import TcpReady
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
 from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
-from sidecar.wire.messages import Holder, PortChanged, ServiceExited, ServiceReady, ServiceState, ServiceWaiting
+from sidecar.wire.messages import (
+    Holder,
+    PortChanged,
+    ServiceExited,
+    ServiceReady,
+    ServiceState,
+    ServiceWaiting,
+    SupervisorFault,
+)
 from tests.core.scenes import TCP, command_world, ready_world, starting_world, vite_world
 from tests.core.world import World
 
@@ -233,6 +241,16 @@ def test_where_sockets_cannot_be_read_the_last_answer_is_told() -> None:
     assert world.last(ServiceWaiting).detail == "/health is answered with 503"
 
 
+def test_a_log_service_with_a_port_is_told_where_it_listens_too() -> None:
+    world = command_world(port={}, ready={"type": "log", "pattern": "up"})
+    world.start()
+    world.runs(port=8_000)
+    world.tick()
+    world.finds(("127.0.0.1", 80))
+    told = "no line of its output has matched 'up' yet; it listens on 127.0.0.1:80; it was told 8000"
+    assert world.last(ServiceWaiting).detail == told
+
+
 def test_what_is_found_after_the_start_is_over_is_not_told() -> None:
     world = starting_world()
     world.tick()
@@ -319,6 +337,7 @@ def test_a_step_that_hangs_is_bounded_as_the_program_is() -> None:
     world.spawned()
     world.overdue()
     assert world.state() == "stopping"
+    assert "within 1 s: its step (sleep) has not ended yet" in world.last(ServiceState).error.message
     world.dies()
     assert world.state() == "failed"
 
@@ -391,6 +410,29 @@ def test_a_timeout_names_the_question_that_the_program_waits_with() -> None:
     assert world.error(call).data["lines"] == ["Continue? "]
 
 
+def test_a_pattern_that_takes_too_long_is_told_of_once_and_given_up() -> None:
+    world = command_world(ready={"type": "log", "pattern": "(a+)+$"})
+    tried: list[tuple[str, ...]] = []
+
+    def too_slow(_pattern: str, lines: tuple[str, ...]) -> bool:
+        tried.append(lines)
+        raise TimeoutError
+
+    world.core.services["web"]._matches = too_slow
+    world.start()
+    world.runs(port=None)
+    world.prints("aaaa")
+    world.prints("aaaa")
+    assert tried == [("aaaa",)]
+    assert "'(a+)+$' of web" in world.last(SupervisorFault).error.message
+    assert world.state() == "starting"
+    world.dies()
+    world.tick()
+    world.runs(port=None)
+    world.prints("aaaa")
+    assert len(tried) == 2, "another run has another output"
+
+
 def test_a_line_of_an_earlier_run_does_not_make_the_next_one_ready() -> None:
     world = command_world(ready={"type": "log", "pattern": "listening"})
     world.start()
@@ -421,6 +463,47 @@ def test_a_delay_as_long_as_the_ready_timeout_or_longer_is_no_failure(ms: int) -
     world.runs(port=None)
     world.tick()
     assert world.result(call).status.state == "ready"
+
+
+@pytest.mark.parametrize("ready", [{"type": "log", "pattern": "up"}, {"type": "delay", "ms": 10}], ids=["log", "delay"])
+def test_a_service_with_a_port_is_ready_only_once_it_listens_there(ready: dict[str, object]) -> None:
+    world = command_world(port={}, ready=ready, readyTimeoutMs=5_000)
+    call = world.start()
+    world.runs(port=8_000)
+    world.prints("up")
+    world.wait(0.01)
+    assert isinstance(world.awaiting["web"].probe, TcpReady)
+    world.prints("up, again")
+    world.probe("foreign", detail="127.0.0.1:8000 is answered by a process that this service did not start")
+    assert world.state() == "starting"
+    world.probe()
+    assert world.result(call).status.url == "http://127.0.0.1:8000/"
+
+
+@pytest.mark.parametrize("ready", [{"type": "log", "pattern": "up"}, {"type": "delay", "ms": 10}], ids=["log", "delay"])
+@pytest.mark.parametrize("timeout_ms", [0, 5_000])
+def test_a_service_that_moved_to_another_port_is_never_told_at_a_strangers(
+    ready: dict[str, object], timeout_ms: int
+) -> None:
+    world = command_world(port={}, ready=ready, readyTimeoutMs=timeout_ms)
+    world.start()
+    world.runs(port=8_000)
+    world.prints("up")
+    world.wait(0.01)
+    world.probe("foreign", detail="127.0.0.1:8000 is answered by a process that this service did not start")
+    world.wait(60)
+    world.finds(("127.0.0.1", 8_001))
+    assert world.state() == ("stopping" if timeout_ms else "starting")
+    assert not [each for each in world.told if isinstance(each, ServiceReady)]
+    if timeout_ms:
+        assert "it listens on 127.0.0.1:8001; it was told 8000" in world.last(ServiceState).error.message
+
+
+def test_a_command_with_a_port_and_no_probe_is_ready_once_it_listens() -> None:
+    world = command_world(port={})
+    world.start()
+    world.runs(port=8_000)
+    assert isinstance(world.awaiting["web"].probe, TcpReady)
 
 
 def test_a_tcp_service_is_probed_at_its_endpoint() -> None:

@@ -134,6 +134,20 @@ def test_Vite_runs_in_a_pid_namespace_and_is_gone_when_guard_and_supervisor_are(
             os.close(fd)
 
 
+def test_a_pattern_that_backtracks_holds_nothing_up(launch: Launch) -> None:
+    """One line of a service wedged the supervisor for hours, and nothing ended with its stdin."""
+    program = "print('ready in ' * 7000, flush=True); import time; time.sleep(3600)"
+    slow = {
+        "type": "command",
+        "command": [sys.executable, "-c", program],
+        "ready": {"type": "log", "pattern": r"(\w+\s?)*!"},
+    }
+    sidecar = launch({"slow": slow})
+    sidecar.send("start", service="slow")
+    assert "(ready.pattern) takes too long" in sidecar.note("supervisor/error")["error"]["message"]
+    assert sidecar.call("stop", service="slow")["status"]["state"] == "stopped"
+
+
 @pytest.fixture
 def namespace() -> Iterator[str]:
     """A network namespace of its own with a loopback interface that is up."""

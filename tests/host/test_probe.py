@@ -448,7 +448,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch, answer: probe.Answer, *, now: float 
     """Between eight attempts that all find the same; the waiting began ``now`` seconds ago."""
     clock = Clock(8)
     times = iter([0.0, *[now] * 100])
-    monkeypatch.setattr(probe, "attempt", lambda *_: answer)
+    monkeypatch.setattr(probe, "attempt", lambda *_, **__: answer)
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
     ended: Any = clock
     probe.await_ready(TcpReady(), Endpoint("127.0.0.1", 9), ours, ended, lambda *_: None)
@@ -463,13 +463,13 @@ def test_a_server_that_answers_wrongly_is_asked_ever_more_seldom(monkeypatch: py
 def test_a_server_that_is_not_there_yet_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = probe.Answer("down", "127.0.0.1:9: connection refused")
     assert set(pauses(monkeypatch, refused)) == {probe.PACE_S}
-    assert set(pauses(monkeypatch, refused, now=11.0)) == {probe.LONG_PACE_S}
+    assert set(pauses(monkeypatch, refused, now=3.0)) == {probe.LONG_PACE_S}
 
 
 def test_the_runs_end_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
-    def attempt(*_: object) -> probe.Answer:
+    def attempt(*_: object, **__: object) -> probe.Answer:
         ended.set()
         return probe.Answer("down", "refused")
 

@@ -348,6 +348,19 @@ def test_without_a_dev_command_the_framework_of_the_files_is_written(tmp_path: P
     assert web_of(folder)["type"] == "astro"
 
 
+def test_a_front_end_in_rust_has_no_package_json_and_gets_none(tmp_path: Path) -> None:
+    texts = {
+        "package.json": None,
+        "Trunk.toml": "",
+        "src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "trunk serve"),
+    }
+    folder = make(tmp_path, **texts)
+    plan = apply(folder)
+    assert web_of(folder) == {"type": "trunk", "root": "..", "port": {"preferred": 1420}}
+    assert plan.start == "cargo tauri dev --no-dev-server-wait"
+    assert not (folder / "package.json").exists()
+
+
 def test_the_port_goes_into_the_variables_that_a_script_told_it_by(tmp_path: Path) -> None:
     script = "require('child_process').spawn('npx', ['vite'], { env: { ...process.env, VITE_PORT: port, A: 'b' } });"
     texts = {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "node dev.js"'), "dev.js": script}
@@ -645,6 +658,14 @@ def test_the_steps_for_a_server_that_is_not_known_name_the_place_of_its_program(
     assert '"type": "command"' in steps
     assert '"page": "web"' in steps
     assert '"{port}"' in steps
+
+
+def test_the_steps_for_a_front_end_without_package_json_name_none(tmp_path: Path) -> None:
+    texts = {"package.json": None, "src-tauri/tauri.conf.json": CONFIG.replace("npm run dev", "make dev")}
+    with pytest.raises(NotUnderstoodError) as caught:
+        plan_of(make(tmp_path, **texts))
+    assert not any("package.json" in step for step in caught.value.steps)
+    assert caught.value.steps[-1] == "Start the app: cargo tauri dev --no-dev-server-wait"
 
 
 def test_the_app_s_folder_is_named_where_another_one_was_given(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import SERVICE_TYPES, DevServer, ServerReady, parse_service, ready_probe
+from sidecar.core.readiness import matches
 from sidecar.core.service import SupervisedService
 from sidecar.services.frameworks import BY_TYPE, SCRIPT, TABLE, VITE, Framework, config_files
 from sidecar.services.project import NotUnderstood, Start, look, recognise, understand
@@ -108,4 +109,4 @@ def test_what_such_a_program_can_do_beside_is_no_dev_server(words: str) -> None:
 def test_a_service_s_status_has_its_type(type_: str) -> None:
     more = {"command": ["x"]} if type_ == "command" else {}
     config = parse_service({"type": type_, **more}, "$")
-    assert SupervisedService("web", config, lambda: 0.0, lambda _: None).status(0.0).type == type_
+    assert SupervisedService("web", config, lambda: 0.0, matches, lambda _: None).status(0.0).type == type_

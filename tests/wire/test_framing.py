@@ -109,6 +109,11 @@ def test_output_is_split_at_line_ends_of_both_kinds() -> None:
         (b"\x1b[2K\r\x1b[32mdone\x1b[0m", "\x1b[32mdone\x1b[0m"),
         (b" \r\x1b[K", ""),
         (b"a text mode's end\r\r", "a text mode's end"),
+        (b"\x1b[1G\x1b[0K10%\x1b[1G\x1b[0K20%", "\x1b[0K20%"),
+        (b"10%\x1b[G20%\x1b[0G", "20%"),
+        (b"10%\x1b[10G20%", "10%\x1b[10G20%"),
+        (b"kept\r\x1b]0;a title\x07", "kept"),
+        (b"kept\r\x1b]9;4;0\x1b\\", "kept"),
     ],
 )
 def test_a_carriage_return_starts_the_line_anew(written: bytes, line: str) -> None:
@@ -134,6 +139,8 @@ def test_a_progress_bar_that_never_ends_is_held_as_one_frame() -> None:
         (b"Continue? ", "Continue? "),
         (b"over\nContinue? ", "Continue? "),
         (b"10%\r20%\r", "20%"),
+        (b"10%\x1b[1G20%\x1b[1G", "20%"),
+        (b"10%\x1b[1G20%\x1b[1", "20%"),
         (b"price: \xe2\x82", "price: "),
         (b"bad: \xff", "bad: \ufffd"),
         (b"red: \x1b[3", "red: "),

@@ -30,8 +30,10 @@ from sidecar.host.linux.tree import (
     is_gone,
     kill_until_empty,
     read_process,
+    sees_itself,
     still_alive,
 )
+from sidecar.host.shared import UNWATCHED
 from sidecar.host.watchman import Watchman, forwarded, leave_unable
 
 TYPE_CHECKING = False  # see sidecar.errors
@@ -80,6 +82,8 @@ def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
 def _launcher(bootloader: int | None) -> int:
     if bootloader is None:
         return os.getppid()
+    if not sees_itself():
+        return UNWATCHED  # only /proc says whose child the bootloader is; the end of stdin is noticed all the same
     process = read_process(bootloader)
     if process is None or os.getppid() != bootloader:
         raise ProcessLookupError

@@ -1,0 +1,1 @@
+import {Links,Meta,Outlet,Scripts,ScrollRestoration} from "react-router"; export default function App(){return <html><head><Meta/><Links/></head><body><Outlet/><ScrollRestoration/><Scripts/></body></html>}

@@ -1,0 +1,1 @@
+import { index } from "@react-router/dev/routes"; export default [index("routes/home.jsx")]

@@ -1,0 +1,3 @@
+// @refresh reload
+import { createHandler, StartServer } from "@solidjs/start/server";
+export default createHandler(() => <StartServer document={({ assets, children, scripts }) => <html><head>{assets}</head><body><div id="app">{children}</div>{scripts}</body></html>} />);
