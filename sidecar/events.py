@@ -57,6 +57,8 @@ class Launch(Struct, frozen=True):
     """Whether it is to run in a pid namespace of its own."""
     before: tuple[Launch, ...] = ()
     """Steps: programs that run first, one after the other, each to exit code 0. People are told the last word."""
+    program_words: int = 0
+    """So many words at the beginning are paths that we found: a folder may be called ``{port}``."""
 
 
 class Endpoint(Struct, frozen=True):

@@ -34,7 +34,7 @@ from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.services.choice import find_start, service_of, told_service
-from sidecar.services.project import Start, look, understand_words, wanted_port
+from sidecar.services.project import Start, look, understand_words
 from sidecar.stdio import take_standard_streams
 from sidecar.tauri.project import Project, find, read
 from sidecar.tauri.section import read_services
@@ -145,7 +145,7 @@ def choose_service(
     wish = PortConfig(preferred=port, host=host or "127.0.0.1", strict=strict)
     if not program:
         start = find_start(folder)
-        _tell_what_is_passed_over(folder, start, wish)
+        _tell_what_is_passed_over(start, wish)
         return start.framework.name, service_of(start, folder, wish, env)
     if not uses_port(program) and isinstance(known := understand_words(program), Start):
         wish = structs.replace(wish, preferred=port or known.port, host=host or known.host or wish.host)
@@ -171,16 +171,11 @@ def _name_of(program: list[str]) -> str:
     return name if name.isprintable() and name else "program"
 
 
-def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
+def _tell_what_is_passed_over(start: Start, wish: PortConfig) -> None:
     if start.host is not None and wish.host != start.host:
         say(
             "warning",
             f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host ADDRESS",
-        )
-    if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
-        say(
-            "warning",
-            "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port NUMBER",
         )
 
 

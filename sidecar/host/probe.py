@@ -118,8 +118,10 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
     if other is not None and answer.verdict != "unknown":
         there = _attempt_at(other, probe, endpoint, owner, timeout_s)
         if there.verdict == "ok":
-            return there  # of the other loopback nothing else is told: the server was not asked to be there
-    return answer
+            # one that listens on both may have begun between the two: the address that it was told goes first
+            here = _attempt_at(endpoint.host, probe, endpoint, owner, timeout_s)
+            return here if here.verdict == "ok" else there
+    return answer  # of the other loopback nothing else is told: the server was not asked to be there
 
 
 def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:

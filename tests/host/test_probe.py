@@ -357,6 +357,24 @@ def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
     assert (found.verdict, found.address) == ("ok", "::1")
 
 
+def test_a_server_on_both_loopbacks_is_known_by_the_one_it_was_told() -> None:
+    """Node listens on all addresses if it is told none: its page would have another origin now and then."""
+    with socket.socket() as first, socket.socket(socket.AF_INET6) as second:
+        first.bind(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        second.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        second.bind(("::1", port))
+        second.listen()
+
+        def owner(address: str, _port: int) -> Owner:
+            if address == "::1":
+                first.listen()  # it was refused a moment ago
+            return "ours"
+
+        found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), owner, WAIT_S)
+    assert (found.verdict, found.address) == ("ok", "127.0.0.1")
+
+
 def test_where_nobody_can_be_looked_for_now_it_is_our_fault() -> None:
     def refuse(_address: str, _port: int) -> Owner:
         raise OSError(errno.EMFILE, "Too many open files")
