@@ -24,12 +24,14 @@ PORT_MAX = 65_535
 SECONDS_MIN = 0.001
 SECONDS_MAX = 86_400
 
+EXAMPLE = "sidecar dev -- node server.js --port {port}"
+
 EXIT_CODES = """\
 exit codes:
   0    clean: a shutdown request, or q in the standalone view
   1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
        bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
-  N    dev: a program that was never ready has ended with exit code N
+  N    dev: a program that was never ready has ended with exit code N (128+S: by signal S)
   2    wrong usage
   3    the app is gone: stdin ended, or the watched process died
   69   this system is not supported yet
@@ -52,10 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     own, words_of_program = (
         (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     )
-    options = parser.parse_args(own, SimpleNamespace())
+    options, unknown = parser.parse_known_args(own, SimpleNamespace())
     options.program = words_of_program
+    if unknown:
+        hint = f"; a program goes after --, as in: {EXAMPLE}" if options.command == "dev" else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
-        parser.error("a program after -- belongs to 'sidecar dev', as in: sidecar dev -- node server.js --port {port}")
+        parser.error(f"a program after -- belongs to 'sidecar dev', as in: {EXAMPLE}")
     if options.command == "dev" and words_of_program:
         from sidecar.console.program import uses_port
 

@@ -360,6 +360,9 @@ OWN_ARGUMENTS = {
 }
 """Options that the sidecar passes itself, and the field for each. Vite takes both spellings of strictPort."""
 
+SHORT_HOSTS = {"next": "-H", "gatsby": "-H", "nuxt": "-h", "trunk": "-a"}
+"""What is short for the address, of the types that have it."""
+
 FIELD_ARGUMENTS = {"--mode": "mode", "-m": "mode", "--config": "configFile", "-c": "configFile"}
 """Options that a field passes if it is set."""
 
@@ -371,8 +374,11 @@ def _check_args(service: DevServer, path: str) -> None:
         if word == "--":
             return  # what follows are no options
         option = word.partition("=")[0]
+        if option.startswith("-p") and option[2:].isdecimal():
+            option = "-p"
         place = f"{path}.args[{at}]"
-        if field_name := OWN_ARGUMENTS.get(option):
+        short = option == SHORT_HOSTS.get(type_of(service))
+        if field_name := "port.host" if short else OWN_ARGUMENTS.get(option):
             raise fault(place, f"The sidecar passes {option} itself: use the field {field_name} instead")
         field_name = FIELD_ARGUMENTS.get(option)
         if field_name and fields.get(field_name) is not None:

@@ -57,6 +57,8 @@ class Launch(Struct, frozen=True):
     """Whether it is to run in a pid namespace of its own."""
     before: tuple[Launch, ...] = ()
     """Steps: programs that run first, one after the other, each to exit code 0. People are told the last word."""
+    program_words: int = 0
+    """So many words at the beginning are paths that we found: a folder may be called ``{port}``."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -124,8 +126,8 @@ class Address(Struct, frozen=True):
     scheme: Literal["http", "https"] = "http"
     host: str | None = None
     """A literal address, if it is not the endpoint's own host: the other loopback."""
-    base: str = "/"
-    """The path below which the server has its pages."""
+    base: str | None = "/"
+    """The path below which the server has its pages; ``None`` where that is not found out yet."""
 
 
 class Probed(Struct, frozen=True):
@@ -137,6 +139,8 @@ class Probed(Struct, frozen=True):
     verdict: Verdict
     detail: str
     address: Address = Address()
+    reached: bool = True
+    """Whether a connection was made."""
 
 
 class Listening(Struct, frozen=True):

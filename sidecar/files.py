@@ -10,7 +10,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Without ``O_NONBLOCK`` a pipe with the file's name would block us."""
 
 
-def read_head(path: str | os.PathLike[str], most: int) -> bytes:
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     """Read the first ``most`` bytes of a regular file. Raises ``OSError``, also for a pipe, a device or a folder."""
     fd = os.open(path, _FLAGS)
     try:

@@ -26,7 +26,6 @@ from sidecar.errors import (
     ViteNotFoundError,
 )
 from sidecar.events import Endpoint, Launch
-from sidecar.files import read_head
 from sidecar.host.programs import (
     SEPARATORS,
     STDIN_GUARD,
@@ -39,10 +38,10 @@ from sidecar.host.programs import (
     spellings,
     with_upper_drive,
 )
+from sidecar.services.files import FILE_BYTES_MOST, read_head
 from sidecar.services.frameworks import BY_TYPE, VITE, Framework
 from sidecar.services.node import Missing, Node, find, on_path
 from sidecar.services.project import (
-    FILE_BYTES_MOST,
     NotUnderstood,
     Start,
     Step,
@@ -110,11 +109,16 @@ def with_endpoint(launch: Launch, config: Service, endpoint: Endpoint | None) ->
         return launch
     host, port = endpoint.host, endpoint.port
     url = url_of(host, port)
-    env = {name: fill(value, host=host, port=port, url=url) for name, value in launch.env.items()}
+    path = name_of_path(launch.env)  # its folders may be called anything
+    env = {
+        name: value if name == path else fill(value, host=host, port=port, url=url)
+        for name, value in launch.env.items()
+    }
     if config.port is not None and config.port.env:
         env[config.port.env] = str(port)
     env.setdefault(PORT_VARIABLE if isinstance(config, ViteService) else COMMAND_PORT_ENV, str(port))
-    argv = tuple(fill(word, host=host, port=port, url=url) for word in launch.argv)
+    program, words = launch.argv[: launch.program_words], launch.argv[launch.program_words :]
+    argv = (*program, *(fill(word, host=host, port=port, url=url) for word in words))
     return msgspec.structs.replace(launch, argv=argv, env=env)
 
 
@@ -132,6 +136,15 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
             service=name,
             root=root,
         )
+    for variable, value in row.env:
+        if variable in config.env:
+            field = "port.preferred" if "port" in value else "port.host"
+            raise ConfigurationError(
+                f"{name}: the sidecar sets {variable} itself, as {row.title} is told no other way. "
+                f"Take it out of env, and use {field}.",
+                service=name,
+                root=root,
+            )
     start = _start(config, row)
     if isinstance(start, NotUnderstood) and config.script:
         raise ConfigurationError(f"{name}: {start.reason}. Correct script.", service=name, root=root)
@@ -141,6 +154,9 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
             raise ConfigurationError(f"{name}: {start.reason}. Correct type or root.", service=name, root=root)
         warn(f"{name}: {start.reason}. {row.title} is started by itself.")
         start = Start(row)
+    if not config.port.preferred and wanted_port(config.root, start, row).passed_over:
+        field = "Name it in port.preferred (sidecar dev: --port)"
+        warn(f"{name}: server.port of the vite.config is passed over, as it is no plain number. {field}.")
     arguments = [*row.verb, *([start.root] if start.root != "." else []), *row.listen]
     if start.mode:
         arguments += ["--mode", start.mode]
@@ -148,9 +164,18 @@ def _plan_server(name: str, config: DevServer, warn: Callable[[str], None]) -> L
         arguments += ["--config", start.config]
     arguments += start.args
     program, env = _program(name, config, row, root, entry, warn)
+    if isinstance(config, NodeServer):
+        env = {**_told_by_npm(root), **env}
     variables = {**dict(row.env), **start.env, **env}
     before = tuple(step_launch(step, root, env) for step in start.steps)
-    return Launch((*program, *arguments), root, variables, before=before)
+    return Launch((*program, *arguments), root, variables, before=before, program_words=len(program))
+
+
+def _told_by_npm(root: str) -> dict[str, str]:
+    """The variables by which every package manager tells a script of its package: configurations read the version."""
+    package = read_package(root)
+    said = {f"npm_package_{field}": package.get(field) for field in ("name", "version")}
+    return {name: text for name, text in said.items() if isinstance(text, str) and "\0" not in text}
 
 
 def _start(config: DevServer, row: Framework) -> Start | NotUnderstood:
@@ -221,9 +246,9 @@ def find_program(root: str, row: Framework) -> str | None:
         for folder in upwards(start):
             package = os.path.join(folder, "node_modules", *row.package.split("/"))
             try:
-                text = read_head(os.path.join(package, "package.json"), FILE_BYTES_MOST)
-                manifest = msgspec.json.decode(text, type=_BinField)
-            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+                head = read_head(os.path.join(package, "package.json"), FILE_BYTES_MOST)
+                manifest = msgspec.json.decode(head, type=_BinField)
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # no such package here, or a broken one: node would look further up, too
             path = manifest.bin if isinstance(manifest.bin, str) else manifest.bin.get(row.program, "")
             entry = os.path.join(package, path or f"bin/{row.program}.js")
@@ -351,11 +376,13 @@ def _plan_command(name: str, config: CommandService, warn: Callable[[str], None]
             program=program,
         )
     if found is None:
+        bins = (os.path.join(each, "node_modules", ".bin", program) for each in upwards(folder))
+        own = next((each for each in bins if os.path.isfile(each)), None)
+        advice = f"{own} is one: put npx before it." if own else "Install it, or correct command[0]."
         raise ProcessSpawnFailedError(
             f"{name}: there is no program {program!r} to run (looked in {folder}, on PATH, "
-            "beside node and on the login shell's PATH). "
-            "Install it, or correct command[0].",
+            f"beside node and on the login shell's PATH). {advice}",
             service=name,
             program=program,
         )
-    return Launch((found[0], *words), folder, found[1])
+    return Launch((found[0], *words), folder, found[1], program_words=1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NoReturn, Protocol, assert_never
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from sidecar import launch as launching
 from sidecar.core.supervisor import Supervisor
@@ -52,7 +52,7 @@ from sidecar.host import records
 from sidecar.host.base import Ended, Host, SignalledTo
 from sidecar.host.fds import Pipes
 from sidecar.host.ports import PortBook, Wish
-from sidecar.host.probe import Answer, attempt, await_ready
+from sidecar.host.probe import Answer, attempt, await_ready, find_base
 from sidecar.pumps import OutputPump
 from sidecar.threads import EXIT_INTERNAL, start_thread
 from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceReady, ServiceState, Stream
@@ -60,6 +60,9 @@ from sidecar.wire.messages import AnyNotification, Failure, Id, Result, ServiceR
 DRAIN_S = 1.0
 """A dead tree's pipes end at once, unless a process that left every tree holds them: it is waited for no longer."""
 
+
+PRINTED_S = 0.005
+"""A dev server prints its address as soon as it listens, so within this after its first answer that has come, too."""
 
 UNSURE = (
     "The system does not say which process has that socket (/proc is missing, or the program has file capabilities). "
@@ -155,6 +158,7 @@ class _Run(Struct):
 
     number: int
     ended: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = field(default_factory=threading.Event)
     open_streams: int = 2
     end: Ended | None = None
     drained_by: float | None = None
@@ -281,6 +285,8 @@ class Runtime:
                 self._front.notify(message)
                 if isinstance(message, ServiceState | ServiceReady):
                     self._surroundings.note(message)
+                if isinstance(message, ServiceReady) and (run := self._runs.get(message.service)) is not None:
+                    run.ready.set()
             case Relay(output=output):
                 self._front.relay(output)
             case Prepare():
@@ -418,7 +424,14 @@ class Runtime:
         def report(answer: Answer, address: Address) -> None:
             if not answer.sure:
                 say("warning", f"{effect.service} answers on its port. {UNSURE}")
-            self._inbox.put(Probed(effect.service, effect.run, 0, answer.verdict, answer.detail, address))
+            reached = answer.address is not None
+            found = Probed(effect.service, effect.run, 0, answer.verdict, answer.detail, address, reached)
+            self._inbox.put(found)
+            if address.base is None and address.scheme == "http" and answer.address is not None:
+                if run.ready.wait(PRINTED_S):
+                    return  # it has printed its base: its page need not be asked
+                base = find_base(answer.address, effect.endpoint)
+                self._inbox.put(structs.replace(found, address=structs.replace(address, base=base)))
 
         try:
             await_ready(effect.probe, effect.endpoint, owner, run.ended, report)

@@ -175,6 +175,25 @@ def test_an_argument_that_is_the_sidecar_s_own_is_answered_with_the_field_to_use
         parse_service({"type": "vite", "args": [word]}, PLACE)
 
 
+@pytest.mark.parametrize(
+    ("kind", "word", "field"),
+    [
+        ("next", "-p4000", "port.preferred"),
+        ("next", "-H", "port.host"),
+        ("gatsby", "-H=0.0.0.0", "port.host"),
+        ("nuxt", "-h", "port.host"),
+        ("trunk", "-a", "port.host"),
+    ],
+)
+def test_what_is_short_for_it_is_answered_so_too(kind: str, word: str, field: str) -> None:
+    with pytest.raises(InvalidParamsError, match=rf"use the field {re.escape(field)} instead"):
+        parse_service({"type": kind, "args": [word]}, PLACE)
+
+
+def test_a_short_option_that_means_something_else_elsewhere_is_taken() -> None:
+    parse_service({"type": "vite", "args": ["-h", "-prod"]}, PLACE)
+
+
 def test_a_strict_port_of_a_vite_may_be_its_own_default() -> None:
     assert parse_service({"type": "vite", "port": {"strict": True}}, PLACE).port == PortConfig(strict=True)
 

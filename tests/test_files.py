@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.files import read_head
+from sidecar.files import read_regular
 from sidecar.launch import find_vite
 from sidecar.services.project import read_package
 from sidecar.tauri.project import TauriConfigError, read_text
@@ -16,12 +16,12 @@ from sidecar.tauri.project import TauriConfigError, read_text
 
 def test_only_the_head_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a\r\nb" * 9)
-    assert read_head(tmp_path / "file", 4) == b"a\r\nb"
+    assert read_regular(tmp_path / "file", 4) == b"a\r\nb"
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        read_head(tmp_path, 1)
+        read_regular(tmp_path, 1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipe lies in a folder there")

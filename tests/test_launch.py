@@ -191,7 +191,10 @@ def test_where_there_is_no_vite_none_is_found(left: str, tmp_path: Path) -> None
 def test_vite_is_run_by_node_with_no_shell_and_no_npm_between(path: Path, tmp_path: Path) -> None:
     root, entry = npm(tmp_path)
     assert plan("web", ViteService(root=str(root), env={"A": "1"})) == Launch(
-        (str(path / "node"), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS), str(root), {"A": "1"} | QUIET
+        (str(path / "node"), "--require", STDIN_GUARD, str(entry), *VITE_OPTIONS),
+        str(root),
+        {"A": "1"} | QUIET,
+        program_words=4,
     )
 
 
@@ -406,7 +409,7 @@ def test_the_services_own_path_is_the_one_that_is_searched(path: Path, tmp_path:
 def test_a_command_is_found_on_the_path_and_run_in_its_folder(path: Path, tmp_path: Path) -> None:
     program(path / "serve")
     made = plan("api", CommandService(command=["serve", "--port", "{port}"], cwd=str(tmp_path), env={"A": "1"}))
-    assert made == Launch((str(path / "serve"), "--port", "{port}"), str(tmp_path), {"A": "1"} | QUIET)
+    assert made == Launch((str(path / "serve"), "--port", "{port}"), str(tmp_path), {"A": "1"} | QUIET, program_words=1)
 
 
 def test_a_command_with_a_slash_is_found_from_its_folder(path: Path, tmp_path: Path) -> None:
@@ -420,6 +423,13 @@ def test_a_program_that_is_not_there_is_named(word: str, path: Path, tmp_path: P
     with pytest.raises(ProcessSpawnFailedError, match="there is no program") as caught:
         plan("api", CommandService(command=[word], cwd=str(tmp_path)))
     assert caught.value.data == {"service": "api", "program": word}
+
+
+def test_a_program_of_node_modules_is_said_to_need_npx(path: Path, tmp_path: Path) -> None:
+    there = program(tmp_path / "node_modules/.bin/vite")
+    (tmp_path / "web").mkdir()
+    with pytest.raises(ProcessSpawnFailedError, match=f"{there} is one: put npx before it."):
+        plan("api", CommandService(command=["vite", "--port", "{port}"], cwd=str(tmp_path / "web")))
 
 
 def test_a_commands_folder_that_is_missing_is_named(path: Path, tmp_path: Path) -> None:
@@ -451,14 +461,16 @@ def test_a_command_that_came_with_a_node_off_path_is_found_and_finds_it(
     program(beside / "node")
     wanted = program(beside / word)
     made = plan("api", CommandService(command=[word, "start"], cwd=str(tmp_path)))
-    assert made == Launch((str(wanted), "start"), str(tmp_path), {"PATH": f"{beside}:{machine.path}"} | QUIET)
+    assert made == Launch(
+        (str(wanted), "start"), str(tmp_path), {"PATH": f"{beside}:{machine.path}"} | QUIET, program_words=1
+    )
 
 
 def test_a_command_that_only_a_terminal_would_find_is_found(path: Path, machine: Machine, tmp_path: Path) -> None:
     uv = program(machine.home / ".local/bin/uv")
     machine.shell(f'PATH={uv.parent}:/usr/bin:/bin; eval "$2"')
     made = plan("api", CommandService(command=["uv", "run"], cwd=str(tmp_path)))
-    assert made == Launch((str(uv), "run"), str(tmp_path), {"PATH": f"{uv.parent}:{path}"} | QUIET)
+    assert made == Launch((str(uv), "run"), str(tmp_path), {"PATH": f"{uv.parent}:{path}"} | QUIET, program_words=1)
 
 
 def test_a_command_that_only_a_terminal_would_find_finds_a_node_off_path(machine: Machine, tmp_path: Path) -> None:
@@ -508,6 +520,19 @@ def test_the_port_is_filled_into_words_and_variables() -> None:
         "/",
         {"URL": "http://127.0.0.1:41997/", "PLAIN": "x", "PORT": "41997"},
     )
+
+
+def test_nothing_is_filled_into_the_name_of_a_folder(path: Path, tmp_path: Path) -> None:
+    """Only words that a person wrote for us: the folders of a program and of PATH may be called anything."""
+    root, entry = npm(tmp_path / "a {port}")
+    launch = with_endpoint(plan("web", ViteService(root=str(root), args=["{port}"])), ViteService(), HERE)
+    assert (launch.argv[3], launch.argv[-1]) == (str(entry), "41997")
+    serve = program(tmp_path / "{host}" / "bin" / "serve")
+    config = CommandService(
+        command=["bin/serve"], cwd=str(tmp_path / "{host}"), env={"PATH": "/{port}", "A": "{port}"}, port=PortConfig()
+    )
+    made = with_endpoint(plan("api", config), config, HERE)
+    assert (made.argv, made.env["PATH"], made.env["A"]) == ((str(serve),), "/{port}", "41997")
 
 
 def test_a_command_is_told_its_port_by_PORT_unless_it_says_otherwise() -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ from sidecar.parent import Run, jitter
 from sidecar.pumps import Outbox
 from sidecar.runtime import Call, Inbox, Runtime
 from sidecar.services.choice import find_start, service_of, told_service
-from sidecar.services.project import Start, look, understand_words, wanted_port
+from sidecar.services.project import Start, look, understand_words
 from sidecar.stdio import take_standard_streams
 from sidecar.tauri.project import Project, find, read
 from sidecar.tauri.section import read_services
@@ -43,6 +44,8 @@ from sidecar.wire.messages import Server
 EXIT_FAILED = 1
 
 _DEV_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\]):(\d{1,5})(?:/|$)")
+
+_ASSIGNMENT = re.compile(r"\w+=")
 
 NAME_LENGTH = 32
 """A service is named after its program, which may be called anything; each line begins with the name."""
@@ -142,13 +145,13 @@ def choose_service(
     wish = PortConfig(preferred=port, host=host or "127.0.0.1", strict=strict)
     if not program:
         start = find_start(folder)
-        _tell_what_is_passed_over(folder, start, wish)
+        _tell_what_is_passed_over(start, wish)
         return start.framework.name, service_of(start, folder, wish, env)
     if not uses_port(program) and isinstance(known := understand_words(program), Start):
         wish = structs.replace(wish, preferred=port or known.port, host=host or known.host or wish.host)
         wish = structs.replace(wish, strict=strict or known.strict)
         return known.framework.name, told_service(known, folder, wish, env)
-    name = Path(program[0]).name[:NAME_LENGTH]
+    name = _name_of(program)
     listens = port is not None or uses_port(program)  # one that is told none by its words has it as $PORT
     config = CommandService(
         command=program,
@@ -157,19 +160,22 @@ def choose_service(
         port=wish if listens else None,
         ready=TcpReady() if listens else None,
     )
-    return (name if name.isprintable() and name else "program"), config
+    return name, config
 
 
-def _tell_what_is_passed_over(folder: str, start: Start, wish: PortConfig) -> None:
+def _name_of(program: list[str]) -> str:
+    """What a person would call it: ``env`` and the variables before it are not it."""
+    rest = dropwhile(lambda word: word in {"env", "cross-env"} or _ASSIGNMENT.match(word), program)
+    first = next(rest, program[0])
+    name = Path(program[0] if first.startswith("-") else first).name[:NAME_LENGTH]
+    return name if name.isprintable() and name else "program"
+
+
+def _tell_what_is_passed_over(start: Start, wish: PortConfig) -> None:
     if start.host is not None and wish.host != start.host:
         say(
             "warning",
             f"--host of the dev script is passed over: it listens on {wish.host}. Use sidecar dev --host ADDRESS",
-        )
-    if wish.preferred is None and wanted_port(folder, start, start.framework).passed_over:
-        say(
-            "warning",
-            "server.port of the vite.config is passed over: it is no plain number. Use sidecar dev --port NUMBER",
         )
 
 

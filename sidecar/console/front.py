@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -43,6 +44,8 @@ EARLY_S = 5.0
 """A program that ends by itself so soon, and was never ready, would do so again: the person is to see why, now."""
 
 EXIT_FAILED = 1
+SIGNALLED = 128
+"""A shell adds the signal's number to it."""
 
 FindPlaces = Callable[[str, Callable[[], bool], Callable[[str, int, str], None]], None]
 """Tells of each (address, port, URL) of a service, while it lives."""
@@ -142,8 +145,8 @@ class DevFront:
                 self._proven.add(name)
             case ServiceState(service=name, state=state) if state not in {"ready", "unhealthy"}:
                 self._alive.pop(name, None)
-            case ServiceExited(service=name, code=int(code)) if name not in self._proven:
-                self._codes[name] = code
+            case ServiceExited(service=name, code=code, signal=ended_by) if name not in self._proven:
+                self._codes[name] = _shell_code(code, ended_by)
             case _:
                 pass
         match message:
@@ -201,6 +204,14 @@ class DevFront:
             self.exit_code = (self._codes.get(name) if name is not None else None) or EXIT_FAILED
             self._display.fail(error)
             self.ask(Shutdown())
+
+
+def _shell_code(code: int | None, ended_by: str | None) -> int:
+    """What a shell would have in ``$?``."""
+    if code is not None:
+        return code
+    number: int | None = getattr(signal, ended_by or "", None)
+    return EXIT_FAILED if number is None else SIGNALLED + number
 
 
 class JsonDisplay:

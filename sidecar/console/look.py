@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 PREFIX_STYLES: dict[Stream, str] = {"stdout": "cyan", "stderr": "yellow"}
 
+PICTURES = "\U0001f000"
+"""From here on a character takes two cells, unless the one before takes it in."""
+
+AS_PICTURE = "\ufe0f"
+"""Makes a picture of two cells of a character that has one, where the terminal knows that."""
+
 
 class Glyphs:
     """The few characters beyond ASCII, or what stands for them where the output's encoding lacks them."""
@@ -67,12 +73,12 @@ class Look:
         prefix, colours = self._stream(output)
         line = clean(output.partial, colours.copy() if colours else None).expandtabs()
         head, text = Text.from_ansi(prefix), Text.from_ansi(line)
-        if head.cell_len + text.cell_len > width:
-            room = max(0, width - head.cell_len - len(self.glyphs.more))
-            text = text[len(text) - room :] if len(text) > room else text
-            while text.cell_len > room:
-                text = text[1:]
-            text = Text.assemble(self.glyphs.more, text)
+        room = width - _most_cells(head.plain)
+        if _most_cells(text.plain) > room:
+            begin, left = len(text), room - len(self.glyphs.more)
+            while (left := left - _most_cells(text.plain[begin - 1 : begin])) >= 0:
+                begin -= 1
+            text = Text.assemble(self.glyphs.more, text[begin:])
         return self._drawn(Text.assemble(head, text), width)
 
     def _stream(self, output: Output) -> tuple[str, Colours | None]:
@@ -116,6 +122,19 @@ def load_look(encoding: str, *, terminal: bool, colour: bool) -> Look:
     system = colour_system() if colour else None
     console = Console(file=StringIO(), force_terminal=True, color_system=system, highlight=False)
     return Look(glyphs, console, colour=console.color_system is not None)
+
+
+def _most_cells(text: str) -> int:
+    """In how many cells a terminal draws the text at most.
+
+    Some draw characters that are joined into one picture each by itself. A row that is wider than it was taken for
+    would take two lines, of which one would stay.
+    """
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # see the module's docstring
+
+    return sum(2 if char >= PICTURES else max(cell_len(char), char == AS_PICTURE) for char in text)
 
 
 def _frames(glyphs: Glyphs) -> str:

@@ -64,8 +64,8 @@ def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[L
             return [((reason.replace(LINES_ARE_THERE, ""), WARN),), ((again, ""),)]
         case ServiceState(state="unhealthy", service=name, detail=detail):
             return [((f"{name} is unhealthy: {detail or 'it failed its health check'}", WARN),)]
-        case ServiceState(state="stopping", service=name, error=Failure(message=why)):
-            return [((f"{why.replace(LINES_ARE_THERE, '')} Stopping {name}", WARN),)]
+        case ServiceState(state="stopping", service=name, error=Failure()):
+            return [((f"stopping {name}", WARN),)]  # why is told once it has ended
         case ServiceExited(service=name, reason=reason, code=0) if reason != "stopped":
             return [((f"{name} has ended with exit code 0", ""),)]
         case SupervisorFault(error=error):
@@ -78,11 +78,11 @@ def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[L
             assert_never(never)
 
 
-def describe_failure(error: Failure) -> list[Line]:
-    """Why it is over, with the program's last lines."""
+def describe_failure(error: Failure, *, with_lines: bool = True) -> list[Line]:
+    """Why it is over, with the program's last lines if they are wanted."""
     lines: list[Line] = [((error.message.replace(LINES_ARE_THERE, ""), BAD),)]
     last = error.data.get("lines")
-    if isinstance(last, list | tuple) and last:
+    if with_lines and isinstance(last, list | tuple) and last:
         lines.append((("Its last lines:", ""),))
         lines.extend(((f"    {line}", DIM),) for line in last)
     return lines

@@ -22,6 +22,9 @@ LINES_JUDGED = 200
 LINES_IN_ERROR = 40
 """So many last lines of output go into a failure: Vite's longest report of a broken configuration has thirty."""
 
+_LOOPBACKS = ("127.0.0.1", "::1")
+_ANY = ("0.0.0.0", "::")  # noqa: S104  told of others' sockets, not bound
+
 LINES_ARE_THERE = " Its last lines are in data.lines."
 """For programs; a view that shows the lines leaves it out."""
 
@@ -45,9 +48,12 @@ def ended_before_ready(
     ``code`` is the exit code, ``None`` for a signal. Vite never exits by itself before it serves, unless it cannot.
     """
     advice = hopeless(lines, code)
-    if advice is None and vite and code is not None:
+    again = advice is None and (code is None or not vite)
+    if advice is None and not again:
         advice = "Vite ends so when it cannot start at all: see its last lines."
-    return failed(name, f"it ended with {how} before it was ready", lines, advice), advice is None
+    elif advice is None and code == 0:
+        advice = "Does it go into the background? Let it run in the foreground, so that it can be supervised."
+    return failed(name, f"it ended with {how} before it was ready", lines, advice), again
 
 
 def ended_while_ready(
@@ -73,7 +79,10 @@ def port_lost(name: str, port: int, tries: int, lines: Sequence[str]) -> PortUna
 
 
 def seen(
-    probe: Probe | None, endpoint: Endpoint | None, last: Probed | None, places: tuple[tuple[str, int], ...] | None
+    probe: Probe | None,
+    endpoint: Endpoint | None,
+    last: Probed | None,
+    places: tuple[tuple[str, int], ...] | None,
 ) -> str:
     """What a service that is not ready yet was found to do.
 
@@ -83,16 +92,32 @@ def seen(
         said = [f"no line of its output has matched {probe.pattern!r} yet"]
     else:
         said = [last.detail] if last is not None else []
-    if endpoint is None or places is None or any(port == endpoint.port for _, port in places):
+    if endpoint is None or places is None:
         return said[0] if said else "it has not been asked yet"
+    if any(port == endpoint.port and _covers(host, endpoint.host) for host, port in places):
+        if isinstance(probe, LogReady) or (last is not None and last.reached):
+            return said[0]
+        return "it takes connections, but has not answered yet"  # a refusal is older than this look
     if last is not None and last.verdict == "down":
         said = []  # a refused connection: the sockets say more
     if places:
-        shown = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places)
-        said.append(f"it listens on {shown}; it was told {endpoint.port}")
+        told = str(endpoint.port)
+        if any(port == endpoint.port for _, port in places):
+            told = _place(endpoint.host, endpoint.port)
+        said.append(f"it listens on {', '.join(_place(*place) for place in places)}; it was told {told}")
     else:
         said.append("it listens nowhere yet")
     return "; ".join(said)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _covers(listening: str, told: str) -> bool:
+    """Whether what listens on one address is reached on the other; a name may stand for any."""
+    is_name = not (told[0].isdigit() or ":" in told)
+    return is_name or listening in (told, *_ANY) or (told in (*_LOOPBACKS, *_ANY) and listening in _LOOPBACKS)
 
 
 def pattern_too_slow(name: str, pattern: str) -> ConfigurationError:
@@ -111,7 +136,7 @@ def timed_out(
     where = f" on {url}" if url else ""
     return TimeoutWaitingForServerError(
         f"{name} runs, but was not ready{where} within {timeout_ms / 1000:g} s: {found}. "
-        "If it only needs longer, raise readyTimeoutMs.",
+        "If it only needs longer, raise readyTimeoutMs (in sidecar dev: --ready-timeout).",
         service=name,
         lines=lines[-LINES_IN_ERROR:],
     )

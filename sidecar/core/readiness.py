@@ -18,12 +18,19 @@ _IN_USE = re.compile(
     r"EADDRINUSE|address already in use|port \d+ is (?:already )?in use|only one usage of each socket", re.IGNORECASE
 )
 _NUMBER = re.compile(r"(?<![\d.])\d{2,5}(?![\d.])")
-_WATCHES = re.compile(r"ENOSPC: System limit for number of file watchers reached|ENOSPC\b.*\bwatch\b")
+_WATCHES = re.compile(
+    r"ENOSPC: System limit for number of file watchers reached|ENOSPC\b.*\bwatch\b|inotify watch limit reached"
+)
+_WATCHERS = re.compile(r"EMFILE\b.*\bwatch\b|inotify instance limit reached")
 _LOCK = re.compile(r"Found another Vite (?:\w+) process for this project(?: at (\S+))? \(PID (\d+)\)")
 _HOPELESS = (
     (
         _WATCHES,
         "This user has no file watches left. Raise fs.inotify.max_user_watches (sudo sysctl -w), then start again.",
+    ),
+    (
+        _WATCHERS,
+        "This user has no file watcher left. Raise fs.inotify.max_user_instances or ulimit -n, then start again.",
     ),
     (
         re.compile(r"failed to load config from"),
@@ -59,7 +66,7 @@ _HOPELESS = (
     ),
 )
 _BANNER = re.compile(
-    r"\bLocal\b[^\w/]*(?P<scheme>https?)://(?P<host>\[[0-9a-f:]+\]|[\w.-]+):(?P<port>\d+)(?P<base>/[^\s?#]*)?"
+    r"\b(?:Local|Network)\b[^\w/]*(?P<scheme>https?)://(?P<host>\[[0-9a-f:]+\]|[\w.-]+):(?P<port>\d+)(?P<base>/[^\s?#]*)?"
 )
 _NOT_RUNNABLE = {
     126: "The program was found but may not be run. Check its permissions.",
@@ -84,7 +91,7 @@ def port_is_taken(lines: Iterable[str], port: int) -> bool:
 
 def out_of_watches(lines: Iterable[str]) -> bool:
     """Whether the program said that the system lets it watch no more files."""
-    return any(_WATCHES.search(plain(line)) for line in lines)
+    return any(_WATCHES.search(line) or _WATCHERS.search(line) for line in map(plain, lines))
 
 
 def hopeless(lines: Iterable[str], code: int | None) -> str | None:
@@ -106,7 +113,7 @@ def hopeless(lines: Iterable[str], code: int | None) -> str | None:
 
 
 def told_address(lines: Iterable[str], endpoint: Endpoint) -> Address | None:
-    """The address of its own page that a dev server has printed behind the word "Local"; else ``None``."""
+    """The address of its own page that a dev server has printed behind "Local" or "Network"; else ``None``."""
     hosts = {endpoint.host, "localhost", "127.0.0.1", "[::1]"}
     for line in map(plain, lines):
         found = _BANNER.search(line)

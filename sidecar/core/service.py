@@ -74,7 +74,7 @@ NOTICES_S = (2.0, 10.0, 30.0)
 """So long after its launch a service that is not ready yet is told of, with what was found so far."""
 
 BANNER_S = 1.0
-"""The base of a server that speaks TLS is known only by what it prints. Vite prints that as soon as it listens."""
+"""So long is the base of a server waited for that answers: it prints it, or (but for TLS) its page says so."""
 
 Matches = Callable[[str, tuple[str, ...]], bool]
 """(pattern, lines) → whether one of the lines matches. Raises ``TimeoutError`` if that takes too long to find out."""
@@ -229,7 +229,8 @@ class SupervisedService:
         if endpoint is not None and endpoint.wanted is not None:
             change = PortChanged(self.name, origin=endpoint.wanted, to=endpoint.port, holder=endpoint.holder)
             self._out(Notify(change))
-        self._programs = [*event.launch.before, event.launch]
+        # the steps of a run that only lost its port have done their work
+        self._programs = [event.launch] if self._port_tries else [*event.launch.before, event.launch]
         self._spawn_next()
 
     def on_prepare_failed(self, event: PrepareFailed | SpawnFailed, now: float) -> None:
@@ -311,7 +312,7 @@ class SupervisedService:
         if self.state != "starting" or event.verdict != "ok":
             return
         self._address = event.address
-        if event.address.scheme == "https" and isinstance(self._probe, ServerReady) and self._banner is None:
+        if event.address.base is None and self._banner is None:
             self._timers["banner"] = now + BANNER_S
         else:
             self._become_ready(now)
@@ -630,7 +631,7 @@ class SupervisedService:
             return None
         address = self._address or Address()
         base = self._banner.base if self._banner else address.base
-        return url_of(self._endpoint.host, self._endpoint.port, address.scheme, base)
+        return url_of(self._endpoint.host, self._endpoint.port, address.scheme, base or "/")
 
     def _last_lines(self) -> list[str]:
         return [line.text for line in self._log.tail(min(self._printed + self._log.unfinished(self.run), LINES_JUDGED))]

@@ -15,14 +15,14 @@ import msgspec
 from sidecar import __version__, launch
 from sidecar.config import DevServer, NodeServer, PortConfig, Service, ViteService
 from sidecar.errors import ConfigurationError, NodeNotFoundError, ProjectNotFoundError, SidecarError
-from sidecar.files import read_head
 from sidecar.host import drafts, records
 from sidecar.host.leftovers import Leftovers
 from sidecar.host.ports import EVERYWHERE, NOBODY, refusal
 from sidecar.host.survey import Survey
 from sidecar.services.choice import find_start, service_of
+from sidecar.services.files import FILE_BYTES_MOST, read_head
 from sidecar.services.frameworks import Framework
-from sidecar.services.project import FILE_BYTES_MOST, Start, wanted_port
+from sidecar.services.project import Start, wanted_port
 from sidecar.wire.messages import Holder, Wire, taken_by
 
 VERSION_S = 10.0
@@ -144,8 +144,8 @@ def _program(root: str, row: Framework) -> Finding:
         return Finding(row.type, "ok", how)
     for folder in Path(entry).parents:
         try:
-            package = msgspec.json.decode(read_head(folder / "package.json", FILE_BYTES_MOST), type=_Package)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            package = msgspec.json.decode(read_head(str(folder / "package.json"), FILE_BYTES_MOST), type=_Package)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue  # not here: the entry lies deeper in the package
         if package.version is None:
             continue  # one that only says what kind of modules are below it

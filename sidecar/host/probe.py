@@ -2,8 +2,8 @@
 
 A *dev server* is ready once the socket on its port is our tree's and it answers anything. It is asked by a line that is
 no HTTP: the HTTP parser of node (or of any other server) refuses it with a status of its own, and no page, proxy or
-middleware of the app runs. A server that answers nothing to that is offered a TLS handshake. The page itself is asked
-for at most twice, once the server has answered, to find out below which base Vite has it.
+middleware of the app runs. A server that answers nothing to that is offered a TLS handshake. Only where the server has
+not printed its address the page itself is asked for, at most twice, to find out below which base Vite has it.
 
 Plain sockets: ``http.client`` costs more to import than a whole launch may take, and a status line is all we need.
 """
@@ -51,6 +51,9 @@ CONTROL_S = 1.0
 
 HEAD_BYTES = 4096
 """The status line and the Location are in the first of these."""
+
+HEAD_ENDS = (b"\r\n\r\n", b"\n\n")
+"""Some servers, of few lines, leave out the carriage returns."""
 
 NO_REQUEST = b"? / HTTP/1.1\r\n\r\n"
 """No method has such a name, so the server's HTTP parser answers by itself."""
@@ -115,8 +118,10 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
     if other is not None and answer.verdict != "unknown":
         there = _attempt_at(other, probe, endpoint, owner, timeout_s)
         if there.verdict == "ok":
-            return there  # of the other loopback nothing else is told: the server was not asked to be there
-    return answer
+            # one that listens on both may have begun between the two: the address that it was told goes first
+            here = _attempt_at(endpoint.host, probe, endpoint, owner, timeout_s)
+            return here if here.verdict == "ok" else there
+    return answer  # of the other loopback nothing else is told: the server was not asked to be there
 
 
 def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
@@ -159,7 +164,10 @@ def await_ready(
     report: Callable[[Answer, Address], None],
     attempt_s: float = ATTEMPT_S,
 ) -> None:
-    """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it."""
+    """Ask until the answer is ours, and report that; report each other finding once it is new. ``ended`` ends it.
+
+    The base of a dev server is left open: see ``find_base``.
+    """
     began = time.monotonic()
     looked = 0.0
     last = None
@@ -188,9 +196,7 @@ def _address(probe: Probe, endpoint: Endpoint, answer: Answer) -> Address:
     """What is to be told of a server that is ready."""
     scheme = answer.scheme or "http"
     other = answer.address if answer.address == LOOPBACKS.get(endpoint.host) else None
-    base = "/"
-    if isinstance(probe, ServerReady) and scheme == "http" and answer.address is not None:
-        base = find_base(answer.address, endpoint)
+    base = None if isinstance(probe, ServerReady) else "/"
     return Address("https" if scheme == "https" else "http", other, base)
 
 
@@ -270,7 +276,9 @@ def _ask_page(
             return Answer("down", f'{wish}, or the status "any"', "https", address)
         return Answer("ok", "it answers by TLS", "https", address)
     if head:
-        return Answer("down", f"{probe.path} is answered with something that is not HTTP", "http", address)
+        return Answer(
+            "down", f"{probe.path} is answered with something that is not HTTP/1: use the probe tcp", "http", address
+        )
     return Answer("down", "it takes connections and closes them without an answer", address=address)
 
 
@@ -315,7 +323,7 @@ def _exchange(
             sock.sendall(data)
             if owned is not None:
                 owned()  # now, while the server works on its answer: looking only then would put off what we report
-            while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES and not _is_tls(head):
+            while not any(end in head for end in HEAD_ENDS) and len(head) < HEAD_BYTES and not _is_tls(head):
                 sock.settimeout(_left(deadline))
                 more = sock.recv(HEAD_BYTES)
                 if not more:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from sidecar.files import read_head
+from sidecar.files import read_regular
 from sidecar.init import javascript as js
 from sidecar.init.javascript import HOLE, Token, Tokens
 
@@ -115,7 +115,7 @@ def text_of(file: Path, top: Path) -> str:
     if not real.is_relative_to(home) or "node_modules" in real.relative_to(home).parts:
         raise UnreadableError(f"{file} is not a file of this project")
     try:
-        data = read_head(real, SCRIPT_BYTES_MOST + 1)
+        data = read_regular(real, SCRIPT_BYTES_MOST + 1)
     except OSError as error:  # ENOENT, EACCES, EISDIR: a command may name what is not there
         raise UnreadableError(f"{file} cannot be read: {error.strerror}") from None
     if len(data) > SCRIPT_BYTES_MOST:

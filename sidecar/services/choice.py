@@ -11,7 +11,15 @@ from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, T
 from sidecar.errors import ConfigurationError
 from sidecar.launch import step_launch
 from sidecar.services.frameworks import SCRIPT, VITE
-from sidecar.services.project import Start, Step, find_apps, look
+from sidecar.services.project import Start, Step, find_apps, look, package_fault
+
+EXAMPLE = "node server.js --port {port}"
+
+OTHERS_MOST = 3
+"""So many scripts are named to choose from."""
+
+_PLAIN = str.maketrans(dict.fromkeys("/._-:~", "x"))
+"""What a shell leaves as it is, beside letters and digits."""
 
 
 def find_start(folder: str) -> Start:
@@ -19,6 +27,10 @@ def find_start(folder: str) -> Start:
 
     Raises ``ConfigurationError`` that says what was found instead, and the command to use.
     """
+    if os.path.isfile(folder):
+        raise ConfigurationError(
+            f"{folder} is a file, and no project's folder. A program goes after --, as in: sidecar dev -- node {folder}"
+        )
     found = look(folder)
     if found.start is not None:
         return found.start
@@ -28,11 +40,16 @@ def find_start(folder: str) -> Start:
             f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
         )
     if found.problem is not None:
-        server = found.problem.server
-        alone = f", or {server.title} alone: {server.command()}" if server else ""
+        options, words = found.instead
+        commands = [f"as it is: {_command(folder, options)} -- {words}"]
+        if found.problem.server is not None:
+            row = found.problem.server
+            commands.append(f"{row.title} alone: {_command(folder)} -- {' '.join((row.program, *row.verb))}")
+        else:
+            commands += (f"what is in {app}: {_command(_below(folder, app))}" for app in find_apps(folder, ["*"]))
         raise ConfigurationError(
             f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
-            f"Run it as it is: {found.instead}{alone}"
+            f"Start {', or '.join(commands)}"
         )
     if os.path.isfile(os.path.join(folder, "index.html")):
         return Start(VITE)  # it serves a page that nothing else claims, if there is one above
@@ -40,24 +57,39 @@ def find_start(folder: str) -> Start:
         if below := find_apps(folder, ["*"]):
             raise ConfigurationError(f"{folder} has no dev server of its own. {_use(folder, below)}")
         return Start(VITE)  # the launch says what is missing
+    if fault := package_fault(folder):
+        raise ConfigurationError(f"{package} cannot be understood: {fault}. Correct it.")
+    commands = [f"{_command(folder)} -- {words}" for words in found.others[:OTHERS_MOST]]
+    advice = f"Use: {' or '.join(commands)}" if commands else f"Name the program: {_command(folder)} -- {EXAMPLE}"
     raise ConfigurationError(
-        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. "
-        "Name the program: sidecar dev -- node server.js --port {port}"
+        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. {advice}"
     )
 
 
 def _use(folder: str, apps: Iterable[str]) -> str:
-    commands = (f"sidecar dev {os.path.normpath(os.path.join(folder, app))}" for app in apps)
-    return f"Use: {' or '.join(commands)}"
+    return f"Use: {' or '.join(_command(_below(folder, app)) for app in apps)}"
+
+
+def _below(folder: str, app: str) -> str:
+    return os.path.normpath(os.path.join(folder, app))
+
+
+def _command(folder: str, options: str = "") -> str:
+    """What a person types to have us start something in ``folder``."""
+    place = "" if os.path.normpath(folder) == "." else folder
+    if not place.replace("\\", "/").translate(_PLAIN).isalnum():
+        place = f'"{place}"' if place else ""
+    return " ".join(["sidecar dev", *([place] if place else []), *([options] if options else [])])
 
 
 def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
     """The service that does by itself what the project's script says."""
-    if start.framework is not SCRIPT:
+    row = start.framework
+    if row.type != SCRIPT.type:
         return _server(start, folder, wish, env, {})
-    step = step_launch(Step(start.args[0]), folder, {**env, **dict(SCRIPT.env)})
-    own = {name: value for name, value in step.env.items() if name != SCRIPT.reads}
-    port = structs.replace(wish, preferred=wish.preferred or SCRIPT.port, env=SCRIPT.reads)
+    step = step_launch(Step(start.args[0]), folder, {**env, **dict(row.env)})
+    own = {name: value for name, value in step.env.items() if name != row.reads}
+    port = structs.replace(wish, preferred=wish.preferred or start.port or row.port, env=row.reads or None)
     return CommandService(command=list(step.argv), cwd=folder, env=own, port=port, ready=TcpReady())
 
 

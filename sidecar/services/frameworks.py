@@ -71,10 +71,6 @@ class Framework(Struct, frozen=True, kw_only=True):
         """Its title, and what it is started as where that has another name."""
         return f"{self.title} (Vite)" if self.vite and self.name != self.type else self.title
 
-    def command(self) -> str:
-        """What a person types to have us start it without looking at a script."""
-        return " ".join(("sidecar dev --", self.program, *self.verb))
-
     @property
     def vite(self) -> bool:
         """Whether it is Vite underneath, and started as Vite."""
@@ -275,6 +271,7 @@ TABLE: tuple[Framework, ...] = (
         verb=("serve",),
         called=("webpack serve", "webpack server", "webpack s", "webpack-dev-server"),
         others=("build", "bundle", "b", "watch", "w", "init", "info", "configtest", "help", "version"),
+        listen=(*HERE, "--no-open"),  # its browser heeds no BROWSER
         host_flags=("--host",),
         port_flags=("--port",),
         port=8080,
@@ -320,6 +317,34 @@ SCRIPT = Framework(
     port=3000,
 )
 """Neither of these, but it takes its port from the environment: its script is run as it is, by a shell."""
+
+
+def _script(name: str, title: str, called: tuple[str, ...], port: int, listen: tuple[str, ...] = HERE) -> Framework:
+    """A server whose script is run as it is by a shell, without its own words for what ``listen`` says behind it."""
+    return Framework(
+        name=name,
+        title=title,
+        type="command",
+        program="",
+        verb=(),
+        called=called,
+        others=("build", "preview", "init"),
+        listen=listen,
+        host_flags=("--host", "-h", "-a", "--bind"),
+        port=port,
+    )
+
+
+SCRIPTED = (
+    _script("vitepress", "VitePress", ("vitepress", "vitepress dev"), 5173, (*HERE, "--strictPort")),
+    _script("storybook", "Storybook", ("storybook dev",), 6006, (*HERE, "--exact-port", "--ci")),
+    _script("docusaurus", "Docusaurus", ("docusaurus start",), 3000, (*HERE, "--no-open")),
+    _script("rspack", "Rspack", ("rspack serve", "rspack dev"), 8080),
+    _script("slidev", "Slidev", ("slidev",), 3030, ("--port", "{port}")),
+    _script("eleventy", "Eleventy", ("eleventy --serve", "@11ty/eleventy --serve"), 8080, ("--port", "{port}")),
+    _script("http-server", "http-server", ("http-server",), 8080, ("-a", "{host}", "-p", "{port}")),
+)
+"""Servers that are started by ``sidecar dev`` alone: they have no ``type``, but a command with their script."""
 
 VITE = TABLE[-1]
 BY_NAME = {row.name: row for row in TABLE}

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from sidecar.files import read_head
 from sidecar.host.programs import MANAGERS, Manager, expand, runs
+from sidecar.services.files import FILE_BYTES_MOST, read_head
 from sidecar.services.node import Node
 
 TEXT_MOST = 1 << 16
@@ -25,7 +25,7 @@ WISH_MOST = 64
 ALIASES_DEEP = 8
 """nvm's aliases may name each other. Its own need three steps; the bound ends a circle."""
 
-WISHES = (".nvmrc", ".node-version", ".tool-versions")
+WISHES = (".nvmrc", ".node-version", ".tool-versions", "mise.toml", ".mise.toml", "package.json")
 """The files in which a project asks for a version. Within one folder the first one counts."""
 
 _FULL = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
@@ -167,8 +167,7 @@ def _mise_default(_root: str) -> str:
     base = os.environ.get("MISE_CONFIG_DIR") or os.path.join(
         os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "mise"
     )
-    wanted = _MISE.search(_text(os.path.join(base, "config.toml")))
-    return wanted[1] if wanted else ""
+    return _mise_version(os.path.join(base, "config.toml"))
 
 
 class _Runtime(Struct):
@@ -207,7 +206,7 @@ def _wish_of(root: str) -> tuple[str, str] | None:
     while True:
         for name in WISHES:
             path = os.path.join(folder, name)
-            if wish := _tool_version(path) if name == ".tool-versions" else _line(path):
+            if wish := _READERS.get(name, _line)(path):
                 return name, wish[:WISH_MOST]
         above = os.path.dirname(folder)
         if above == folder or os.path.lexists(os.path.join(folder, ".git")):
@@ -272,9 +271,37 @@ def _tool_version(path: str) -> str:
     return wanted[1] if wanted else ""
 
 
-def _text(path: str) -> str:
-    """Read the beginning of a regular file; empty if there is none."""
+def _mise_version(path: str) -> str:
+    wanted = _MISE.search(_text(path))
+    return wanted[1] if wanted else ""
+
+
+class _Pin(Struct):
+    node: str = ""
+
+
+class _Package(Struct):
+    """What volta has put into a package.json."""
+
+    volta: _Pin | None = None
+
+
+def _volta_pin(path: str) -> str:
     try:
-        return read_head(path, TEXT_MOST).decode("utf-8", "replace")
-    except OSError:
-        return ""  # ENOENT: it need not be there
+        pin = msgspec.json.decode(read_head(path, FILE_BYTES_MOST), type=_Package).volta
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""  # there is none, or it is of another shape
+    return pin.node if pin else ""
+
+
+_READERS: dict[str, Callable[[str], str]] = {
+    ".tool-versions": _tool_version,
+    "mise.toml": _mise_version,
+    ".mise.toml": _mise_version,
+    "package.json": _volta_pin,
+}
+"""How to read a file of ``WISHES``, if its first line does not say it."""
+
+
+def _text(path: str) -> str:
+    return read_head(path, TEXT_MOST).decode("utf-8", "replace")

@@ -9,23 +9,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from sidecar.files import read_head
-from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, TABLE, VITE, Framework, config_files
+from sidecar.services.files import FILE_BYTES_MOST, read_head
+from sidecar.services.frameworks import CALLED, PROGRAMS, SCRIPT, SCRIPTED, TABLE, VITE, Framework, config_files
 from sidecar.services.viteconfig import ServerPort, read_server_port
 
-DEV_SCRIPTS = ("dev", "start", "serve", "develop")
+DEV_SCRIPTS = ("dev", "start", "serve", "develop", "docs:dev", "storybook")
 """The scripts that people start a dev server with, in the order in which they are looked at."""
 
 SCRIPTS_DEEP = 5
 """A script that runs a script that runs ...: no project goes further, but one may go round in circles."""
-
-FILE_BYTES_MOST = 1 << 20
-"""A manifest, or a program that is searched for a word, is written by people; anything larger is another file."""
 
 RUN: dict[str, str] = {"npm": "npm run", "pnpm": "pnpm", "yarn": "yarn", "bun": "bun run", "deno": "deno task"}
 """Package manager → what a person types before a script's name."""
@@ -65,12 +63,20 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104  what a script may ask for, not what we bin
 
 _NODES = ("node", "tsx", "ts-node", "nodemon", "bun", "deno", "babel-node", "node-dev", "ts-node-dev", "tsnd")
 """Programs that run the file that is named after them."""
+_ELSEWHERE = {"-w", "--workspace", "-ws", "--workspaces", "--prefix", "-C", "--dir", "--cwd", "-F", "--filter"}
+"""Options by which a package manager runs the script of another package."""
+_SEVERAL = ("concurrently", "conc", "npm-run-all", "npm-run-all2", "run-p", "run-s", "turbo", "nx", "lerna", "wsrun")
+"""Programs that run several: what is put behind their words reaches no server."""
+_LAUNCHERS = ("cross-env", "env", "npx")
+"""What may stand before a server's words, and changes nothing about what may stand behind them."""
 _AROUND = ("tauri", "cargo", "sidecar")
 """What starts a dev server by way of us, or around us: such a script says nothing of the server itself."""
 # texts, which re compiles and keeps when they are first used: not while we start
 _NPM_VARIABLE = r"[$%]\{?npm_"
 _ASSIGNMENT = r"(?s)([A-Za-z_]\w*)=(.*)"
 _VITE_VALUES = {"--base", "-l", "--logLevel", "-f", "--filter", "--clearScreen", "--configLoader"}
+_SERVES = r"dev|start|serve"
+"""What is in the names of scripts that may start a server."""
 _PLACE_OF_BINS = "node_modules/.bin/"
 
 
@@ -121,8 +127,10 @@ class Project(Struct, frozen=True):
     """The name of the script that says so; without one, the framework's usual command is taken."""
     problem: NotUnderstood | None = None
     """What is wrong with the script, if that is why there is no ``start``."""
-    instead: str = ""
-    """The command that runs the script as it is."""
+    instead: tuple[str, str] = ("", "")
+    """What to give ``sidecar dev`` so that it runs the script as it is: options, and the command line after ``--``."""
+    others: tuple[str, ...] = ()
+    """The commands that run scripts which may start a server, by their names, where nothing says which."""
     apps: tuple[str, ...] = ()
     """The folders of a workspace that have dev servers, where its root has none."""
 
@@ -182,7 +190,9 @@ class _Reader:
         *before, last = _chain(line)
         for text, _ in before:
             given = text.split(maxsplit=1)
-            if given[0] in {"set", "export"} and (found := re.fullmatch(_ASSIGNMENT, given[-1])):
+            if given[0].lower() in {"set", "export"} and (found := re.fullmatch(_ASSIGNMENT, given[-1])):
+                if "$" in found[2] or "%" in found[2]:
+                    raise _Unclear("it uses variables")
                 self._env[found[1]] = found[2].strip("'\"")
             elif given[0] == "cd":
                 raise _Unclear(f"it changes the folder ({text})")
@@ -194,9 +204,9 @@ class _Reader:
         return self.words(_split(text), deep)
 
     def words(self, words: list[str], deep: int) -> Start:
-        words = self._take_env(words)
         if any("$" in word or "%" in word for word in words):
             raise _Unclear("it uses variables")
+        words = self._take_node(self._take_env(words))
         program = words[0].replace("\\", "/").removeprefix("./").removeprefix(_PLACE_OF_BINS) if words else ""
         row = CALLED.get(f"{program} {words[1]}") if len(words) > 1 else None
         arguments = words[1:] if row is None else words[2:]
@@ -204,7 +214,7 @@ class _Reader:
         if row is not None:
             if arguments and arguments[0] in row.others:
                 raise _Unclear(f"{program} {arguments[0]} is no dev server")
-            return self._take_arguments(row, arguments)
+            return self.arguments(row, arguments)
         if program in PROGRAMS:
             raise _Unclear(f"{' '.join([program, *words[1:2]])} is no dev server")
         if words[:2] == ["npm", "start"]:
@@ -214,6 +224,8 @@ class _Reader:
             if scripts is None:
                 continue
             rest = words[length:]
+            while scripts and rest[:1] in (["-s"], ["--silent"]):
+                rest = rest[1:]
             while not scripts and rest[:1] in (["--yes"], ["-y"], ["--no-install"]):
                 rest = rest[1:]
             if not rest:
@@ -221,11 +233,24 @@ class _Reader:
             if rest[0].startswith("-"):
                 raise _Unclear(f"{words[0]} is told {rest[0]}")
             if scripts and isinstance(self._scripts.get(rest[0]), str):
+                if any(word.partition("=")[0] in _ELSEWHERE for word in rest[1:]):
+                    raise _Unclear(f"it runs a script of another package ({' '.join(rest)})")
                 arguments = rest[2:] if rest[1:2] == ["--"] else rest[1:]
                 return self.script(rest[0], tuple(arguments), deep)
             if deep and rest[0] != words[0]:
                 return self.words(rest, deep - 1)
-        raise _Unclear(f"{words[0]} is no dev server that is known here" if words else "it is empty")
+        raise _Unclear(f"the sidecar does not know {words[0]}" if words else "it is empty")
+
+    def _take_node(self, words: list[str]) -> list[str]:
+        """The words without a node that is told to run a program of node_modules, such as to have more memory."""
+        at = next((at for at, word in enumerate(words) if at and not word.startswith("--")), 0)
+        path = words[at].replace("\\", "/") if at and words[0] == "node" else ""
+        name = path.rpartition("/")[2].partition(".")[0]
+        if "node_modules/" not in path or name not in PROGRAMS:
+            return words
+        if at > 1:
+            self._env["NODE_OPTIONS"] = " ".join([*self._env.get("NODE_OPTIONS", "").split(), *words[1:at]])
+        return [name, *words[at + 1 :]]
 
     def _step(self, line: str) -> None:
         if re.search(_NPM_VARIABLE, line):
@@ -243,7 +268,7 @@ class _Reader:
             rest.pop(0)
         return rest
 
-    def _take_arguments(self, row: Framework, words: list[str]) -> Start:
+    def arguments(self, row: Framework, words: list[str]) -> Start:
         root, mode, config, port, strict, host = ".", None, None, None, False, None
         args: list[str] = []
         rest = list(words)
@@ -281,7 +306,15 @@ class _Reader:
                 args += [name, rest.pop(0)]
             else:
                 args.append(word)
-        return Start(row, root, mode, config, port, strict, host, tuple(args), self._env, tuple(self._steps))
+        env = dict(self._env)
+        if not row.vite and (told := env.pop("PORT", None)) is not None:
+            # others heed it, if no option says more
+            if not told.isdecimal():
+                raise _Unclear("its PORT is no number")
+            port = port or int(told)
+        if any(name == "HOST" for name, _ in row.env) and (told := env.pop("HOST", None)):
+            host = host or told
+        return Start(row, root, mode, config, port, strict, host, tuple(args), env, tuple(self._steps))
 
 
 def _split(text: str) -> list[str]:
@@ -330,7 +363,7 @@ def _chain(line: str) -> list[tuple[str, str]]:
 def _mentioned(command: str, scripts: Mapping[str, Any], deep: int) -> Framework | None:
     """Whose dev server may be in it, in any way: as a word of its own, or in a script that it names."""
     words = re.findall(r"[\w:./@-]+", command)
-    for word in words:
+    for word in (word[:1] + word[1:].partition("@")[0] for word in words):  # npx takes vite@latest
         row = PROGRAMS.get(word)
         row = row or next((PROGRAMS[it] for it in PROGRAMS if word.endswith((f"/{it}", f":{it}", f"/{it}.js"))), None)
         if row is not None:
@@ -355,7 +388,7 @@ def look(folder: str) -> Project:
         found = understand_script(each, scripts)
         if isinstance(found, NotUnderstood) and (each == "dev" or row is None):
             # beside a dev server, what is called "start" is the server of the release
-            found = _reading_port(folder, each, scripts, found) or found
+            found = _scripted(each, scripts) or _reading_port(folder, each, scripts, found) or found
         if isinstance(found, Start):
             return Project(folder, _named(found, package), each)
         if each == "dev":
@@ -363,9 +396,59 @@ def look(folder: str) -> Project:
             break
     if problem is None and row is not None:
         return Project(folder, Start(row))
-    instead = f"sidecar dev -- {RUN[find_manager(folder, package)]} {name}" if name else ""
+    run = RUN[find_manager(folder, package)]
+    instead = _instead(run, name, scripts[name]) if name else ("", "")
+    others = tuple(
+        f"{run} {each}"
+        for each, line in scripts.items()
+        if re.search(_SERVES, each) and not each.startswith(("pre", "post")) and not _is_around(str(line))
+    )
     apps = tuple(find_apps(folder, workspace_patterns(folder, package)))
-    return Project(folder, script=name, problem=problem, instead=instead, apps=apps)
+    return Project(folder, script=name, problem=problem, instead=instead, others=others, apps=apps)
+
+
+def _instead(run: str, name: str, line: str) -> tuple[str, str]:
+    """The options and the command that run a script as it is; with our port, where its last command takes one."""
+    row = _last_server(line)
+    if row is None:
+        return "", f"{run} {name}"
+    if not row.listen:
+        return f"--port {row.port}", f"{run} {name}"
+    return "", " ".join([run, name, *(["--"] if run == "npm run" else []), *row.listen])
+
+
+def _last_words(line: str) -> list[str]:
+    """The words of a line for the shell that come after its last operator; none where that is not plain to see."""
+    words = re.split(r"[;&|]", line)[-1].split()
+    return [] if re.search(r"""['"`<>()$%\\]""", line) or any(word in _SEVERAL for word in words) else words
+
+
+def _last_server(line: str) -> Framework | None:
+    """Whose dev server would get the arguments that are put behind a line for the shell. It has none of ours yet."""
+    words = _last_words(line)
+    found = (understand_words(words[at:]) for at in range(len(words)))
+    start = next((each for each in found if isinstance(each, Start)), None)
+    return start.framework if start is not None and start.port is None and start.host is None else None
+
+
+def _scripted(name: str, scripts: Mapping[str, Any]) -> Start | None:
+    """A script that ends with one of the servers that are told where to listen by words behind it."""
+    head, _, last = scripts[name].rpartition("&&")
+    words = last.split()
+    if re.search(r"""[;&|'"`<>()$%\\]""", f"{head.replace('&&', '')}{last}") or any(it in _SEVERAL for it in words):
+        return None
+    own = [*takewhile(lambda word: word in _LAUNCHERS or re.fullmatch(_ASSIGNMENT, word), words)]
+    words = words[len(own) :]
+    for row in SCRIPTED:
+        for called in sorted((each.split() for each in row.called), key=len, reverse=True):
+            rest = words[len(called) :]
+            if words[: len(called)] == called and not (rest and rest[0] in row.others):
+                told = _Reader({}).arguments(row, rest)
+                line = " ".join([*own, *called, *told.args, *row.listen])
+                before = scripts.get(f"pre{name}")
+                steps = [it for it in (before if isinstance(before, str) else "", head.strip()) if it]
+                return Start(row, port=told.port, host=told.host, args=(" && ".join([*steps, line]),))
+    return None
 
 
 def recognise(folder: str, package: Mapping[str, Any]) -> Framework | None:
@@ -461,7 +544,7 @@ def heed(folder: str, row: Framework, script: str | None = None) -> Start | NotU
         other = project.start.framework
         if other.type == row.type:
             return project.start
-        if other is SCRIPT:
+        if other.type == SCRIPT.type:
             return Start(row)  # a server beside it, or around it
         verb = "starts" if project.script else "is a project of"
         return NotUnderstood(f'{script} {verb} {other.title}, which has the type "{other.type}"', other)
@@ -546,18 +629,27 @@ def _is_workspace_only(folder: str, package: Mapping[str, Any]) -> bool:
 
 def read_package(folder: str) -> dict[str, Any]:
     """The folder's package.json; empty where there is none, or none that can be read."""
+    return _parse_package(folder)[0]
+
+
+def package_fault(folder: str) -> str:
+    """What is wrong with the folder's package.json; empty where nothing is, or there is none."""
+    return _parse_package(folder)[1]
+
+
+def _parse_package(folder: str) -> tuple[dict[str, Any], str]:
+    head = _head(os.path.join(folder, "package.json"))
+    if not head:
+        return {}, ""
     try:
-        value = msgspec.json.decode(_head(os.path.join(folder, "package.json")).removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        value = msgspec.json.decode(head.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return {}, "it is too large" if len(head) == FILE_BYTES_MOST else str(error)
+    return (value, "") if isinstance(value, dict) else ({}, "it is no object")
 
 
 def _head(path: str) -> bytes:
-    try:
-        return read_head(path, FILE_BYTES_MOST)
-    except (OSError, ValueError):
-        return b""  # ENOENT, EISDIR, EACCES, a name that is none: there is nothing to be read
+    return read_head(path, FILE_BYTES_MOST)
 
 
 def _table(package: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from sidecar.errors import ConfigurationError
-from sidecar.files import read_head
+from sidecar.files import read_regular
 from sidecar.tauri import json5
 
 FOLDER = "src-tauri"
@@ -87,7 +87,7 @@ def parse_file(file: Path) -> dict[str, Any]:
 def read_text(file: Path) -> str:
     """The text as it is, line ends and BOM included. Raises ``TauriConfigError``."""
     try:
-        data = read_head(file, FILE_BYTES_MOST + 1)
+        data = read_regular(file, FILE_BYTES_MOST + 1)
     except OSError as error:  # ENOENT, EACCES, EISDIR: it went, or is not ours to read
         raise TauriConfigError(f"{file} cannot be read: {error.strerror}.", path=str(file)) from None
     if len(data) > FILE_BYTES_MOST:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -67,6 +68,9 @@ class FakeScreen:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+
+    def put_output(self, output: Output) -> None:
+        pass
 
     def put(self, *items: Line) -> None:
         self.lines += ["".join(text for text, _ in item) for item in items]
@@ -154,11 +158,11 @@ def test_a_program_that_was_ready_or_ran_for_long_is_restarted(
     assert len([it for it in output.shown if isinstance(it, ServiceRestarting)]) == 2
 
 
-@pytest.mark.parametrize("code", [0, None])
-def test_a_failure_without_a_code_of_its_own_is_1(front: DevFront, code: int | None) -> None:
+@pytest.mark.parametrize(("code", "handed_on"), [(0, 1), (None, 128 + signal.SIGSEGV)], ids=["clean", "by a signal"])
+def test_a_failure_without_a_code_of_its_own_is_never_0(front: DevFront, code: int | None, handed_on: int) -> None:
     front.begin({"web": PROBED})
     crashes(front, code)
-    assert front.exit_code == 1
+    assert front.exit_code == handed_on
 
 
 def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
@@ -169,6 +173,19 @@ def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
     assert front.exit_code == 1
 
 
+def test_a_failure_repeats_the_last_lines_only_where_others_spoke_too() -> None:
+    error = Failure(-32030, "api failed.", {"lines": ["why"]})
+    shown = []
+    for services in (["api"], ["api", "web"]):
+        screen = FakeScreen()
+        display = PlainDisplay(cast("Screen", screen))
+        for service in services:
+            display.relay(Output(service, 1, "stdout", ("why",), 3))
+        display.fail(error)
+        shown.append(screen.lines)
+    assert shown == [["api failed."], ["api failed.", "Its last lines:", "    why"]]
+
+
 def test_a_service_that_answers_again_is_told_of() -> None:
     screen = FakeScreen()
     display = PlainDisplay(cast("Screen", screen))
@@ -176,6 +193,15 @@ def test_a_service_that_answers_again_is_told_of() -> None:
     for state in states:
         display.show(ServiceState("web", state, detail="no answer" if state == "unhealthy" else None))
     assert screen.lines == ["web is unhealthy: no answer", "web is unhealthy: no answer", "web answers again"]
+
+
+@pytest.mark.parametrize(("before", "told"), [("starting", []), ("ready", ["web has ended with exit code 0"])])
+def test_a_clean_end_is_told_once(before: State, told: list[str]) -> None:
+    screen = FakeScreen()
+    display = PlainDisplay(cast("Screen", screen))
+    display.show(ServiceState("web", before))
+    display.show(ServiceExited("web", "exit code 0", 0))
+    assert screen.lines == told, "one that was not ready has failed, and that is told next"
 
 
 def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:

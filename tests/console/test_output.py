@@ -133,9 +133,10 @@ def test_a_progress_bar_is_told_by_frames_and_its_line_is_the_last(run: Run) -> 
     assert all(re.fullmatch(r"\d+/60", frame) for frame in partials)
 
 
-def test_a_progress_bar_of_node_is_one_line_in_a_pipe(run: Run) -> None:
-    bar = "let n = 0; const t = setInterval(() => { process.stdout.write(`\\r${++n}%`); if (n === 30) "
-    bar += "{ console.log('\\rdone'); clearInterval(t); } }, 10);"
+@pytest.mark.parametrize("begin", ["process.stdout.write('\\r')", "require('readline').cursorTo(process.stdout, 0)"])
+def test_a_progress_bar_of_node_is_one_line_in_a_pipe(run: Run, begin: str) -> None:
+    bar = f"let n = 0; const t = setInterval(() => {{ {begin}; process.stdout.write(`${{++n}}%`); if (n === 30) "
+    bar += f"{{ {begin}; console.log('done'); clearInterval(t); }} }}, 10);"
     code, lines = run("--", "node", "-e", bar).rest()
     assert code == 0
     assert [line for line in lines if line.startswith(b"node")] == ["node │ done\n".encode()]

@@ -108,6 +108,19 @@ def test_a_long_unfinished_line_shows_its_end_in_one_row(monkeypatch: pytest.Mon
     assert len(row) < 30
 
 
+def test_an_unfinished_line_of_pictures_is_one_row_on_every_terminal() -> None:
+    """Also on one that joins no pictures: there a family of three takes six cells."""
+    look = load_look("utf-8", terminal=True, colour=False)
+    family, flag, sun = "👩\u200d👩\u200d👧", "🇩🇪", "☀\ufe0f"
+    for width in range(20, 40):
+        row = look.unfinished(unfinished((family + flag + sun) * 20), width)
+        cells = {"\u200d": 0, "\ufe0f": 1, "☀": 1}
+        count = sum(cells.get(char, 1 if char < "\U0001f000" else 2) for char in row)
+        assert width - 3 < count <= width
+        assert row.startswith("web │ …")
+    assert look.unfinished(unfinished("\0"), 3) == "web"
+
+
 def test_a_low_terminal_shows_as_many_unfinished_lines_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_window", lambda _fd: (80, 3))
     view = View(3)

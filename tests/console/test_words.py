@@ -60,7 +60,7 @@ def said(lines: list[Line]) -> list[str]:
             ServiceWaiting("web", 10_012, "it listens nowhere yet"),
             ["web is not ready after 10 s: it listens nowhere yet"],
         ),
-        (ServiceState("web", "stopping", error=Failure(1, "web hangs.")), ["web hangs. Stopping web"]),
+        (ServiceState("web", "stopping", error=Failure(1, "web hangs.")), ["stopping web"]),
         (ServiceState("web", "stopping"), []),
         (ServiceExited("web", "exit code 0", code=0), ["web has ended with exit code 0"]),
         (ServiceExited("web", "stopped", code=0), []),

@@ -141,7 +141,7 @@ def test_a_clean_exit_before_ready_is_a_failure_all_the_same() -> None:
     call = world.start()
     world.runs(port=8_000)
     world.dies(code=0)
-    assert "ended with exit code 0 before it was ready" in world.error(call).message
+    assert "ended with exit code 0 before it was ready. Does it go into the background?" in world.error(call).message
 
 
 @pytest.mark.parametrize("policy", ["always", "onFailure"])

@@ -61,6 +61,9 @@ def test_a_line_about_another_port_or_another_thing_is_not_about_ours(line: str)
         ("Error: Cannot find module '/p/server.js'", "file that the program asks for is not there"),
         ("Error: Cannot find module 'C:\\p\\server.js'", "file that the program asks for is not there"),
         ("Error: ENOSPC: System limit for number of file watchers reached, watch '/p'", "max_user_watches"),
+        ("OSError: [Errno 28] inotify watch limit reached", "max_user_watches"),
+        ("Error: EMFILE: too many open files, watch '/p/vite.config.js'", "max_user_instances"),
+        ("OSError: [Errno 24] inotify instance limit reached", "max_user_instances"),
         ("Error: Found another Vite dev process for this project (PID 18).", "runs already (pid 18)"),
         (
             "Error: Found another Vite dev process for this project at http://localhost:5173/ (PID 18).",
@@ -125,6 +128,11 @@ def test_the_address_that_a_dev_server_prints_is_read(line: str, base: str) -> N
 )
 def test_another_address_is_not_taken_for_its_own(line: str) -> None:
     assert told_address([line], HERE) is None
+
+
+def test_a_server_for_other_machines_prints_its_address_as_a_network_s() -> None:
+    there = Endpoint("192.168.1.2", 5173)
+    assert told_address(["  ➜  Network: http://192.168.1.2:5173/app/"], there) == Address(base="/app/")
 
 
 def test_a_death_by_signal_says_nothing_about_the_program() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.config import TcpReady
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, RememberPort, Spawn
+from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, Probed, RememberPort, Spawn
 from sidecar.wire.messages import (
     Holder,
     PortChanged,
@@ -212,7 +212,7 @@ def test_a_service_without_a_port_that_is_too_slow_says_so_without_an_address() 
 
 def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
     world = starting_world()
-    world.probe("down", detail="127.0.0.1:5173: connection refused")
+    world.probe("down", detail="127.0.0.1:5173: connection refused", reached=False)
     began = world.now
     told = []
     for after, places in ((2, ()), (10, (("127.0.0.1", 4_000),)), (30, (("127.0.0.1", 5_173),))):
@@ -222,10 +222,34 @@ def test_a_slow_start_is_told_of_with_what_was_found_so_far() -> None:
     assert [(it.elapsed_ms, it.detail) for it in told] == [
         (2_000, "it listens nowhere yet"),
         (10_000, "it listens on 127.0.0.1:4000; it was told 5173"),
-        (30_000, "127.0.0.1:5173: connection refused"),
+        (30_000, "it takes connections, but has not answered yet"),
     ]
     world.wait(60)
     assert world.finding == {}, "that is enough"
+
+
+@pytest.mark.parametrize(
+    ("told", "listening", "detail"),
+    [
+        ("127.0.0.1", "0.0.0.0", "it takes connections, but has not answered yet"),
+        ("127.0.0.1", "::1", "it takes connections, but has not answered yet"),
+        ("0.0.0.0", "127.0.0.1", "it takes connections, but has not answered yet"),
+        ("app.test", "10.0.0.7", "it takes connections, but has not answered yet"),
+        ("127.0.0.1", "10.0.0.7", "it listens on 10.0.0.7:5173; it was told 127.0.0.1:5173"),
+        ("10.0.0.7", "::1", "it listens on [::1]:5173; it was told 10.0.0.7:5173"),
+    ],
+)
+def test_a_refusal_is_not_told_of_a_server_that_listens_where_it_is_asked(
+    told: str, listening: str, detail: str
+) -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(host=told)
+    world.spawned()
+    world.probe("down", detail="connection refused", reached=False)
+    world.tick()
+    world.finds((listening, 5_173))
+    assert world.last(ServiceWaiting).detail == detail
 
 
 def test_where_sockets_cannot_be_read_the_last_answer_is_told() -> None:
@@ -282,9 +306,25 @@ def test_a_base_that_the_server_has_printed_is_told() -> None:
     assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
 
 
+def test_a_server_that_answers_and_has_printed_its_address_is_ready_at_once() -> None:
+    world = starting_world()
+    world.prints("  ➜  Local:   http://127.0.0.1:5173/docs/")
+    world.probe(address=Address(base=None))
+    assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
+
+
+def test_a_server_that_answers_and_prints_nothing_is_ready_when_its_page_has_told_the_base() -> None:
+    world = starting_world()
+    waiting = world.awaiting["web"]
+    world.probe(address=Address(base=None))
+    assert world.state() == "starting"
+    world.step(Probed("web", waiting.run, 0, "ok", "", Address(base="/app/")))
+    assert world.last(ServiceReady).url == "http://127.0.0.1:5173/app/"
+
+
 def test_a_server_that_speaks_tls_is_ready_when_it_has_printed_its_address() -> None:
     world = starting_world()
-    world.probe(address=Address("https"))
+    world.probe(address=Address("https", base=None))
     assert world.state() == "starting"
     world.prints("  ➜  Local:   https://127.0.0.1:5173/app/")
     assert world.last(ServiceReady).url == "https://127.0.0.1:5173/app/"
@@ -294,7 +334,7 @@ def test_a_server_that_speaks_tls_is_ready_when_it_has_printed_its_address() -> 
 
 def test_a_server_that_speaks_tls_and_prints_nothing_is_ready_all_the_same() -> None:
     world = starting_world()
-    world.probe(address=Address("https"))
+    world.probe(address=Address("https", base=None))
     world.tick()
     assert world.last(ServiceReady).url == "https://127.0.0.1:5173/"
 
@@ -340,6 +380,19 @@ def test_a_step_that_hangs_is_bounded_as_the_program_is() -> None:
     assert "within 1 s: its step (sleep) has not ended yet" in world.last(ServiceState).error.message
     world.dies()
     assert world.state() == "failed"
+
+
+def test_steps_are_done_once_where_the_port_was_lost_while_they_ran() -> None:
+    world = vite_world()
+    world.start()
+    world.prepared(steps=("tsc",))
+    world.spawned()
+    world.dies(code=0)
+    world.spawned()
+    world.prints("Error: Port 5173 is already in use")
+    world.dies(code=1)
+    world.prepared(port=5_174, steps=("tsc",))
+    assert world.spawning["web"].launch.argv == ("serve",)
 
 
 def test_a_stop_in_the_middle_of_a_step_starts_nothing_more() -> None:

@@ -208,12 +208,20 @@ class World:
         """The system refuses."""
         self.step(SpawnFailed(service, self.spawning.pop(service).run, error))
 
-    def probe(self, verdict: Verdict = "ok", service: str = "web", detail: str = "", address: Address = PLAIN) -> None:
-        """The readiness probe finds this."""
+    def probe(
+        self,
+        verdict: Verdict = "ok",
+        service: str = "web",
+        detail: str = "",
+        address: Address = PLAIN,
+        *,
+        reached: bool = True,
+    ) -> None:
+        """The readiness probe finds this; with ``reached`` it had a connection."""
         effect = self.awaiting[service]
         if verdict == "ok":
             del self.awaiting[service]
-        self.step(Probed(service, effect.run, 0, verdict, detail, address))
+        self.step(Probed(service, effect.run, 0, verdict, detail, address, reached))
 
     def finds(self, *places: tuple[str, int], service: str = "web", blind: bool = False) -> None:
         """The look for where the service listens finds this; nothing can be read if ``blind``."""

@@ -242,6 +242,25 @@ def test_an_answer_may_come_in_pieces() -> None:
         assert ask(HttpReady(status=204), at) == "ok"
 
 
+def test_a_head_may_end_without_carriage_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.recv(4096)
+        peer.sendall(b"HTTP/1.0 200 OK\nContent-Type: text/plain\n\n")
+        done.wait(WAIT_S)
+
+    def left(deadline: float) -> float:
+        waits.append(deadline)
+        return WAIT_S
+
+    done = threading.Event()
+    waits: list[float] = []
+    monkeypatch.setattr(probe, "_left", left)
+    with server(answer) as at:
+        assert ask(HttpReady(status=200), at) == "ok"
+        done.set()
+    assert len(waits) == 2, "for the connection and for the answer, not for more of it"
+
+
 def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
     def answer(peer: socket.socket) -> None:
         done.wait(WAIT_S)
@@ -327,7 +346,7 @@ def test_a_server_on_the_other_loopback_is_found_and_told() -> None:
         probe.await_ready(
             ServerReady(), here, ours, threading.Event(), lambda answer, address: told.append((answer.verdict, address))
         )
-    assert told == [("ok", Address("http", "::1"))]
+    assert told == [("ok", Address("http", "::1", None))]
 
 
 def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
@@ -336,6 +355,24 @@ def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
             TcpReady(), Endpoint("127.0.0.1", at.port), lambda it, _: "ours" if it == "::1" else "foreign", WAIT_S
         )
     assert (found.verdict, found.address) == ("ok", "::1")
+
+
+def test_a_server_on_both_loopbacks_is_known_by_the_one_it_was_told() -> None:
+    """Node listens on all addresses if it is told none: its page would have another origin now and then."""
+    with socket.socket() as first, socket.socket(socket.AF_INET6) as second:
+        first.bind(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        second.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        second.bind(("::1", port))
+        second.listen()
+
+        def owner(address: str, _port: int) -> Owner:
+            if address == "::1":
+                first.listen()  # it was refused a moment ago
+            return "ours"
+
+        found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), owner, WAIT_S)
+    assert (found.verdict, found.address) == ("ok", "127.0.0.1")
 
 
 def test_where_nobody_can_be_looked_for_now_it_is_our_fault() -> None:

@@ -236,6 +236,32 @@ def test_a_fault_of_ours_in_a_health_check_is_said_and_the_checks_go_on(
     assert "in the probe" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("printed", [True, False])
+def test_a_dev_server_is_asked_for_its_page_only_where_it_has_not_printed_its_address(
+    monkeypatch: pytest.MonkeyPatch, *, printed: bool
+) -> None:
+    def await_ready(*args: Any) -> None:
+        answer = Answer("ok", "it answers", "http", "127.0.0.1")
+        if printed:
+            args[-1](answer, Address())  # the core is told all that it waits for
+        args[-1](answer, Address(base=None))
+
+    def find_base(address: str, _endpoint: object) -> str:
+        asked.append(address)
+        return "/app/"
+
+    asked: list[str] = []
+    monkeypatch.setattr(module, "await_ready", await_ready)
+    monkeypatch.setattr(module, "find_base", find_base)
+    monkeypatch.setattr(module, "PRINTED_S", 60 if printed else 0)
+    web = service("hold", port={"sticky": False}, ready={"type": "tcp"})
+    loop = Loop({"web": web}, when(ServiceReady, shut_down))
+    loop.ask(Start("web"))
+    assert loop.run() == 0
+    url = loop.of(ServiceReady)[0].url or ""
+    assert (asked, url.endswith("/app/")) == (([], False) if printed else (["127.0.0.1"], True))
+
+
 def test_a_fault_of_ours_while_readiness_is_awaited_is_said_and_the_start_ends_by_its_time(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ from sidecar.errors import ConfigurationError, ProjectNotFoundError, ViteNotFoun
 from sidecar.events import Launch
 from sidecar.host.programs import STDIN_GUARD
 from sidecar.launch import find_program, plan, port_config, project_key, step_launch
+from sidecar.services.files import FILE_BYTES_MOST
 from sidecar.services.frameworks import TABLE, VITE, Framework
 from sidecar.services.project import Step
 
@@ -248,14 +249,147 @@ def test_dev_names_the_projects_of_a_folder_that_is_none(node: str, tmp_path: Pa
         chosen(str(tmp_path / "all"))
 
 
+def test_dev_says_where_a_program_goes_that_is_named_as_the_project(tmp_path: Path) -> None:
+    server = tmp_path / "server.js"
+    server.touch()
+    with pytest.raises(ConfigurationError, match=r"is a file, .* sidecar dev -- node /.*/server.js"):
+        chosen(str(server))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("env PORT={port} node server.js", "node"),
+        ("cross-env NODE_ENV=development /usr/bin/node server.js", "node"),
+        ("env -u HOME node server.js", "env"),
+        ("env", "env"),
+    ],
+)
+def test_a_program_behind_variables_is_named_after_itself(words: str, name: str) -> None:
+    assert choose_services(None, words.split(), None, None, colour=False)[0] == name
+
+
 def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", "concurrently vite 'node api.js'")
     with pytest.raises(ConfigurationError) as caught:
         chosen(folder)
     assert caught.value.message == (
-        f"{folder}/package.json: the script dev is not understood: concurrently is no dev server that is known here. "
-        "Run it as it is: sidecar dev -- npm run dev, or Vite alone: sidecar dev -- vite"
+        f"{folder}/package.json: the script dev is not understood: the sidecar does not know concurrently. "
+        f"Start as it is: sidecar dev {folder} -- npm run dev, or Vite alone: sidecar dev {folder} -- vite"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("dotenv -e .env -- vite", "sidecar dev -- npm run dev -- --host {host} --port {port} --strictPort"),
+        ("node gen.js; next dev", "sidecar dev -- npm run dev -- --hostname {host} --port {port}"),
+        ("tsc -w & astro dev", "sidecar dev -- npm run dev -- --host {host} --port {port}"),
+        ("env-cmd react-scripts start", "sidecar dev --port 3000 -- npm run dev"),
+        ("vite & tsc -w", "sidecar dev -- npm run dev,"),
+        ("vite | cat", "sidecar dev -- npm run dev,"),
+        ("run-p vite", "sidecar dev -- npm run dev,"),
+        ("sh -c 'vite'", "sidecar dev -- npm run dev,"),
+        ("make dev", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+        ("npm run dev -w web", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+        ("cd web && npm run dev", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
+    ],
+)
+def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that_is_possible(
+    node: str, tmp_path: Path, line: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project(tmp_path / "app", line))
+    project(tmp_path / "app" / "web", "vite")
+    with pytest.raises(ConfigurationError) as caught:
+        chosen(".")
+    assert f"as it is: {wanted}" in caught.value.message
+
+
+def test_webpacks_server_is_told_to_open_no_browser(node: str, tmp_path: Path) -> None:
+    """Where its configuration says open: it asks the desktop, which heeds no BROWSER on macOS and Windows."""
+    folder = project(tmp_path / "app", "webpack serve --open")
+    install(folder, ROWS["webpack"])
+    words = plan("web", parse_service({"type": "webpack", "root": folder}, "$")).argv
+    assert ("--no-open" in words, "--open" in words) == (True, False)
+
+
+def test_a_configuration_can_read_what_npm_tells_of_the_package(node: str, tmp_path: Path) -> None:
+    """``define: {__VERSION__: JSON.stringify(process.env.npm_package_version)}`` is in many of them."""
+    folder = project(tmp_path / "app", "node gen.js && vite", name="x", version="1.2.3")
+    install(folder, VITE)
+    made = plan("web", ViteService(root=folder, env={"npm_package_name": "own"}))
+    for each in (made, *made.before):
+        assert (each.env["npm_package_name"], each.env["npm_package_version"]) == ("own", "1.2.3")
+    project(tmp_path / "app", "vite", name=1, version="1\0")
+    assert not any(name.startswith("npm_") for name in plan("web", ViteService(root=folder)).env)
+
+
+@pytest.mark.parametrize(("name", "field"), [("PORT", "port.preferred"), ("HOST", "port.host")])
+def test_a_variable_that_we_set_ourselves_names_the_field_to_use(
+    node: str, tmp_path: Path, name: str, field: str
+) -> None:
+    folder = project(tmp_path / "app", "react-scripts start")
+    install(folder, ROWS["react-scripts"])
+    service = parse_service({"type": "react-scripts", "root": folder, "env": {name: "1"}}, "$")
+    with pytest.raises(ConfigurationError, match=f"the sidecar sets {name} itself.*use {field}"):
+        plan("web", service)
+
+
+def test_a_server_without_a_type_is_a_command_on_a_port_of_ours(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "app", "vitepress dev docs")
+    name, service = chosen(folder)
+    assert isinstance(service, CommandService)
+    assert service.command[-1] == "vitepress dev docs --host {host} --port {port} --strictPort"
+    assert (name, service.ready) == ("vitepress", TcpReady())
+    assert service.port == PortConfig(preferred=5173)
+    assert chosen(project(tmp_path / "other", "storybook dev -p 7"))[1].port == PortConfig(preferred=7)
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_command_to_use(node: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "an app", "make")
+    with pytest.raises(ConfigurationError, match=f'sidecar dev "{folder}" -- npm run dev$'):
+        chosen(folder)
+
+
+def test_the_port_of_a_variable_is_ours_to_prefer(node: str, tmp_path: Path) -> None:
+    """Left in the environment it would win over the port that was chosen, and the server would never be ready."""
+    folder = project(tmp_path / "app", "PORT=3001 HOST=0.0.0.0 react-scripts start")
+    install(folder, ROWS["react-scripts"])
+    _, service = chosen(folder)
+    made = plan("web", service)
+    assert (made.env["PORT"], made.env["HOST"]) == ("{port}", "{host}")
+    wish = port_config(service)
+    assert wish is not None
+    assert wish.preferred == 3001
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"scripts": {"dev": "vite",}}', "package.json cannot be understood: JSON is malformed: .*. Correct it."),
+        ("[]", "package.json cannot be understood: it is no object. Correct it."),
+        (" " * FILE_BYTES_MOST + "{}", "package.json cannot be understood: it is too large. Correct it."),
+    ],
+    ids=["broken", "list", "huge"],
+)
+def test_a_package_json_that_is_broken_is_said_to_be(node: str, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "package.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        chosen(str(tmp_path))
+
+
+def test_dev_names_the_scripts_of_other_names(node: str, tmp_path: Path) -> None:
+    scripts = {
+        "build": "nest build",
+        "start:dev": "nest start --watch",
+        "prestart:dev": "x",
+        "web-dev": "y",
+        "dev": "tauri dev",
+    }
+    folder = project(tmp_path / "app", scripts=scripts)
+    wanted = f"Use: sidecar dev {folder} -- npm run start:dev or sidecar dev {folder} -- npm run web-dev$"
+    with pytest.raises(ConfigurationError, match=wanted):
+        chosen(folder)
 
 
 def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
@@ -308,11 +442,22 @@ def test_what_dev_passes_over_is_said(
     folder = project(tmp_path / "app", "vite --host 0.0.0.0")
     (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
     assert chosen(folder)[1].port == PortConfig()
-    said = capfd.readouterr().err
-    assert "--host of the dev script is passed over" in said
-    assert "server.port of the vite.config is passed over" in said
+    assert "--host of the dev script is passed over" in capfd.readouterr().err
     chosen(folder, host="0.0.0.0", port=3)
     assert capfd.readouterr().err == ""
+
+
+def test_a_port_of_vites_that_only_vite_can_read_is_passed_over_aloud(node: str, tmp_path: Path) -> None:
+    """In an app, too; not where another one was asked for, by the service or by Tauri's devUrl."""
+    folder = project(tmp_path / "app")
+    install(folder, VITE)
+    (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
+    told: list[str] = []
+    plan("web", ViteService(root=folder), told.append)
+    [said] = told
+    assert said.startswith("web: server.port of the vite.config is passed over, as it is no plain number. Name it")
+    plan("web", ViteService(root=folder, port=PortConfig(preferred=3)), told.append)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

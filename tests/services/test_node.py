@@ -308,6 +308,29 @@ def test_the_nearest_wish_counts(machine: Machine) -> None:
     assert found(machine).program == str(older)
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("mise.toml", '[tools]\nnode = "20"\n'),
+        (".mise.toml", '[tools]\nnode = "20"\n'),
+        ("package.json", '{"name": "x", "volta": {"node": "20.19.1", "npm": "10.0.0"}}'),
+    ],
+)
+def test_a_manager_s_own_file_in_the_project_is_a_wish(machine: Machine, file: str, text: str) -> None:
+    older = install(machine, "volta", "20.19.1")
+    install(machine, "volta", "22.1.0")
+    write(machine.project / file, text)
+    assert found(machine).program == str(older)
+    assert f"that {file} asks for" in found(machine).why
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"volta": 1}', '{"volta": {"yarn": "1"}}', '{"name": "x"}'])
+def test_a_package_json_without_a_pin_is_no_wish(machine: Machine, text: str) -> None:
+    newest = install(machine, "volta", "22.1.0")
+    write(machine.project / "package.json", text)
+    assert found(machine) == Node(str(newest), "the newest of volta, not on PATH")
+
+
 def test_a_wish_may_be_an_alias_of_nvm(machine: Machine) -> None:
     older = install(machine, "nvm", "20.19.1")
     install(machine, "fnm", "22.1.0")

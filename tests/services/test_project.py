@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.services.frameworks import SCRIPT, TABLE, VITE
+from sidecar.services.frameworks import SCRIPT, SCRIPTED, TABLE, VITE
 from sidecar.services.project import (
     LOCKS,
     NotUnderstood,
@@ -57,6 +58,16 @@ def started(**fields: Any) -> Start:
         ("vite", started()),
         ("npm run dev", started()),
         ("npm start", started()),
+        ("npm run -s dev", started()),
+        ("SET A=b&& vite", started(env={"A": "b"})),
+        ("node node_modules/vite/bin/vite.js --port 3000", started(port=3000)),
+        (
+            "node --inspect --max-old-space-size=8192 ./node_modules/.bin/vite",
+            started(env={"NODE_OPTIONS": "--inspect --max-old-space-size=8192"}),
+        ),
+        ("PORT=3000 vite", started(env={"PORT": "3000"})),
+        ("PORT=3000 next dev", Start(ROWS["next"], port=3000)),
+        ("cross-env PORT=3000 next dev -p 4000", Start(ROWS["next"], port=4000)),
         ("npm run start", started()),
         ("pnpm dev", started()),
         ("pnpm run dev", started()),
@@ -108,7 +119,7 @@ def test_a_command_that_starts_one_dev_server_is_understood(command: str, start:
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("npm run both", "concurrently is no dev server that is known here"),
+        ("npm run both", "the sidecar does not know concurrently"),
         ("vite & node api.js", "it starts something in the background"),
         ("node api.js & vite", "it starts something in the background"),
         ("vite | tee log", "only a shell understands its |"),
@@ -118,10 +129,13 @@ def test_a_command_that_starts_one_dev_server_is_understood(command: str, start:
         ('vite --mode "$(cat mode)"', "only a shell understands its $"),
         ("cd web && vite", "it changes the folder (cd web)"),
         ("bunx --bun vite", "bunx is told --bun"),
-        ("npm --prefix front run vite", "npm is no dev server that is known here"),
+        ("npm --prefix front run vite", "the sidecar does not know npm"),
         ("pnpm --filter vite dev", "pnpm is told --filter"),
-        ("deno run -A npm:vite", "deno is no dev server that is known here"),
-        ("node node_modules/vite/bin/vite.js", "node is no dev server that is known here"),
+        ("deno run -A npm:vite", "the sidecar does not know deno"),
+        ("A=$npm_package_version vite", "it uses variables"),
+        ("set A=%B%&& vite", "it uses variables"),
+        ("npm run dev -w web", "it runs a script of another package (dev -w web)"),
+        ("npm run dev --workspace=web", "it runs a script of another package (dev --workspace=web)"),
         ("vite build --watch", "vite build is no dev server"),
         ("next start", "next start is no dev server"),
         ("ng build", "ng build is no dev server"),
@@ -207,8 +221,8 @@ def test_a_script_that_comes_back_to_us_says_nothing_of_the_server(tmp_path: Pat
 def test_what_is_not_understood_comes_with_the_command_that_runs_it(tmp_path: Path) -> None:
     found = look(project(tmp_path, "pnpm-lock.yaml", "vite.config.js", scripts={"dev": "concurrently vite 'x'"}))
     assert found.start is None
-    assert found.problem == NotUnderstood("concurrently is no dev server that is known here", VITE)
-    assert found.instead == "sidecar dev -- pnpm dev"
+    assert found.problem == NotUnderstood("the sidecar does not know concurrently", VITE)
+    assert found.instead == ("", "pnpm dev")
 
 
 @pytest.mark.parametrize("line", ["serve -l $PORT", "http-server -p ${PORT:-3000}", "py -m http.server %PORT%"])
@@ -225,10 +239,51 @@ def test_a_script_whose_program_reads_port_is_run_as_it_is(tmp_path: Path, line:
     assert look(folder).start is None
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "row", "wanted", "said"),
+    [
+        ("docs:dev", "vitepress dev docs", "vitepress", "vitepress dev docs {}", {}),
+        ("dev", "vitepress", "vitepress", "vitepress {}", {}),
+        ("dev", "storybook dev -p 6007", "storybook", "storybook dev {}", {"port": 6007}),
+        ("storybook", "storybook dev", "storybook", "storybook dev {}", {}),
+        (
+            "start",
+            "node a.js && A=1 npx @11ty/eleventy --serve",
+            "eleventy",
+            "{0}A=1 npx @11ty/eleventy --serve {1}",
+            {},
+        ),
+        ("start", "docusaurus start --host 0.0.0.0 --open", "docusaurus", "docusaurus start {}", {"host": "0.0.0.0"}),
+        ("dev", "rspack serve -c x", "rspack", "rspack serve -c x {}", {}),
+        ("start", "http-server dist -o -a :: -p=9", "http-server", "http-server dist {}", {"port": 9, "host": "::"}),
+    ],
+)
+def test_a_server_whose_words_are_known_is_told_its_port_behind_its_script(
+    tmp_path: Path, name: str, line: str, row: str, wanted: str, said: dict[str, Any]
+) -> None:
+    known = next(each for each in SCRIPTED if each.name == row)
+    words = " ".join(known.listen)
+    line_of_ours = wanted.format("node a.js && ", words) if "{0}" in wanted else wanted.format(words)
+    found = look(project(tmp_path, scripts={name: line}))
+    assert found.start == Start(known, args=(line_of_ours,), **said)
+
+
+@pytest.mark.parametrize(
+    "line", ["vitepress build", "vitepress & node x.js", "run-p vitepress", "vitepress | cat", "sh -c 'vitepress'"]
+)
+def test_words_behind_a_script_that_would_not_reach_its_server_are_not_put_there(tmp_path: Path, line: str) -> None:
+    assert look(project(tmp_path, scripts={"dev": line})).start is None
+
+
+def test_a_script_for_something_beside_the_app_does_not_hide_it(tmp_path: Path) -> None:
+    scripts = {"docs:dev": "vitepress", "storybook": "storybook dev"}
+    assert look(project(tmp_path, scripts=scripts, devDependencies={"vite": "8"})).start == started()
+
+
 def test_a_script_that_only_npm_can_run_is_not_run_as_it_is(tmp_path: Path) -> None:
     found = look(project(tmp_path, scripts={"dev": "serve -l $PORT --name ${npm_package_name}"}))
     assert found.start is None
-    assert found.instead == "sidecar dev -- npm run dev"
+    assert found.instead == ("", "npm run dev")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +309,19 @@ def test_a_folder_without_anything_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "\xff", '{"scripts": []}', '{"scripts": {"dev": 1}, "dependencies": []}'])
 def test_a_package_json_of_another_shape_says_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "package.json").write_text(text, encoding="latin-1")
+    assert look(str(tmp_path)).start is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fifo, no /dev/zero")
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_a_package_json_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "package.json"
+    if kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "folder":
+        file.mkdir()
+    elif sys.platform != "win32":
+        os.mkfifo(file)
     assert look(str(tmp_path)).start is None
 
 
@@ -307,7 +375,7 @@ def test_a_service_whose_script_is_not_understood_says_so(tmp_path: Path) -> Non
     folder = project(tmp_path, "vite.config.js", scripts={"dev": "concurrently vite x"})
     found = heed(folder, VITE)
     assert isinstance(found, NotUnderstood)
-    assert "concurrently is no dev server" in found.reason
+    assert "does not know concurrently" in found.reason
     assert found.server is VITE
 
 

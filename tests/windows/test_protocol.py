@@ -160,3 +160,12 @@ def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
     assert (done.returncode, done.stdout) == (EXIT_APP_GONE, b"")
     assert b"is dead already" in done.stderr
+
+
+def test_a_variable_replaces_the_inherited_one_in_whatever_case_it_is_written(tmp_path: Path) -> None:
+    say = "import os; print([it for it in os.environ if it == 'SIDECAR_CASE'], os.environ['sidecar_case'], flush=True)"
+    command = [*PYTHON_THAT_HEEDS, "-c", f"{say}; input()"]
+    with Direct(tmp_path, env={"SIDECAR_CASE": "inherited"}) as it:
+        it.client.hello({"web": {"type": "command", "command": command, "env": {"Sidecar_Case": "own"}}})
+        it.client.call("start", service="web")
+        it.client.printed("web", "['SIDECAR_CASE'] own")

@@ -71,7 +71,9 @@ class WindowsHost:
                 service=service,
                 program=launch.argv[0],
             )
-        env = child_environment(launch.env, {RUN_ID: self._run_id, SERVICE: service})
+        # beside our PATH a Path would be a second one
+        own = {name.upper(): value for name, value in launch.env.items()}
+        env = child_environment(own, {RUN_ID: self._run_id, SERVICE: service})
         ours: list[int] = []
         theirs: list[int] = []
         try:
