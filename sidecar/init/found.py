@@ -160,7 +160,7 @@ def _front(root: Path, folder: Path) -> tuple[Path, Path]:
     front = next((each for each in (inner.parent, inner) if (each / "package.json").is_file()), None)
     if front is not None:
         return front, Path(os.path.realpath(front))
-    top = inner if folder == root and folder.name != project.FOLDER else inner.parent
+    top = inner if folder == root and inner.name != project.FOLDER else inner.parent
     found = [file.parent for deep in _FRONTS for file in top.glob(f"{deep}package.json")]
     fronts = [each for each in found if not _NO_FRONTS & set(each.relative_to(top).parts)]
     return fronts[0] if len(fronts) == 1 else inner.parent, Path(os.path.realpath(top))

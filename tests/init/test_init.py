@@ -374,7 +374,7 @@ def test_a_command_that_is_waited_for_is_no_server(tmp_path: Path) -> None:
     folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace('"npm run dev"', json.dumps(given))})
     plan = apply(folder)
     assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == given
-    assert any("'make assets' starts no server" in note for note in plan.notes)
+    assert any("'make assets' has ended when the app starts" in note for note in plan.notes)
 
 
 def test_an_https_dev_url_is_no_hindrance_and_what_its_certificate_needs_is_said(tmp_path: Path) -> None:
@@ -818,6 +818,13 @@ def test_a_front_end_below_the_app_is_found_as_tauri_finds_it(tmp_path: Path) ->
     assert web_of(folder)["root"] == "../ui"
     assert "ui/package.json" not in changed(folder, before)  # Tauri's CLI does not find the app from there
     assert plan.start == "cargo tauri dev --no-dev-server-wait"
+
+
+def test_the_front_end_is_the_same_from_within_src_tauri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path, **{"package.json": None, "ui/package.json": PACKAGE})
+    monkeypatch.chdir(folder / "src-tauri")
+    apply(Path())
+    assert web_of(folder)["root"] == "../ui"
 
 
 def test_of_two_front_ends_below_the_app_none_is_taken(tmp_path: Path) -> None:
