@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,7 +108,12 @@ def test_a_known_dev_server_is_told_its_address_and_has_a_port(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(cli, "_run", lambda _command, options: asked.append(options.program) or 0)
+
+    def run(_command: str, options: SimpleNamespace) -> int:
+        asked.append(options.program)
+        return 0
+
+    monkeypatch.setattr(cli, "_run", run)
     assert main(["dev", *words, "--", "vite", "--mode", "staging"]) == 0
     assert asked == [["vite", "--mode", "staging"]]
 
