@@ -61,13 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
         parser.error(f"a program after -- belongs to 'sidecar dev', as in: {EXAMPLE}")
-    if options.command == "dev" and words_of_program:
-        from sidecar.console.program import uses_port
-
-        if options.host and not uses_port(words_of_program):
-            parser.error("the program is not told its address: put {host} (or {port}, {url}) where it takes one")
-        if options.strict_port and not options.port:
-            parser.error("--strict-port needs --port: a program has no port of its own")
+    if options.command == "dev" and words_of_program and (options.host or options.strict_port):
+        _check_program(parser, options, words_of_program)
     set_level(options.log_level)
     command = options.command or ("help" if is_terminal(0) else "stdio")
     if command == "schema":
@@ -80,6 +75,19 @@ def main(argv: list[str] | None = None) -> int:
         return _run(command, options)
     parser.print_help()
     return 0
+
+
+def _check_program(parser: argparse.ArgumentParser, options: SimpleNamespace, words: list[str]) -> None:
+    """Refuse options that a program could not be told of. A dev server that is known is told, and has a port."""
+    from sidecar.console.program import uses_port
+    from sidecar.services.project import Start, understand_words
+
+    if not uses_port(words) and isinstance(understand_words(words), Start):
+        return
+    if options.host and not uses_port(words):
+        parser.error("the program is not told its address: put {host} (or {port}, {url}) where it takes one")
+    if options.strict_port and not options.port:
+        parser.error("--strict-port needs --port: a program has no port of its own")
 
 
 def make_parser() -> argparse.ArgumentParser:

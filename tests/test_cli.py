@@ -10,11 +10,12 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sidecar import __version__
+from sidecar import __version__, cli
 from sidecar.cli import EXIT_CODES, main, make_parser
 from sidecar.schema import protocol_schema
 from tests.command import BINARY, MODULE, SIDECAR
@@ -100,6 +101,21 @@ def test_without_shtab_completions_say_what_to_install(run: Any, tmp_path: Path)
 
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("words", [["--host", "::1"], ["--strict-port"]], ids=" ".join)
+def test_a_known_dev_server_is_told_its_address_and_has_a_port(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(_command: str, options: SimpleNamespace) -> int:
+        asked.append(options.program)
+        return 0
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert main(["dev", *words, "--", "vite", "--mode", "staging"]) == 0
+    assert asked == [["vite", "--mode", "staging"]]
 
 
 @pytest.mark.parametrize(
