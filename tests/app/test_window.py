@@ -91,7 +91,7 @@ def test_without_vite_the_window_says_so_and_once_it_is_there_retry_brings_the_a
     config.write_text("nonsense(")
     (project / "node_modules").symlink_to(EXAMPLE / "node_modules")
     seen.click("retry")
-    seen.await_failure("could not read its configuration")  # another failure is told, and can be retried again
+    seen.await_failure("could not load its configuration")  # another failure is told, and can be retried again
 
     config.write_text(good)
     seen.click("retry")
@@ -124,6 +124,27 @@ def test_a_dev_server_that_crashes_is_back_by_itself_in_the_same_place(window: C
 
 
 @MODES
+def test_a_page_below_a_base_has_the_apps_commands_and_comes_back_to_its_place(
+    window: Callable[..., Window], project: Path, start: str
+) -> None:
+    config = project / "vite.config.ts"
+    good = config.read_text().replace("clearScreen: false,", 'base: "/app/", clearScreen: false,')
+    config.write_text(good)
+    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+    assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/"
+    seen.script("document.querySelector('#greet button').click()")
+    seen.until(lambda: (seen.text("greeting") or "").startswith("Hello, Ada!"), "the greeting")
+    seen.script("history.replaceState(null, '', '/app/list?tab=2#here')")
+    config.write_text("nonsense(")
+    seen.click("app-restart")
+    seen.await_failure("could not load its configuration")
+    config.write_text(good)
+    seen.click("retry")
+    seen.await_app()
+    assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/list?tab=2#here"
+
+
+@MODES
 def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place_on_another_port(
     window: Callable[..., Window], project: Path, start: str
 ) -> None:
@@ -133,7 +154,7 @@ def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place_o
     good = config.read_text()
     config.write_text("nonsense(")
     seen.click("app-restart")
-    told = seen.await_failure("could not read its configuration")
+    told = seen.await_failure("could not load its configuration")
     assert "vite.config.ts" in told
 
     with foreign_server("127.0.0.1", seen.app.port):
@@ -157,7 +178,7 @@ def test_a_page_that_comes_slowly_comes_back_to_its_place(window: Callable[..., 
     good = config.read_text()
     config.write_text("nonsense(")
     seen.click("app-restart")
-    seen.await_failure("could not read its configuration")
+    seen.await_failure("could not load its configuration")
     (project / "slow").touch()
     config.write_text(good)
     seen.click("retry")
