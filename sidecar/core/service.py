@@ -355,6 +355,8 @@ class SupervisedService:
             if self._timers.pop(timer, None) is None:
                 continue  # an earlier one has cleared it
             match timer:
+                case "ready" if self._address is not None:
+                    self._become_ready(now)  # it answers, only its base is not known yet
                 case "ready":
                     self._timing_out = True
                     self._timers.clear()

@@ -339,6 +339,14 @@ def test_a_server_that_speaks_tls_and_prints_nothing_is_ready_all_the_same() -> 
     assert world.last(ServiceReady).url == "https://127.0.0.1:5173/"
 
 
+def test_a_server_that_answers_in_the_last_moment_is_ready() -> None:
+    world = starting_world(readyTimeoutMs=1_500)
+    world.wait(1.4)
+    world.probe(address=Address("https", base=None))
+    world.tick()
+    assert world.last(ServiceReady).elapsed_ms == 1_500
+
+
 def test_steps_run_one_after_the_other_before_the_program() -> None:
     world = vite_world()
     call = world.start()
