@@ -103,6 +103,8 @@ class DevFront:
         """The runs of services without a probe: where they listen is being found out."""
         self._proven: set[str] = set()
         """The services that have been ready, as far as anything says so."""
+        self._stopping: set[str] = set()
+        """The services that are being stopped: their exit code is the answer to our signal."""
         self._codes: dict[str, int] = {}
         """The last exit code of each service that has ended before it was ready."""
         self.failed = False
@@ -143,9 +145,14 @@ class DevFront:
                 self._look_for_places(message)
             case ServiceReady(service=name):
                 self._proven.add(name)
-            case ServiceState(service=name, state=state) if state not in {"ready", "unhealthy"}:
+            case ServiceState(service=name, state="stopping"):
                 self._alive.pop(name, None)
-            case ServiceExited(service=name, code=code, signal=ended_by) if name not in self._proven:
+                self._stopping.add(name)
+            case ServiceState(service=name, state=state):
+                self._stopping.discard(name)
+                if state not in {"ready", "unhealthy"}:
+                    self._alive.pop(name, None)
+            case ServiceExited(service=name, code=code, signal=ended_by) if name not in self._proven | self._stopping:
                 self._codes[name] = _shell_code(code, ended_by)
             case _:
                 pass

@@ -165,6 +165,18 @@ def test_a_failure_without_a_code_of_its_own_is_never_0(front: DevFront, code: i
     assert front.exit_code == handed_on
 
 
+@pytest.mark.parametrize(("code", "signal"), [(143, None), (None, "SIGTERM")])
+def test_a_start_that_took_too_long_is_1_whatever_our_signal_made_of_the_program(
+    front: DevFront, code: int | None, signal: str | None
+) -> None:
+    front.begin({"web": PROBED})
+    late = Failure(-32012, "web runs, but was not ready within 1 s.")
+    front.notify(ServiceState("web", "stopping", error=late))
+    front.notify(ServiceExited("web", late.message, code, signal))
+    front.notify(ServiceState("web", "failed", error=late))
+    assert front.exit_code == 1
+
+
 def test_a_service_that_failed_after_it_was_ready_is_1(front: DevFront) -> None:
     front.begin({"web": PROBED})
     front.notify(ready())

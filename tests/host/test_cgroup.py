@@ -131,13 +131,17 @@ def test_one_that_leaves_its_group_removes_it_and_lives_on(home: Path) -> None:
 
 
 def test_before_a_group_is_killed_only_those_without_a_leader_are(home: Path) -> None:
-    script = "import _thread, ctypes, time; _thread.start_new_thread(time.sleep, (100,)); "
+    # a leader that is dead already could not be put into the group
+    script = "import _thread, ctypes, time; _thread.start_new_thread(time.sleep, (100,)); input(); "
     script += "ctypes.CDLL(None).pthread_exit(None)"
     command = [sys.executable, "-I", "-S", "-c", script]
-    with sleeper() as (pid, pidfd), subprocess.Popen(command) as leaderless:
+    with sleeper() as (pid, pidfd), subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as leaderless:
         try:
             for member in (pid, leaderless.pid):
                 (home / "cgroup.procs").write_text(str(member))
+            assert leaderless.stdin is not None
+            leaderless.stdin.write("\n")
+            leaderless.stdin.flush()
             until(lambda: (it := tree.read_process(leaderless.pid)) and it.leaderless, "a process without a leader")
             cgroup.kill_leaderless(str(home))
             assert leaderless.wait() == -signal.SIGKILL
