@@ -148,9 +148,8 @@ mod tests {
 
     #[test]
     fn a_release_keeps_what_is_no_dev_server() {
-        let section = json!({"services": {
-            "api": {"type": "command"}, "web": {"type": "vite"}, "docs": {"type": "astro"}}});
-        let config = read(section, false).unwrap();
+        let services = json!({"api": {"type": "command"}, "web": {"type": "vite"}, "docs": {"type": "astro"}});
+        let config = read(json!({"services": services, "page": "web"}), false).unwrap();
         assert_eq!(config.page(), None);
         assert_eq!(config.services.keys().collect::<Vec<_>>(), ["api"]);
     }
