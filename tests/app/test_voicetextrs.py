@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,13 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
     def page_asked(times: int) -> bool:
         return asked.exists() and asked.read_text().count("/src/version.js") >= times
 
+    edits = count(2)
+
+    def edited() -> bool:
+        """Write it anew: an edit before the page's websocket is up is told to no page."""
+        version = project / "src" / "version.js"
+        return bool(version.write_text(f'export const version = "{next(edits)}";\n'))
+
     with network() as (namespace, ip):
         one = app()
         run = f'cd src-tauri && exec "{one.binary}"'
@@ -174,8 +182,7 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
         before = {it.pid for it in one.tree.named("node", "sidecar")}
         ip("link", "del", "wlan0")
         add_interface(ip, "192.168.77.5/24")
-        (project / "src" / "version.js").write_text('export const version = "2";\n')
-        until(lambda: page_asked(2), "the page's request for what has changed", WINDOW_WAIT_S)
+        until(lambda: edited() and page_asked(2), "the page's request for what has changed", WINDOW_WAIT_S)
         assert {it.pid for it in one.tree.named("node", "sidecar")} == before
         one.hit(signal.SIGKILL)
         one.tree.await_end()
