@@ -125,14 +125,25 @@ def attempt(probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float
 
 
 def _attempt_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer:
+    answer = _try_at(address, probe, endpoint, owner, timeout_s)
+    if answer is not None:
+        return answer
+    if not _reaches_itself(address):
+        return Answer("unknown", f"this machine does not reach its own {address}: a network interface is down")
+    # the interface may have been down until now, with our question lost: a second one is answered at once then
+    answer = _try_at(address, probe, endpoint, owner, min(timeout_s, CONTROL_S))
+    said = f"it takes connections, but has not answered for {timeout_s:g} s"
+    return answer or Answer("down", said, address=address)
+
+
+def _try_at(address: str, probe: Probe, endpoint: Endpoint, owner: Ownership, timeout_s: float) -> Answer | None:
+    """Ask there; ``None`` if no answer comes in time."""
     owned = cache(partial(owner, address, endpoint.port))
     try:
         answer = _ask(probe, address, endpoint, owned, timeout_s)
         return answer if answer.verdict != "ok" else _owned_answer(answer, address, endpoint, owned())
     except TimeoutError:
-        if not _reaches_itself(address):
-            return Answer("unknown", f"this machine does not reach its own {address}: a network interface is down")
-        return Answer("down", f"it takes connections, but has not answered for {timeout_s:g} s", address=address)
+        return None
     except OSError as error:
         verdict: Verdict = "unknown" if error.errno in _OUR_FAULT else "down"
         return Answer(verdict, f"{_place(address, endpoint)}: {(error.strerror or str(error)).lower()}")

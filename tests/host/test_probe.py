@@ -276,6 +276,22 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_ti
         done.set()
 
 
+def test_a_question_that_was_lost_is_asked_once_more() -> None:
+    """While an interface is down, packets are lost; it may come up before it is looked whether it is down."""
+    lost = threading.Event()
+
+    def answer(peer: socket.socket) -> None:
+        if lost.is_set():
+            status(204)(peer)
+        else:
+            lost.set()
+            peer.recv(4096)
+            peer.recv(1)  # until the prober gives it up
+
+    with server(answer) as at:
+        assert ask(ServerReady(), at, SHORT_S) == "ok"
+
+
 def test_one_that_drips_without_end_is_bounded_too() -> None:
     def answer(peer: socket.socket) -> None:
         while True:
