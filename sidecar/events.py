@@ -20,7 +20,7 @@ Verdict = Literal["ok", "down", "foreign", "unknown"]
 side of the connection (no route, no descriptors) and says nothing about the server."""
 
 Owner = Literal["ours", "foreign", "unknown"]
-"""Whose a listening socket is: the service's tree's; certainly not its; or the system does not let us read that."""
+"""The owner of a listening socket: the service's tree, another program, or unknown as the system hides it."""
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
