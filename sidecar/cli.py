@@ -5,83 +5,147 @@ What only one command needs is imported in its function: the guard is forked bef
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from types import SimpleNamespace
 
 from sidecar import __version__
-from sidecar.console import OPENER_PART
-from sidecar.diagnostics import LEVELS, say, set_level
-from sidecar.doctor import DOCTOR_PART
+from sidecar.commands.dev import OPENER_PART
+from sidecar.commands.doctor import DOCTOR_PART
+from sidecar.commands.options import (
+    AnyOptions,
+    CleanOptions,
+    CompletionsOptions,
+    DevOptions,
+    DoctorOptions,
+    DoctorPartOptions,
+    InitOptions,
+    LogsOptions,
+    OfProcesses,
+    OpenerPartOptions,
+    PsOptions,
+    SchemaOptions,
+    StdioOptions,
+    UnpackOptions,
+)
+from sidecar.diagnostics import LEVELS, docs, say_error, set_level
+from sidecar.exit_codes import EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE
 from sidecar.host.fds import is_terminal
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar has nothing to be parsed
     import argparse
+    from typing import NoReturn
 
 PID_MAX = (1 << 31) - 1
 PORT_MAX = 65_535
+LINES_MAX = 1_000_000
 SECONDS_MIN = 0.001
 SECONDS_MAX = 86_400
 
 EXAMPLE = "sidecar dev -- node server.js --port {port}"
 
+EXAMPLES = f"""\
+examples:
+  sidecar dev                                    the dev server of this folder
+  {EXAMPLE}    any program, on a free port
+  sidecar init --dry-run                         what a Tauri app would get
+"""
+
 EXIT_CODES = """\
 exit codes:
-  0    clean: a shutdown request, or q in the standalone view
-  1    dev: a service failed, or the configuration is wrong; clean: something could not be ended; doctor: something is
-       bad, or a claim is broken; init: the project was left as it is; nobody reads what is printed
-  N    dev: a program that was never ready has ended with exit code N (128+S: by signal S)
-  2    wrong usage
-  3    the app is gone: stdin ended, or the watched process died
-  69   this system is not supported yet
-  70   an internal error; the trace is on stderr
-  71   the system has no process, thread, descriptor or memory to spare for a start
-  128+N  ended by signal N (130: Ctrl-C), or the supervisor was killed by it (137)
+  0      clean: a shutdown request, or q; dev: the programs have ended with 0
+  1      dev: a service failed, or the configuration is wrong
+         clean: something could not be ended
+         doctor: something is bad, or a claim is broken
+         init: the project was left as it is
+         any command: its output could not be written
+  N      dev: a program that was never ready has ended with exit code N
+         (128+S: by signal S)
+  2      wrong usage
+  3      the app is gone: stdin ended, or the watched process died
+  69     this system is not supported yet
+  70     an internal error; the trace is on stderr
+  71     the system has no process, thread, descriptor or memory to spare
+  128+N  ended by signal N (130: Ctrl-C), or signal N killed the supervisor (137)
 """
+
+OPTIONS: dict[str, type[AnyOptions]] = {
+    "dev": DevOptions,
+    "init": InitOptions,
+    "logs": LogsOptions,
+    "ps": PsOptions,
+    "clean": CleanOptions,
+    "doctor": DoctorOptions,
+    "stdio": StdioOptions,
+    "schema": SchemaOptions,
+    "unpack": UnpackOptions,
+    "completions": CompletionsOptions,
+}
+
+HELP_COLUMN = 18
+"""Where the help of a command begins: one line each."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code."""
     ensure_standard_streams()
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in {DOCTOR_PART, OPENER_PART}:
-        return _run(words[0], SimpleNamespace(words=words[1:]))
+    if words and words[0] == DOCTOR_PART:
+        return _run(DoctorPartOptions(words=words[1:]))
+    if words and words[0] == OPENER_PART:
+        return _run(OpenerPartOptions())
     if not words and not is_terminal(0):
-        return _run("stdio", SimpleNamespace(parent_pid=None))
+        return _run(StdioOptions())
     parser = make_parser()
+    options = _parse(parser, words)
+    gc.enable()  # ``__main__`` has disabled it
+    match options:
+        case None:
+            parser.print_help()
+            return EXIT_CLEAN
+        case SchemaOptions():
+            return _schema(options)
+        case InitOptions():
+            return _init(options)
+        case UnpackOptions():
+            return _unpack(options)
+        case CompletionsOptions():
+            return _completions(parser, options)
+        case _:
+            return _run(options)
+
+
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> AnyOptions | None:
+    """What a command is told, or ``None`` for the help. Wrong usage exits. Set the log level."""
     # what follows -- is a program's command line, and none of argparse's business
-    own, words_of_program = (
-        (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    )
-    options, unknown = parser.parse_known_args(own, SimpleNamespace())
-    options.program = words_of_program
+    own, program = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    parsed, unknown = parser.parse_known_args(own)
+    parsed.program = program
     if unknown:
-        hint = f"; a program goes after --, as in: {EXAMPLE}" if options.command == "dev" else ""
+        hint = f"; a program goes after --, as in: {EXAMPLE}" if parsed.command == "dev" else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    if "--" in words and (options.command != "dev" or not any(words_of_program[:1])):
+    if "--" in words and (parsed.command != "dev" or not any(program[:1])):
         parser.error(f"a program after -- belongs to 'sidecar dev', as in: {EXAMPLE}")
-    if options.command == "dev" and words_of_program and (options.host or options.strict_port):
-        _check_program(parser, options, words_of_program)
-    set_level(options.log_level)
-    command = options.command or ("help" if is_terminal(0) else "stdio")
-    if command == "schema":
-        return _schema(of_config=options.config)
-    if command == "init":
-        return _init(options)
-    if command == "completions":
-        return _completions(parser, options)
-    if command != "help":
-        return _run(command, options)
-    parser.print_help()
-    return 0
+    set_level(parsed.log_level)
+    if parsed.command is None and is_terminal(0):
+        return None
+    options = OPTIONS[parsed.command or "stdio"].of(parsed)
+    if isinstance(options, DevOptions) and program:
+        _check_program(parser, options)
+    return options
 
 
-def _check_program(parser: argparse.ArgumentParser, options: SimpleNamespace, words: list[str]) -> None:
+def _check_program(parser: argparse.ArgumentParser, options: DevOptions) -> None:
     """Refuse options that a program could not be told of. A dev server that is known is told, and has a port."""
-    from sidecar.console.program import uses_port
-    from sidecar.services.project import Start, understand_words
+    if options.config:
+        parser.error("--config and a program after -- both say what to run: leave one out")
+    if not options.host and not options.strict_port:
+        return
+    from sidecar.commands.dev.program import uses_port
+    from sidecar.services.dev_script import Start, understand_words
 
+    words = options.program
     if not uses_port(words) and isinstance(understand_words(words), Start):
         return
     if options.host and not uses_port(words):
@@ -94,78 +158,113 @@ def make_parser() -> argparse.ArgumentParser:
     """All commands and options."""
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class OneLineEach(argparse.RawDescriptionHelpFormatter):
+        """Gives each command one line, and leaves out the one that only says COMMAND: the help fits a screen."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, max_help_position=HELP_COLUMN)
+            self._action_max_length = HELP_COLUMN - 2  # argparse forgets that names of commands are indented twice
+
+        def _format_action(self, action: argparse.Action) -> str:
+            text = super()._format_action(action)
+            return text.partition("\n")[2] if isinstance(action, argparse._SubParsersAction) else text  # noqa: SLF001
+
+    class Parser(argparse.ArgumentParser):
+        """Names the page that lists the options below what is wrong with them."""
+
+        def error(self, message: str) -> NoReturn:
+            super().error(f"{message}\n{docs('options', self.prog)}")
+
+    parser = Parser(
         prog="sidecar",
-        description="Starts dev servers on free ports, says ready when they are, and leaves no process behind.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="sidecar [OPTIONS] COMMAND ...",
+        description="Start dev servers on free ports, and leave no process behind.",
+        epilog=EXAMPLES,
+        formatter_class=OneLineEach,
     )
     parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
     _common(parser, top=True)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", prog="sidecar")
 
-    stdio = commands.add_parser("stdio", help="speak JSON-RPC over stdin and stdout (default, unless at a terminal)")
-    _common(stdio)
+    def command(name: str, purpose: str, example: str, more: str = "") -> argparse.ArgumentParser:
+        """Add a command. Its help shows the purpose, the options, an example, and the page of the documentation."""
+        return commands.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=f"example:\n  {example}\n\n{more}{docs('options', f'sidecar {name}')}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
-    dev = commands.add_parser("dev", help="run one service, or a Tauri project's, in this terminal")
-    _common(dev)
-    dev.add_argument(
-        "root",
-        nargs="?",
-        default=None,
-        metavar="ROOT",
-        help="the project: a front end's or Tauri's (default: this folder)",
+    dev = command(
+        "dev", "run a project's services, or a program, in this terminal", "sidecar dev --port 3000 --open", EXIT_CODES
     )
+    _common(dev)
+    dev.add_argument("root", nargs="?", default=None, metavar="ROOT", help="the project (default: this folder)")
     dev.add_argument(
         "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
     )
-    dev.add_argument("--strict-port", action="store_true", help="fail where the preferred port is not free")
+    dev.add_argument(
+        "--config", default=None, metavar="FILE", help="the services are in this file (default: sidecar.json, if any)"
+    )
+    dev.add_argument(
+        "--strict-port", action="store_true", help="fail if the preferred port is taken, and name its holder"
+    )
     dev.add_argument("--host", type=_host, default=None, help="the address to listen on (default: 127.0.0.1)")
     dev.add_argument(
         "--ready-timeout",
         type=_seconds,
         default=None,
         metavar="SECONDS",
-        help="end a service that is not ready after so long (default: wait, and say what is found)",
+        help="fail a start that takes longer (default: wait, and say what is found)",
     )
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
 
-    ps = commands.add_parser("ps", help="show every sidecar that runs, with its app and its services")
+    init = command("init", "put the sidecar into a Tauri app", "sidecar init --dry-run")
+    init.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the app's folder (default: this one)")
+    init.add_argument("--plugin", metavar="WHERE", help="the plugin's crate: a folder, a git URL, or a version")
+    init.add_argument("--dry-run", action="store_true", help="only show what would change")
+    init.add_argument("--yes", action="store_true", help="do not ask")
+
+    logs = command("logs", "print what the services of this project have printed", "sidecar logs api -f")
+    logs.add_argument("name", nargs="?", default=None, metavar="NAME", help="only this service (default: all)")
+    logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="the last N lines (default: 100)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+
+    ps = command("ps", "show every sidecar that runs, with its services", "sidecar ps --watch")
     ps.add_argument("--json", action="store_true", help="print one JSON object")
     ps.add_argument("--watch", action="store_true", help="show it again each second, until Ctrl-C")
 
-    clean = commands.add_parser("clean", help="show what killed sidecars have left, ask, and end it")
+    clean = command("clean", "show what killed sidecars have left, ask, and end it", "sidecar clean --dry-run")
     clean.add_argument("--dry-run", action="store_true", help="only show it")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
 
-    doctor = commands.add_parser(
-        "doctor", help="look at the project, its dev server, node, ports, and what can be guaranteed here"
-    )
+    doctor = command("doctor", "check node, the project, ports, and what holds here", "sidecar doctor --prove")
     doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the project (default: this folder)")
     doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: the project's)")
     doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
-    init = commands.add_parser("init", help="put the sidecar into an existing Tauri + Vite project")
-    init.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the app's folder (default: this one)")
-    init.add_argument(
-        "--mode", choices=("early", "setup"), default="early", help="when Vite is started (default: early)"
-    )
-    init.add_argument("--plugin", metavar="WHERE", help="the plugin's crate: a folder, a git URL, or a version")
-    init.add_argument("--dry-run", action="store_true", help="only show what would change")
-    init.add_argument("--yes", action="store_true", help="do not ask")
+    stdio = command("stdio", "speak JSON-RPC (the default without a terminal)", "sidecar stdio --log-level debug")
+    _common(stdio)
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of the protocol")
-    schema.add_argument("--config", action="store_true", help="print the one of plugins.sidecar in tauri.conf.json")
-    completions = commands.add_parser("completions", help="print a completion script for your shell")
-    completions.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    schema = command("schema", "print the JSON Schema of the protocol", "sidecar schema --config > sidecar.schema.json")
+    which = schema.add_mutually_exclusive_group()
+    which.add_argument("--config", action="store_true", help="print the one of plugins.sidecar in tauri.conf.json")
+    which.add_argument("--file", action="store_true", help="print the one of sidecar.json")
+
+    unpack = command("unpack", "make a folder of this file, for an app of macOS", "sidecar unpack sidecar-folder")
+    unpack.add_argument("folder", metavar="FOLDER", help="where: it must not be there, or be one that was made so")
+
+    completions = command("completions", "print a completion script for your shell", "sidecar completions bash")
+    completions.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
     return parser
 
 
 def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """Options that may stand before or after the command's name."""
+    """Options that may stand before or after the command's name. The help of the commands that take them has them."""
     import argparse
 
     default = None if top else argparse.SUPPRESS
@@ -174,13 +273,16 @@ def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
         type=_pid,
         default=default,
         metavar="PID",
-        help="end when this process ends (default: the process that launched the sidecar; for 'dev' under nohup: none)",
+        help=argparse.SUPPRESS
+        if top
+        else "end when this process ends (default: the process that launched the sidecar; for 'dev' under nohup: none)",
     )
     parser.add_argument(
         "--log-level",
         choices=tuple(LEVELS),
         default="warning" if top else argparse.SUPPRESS,
-        help="how much to say on stderr",
+        metavar="LEVEL",
+        help=argparse.SUPPRESS if top else f"how much to say on stderr: {', '.join(LEVELS)} (default: warning)",
     )
 
 
@@ -190,6 +292,10 @@ def _pid(text: str) -> int:
 
 def _port(text: str) -> int:
     return _number(text, "port", PORT_MAX)
+
+
+def _lines(text: str) -> int:
+    return 0 if text == "0" else _number(text, "number of lines", LINES_MAX)
 
 
 def _number(text: str, what: str, most: int) -> int:
@@ -221,42 +327,59 @@ def _wrong(message: str) -> Exception:
     return argparse.ArgumentTypeError(message)
 
 
-def _run(command: str, options: SimpleNamespace) -> int:
-    """What works on processes."""
-    from sidecar import commands
+def _run(options: OfProcesses) -> int:
+    """Run a command that works on processes.
 
-    return commands.run(command, options)
+    While a supervisor loads its modules, there is no garbage, and to search for it slows down the start. The search
+    begins in ``PosixGuard._take_over`` and in ``all_is_loaded`` of ``sidecar.runtime.run``.
+    """
+    if isinstance(options, StdioOptions | DevOptions):
+        gc.disable()
+    else:
+        gc.enable()
+    from sidecar.commands import dispatch as commands
 
-
-def _schema(*, of_config: bool) -> int:
-    from sidecar.pumps import write_all
-    from sidecar.schema import config_schema, protocol_schema
-
-    if not write_all(1, (config_schema() if of_config else protocol_schema()).encode()):
-        say("error", "the schema could not be written: stdout is closed, or its disk is full")
-        return 1
-    return 0
+    return commands.run(options)
 
 
-def _init(options: SimpleNamespace) -> int:
+def _schema(options: SchemaOptions) -> int:
+    from sidecar.commands.schema import config_schema, file_schema, protocol_schema
+    from sidecar.runtime.streams import write_all
+
+    make = config_schema if options.config else file_schema if options.file else protocol_schema
+    if not write_all(1, make().encode()):
+        say_error("the schema could not be written: stdout is closed, or its disk is full", "options", "sidecar schema")
+        return EXIT_FAILED
+    return EXIT_CLEAN
+
+
+def _unpack(options: UnpackOptions) -> int:
+    from pathlib import Path
+
+    from sidecar.commands import unpack
+
+    return unpack.run(Path(options.folder).absolute())
+
+
+def _init(options: InitOptions) -> int:
     try:
-        from sidecar.init import command
+        from sidecar.commands.init import command
     except ModuleNotFoundError as error:
         if error.name != "tomlkit":
             raise
-        say("error", "init needs the package tomlkit: pip install 'tauri-sidecar[terminal]'")
-        return 2
-    return command.run(options.root, mode=options.mode, plugin=options.plugin, dry_run=options.dry_run, yes=options.yes)
+        say_error("init needs the package tomlkit: pip install tauri-sidecar", "options", "sidecar init")
+        return EXIT_USAGE
+    return command.run(options.root, plugin=options.plugin, dry_run=options.dry_run, yes=options.yes)
 
 
-def _completions(parser: argparse.ArgumentParser, options: SimpleNamespace) -> int:
+def _completions(parser: argparse.ArgumentParser, options: CompletionsOptions) -> int:
     try:
         import shtab
     except ImportError:
-        say("error", "completions need the package shtab: pip install 'tauri-sidecar[terminal]'")
-        return 2
+        say_error("completions need the package shtab: pip install tauri-sidecar", "options", "sidecar completions")
+        return EXIT_USAGE
     sys.stdout.write(shtab.complete(parser, shell=options.shell) + "\n")
-    return 0
+    return EXIT_CLEAN
 
 
 def ensure_standard_streams() -> None:

@@ -1,30 +1,30 @@
-"""Everything that can go wrong, split by whose fault it is.
+"""All errors, grouped by the side that caused them.
 
 ``SidecarError``
-├── ``CallerError``          the client sent something that is not a valid request
+├── ``CallerError``          the client sent an invalid request
 │   ├── ``ParseError``           not JSON, not UTF-8, too long
 │   ├── ``InvalidRequestError``  JSON, but no JSON-RPC 2.0 request
 │   ├── ``MethodNotFoundError``
 │   ├── ``InvalidParamsError``
 │   ├── ``NotInitializedError`` / ``AlreadyInitializedError`` / ``ShuttingDownError``
 │   ├── ``UnknownServiceError``
-│   └── ``SupersededError``      a later request made this one moot
+│   └── ``SupersededError``      a later request made this one pointless
 ├── ``ConfigurationError``   the project or the machine is not what the service needs
 │   ├── ``ProjectNotFoundError``, ``NodeNotFoundError``, ``ViteNotFoundError``
 ├── ``ChildError``           the supervised program misbehaved
-│   ├── ``TimeoutWaitingForServerError``, ``ServiceFailedError``
+│   ├── ``TimeoutWaitingForServerError``, ``ServiceFailedError``, ``DependencyFailedError``
 ├── ``SystemFailureError``   the operating system refused
 │   ├── ``PortUnavailableError``, ``ProcessSpawnFailedError``, ``UnsupportedPlatformError``
-└── ``InternalError``        ours
+└── ``InternalError``        a bug in the sidecar
 
-Each message tells a person what happened, why, and what to do now; ``data`` carries the same for programs.
-``ERROR_CODES`` is the one documented table of codes on the wire.
+Each message tells a person what happened, why, and what to do now. ``data`` tells programs the same. ``ERROR_CODES`` is
+the table of codes on the wire.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
-"""For the type checker it is true. typing, with re, would be a megabyte of the guard, which needs neither."""
+"""The type checker takes this for true. Importing typing (and re with it) would cost the guard a megabyte."""
 if TYPE_CHECKING:
     from typing import ClassVar
 
@@ -32,21 +32,28 @@ if TYPE_CHECKING:
 class SidecarError(Exception):
     """Base of all our errors.
 
-    ``code`` is the JSON-RPC error code, ``kind`` its stable name for programs, ``data`` further facts.
+    ``code`` is the JSON-RPC error code, ``kind`` its stable name for programs, ``data`` more facts.
     """
 
     code: ClassVar[int] = -32603
     kind: ClassVar[str] = "InternalError"
 
-    def __init__(self, message: str, **data: object) -> None:
-        """Keep the message for people and the data for programs."""
+    def __init__(self, problem: str, advice: str = "", /, **data: object) -> None:
+        """Keep the message for people and the data for programs.
+
+        ``advice`` says what to do; the message is the problem and the advice. If there is advice, ``data.reason`` is
+        the problem alone, for a client that gives other advice.
+        """
+        message = f"{problem} {advice}" if advice else problem
         super().__init__(message)
+        self.problem = problem
+        self.advice = advice
         self.message = message
-        self.data = data
+        self.data = {"reason": problem, **data} if advice else data
 
 
 class CallerError(SidecarError):
-    """The client's fault."""
+    """The client sent an invalid request."""
 
 
 class ParseError(CallerError):
@@ -106,35 +113,35 @@ class UnknownServiceError(CallerError):
 
 
 class SupersededError(CallerError):
-    """A later request (stop, shutdown) made this one moot."""
+    """A later request (stop, shutdown) made this one pointless."""
 
     code = -32006
     kind = "Superseded"
 
 
 class ConfigurationError(SidecarError):
-    """The project, or the machine, lacks something that the service needs. Trying again cannot help."""
+    """The project or the machine lacks something that the service needs. Trying again cannot help."""
 
     code = -32020
     kind = "ConfigurationError"
 
 
 class ProjectNotFoundError(ConfigurationError):
-    """The root is missing, or no project lives there."""
+    """The root does not exist, or has no project."""
 
     code = -32021
     kind = "ProjectNotFound"
 
 
 class NodeNotFoundError(ConfigurationError):
-    """No node to run."""
+    """There is no node to run."""
 
     code = -32022
     kind = "NodeNotFound"
 
 
 class ViteNotFoundError(ConfigurationError):
-    """The project has no vite installed."""
+    """Vite is not installed in the project."""
 
     code = -32023
     kind = "ViteNotFound"
@@ -152,10 +159,17 @@ class ServiceFailedError(ChildError):
 
 
 class TimeoutWaitingForServerError(ChildError):
-    """The program runs but did not become ready in time."""
+    """The program runs, but it did not become ready in time."""
 
     code = -32012
     kind = "TimeoutWaitingForServer"
+
+
+class DependencyFailedError(ChildError):
+    """A service that this one depends on failed or is stopped; ``data.cause`` is its error."""
+
+    code = -32031
+    kind = "DependencyFailed"
 
 
 class SystemFailureError(SidecarError):
@@ -166,28 +180,28 @@ class SystemFailureError(SidecarError):
 
 
 class PortUnavailableError(SystemFailureError):
-    """No usable port; ``data.holder`` names who has the wanted one."""
+    """There is no usable port; ``data.holder`` names the program that has the wanted one."""
 
     code = -32010
     kind = "PortUnavailable"
 
 
 class ProcessSpawnFailedError(SystemFailureError):
-    """The program could not be started at all."""
+    """The program could not be started."""
 
     code = -32011
     kind = "ProcessSpawnFailed"
 
 
 class UnsupportedPlatformError(SystemFailureError):
-    """No host is written for this system yet."""
+    """The sidecar does not support this system yet."""
 
     code = -32041
     kind = "UnsupportedPlatform"
 
 
 class InternalError(SidecarError):
-    """Our fault; please report it."""
+    """A bug in the sidecar; please report it."""
 
 
 def _all_kinds(base: type[SidecarError]) -> list[type[SidecarError]]:
@@ -195,4 +209,4 @@ def _all_kinds(base: type[SidecarError]) -> list[type[SidecarError]]:
 
 
 ERROR_CODES: dict[int, str] = {kind.code: kind.kind for kind in sorted(_all_kinds(SidecarError), key=lambda k: k.code)}
-"""Code on the wire → stable name; the table on the protocol's page is checked against it."""
+"""Code on the wire → stable name. A test compares the table on the protocol's page with it."""

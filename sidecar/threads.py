@@ -1,4 +1,4 @@
-"""How a thread is started, and what its end by a fault means."""
+"""Start threads, and end the process if one of them fails."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 
 from sidecar.errors import SystemFailureError
-
-EXIT_INTERNAL = 70
+from sidecar.exit_codes import EXIT_INTERNAL
 
 
 def end_with_any_thread() -> None:
-    """From now on a fault that ends a thread ends this process: half a supervisor never keeps running.
+    """From now on end the whole process if an exception ends a thread.
 
-    Without its reader it would never hear of the app's end. Our own end is everybody's: see the guard, or the job.
+    A supervisor without its reader, for one, would never hear of the app's end. If the process ends, the guard or the
+    job ends the tree.
     """
 
     def died(it: threading.ExceptHookArgs) -> None:
@@ -25,7 +25,7 @@ def end_with_any_thread() -> None:
             os._exit(EXIT_INTERNAL)
 
     def died_at_birth(it: sys.UnraisableHookArgs) -> None:
-        """Where memory ends, a thread may not even come to its first line."""
+        """Handle a thread that fails before its first line, as it may when memory runs out."""
         try:
             sys.__unraisablehook__(it)
         finally:
@@ -39,7 +39,7 @@ def end_with_any_thread() -> None:
 def start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
     """Run ``work`` in a thread that does not keep the process alive.
 
-    Raises ``SystemFailureError`` if the system has none to spare.
+    Raises ``SystemFailureError`` if the system refuses one.
     """
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:

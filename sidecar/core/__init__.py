@@ -1,1 +1,1 @@
-"""The supervisor's mind: one event and the time in, effects out. Pure."""
+"""The supervisor's decisions: it takes an event and the time, and returns effects. Pure."""

@@ -1,9 +1,9 @@
-"""A service's whole life in one table: (state, trigger) → next state. What is not in it cannot happen, and raises.
+"""A service's whole life in one table: (state, trigger) → next state. Any other pair cannot happen, and raises.
 
-A service that the client wants running goes stopped → starting → ready, and may fall to unhealthy and heal. Its end is
-one of: asked for (stopping → stopped), to be tried again (→ backingOff → starting), or given up (→ failed).
-``stopping`` is left only when the whole tree is gone, and where to depends on what is desired then: a restart is a stop
-with ``running`` desired.
+A service that the client wants running goes stopped → starting → ready. It may become unhealthy, and ready again. A run
+ends in one of three ways: it was asked to end (stopping → stopped), another run follows (→ backingOff → starting), or
+we give up (→ failed). A service leaves ``stopping`` only when its whole tree is gone. Its next state then depends on
+what is desired: a restart is a stop with ``running`` desired.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from enum import StrEnum
 from typing import Final
 
 from sidecar.errors import InternalError
-from sidecar.wire.messages import State
+from sidecar.protocol.messages import State
 
 
 class Trigger(StrEnum):
-    """What moves a service from state to state."""
+    """The reason why a service changes its state."""
 
     START = "start"
     """The client wants it running."""
     READY = "ready"
-    """It answers for the first time in this run."""
+    """The service answers for the first time in this run."""
     MISSED = "missed"
     """A health check failed."""
     HEALED = "healed"
@@ -29,13 +29,13 @@ class Trigger(StrEnum):
     STOP = "stop"
     """The client wants it stopped, or the supervisor wants this run ended."""
     RETRY = "retry"
-    """The run ended, and will be tried again after a delay."""
+    """The run ended. Another one follows after a delay."""
     RELAUNCH = "relaunch"
     """The next run begins."""
     END = "end"
     """The run ended as it should."""
     FAIL = "fail"
-    """The run ended, and will not be tried again."""
+    """The run ended. No other one follows."""
 
 
 TABLE: Final[dict[tuple[State, Trigger], State]] = {
@@ -68,9 +68,9 @@ TABLE: Final[dict[tuple[State, Trigger], State]] = {
 
 
 def next_state(state: State, trigger: Trigger) -> State:
-    """Look up the table.
+    """Look up the next state in the table.
 
-    Raises ``InternalError`` for a pair that is not in it: that is a fault of ours, never of a client or a child.
+    Raises ``InternalError`` for a pair that is not in it. That is our own fault, never a client's or a child's.
     """
     try:
         return TABLE[state, trigger]

@@ -1,18 +1,18 @@
-"""How often and how soon a service that ended is started again."""
+"""Decide how often and how soon a service is started again after its end."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 
-from sidecar.config import RestartConfig
+from sidecar.config.services import RestartConfig
 
 
 class RestartBudget:
     """At most ``limit`` restarts in a sliding window, with exponential, jittered delays between them."""
 
     def __init__(self, config: RestartConfig, random: Callable[[], float]) -> None:
-        """``random`` gives floats in [0, 1), for the jitter."""
+        """``random`` returns floats in [0, 1), for the jitter."""
         self._config = config
         self._random = random
         self._taken: deque[float] = deque()
@@ -20,12 +20,12 @@ class RestartBudget:
         """Restarts since the last reset."""
 
     def reset(self) -> None:
-        """A fresh start, or a long time without a crash."""
+        """Forget all restarts: after a start by the client, or a long time without a crash."""
         self._taken.clear()
         self.attempt = 0
 
     def take(self, now: float) -> int | None:
-        """Take one restart: the delay in milliseconds before it, or ``None`` when the budget is spent."""
+        """Take one restart. Return the delay before it in milliseconds; ``None`` if the budget is spent."""
         window = self._config.window_ms / 1000
         while self._taken and now - self._taken[0] >= window:
             self._taken.popleft()
@@ -33,7 +33,7 @@ class RestartBudget:
             return None
         self._taken.append(now)
         backoff = self._config.backoff
-        # the exponent is bounded: a float overflows long before an attempt count does
+        # the exponent has a bound, or the float would overflow after many attempts
         delay = min(backoff.initial_ms * backoff.factor ** min(self.attempt, 64), backoff.max_ms)
         self.attempt += 1
         spread = 1 + backoff.jitter * (2 * self._random() - 1)

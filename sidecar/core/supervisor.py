@@ -1,16 +1,45 @@
-"""All services and the one client: takes an event and the time, gives effects. Opens nothing, reads no clock."""
+"""All services and the one client: takes an event and the time, returns effects. Opens nothing, and reads no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import assert_never
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
-from sidecar.config import SERVICE_NAME_MOST, Service, ViteService, parse_services
+from sidecar.config.groups import Matches
+from sidecar.config.services import SERVICE_NAME_MOST, SERVICE_TYPES, Service, ViteService
+from sidecar.config.wiring import parse_services
+from sidecar.core.addresses import AddressBook
+from sidecar.core.events import (
+    AnnounceGrace,
+    AppGone,
+    Effect,
+    Event,
+    Exit,
+    Exited,
+    FindOwner,
+    Interrupted,
+    KillAll,
+    Listening,
+    Notify,
+    Output,
+    OwnerFound,
+    PortChosen,
+    PortNotChosen,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Spawned,
+    SpawnFailed,
+    Swept,
+    Tick,
+)
+from sidecar.core.neighbours import Neighbours
+from sidecar.core.origin import Origin, kept_addresses, parse_origin
+from sidecar.core.pending import US, Caller
 from sidecar.core.readiness import matches
-from sidecar.core.service import Matches, SupervisedService
+from sidecar.core.service import SupervisedService
 from sidecar.errors import (
     AlreadyInitializedError,
     InvalidParamsError,
@@ -19,63 +48,45 @@ from sidecar.errors import (
     SidecarError,
     UnknownServiceError,
 )
-from sidecar.events import (
-    AnnounceGrace,
-    AppGone,
-    Effect,
-    Event,
-    Exit,
-    Exited,
-    Interrupted,
-    KillAll,
-    Listening,
-    Notify,
-    Output,
-    Prepared,
-    PrepareFailed,
-    Probed,
-    Refuse,
-    Reply,
-    Spawned,
-    SpawnFailed,
-    Swept,
-    Tick,
-)
-from sidecar.wire.messages import (
+from sidecar.exit_codes import EXIT_APP_GONE, EXIT_CLEAN, EXIT_SIGNALLED
+from sidecar.protocol.messages import (
     PROTOCOL_VERSION,
-    AnyRequest,
+    Capabilities,
+    CheckOriginResult,
     Guarantees,
-    Id,
-    Initialize,
     InitializeResult,
-    Logs,
     LogsResult,
-    Restart,
     Server,
-    Shutdown,
     ShutdownResult,
-    Start,
-    Status,
     StatusResult,
-    Stop,
     SupervisorFault,
     SupervisorSwept,
+    TokenResult,
 )
-from sidecar.wire.session import Received, failure
+from sidecar.protocol.requests import (
+    METHODS,
+    AnyRequest,
+    CheckOrigin,
+    Initialize,
+    Logs,
+    Restart,
+    Shutdown,
+    Start,
+    Status,
+    Stop,
+    Token,
+)
+from sidecar.protocol.rpc import Received, failure
 
 SUSPEND_S = 2.5
-"""A deadline missed by more than this was not missed by us: the machine slept, or we were stopped."""
+"""If a deadline is missed by more than this, the machine slept, or we were stopped."""
 
 MAX_SERVICES = 64
-"""Far above any app; a bound on threads."""
-
-EXIT_CLEAN = 0
-EXIT_APP_GONE = 3
-EXIT_SIGNAL_BASE = 128
+"""A bound on threads. No app needs nearly as many services."""
 
 
 class Supervisor:
-    """The core. ``step`` is the only way in; ``next_deadline`` says when to step with ``Tick`` at the latest."""
+    """The core. ``step`` is its only entry. ``next_deadline`` says when to step with ``Tick`` at the latest."""
 
     def __init__(
         self,
@@ -83,43 +94,47 @@ class Supervisor:
         pid: int,
         guarantees: Guarantees,
         random: Callable[[], float],
+        make_token: Callable[[], str],
         matches: Matches = matches,
     ) -> None:
-        """``pid`` is the supervisor's own; ``random`` gives floats in [0, 1) for the jitter.
+        """``pid`` is the supervisor's own. ``random`` returns floats in [0, 1), for the jitter.
 
-        ``matches`` compares lines with a pattern of the user's, within a time.
+        ``make_token`` returns a secret of 256 bits. ``matches`` compares lines with a user's pattern, within a bound.
         """
         self._matches = matches
         self._server = server
         self._pid = pid
         self._guarantees = guarantees
         self._random = random
+        self._make_token = make_token
         self._effects: list[Effect] = []
         self.services: dict[str, SupervisedService] = {}
+        self._neighbours = Neighbours(self.services, AddressBook({}, make_token), self._put)
         self._initialized = False
         self._last = 0.0
         self._exit_code: int | None = None
-        """Set once everything is to end."""
-        self._shutdowns: list[Id] = []
-        self._ending: list[SupervisedService] = []
-        """Still to be stopped, last first."""
+        """Set once everything has to end."""
+        self._shutdowns: list[Caller] = []
+        self._checks: dict[int, tuple[Caller, str]] = {}
+        """The open questions about origins, by number: the caller, and the origin's text."""
+        self._last_check = 0
         self._deadline: float | None = None
-        """When the whole shutdown turns into a kill."""
+        """When the shutdown becomes a kill."""
         self._overdue = False
-        """That has come: a preparation that hangs is waited for no longer."""
+        """Whether that time has come. Then we no longer wait for a preparation that hangs."""
         self._exited = False
         self._app_is_gone = False
         self._swept: list[SupervisorSwept] = []
 
     def next_deadline(self) -> float | None:
-        """The earliest timer of all, in seconds of the caller's clock."""
+        """Return when the earliest timer is due, in seconds of the caller's clock; ``None`` if there is none."""
         due = [at for service in self.services.values() if (at := service.next_deadline()) is not None]
         if self._deadline is not None:
             due.append(self._deadline)
         return min(due, default=None)
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        """Take one event; give the effects, to be performed in order."""
+        """Take one event. Return the effects; the caller performs them in order."""
         self._effects = []
         if self._exited:
             return []
@@ -127,6 +142,7 @@ class Supervisor:
         self._dispatch(event, now)
         for service in self.services.values():
             service.on_time(now)
+        self._let_go_on(now)
         if self._exit_code is not None and not self._exited:
             self._go_on_ending(now)
         return self._effects
@@ -134,10 +150,20 @@ class Supervisor:
     def _put(self, effect: Effect) -> None:
         self._effects.append(effect)
 
+    def _let_go_on(self, now: float) -> None:
+        """Let services react to changes of others, until no service reacts any more."""
+        done = -1
+        while done != len(self._effects):
+            done = len(self._effects)
+            for service in self.services.values():
+                service.heed_addresses(now)
+                service.go_on(now)
+        self._neighbours.forget_problems()
+
     def _notice_suspend(self, now: float) -> None:
         deadline = self.next_deadline()
         if deadline is not None and now - deadline > SUSPEND_S:
-            gap = now - self._last  # how much of it we slept is unknown: each timer gets all that it had left
+            gap = now - self._last  # we do not know how much of it was sleep: each timer gets all its remaining time
             for service in self.services.values():
                 service.shift(gap, now)
             if self._deadline is not None:
@@ -149,73 +175,91 @@ class Supervisor:
             case Tick():
                 pass
             case Received(id=call, request=request):
-                self._receive(None if call is UNSET else call, request, now, answer=call is not UNSET)
+                self._receive(Caller(call, self._put), request, now)
             case Swept(report=report):
                 self._swept.append(report)
                 self._tell_swept()
+            case OwnerFound(number=number, owner=owner, service=name):
+                caller, text = self._checks.pop(number)
+                caller.reply(CheckOriginResult(text, owner, name))
             case AppGone():
                 self._app_gone(now)
             case Interrupted(number=number):
                 self._interrupted(number, now)
+            case PortChosen(service=name, endpoint=endpoint):
+                self._neighbours.port_chosen(name, endpoint)
+            case PortNotChosen(service=name, error=error):
+                self._neighbours.port_not_chosen(name, error)
             case (
                 Prepared() | PrepareFailed() | Spawned() | SpawnFailed() | Output() | Probed() | Listening() | Exited()
             ):
                 service = self.services[event.service]
                 if event.run == service.run:
-                    _deliver(service, event, now)
+                    service.on_event(event, now)
                 elif isinstance(event, Output):
-                    service.log.append(event)
+                    service.log.append(self._neighbours.redacted(event))
             case _ as never:
                 assert_never(never)
 
     def _tell_swept(self) -> None:
-        """The reports wait for the client's initialize: before its answer nothing is sent unasked."""
+        """Send the reports of sweeps once the client has initialized. No notification comes before that answer."""
         while self._swept and self._initialized:
             self._put(Notify(self._swept.pop(0)))
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _receive(self, call: Id, request: AnyRequest, now: float, *, answer: bool) -> None:
+    def _receive(self, caller: Caller, request: AnyRequest, now: float) -> None:
         try:
-            self._serve(call, request, now, answer=answer)
+            self._serve(caller, request, now)
         except SidecarError as error:
-            if answer:
-                self._put(Refuse(call, failure(error)))
+            if caller.waits:
+                caller.refuse(error)
             else:
                 self._put(Notify(SupervisorFault(failure(error))))
 
-    def _serve(self, call: Id, request: AnyRequest, now: float, *, answer: bool) -> None:
+    def _serve(self, caller: Caller, request: AnyRequest, now: float) -> None:
         if not isinstance(request, Initialize | Shutdown) and not self._initialized:
             raise NotInitializedError("The first request has to be initialize. Send it, then this one again.")
-        if self._exit_code is not None and not isinstance(request, Shutdown | Status | Logs):
+        if self._exit_code is not None and not isinstance(request, Shutdown | Status | Logs | CheckOrigin):
             raise ShuttingDownError("The sidecar is shutting down and takes no more work. Start a new one.")
         match request:
             case Initialize():
-                result = self._initialize(request, now)
-                if answer:
-                    self._put(Reply(call, result))
+                caller.reply(self._initialize(request, now))
                 self._tell_swept()
             case Start(service=name):
-                self._service(name).start(call, now, answer=answer)
+                self._service(name).start(caller, now)
             case Stop(service=name):
-                self._service(name).stop(call, now, answer=answer)
+                self._service(name).stop(caller, now)
             case Restart(service=name):
-                self._service(name).restart(call, now, answer=answer)
+                self._service(name).restart(caller, now)
             case Status(service=name):
                 chosen = self.services if name is None else {name: self._service(name)}
-                statuses = {key: service.status(now) for key, service in chosen.items()}
-                if answer:
-                    self._put(Reply(call, StatusResult(statuses)))
+                caller.reply(StatusResult({key: service.status(now) for key, service in chosen.items()}))
             case Logs(service=name, tail=tail):
-                lines = self._service(name).log.tail(tail)
-                if answer:
-                    self._put(Reply(call, LogsResult(name, lines)))
+                caller.reply(LogsResult(name, self._service(name).log.tail(tail)))
+            case CheckOrigin(origin=text):
+                where = parse_origin(text)
+                if caller.waits:
+                    self._check(caller, text, where)
+            case Token(service=name):
+                caller.reply(TokenResult(name, self._token(name)))
             case Shutdown(grace_ms=grace_ms):
-                if answer:
-                    self._shutdowns.append(call)
+                self._shutdowns.append(caller)
                 self._end_all(EXIT_CLEAN, now, grace_ms)
             case _ as never:
                 assert_never(never)
+
+    def _check(self, caller: Caller, text: str, where: Origin) -> None:
+        """Have the owner looked up now.
+
+        Resolve only the host names of our services. An origin with any other name is foreign.
+        """
+        if where.is_name and all(service.host != where.host for service in self.services.values()):
+            caller.reply(CheckOriginResult(text, "foreign"))
+            return
+        self._last_check += 1
+        self._checks[self._last_check] = caller, text
+        self._put(FindOwner(self._last_check, where.host, where.port))
 
     def _initialize(self, request: Initialize, now: float) -> InitializeResult:
         if self._initialized:
@@ -232,9 +276,18 @@ class Supervisor:
                 f"{len(request.services)} services are more than the {MAX_SERVICES} that one sidecar takes.",
                 path="$.params.services",
             )
-        services = parse_services(request.services, "$.params.services")
+        try:
+            services = parse_services(request.services, "$.params.services", request.variant, self._matches)
+            kept = kept_addresses(request.origins, request.services, "$.params.origins")
+        except InvalidParamsError as error:
+            error.data["server"] = self._server  # the client may be newer than we are
+            raise
+        book = AddressBook(services, self._make_token, kept)
+        self._neighbours = Neighbours(self.services, book, self._put)
         for name, config in services.items():
-            self.services[name] = SupervisedService(name, config, self._random, self._matches, self._put)
+            self.services[name] = SupervisedService(
+                name, config, self._neighbours, self._random, self._matches, self._put
+            )
         self._initialized = True
         grace = max((config.stop.app_death_grace_ms for config in services.values()), default=0)
         if grace:
@@ -243,31 +296,39 @@ class Supervisor:
             protocol_version=PROTOCOL_VERSION,
             server=self._server,
             pid=self._pid,
+            capabilities=Capabilities(tuple(METHODS), tuple(SERVICE_TYPES)),
             guarantees=self._guarantees_for(services),
             services={name: service.status(now) for name, service in self.services.items()},
         )
 
     def _guarantees_for(self, services: dict[str, Service]) -> Guarantees:
-        """Never more than what holds for each of them."""
+        """Return the guarantees that hold for every service."""
         guarded = all(it.stdin_guard for it in services.values() if isinstance(it, ViteService))
         return replace(self._guarantees, stdin_guard=self._guarantees.stdin_guard and guarded)
+
+    def _token(self, name: str) -> str:
+        self._service(name)
+        token = self._neighbours.token(name)
+        if token is None:
+            advice = "A service has one if {token} stands in its env, or {services.NAME.token} in that of another."
+            raise InvalidParamsError(f"{name} has no token at $.params.service.", advice, path="$.params.service")
+        return token
 
     def _service(self, name: str) -> SupervisedService:
         try:
             return self.services[name]
         except KeyError:
             known = ", ".join(self.services) or "none"
-            shown = name[:SERVICE_NAME_MOST]  # no service has a longer one, and the client may have sent a megabyte
+            shown = name[:SERVICE_NAME_MOST]  # no service has a longer name, but the client may have sent a megabyte
             message = f"There is no service {shown!r} at $.params.service. Declared in initialize: {known}."
             raise UnknownServiceError(message, path="$.params.service", service=shown) from None
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _end_all(self, code: int, now: float, grace_ms: int | None) -> None:
-        """Stop everything, in reverse order of declaration; a second call can only tighten the deadline."""
+        """Stop everything, dependents first. A second call can only make the deadline earlier."""
         if self._exit_code is None:
             self._exit_code = code
-            self._ending = list(self.services.values())
         if grace_ms is not None:
             self._tighten(now + grace_ms / 1000)
 
@@ -279,31 +340,28 @@ class Supervisor:
             self._deadline = None
             self._overdue = True
             for service in self.services.values():
-                service.stop(None, now, answer=False, grace_ms=0)
+                service.stop(US, now, grace_ms=0)
                 service.kill()
-            self._ending = []
-        for service in self.services.values():
-            if service.desired == "running" and not service.has_process:
-                service.stop(None, now, answer=False)  # nothing new begins any more
-        while self._ending and self._ending[-1].gone:
-            self._ending.pop()
-        if self._ending:
-            service = self._ending[-1]
-            if service.desired == "running":
-                service.stop(None, now, answer=False)
-        elif all(service.gone or (self._overdue and not service.has_process) for service in self.services.values()):
+        for name, service in self.services.items():
+            # a service that is up stays until its dependents are gone; any other one stops at once, before its next run
+            serves = service.state in ("ready", "unhealthy")
+            if service.desired == "running" and (not serves or self._neighbours.may_stop(name)):
+                service.stop(US, now)
+        if all(service.gone or (self._overdue and not service.has_process) for service in self.services.values()):
             self._leave()
 
     def _leave(self) -> None:
         self._exited = True
         if not all(service.gone for service in self.services.values()):
-            self._put(KillAll())  # whatever that preparation is about to start
-        for call in self._shutdowns:
-            self._put(Reply(call, ShutdownResult(tuple(self.services))))
+            self._put(KillAll())  # for whatever a preparation under way may still start
+        for caller, _ in self._checks.values():
+            caller.refuse(ShuttingDownError("The sidecar ended before the owner of the origin was found out."))
+        for caller in self._shutdowns:
+            caller.reply(ShutdownResult(tuple(self.services)))
         self._put(Exit(self._exit_code or EXIT_CLEAN))
 
     def _app_gone(self, now: float) -> None:
-        """SIGKILL at once, but for the services that asked for a grace. Of all that notice, the first counts."""
+        """Kill everything at once, except services with a grace. Only the first report of the app's death counts."""
         if self._app_is_gone:
             return
         self._app_is_gone = True
@@ -314,40 +372,15 @@ class Supervisor:
             self._exited = True
             self._put(Exit(self._exit_code))
             return
-        self._ending = []
         for service in self.services.values():
-            service.stop(None, now, answer=False, grace_ms=service.config.stop.app_death_grace_ms)
+            service.stop(US, now, grace_ms=service.config.stop.app_death_grace_ms)
         self._tighten(now + max(graces) / 1000)
 
     def _interrupted(self, number: int, now: float) -> None:
-        """The first signal asks, the second insists."""
+        """End in order at the first signal, kill at the second."""
         if self._exit_code is None:
-            self._end_all(EXIT_SIGNAL_BASE + number, now, None)
+            self._end_all(EXIT_SIGNALLED + number, now, None)
         else:
             self._exited = True
             self._put(KillAll())
-            self._put(Exit(EXIT_SIGNAL_BASE + number))
-
-
-def _deliver(
-    service: SupervisedService,
-    event: Prepared | PrepareFailed | Spawned | SpawnFailed | Output | Probed | Listening | Exited,
-    now: float,
-) -> None:
-    match event:
-        case Prepared():
-            service.on_prepared(event, now)
-        case PrepareFailed() | SpawnFailed():
-            service.on_prepare_failed(event, now)
-        case Spawned():
-            service.on_spawned(event, now)
-        case Output():
-            service.on_output(event, now)
-        case Probed():
-            service.on_probed(event, now)
-        case Listening():
-            service.on_listening(event, now)
-        case Exited():
-            service.on_exited(event, now)
-        case _ as never:
-            assert_never(never)
+            self._put(Exit(EXIT_SIGNALLED + number))

@@ -1,4 +1,4 @@
-"""Waiting on descriptors: on single ones, and on all the pipes that one program writes to."""
+"""Wait for descriptors: for a single one, or for all the pipes that one program writes to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 
 PIPE_BYTES = 1 << 18
-"""What we ask the kernel to let a pipe hold, so that a flood costs few turns of the loop."""
+"""The pipe capacity that we ask the kernel for. With it a flood of output costs few turns of the loop."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -19,10 +19,10 @@ if sys.platform == "win32":
     from sidecar.threads import start_thread
 
     PIECES_WAITING = 8
-    """So many reads may wait for who takes them; the program waits in its pipe meanwhile."""
+    """How many reads the queue holds. If it is full, the program blocks in its write."""
 
     class Pipes:
-        """See below. A pipe cannot be waited for here, so each has a thread, and order is what the threads make it."""
+        """See below. Windows cannot wait for a pipe, so each pipe has a thread. The threads determine the order."""
 
         def __init__(self, fds: Sequence[int]) -> None:
             """Own the descriptors."""
@@ -45,8 +45,11 @@ if sys.platform == "win32":
             self.open -= not piece[1]
             return piece
 
+        def abandon(self) -> None:
+            """Do nothing. The job holds the whole tree, so no process outside of it has the pipes, and they end."""
+
         def close(self) -> None:
-            """See below. A thread closes its own at its end."""
+            """See below. Each thread closes its own descriptor when it ends."""
             while self._fds:
                 os.close(self._fds.pop())
 
@@ -58,59 +61,72 @@ if sys.platform == "win32":
             os.close(fd)
 
     def wait_readable(fd: int) -> None:
-        """Return at once: a pipe's read always blocks here."""
+        """Return at once: on Windows a read from a pipe always blocks."""
 
     def wait_writable(fd: int) -> None:
-        """Return at once: a pipe's write always blocks here."""
+        """Return at once: on Windows a write to a pipe always blocks."""
 
     def hung_up(fd: int) -> bool:
-        """``False``: here only a read tells."""
+        """Return ``False``: on Windows only a read tells."""
         del fd
         return False
 
     def is_terminal(fd: int) -> bool:
-        """Whether it is a console. For ``os.isatty`` the empty device (NUL) is one, too."""
+        """Tell whether ``fd`` is a console. ``os.isatty`` takes the empty device (NUL) for one, too."""
         return winapi.is_console(msvcrt.get_osfhandle(fd))
 
     def takes_escapes(fd: int) -> bool:
-        """``False``: a console has to be switched to colours first, and old ones cannot be."""
+        """Return ``False``: a console takes colours only after a switch, which old ones do not have."""
         del fd
         return False
 
     def encoding_of(fd: int) -> str:
-        """How text is written to ``fd``: a console has a code page, which is not what Python itself writes there."""
+        """Return the encoding for text to ``fd``: a console's code page, which Python itself does not use there."""
         return _had(os.device_encoding(fd) or _encoding_of_stdout())
 
 else:
     import math
     import select
+    import threading
     from collections.abc import Sequence
 
     class Pipes:
-        """Reads several pipes as one: what was written first comes first, as far as one reader can tell.
+        """Reads several pipes as one, in the order of the writes as far as one reader can tell.
 
-        Where several have something, the one that was read longest ago comes first.
+        If several pipes are readable, the one whose last read is longest ago comes first.
         """
 
         def __init__(self, fds: Sequence[int]) -> None:
-            """Own the descriptors."""
+            """Take over the descriptors. Raises ``OSError`` if the system has none to spare for one more pipe."""
             self._fds = list(fds)
             self._poll = select.poll()
-            for fd in self._fds:
+            self._wakes: int | None
+            self._wake: int | None
+            self._wakes, self._wake = os.pipe()
+            self._waking = threading.Lock()
+            """Held to close ``_wake``: a second close could hit another pipe that has the number by then."""
+            for fd in (*self._fds, self._wakes):
                 self._poll.register(fd, select.POLLIN)
+            for fd in self._fds:
                 widen(fd, PIPE_BYTES)
 
         @property
         def open(self) -> int:
-            """How many have not ended."""
+            """How many pipes have not ended."""
             return len(self._fds)
 
         def start(self) -> None:
-            """Begin to read. Raises ``SystemFailureError``, where that takes a thread and there is none to spare."""
+            """Begin to read. Raises ``SystemFailureError`` if this needs a thread and there is none to spare."""
 
         def read(self, timeout_s: float | None) -> tuple[int, bytes] | None:
-            """Wait so long, or for ever; the descriptor and what was in it. ``b""`` is its end, and closes it."""
+            """Wait for data, without a bound if ``timeout_s`` is ``None``. Return a descriptor and its data.
+
+            ``b""`` is the pipe's end; it is closed then. ``None``: the time is over, or the pipes were abandoned.
+            """
             ready = dict(self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+            if self._wakes in ready:
+                self.close()
+                return None
             fd = next((fd for fd in self._fds if fd in ready), None)
             if fd is None:
                 return None
@@ -121,10 +137,23 @@ else:
             else:
                 self._poll.unregister(fd)
                 os.close(fd)
+                if not self._fds:
+                    self.close()
             return fd, data
 
+        def abandon(self) -> None:
+            """Make the reading thread stop at once and close the pipes. Any thread may call this, at any time."""
+            with self._waking:
+                if self._wake is not None:
+                    os.close(self._wake)
+                    self._wake = None
+
         def close(self) -> None:
-            """Nobody reads."""
+            """Close all pipes. No thread reads them now."""
+            self.abandon()
+            if self._wakes is not None:
+                os.close(self._wakes)
+                self._wakes = None
             while self._fds:
                 os.close(self._fds.pop())
 
@@ -137,30 +166,30 @@ else:
         _wait(fd, select.POLLOUT)
 
     def hung_up(fd: int) -> bool:
-        """Whether the writer of this pipe has gone, though it may have left something unread in it."""
+        """Tell whether the pipe's writer is gone. The pipe may still hold unread data."""
         poll = select.poll()
-        poll.register(fd, select.POLLHUP)  # it is told unasked, but macOS does not even look where nothing is asked
+        poll.register(fd, select.POLLHUP)  # poll reports it unasked, but macOS skips a descriptor without events
         return bool(poll.poll(0))
 
     def is_terminal(fd: int) -> bool:
-        """Whether a person may be there."""
+        """Tell whether ``fd`` is a terminal, with perhaps a person at it."""
         return os.isatty(fd)
 
     def takes_escapes(fd: int) -> bool:
-        """Whether it is a terminal that colours text, and whose lines can be taken away again."""
+        """Tell whether ``fd`` is a terminal that understands escape sequences: for colours, and to erase lines."""
         return os.isatty(fd) and os.environ.get("TERM") != "dumb"
 
     def encoding_of(fd: int) -> str:
-        """How text is written to ``fd``. A frozen binary itself is in UTF-8 mode, whatever the terminal is in."""
+        """Return the encoding for text to ``fd``. A frozen binary is in UTF-8 mode, but the terminal may not be."""
         del fd
         if not getattr(sys, "frozen", False):
             return _encoding_of_stdout()
-        import locale  # only who writes for people wants to know
+        import locale  # only output for people needs it
 
         return _had(locale.getencoding())
 
     def _wait(fd: int, what: int) -> None:
-        if os.isatty(fd):  # of macOS's poll(2) its manual says that it does not support devices
+        if os.isatty(fd):  # poll(2) of macOS does not support devices, by its manual
             wanted = ([fd], []) if what == select.POLLIN else ([], [fd])
             select.select(*wanted, [])
             return
@@ -170,14 +199,14 @@ else:
 
 
 def read_some(fd: int) -> bytes:
-    """Read what there is, blocking even if somebody made the descriptor non-blocking; ``b""`` is the end."""
+    """Read what there is. Block for it, even if the descriptor is non-blocking. ``b""`` is the end."""
     while True:
         try:
             return os.read(fd, PIPE_BYTES)
         except BlockingIOError:
-            wait_readable(fd)  # O_NONBLOCK belongs to the pipe, not to us: the other end's owner may set it
+            wait_readable(fd)  # O_NONBLOCK belongs to the open file: another process that has it may set it
         except OSError:
-            return b""  # EIO: a terminal went away; EBADF: it was closed before we started. Both are the end
+            return b""  # EIO: the terminal is gone; EBADF: it was closed before we started. Both are the end
 
 
 def _encoding_of_stdout() -> str:
@@ -185,7 +214,7 @@ def _encoding_of_stdout() -> str:
 
 
 def _had(encoding: str) -> str:
-    """The encoding; or ASCII instead of one that a frozen binary leaves out."""
+    """Return the encoding; ASCII if the frozen binary does not include it."""
     try:
         codecs.lookup(encoding)
     except LookupError:
@@ -197,14 +226,14 @@ if sys.platform == "linux":
     import fcntl
 
     def widen(fd: int, size: int) -> None:
-        """Let a pipe hold so many bytes."""
+        """Make the pipe hold at least ``size`` bytes."""
         try:
             if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < size:
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
         except OSError:
-            pass  # EBADF: it is a file or a socket; EPERM: this user's pipes hold as much as they may
+            pass  # EBADF: it is a file or a socket; EPERM: this user's pipes have reached their limit
 
 else:
 
     def widen(fd: int, size: int) -> None:
-        """Leave it: only Linux's pipes can be resized."""
+        """Do nothing: only Linux can resize a pipe."""

@@ -1,4 +1,4 @@
-"""How a program is found by its name, and what Vite's node is given."""
+"""Find a program by its name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-STDIN_GUARD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "stdin_guard.cjs")
-"""What makes node end with its stdin. An option on Vite's own command line, not NODE_OPTIONS: that is the user's, and
-every node that Vite starts would inherit it."""
-
-
-def has_stdin_guard() -> bool:
-    """Whether it is there.
-
-    A long-lived file of a frozen binary may be gone: what cleans the temporary folder must not stop a restart.
-    """
-    return os.path.isfile(STDIN_GUARD)
+from sidecar.files import is_file, is_own
 
 
 class Manager(Struct, frozen=True):
@@ -26,11 +16,11 @@ class Manager(Struct, frozen=True):
 
     name: str
     roots: tuple[str, ...]
-    """Where its root may be. A variable that moves the root comes first."""
+    """Where its root may be. A variable that overrides the root comes first."""
     versions: str = ""
     """The path of an installed node; the star stands for the version."""
     active: str = ""
-    """The path of the node that it uses by default."""
+    """The path of its default node."""
     shim: str = ""
     """The path of a program that chooses a version and runs it."""
 
@@ -38,12 +28,12 @@ class Manager(Struct, frozen=True):
 if sys.platform == "win32":
     SEPARATORS = ("\\", "/")
     SUFFIXES = (".exe", ".com")
-    """What can be started as it is. Batch files can only be handed to a shell, which takes arguments apart anew."""
+    """Files that Windows starts directly. Only a shell can run a batch file, and it would split the arguments again."""
 
     SCRIPTS = (".cmd", ".bat")
 
     TO_CMD = ("/d", "/s", "/c")
-    """Between cmd and the line that it is to run as it stands, as package managers do it."""
+    """The options that have cmd run the next word as a line, unchanged. Package managers use the same."""
 
     MANAGERS = (
         Manager("the installer", (r"%ProgramFiles%\nodejs",), active="node.exe"),
@@ -77,21 +67,21 @@ if sys.platform == "win32":
         return next((name for name in env if name.upper() == "PATH"), "PATH")
 
     def spellings(program: str) -> tuple[str, ...]:
-        """The file names that a program's name stands for."""
+        """Return the file names that a program's name stands for."""
         if program.lower().endswith(SUFFIXES):
             return (program,)
         return tuple(program + suffix for suffix in SUFFIXES)
 
     def scripts(program: str) -> tuple[str, ...]:
-        """The names of files that a shell would take for the program, and that cannot be started without one."""
+        """Return the file names that a shell would take for the program, but that only a shell can start."""
         return (program,) if program.lower().endswith(SCRIPTS) else tuple(program + suffix for suffix in SCRIPTS)
 
     def shell(line: str) -> tuple[str, ...]:
-        """The words that have the shell run a line."""
+        """Return the command that has the shell run a line."""
         return (os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe"), *TO_CMD, line)
 
     def absolute(path: str) -> str:
-        """The path from the root on. Windows itself takes ``..`` by the name."""
+        """Return the absolute path. Windows itself resolves ``..`` by the names."""
         return os.path.abspath(path)
 
 else:
@@ -148,35 +138,35 @@ else:
         return "PATH"
 
     def spellings(program: str) -> tuple[str, ...]:
-        """The file names that a program's name stands for."""
+        """Return the file names that a program's name stands for."""
         return (program,)
 
     def scripts(program: str) -> tuple[str, ...]:
-        """None: a script has a line that says who runs it."""
+        """Return none: the first line of a script names its interpreter, so no shell is needed."""
         del program
         return ()
 
     def shell(line: str) -> tuple[str, ...]:
-        """The words that have the shell run a line."""
+        """Return the command that has the shell run a line."""
         return ("/bin/sh", "-c", line)
 
     def absolute(path: str) -> str:
-        """The path from the root on. ``..`` stays: after a symbolic link it is not the folder before it."""
+        """Return the absolute path. ``..`` stays: after a symbolic link it does not mean the folder before it."""
         return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def runs(path: str) -> bool:
     """Whether this user can run the file."""
-    return os.path.isfile(path) and os.access(path, os.X_OK)
+    return (is_file(path) if is_own(path) else os.path.isfile(path)) and os.access(path, os.X_OK)
 
 
 def expand(places: Iterable[str]) -> list[str]:
-    """Expand ``~`` and variables. Leave out a place whose variable is not set, or is no absolute path."""
+    """Expand ``~`` and variables. Leave out places that are then no absolute path, as with an unset variable."""
     paths = (os.path.expandvars(os.path.expanduser(place)) for place in places)
     return [path for path in paths if os.path.isabs(path)]
 
 
 def with_upper_drive(path: str) -> str:
-    """The same path with Windows' drive in capitals: Vite takes a module's path in two spellings for two modules."""
+    """Return the path with Windows' drive in capitals. For Vite, two spellings of one path are two modules."""
     drive, rest = os.path.splitdrive(path)
     return drive.upper() + rest

@@ -1,7 +1,7 @@
-"""The runs that live now: what their records say, held against what the system shows.
+"""The runs that live now: their records, checked against the system.
 
-A record names pids and ports; whether these still are what they were is looked up, and what only the system knows
-(uptime, memory, who listens) is read from it. So a record that is behind by a moment shows nothing that is not there.
+A record names pids and ports. We ask the system whether they are still the same processes, and for what only the system
+knows: uptime, memory, listening sockets. So a record that lags behind shows nothing that no longer exists.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from sidecar.config import url_of
-from sidecar.host import records
-from sidecar.host.leftovers import Verdict
-from sidecar.wire.messages import Wire
+from sidecar.config.services import url_of
+from sidecar.host.orphans import Verdict
+from sidecar.protocol.messages import Wire
+from sidecar.state import run_record
 
 
 class Program(Wire, frozen=True, omit_defaults=False):
-    """A living process; ``start`` is when the system says that it began, and with the pid its identity."""
+    """A living process. ``start`` is its start as the system counts it; pid and start together are its identity."""
 
     pid: int
     start: int
@@ -29,7 +29,7 @@ class RunningService(Wire, frozen=True, omit_defaults=False, kw_only=True):
 
     name: str
     state: str
-    """As its supervisor told it last."""
+    """The last one that its supervisor recorded."""
     program: Program | None
     """``null`` while none runs."""
     host: str | None
@@ -37,9 +37,9 @@ class RunningService(Wire, frozen=True, omit_defaults=False, kw_only=True):
     listening: bool
     """Whether a process of this service listens on the port."""
     url: str | None
-    """Where it answers, while it listens."""
+    """Its URL while it listens."""
     processes: int
-    """All of its tree."""
+    """How many processes its tree has."""
     memory_bytes: int
 
 
@@ -48,15 +48,15 @@ class Running(Wire, frozen=True, omit_defaults=False, kw_only=True):
 
     run_id: str
     app: Program | None
-    """``null`` where it is not watched, or dead."""
+    """``null`` if it is not watched, or dead."""
     guard: Program | None
-    """``null`` where there is none."""
+    """``null`` if there is none."""
     supervisor: Program | None
-    """``null``, as ``guard``, in the moment when it was killed and the other ends the tree."""
+    """``null`` for the moment after it was killed, while the guard ends the tree. ``guard`` is ``null`` likewise."""
     memory_bytes: int
     """Of guard and supervisor."""
     guarantees: dict[str, bool | str]
-    """What ``initialize`` claims."""
+    """The guarantees that ``initialize`` claims."""
     services: tuple[RunningService, ...]
 
 
@@ -65,31 +65,31 @@ class Overview(Wire, frozen=True, omit_defaults=False):
 
     runs: tuple[Running, ...]
     dead: int
-    """Runs that were killed whole: the next start, or ``sidecar clean``, ends what they left."""
+    """How many runs are dead. The next start, or ``sidecar clean``, ends what they left."""
     elsewhere: int
-    """Runs in other pid namespaces, such as containers that share this home folder: ask there."""
+    """How many runs are in other pid namespaces, such as containers that share this home folder. Ask there."""
     unrecorded: tuple[Program, ...]
-    """Processes with the mark of a run that has no record here, such as one with another state folder."""
+    """Processes with the mark of a run without a record here. That run may have another state folder."""
     problems: tuple[str, ...]
 
 
-class Sight(Protocol):
-    """What a system shows of its processes, all of them at one moment."""
+class ProcessTable(Protocol):
+    """All processes of the system, at one moment."""
 
-    def judge(self, record: records.RunRecord) -> Verdict:
-        """Whether the run lives."""
+    def judge(self, record: run_record.RunRecord) -> Verdict:
+        """Tell whether the run lives."""
         ...
 
-    def owners(self, record: records.RunRecord) -> tuple[records.Identity | None, records.Identity | None]:
-        """Guard and supervisor, as the record has them."""
+    def owners(self, record: run_record.RunRecord) -> tuple[run_record.Identity | None, run_record.Identity | None]:
+        """Return guard and supervisor from the record."""
         ...
 
-    def program(self, identity: records.Identity | None) -> Program | None:
-        """The process, if it still is that one."""
+    def program(self, identity: run_record.Identity | None) -> Program | None:
+        """Return the process; ``None`` if it is gone, or another process has its pid."""
         ...
 
     def tree(self, run_id: str, service: str, root: int | None) -> list[int]:
-        """Who lives of the service: its program ``root``, all that has its mark, and what these have started."""
+        """Return the service's living processes: its program ``root``, those with its mark, and what these started."""
         ...
 
     def listens(self, pids: list[int], port: int) -> bool:
@@ -97,18 +97,18 @@ class Sight(Protocol):
         ...
 
     def strangers(self, known: set[str]) -> Iterable[Program]:
-        """Who has the mark of a run that is not among the known ones."""
+        """Return the processes with the mark of a run that is not ``known``."""
         ...
 
 
-def look(sight: Sight) -> Overview:
-    """All runs of this user that keep their records where we do."""
+def look(processes: ProcessTable) -> Overview:
+    """Find all runs of this user in our state folder."""
     problems: list[str] = []
     running: list[Running] = []
     known: set[str] = set()
     dead = elsewhere = 0
     try:
-        found = records.read_runs()
+        found = run_record.read_runs()
     except OSError as error:
         found = []
         problems.append(f"The records cannot be read: {error}")
@@ -119,31 +119,31 @@ def look(sight: Sight) -> Overview:
             )
             continue
         known.add(record.run_id)
-        verdict = sight.judge(record)
+        verdict = processes.judge(record)
         dead += verdict == "dead"
         elsewhere += verdict == "elsewhere"
         if verdict == "lives":
-            running.append(_running(record, sight))
-    return Overview(tuple(running), dead, elsewhere, tuple(sight.strangers(known)), tuple(problems))
+            running.append(_running(record, processes))
+    return Overview(tuple(running), dead, elsewhere, tuple(processes.strangers(known)), tuple(problems))
 
 
-def _running(record: records.RunRecord, sight: Sight) -> Running:
-    guard, supervisor = map(sight.program, sight.owners(record))
+def _running(record: run_record.RunRecord, processes: ProcessTable) -> Running:
+    guard, supervisor = map(processes.program, processes.owners(record))
     return Running(
         run_id=record.run_id,
-        app=sight.program(record.app),
+        app=processes.program(record.app),
         guard=guard,
         supervisor=supervisor,
         memory_bytes=sum(_memory(it.pid) for it in (guard, supervisor) if it is not None),
         guarantees=record.guarantees,
-        services=tuple(_service(record.run_id, name, it, sight) for name, it in record.services.items()),
+        services=tuple(_service(record.run_id, name, it, processes) for name, it in record.services.items()),
     )
 
 
-def _service(run_id: str, name: str, told: records.ServiceRecord, sight: Sight) -> RunningService:
-    program = sight.program(told.process)
-    tree = sight.tree(run_id, name, None if program is None else program.pid)
-    listening = told.port is not None and sight.listens(tree, told.port)
+def _service(run_id: str, name: str, told: run_record.ServiceRecord, processes: ProcessTable) -> RunningService:
+    program = processes.program(told.process)
+    tree = processes.tree(run_id, name, None if program is None else program.pid)
+    listening = told.port is not None and processes.listens(tree, told.port)
     return RunningService(
         name=name,
         state=told.state,
@@ -158,11 +158,11 @@ def _service(run_id: str, name: str, told: records.ServiceRecord, sight: Sight) 
 
 
 def _memory(pid: int) -> int:
-    """Resident memory; nothing where it is gone, or hidden from us."""
+    """Return the resident memory; 0 if the process is gone, or hidden from us."""
     import psutil
 
     try:
         rss: int = psutil.Process(pid).memory_info().rss
-    except psutil.Error:
-        return 0  # it went since the look
+    except (psutil.Error, OSError):
+        return 0  # it went since the look; OSError: psutil passes on errors that it does not know (ENOMEM)
     return rss

@@ -1,4 +1,4 @@
-"""What means the same on every system. Light on purpose: the guard loads this before it forks."""
+"""What is the same on every system. The guard loads this before it forks, so it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RUN_ID = "SIDECAR_RUN_ID"
 SERVICE = "SIDECAR_SERVICE"
 
 COMMAND_SHOWN = 200
-"""So much of a process's command line is named."""
+"""How many characters of a process's command line are shown."""
+
+CONNECT_S = 1.0
+"""The bound for a connection to this machine itself. Its kernel answers at once."""
 
 UNWATCHED = 0
-"""In the place of the app's pid: no process is watched. No program has that number."""
-
-EXIT_APP_GONE = 3
-EXIT_REFUSED = 71
+"""Given instead of the app's pid: no process is watched. No program has that number."""
 
 REFUSALS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system has no process, descriptor or memory to spare."""
@@ -32,40 +32,64 @@ if TYPE_CHECKING:
 
 
 def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
-    """Those that a connection to ``address`` reaches: the most closely bound, as the kernel chooses them."""
+    """Return the listeners that a connection to ``address`` reaches. The kernel prefers the exact one to a wildcard."""
     found = list(table)
     wildcards = ("::",) if ":" in address else ("0.0.0.0", "::")  # noqa: S104  compared, not bound
     at_each = ([it for it in found if it[0] == bound] for bound in (address, *wildcards))
     return next((there for there in at_each if there), [])
 
 
+def could_take(table: Iterable[_Listener], address: str) -> list[_Listener]:
+    """Return the listeners that a connection to ``address`` may reach, now or once one with the exact address closes.
+
+    The tables do not say whether a socket on ``::`` takes IPv4, too. We assume that it does.
+    """
+    bounds = {address, "::"} if ":" in address else {address, "0.0.0.0", "::"}  # noqa: S104  compared, not bound
+    return [it for it in table if it[0] in bounds]
+
+
+def takes_connections(address: str, port: int) -> bool:
+    """Whether anything listens there."""
+    import socket  # the guard loads this module, and needs no sockets
+
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(CONNECT_S)
+        try:
+            sock.connect((address, port))
+        except TimeoutError:
+            return True  # something is there: its backlog is full, or a packet filter drops what comes
+        except OSError:
+            return False  # ECONNREFUSED; EADDRNOTAVAIL, ENETUNREACH: there is no such address
+    return True
+
+
 def plain_address(address: str) -> str:
-    """Turn an IPv4 address in IPv6's clothes (``::ffff:127.0.0.1``, as Java binds it) into what it is reached by."""
+    """Turn an IPv4 address in IPv6 notation (``::ffff:127.0.0.1``, as Java binds it) into plain IPv4."""
     mapped = address.startswith("::ffff:") and "." in address
     return address.removeprefix("::ffff:") if mapped else address
 
 
 def child_environment(own: Mapping[str, str], marks: Mapping[str, str]) -> dict[str, str]:
-    """A program's whole environment: ours, its ``own``, and our ``marks``.
+    """Make a program's whole environment: ours, its ``own``, and our ``marks``.
 
-    Python keeps what it prints to a pipe until it has 8 kB of it, so that nothing of a small server would ever be seen.
-    Whoever sets the variable decides otherwise; set to nothing, too.
+    Python buffers what it prints to a pipe until it has 8 kB. A small server's output would never be seen, so we set
+    PYTHONUNBUFFERED. A user who sets this variable overrides us, also by an empty value.
     """
     return {"PYTHONUNBUFFERED": "1", **os.environ, **own, **marks}
 
 
 def command_of(pid: int) -> str | None:
-    """Its command line, shortened; ``None`` if it is gone, or hidden from us."""
-    import psutil  # loaded only where processes are looked at closely: off the way to ready
+    """Return the process's command line, shortened; ``None`` if the process is gone, or hidden from us."""
+    import psutil  # loaded here, so that a start does not wait for it
 
     try:
         return " ".join(psutil.Process(pid).cmdline())[:COMMAND_SHOWN] or None
-    except psutil.Error:
-        return None  # it is gone, or hidden from us
+    except (psutil.Error, OSError):
+        return None  # it is gone, or hidden from us; OSError: macOS says ENOMEM while the arguments change
 
 
 def cannot_start(error: OSError) -> str:
-    """What to tell a person where the system gives too little for a start."""
+    """Make the message for a start that the system refuses for want of processes, descriptors or memory."""
     return (
         f"the sidecar cannot start: {error.strerror}. Raise the limits of this user or container (ulimit -n, "
         "ulimit -u, pids.max), or free some memory, then start it again"

@@ -1,37 +1,35 @@
-"""What a command sees and ends that supervises nothing itself: ``ps``, ``clean`` and ``doctor``."""
+"""What ``ps``, ``clean`` and ``doctor`` see and end. They supervise nothing themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sidecar.host.leftovers import Leftovers
-from sidecar.host.programs import STDIN_GUARD
+from sidecar.host.orphans import Orphans
 from sidecar.host.runs import Overview
-from sidecar.wire.messages import Holder, SupervisorSwept, Wire
+from sidecar.host.stdin_guard import ORIGIN
+from sidecar.protocol.messages import Holder, SupervisorSwept, Wire
 
 
 class Layer(Wire, frozen=True, omit_defaults=False):
     """A layer of the kill."""
 
     name: str
-    """As ``initialize`` calls it; or the ``isolation`` that a service can ask for."""
+    """Its name in ``initialize``, or the ``isolation`` that a service can ask for."""
     holds: bool
     means: str
     advice: str
-    """Why it is absent, and what to do; empty where it holds."""
+    """Why it is absent, and what to do. Empty if it holds."""
 
 
-NO_STDIN_GUARD = (
-    f"{STDIN_GUARD} is not there. Whatever tidies up where the sidecar is installed has removed it: install it anew."
-)
+NO_STDIN_GUARD = f"{ORIGIN} is missing: something has removed it from the installation. Install the sidecar again."
 
 LayerTable = Mapping[str, tuple[str, str | Callable[[], str]]]
-"""Layers by their names in ``initialize``: what each means, and why it may be absent (or what finds that out)."""
+"""Each layer by its name in ``initialize``: its meaning, and why it may be absent (or a function that finds out)."""
 
 
 def layers_of(table: LayerTable, claimed: Mapping[str, bool | str]) -> list[Layer]:
-    """Those of ``table``, as ``initialize`` claims them."""
+    """Make the layers of ``table``. ``claimed`` is what ``initialize`` claims."""
     found = []
     for name, (means, advice) in table.items():
         holds = claimed.get(name) not in {False, None, "none"}
@@ -41,24 +39,27 @@ def layers_of(table: LayerTable, claimed: Mapping[str, bool | str]) -> list[Laye
 
 
 class Survey(Protocol):
-    """A platform, as ``host.survey`` gives it."""
+    """A platform, as ``host.survey`` returns it."""
 
     def overview(self) -> Overview:
-        """All runs of this user that keep their records where we do."""
+        """Find all runs of this user in our state folder."""
         ...
 
-    def find(self) -> Leftovers:
-        """What dead runs left. Ends and removes nothing. Raises ``OSError`` where nobody can be looked at now."""
+    def find(self) -> Orphans:
+        """Find what dead runs left. Ends and removes nothing. Raises ``OSError`` if no process can be read now."""
         ...
 
-    def end(self, left: Leftovers) -> SupervisorSwept | None:
-        """End it, and what has joined it since; what was found, or ``None`` if nothing was. Raises as ``find``."""
+    def end(self, left: Orphans) -> SupervisorSwept | None:
+        """End what ``find`` found, and what was added to it since. Raises as ``find`` does.
+
+        Return what there was; ``None`` if nothing.
+        """
         ...
 
     def holder_of(self, port: int) -> Holder | None:
-        """Who listens on ``port``; ``None`` if nobody does, or nobody can be named."""
+        """Return what listens on ``port``; ``None`` if nothing does, or the system does not name it."""
         ...
 
     def find_layers(self) -> list[Layer]:
-        """All layers that this platform could have. Raises ``OSError`` if the system has no process to spare."""
+        """Return all layers that this platform could have. Raises ``OSError`` if the system has no process to spare."""
         ...

@@ -1,1 +1,1 @@
-"""What a service needs before it can run."""
+"""What a service needs before and while it runs: its program, its port, its probe."""

@@ -1,4 +1,4 @@
-"""Which service a folder stands for: what ``sidecar dev`` starts, and ``doctor`` names."""
+"""Choose the service that a folder stands for. ``sidecar dev`` starts it, and ``doctor`` names it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from sidecar.config import SERVICE_TYPES, CommandService, PortConfig, Service, TcpReady
+from sidecar.config.services import SERVICE_TYPES, CommandService, PortConfig, Service, TcpReady
 from sidecar.errors import ConfigurationError
-from sidecar.launch import step_launch
+from sidecar.files import is_file
+from sidecar.services.dev_script import Start, Step
 from sidecar.services.frameworks import SCRIPT, VITE
-from sidecar.services.project import Start, Step, find_apps, look, package_fault
+from sidecar.services.launch import step_launch
+from sidecar.services.package_json import package_fault
+from sidecar.services.project import find_apps, look
 
 EXAMPLE = "node server.js --port {port}"
 
 OTHERS_MOST = 3
-"""So many scripts are named to choose from."""
+"""How many scripts a message names to choose from."""
 
 _PLAIN = str.maketrans(dict.fromkeys("/._-:~", "x"))
-"""What a shell leaves as it is, beside letters and digits."""
+"""The characters beside letters and digits that need no quotes in a shell."""
 
 
 def find_start(folder: str) -> Start:
-    """How the project's dev server is started.
+    """Find how to start the project's dev server.
 
-    Raises ``ConfigurationError`` that says what was found instead, and the command to use.
+    Raises ``ConfigurationError``, which says what was found instead, and which command to use.
     """
-    if os.path.isfile(folder):
+    if is_file(folder):
         raise ConfigurationError(
-            f"{folder} is a file, and no project's folder. A program goes after --, as in: sidecar dev -- node {folder}"
+            f"{folder} is a file, not a project folder.",
+            f"A program goes after --, as in: sidecar dev -- node {folder}",
         )
     found = look(folder)
     if found.start is not None:
@@ -37,7 +41,7 @@ def find_start(folder: str) -> Start:
     package = os.path.join(folder, "package.json")
     if found.apps:
         raise ConfigurationError(
-            f"{folder} is the root of a workspace and has no dev server of its own. {_use(folder, found.apps)}"
+            f"{folder} is the root of a workspace and has no dev server of its own.", _use(folder, found.apps)
         )
     if found.problem is not None:
         options, words = found.instead
@@ -48,21 +52,21 @@ def find_start(folder: str) -> Start:
         else:
             commands += (f"what is in {app}: {_command(_below(folder, app))}" for app in find_apps(folder, ["*"]))
         raise ConfigurationError(
-            f"{package}: the script {found.script} is not understood: {found.problem.reason}. "
-            f"Start {', or '.join(commands)}"
+            f"{package}: the script {found.script} is not understood: {found.problem.reason}.",
+            f"Start {', or '.join(commands)}",
         )
-    if os.path.isfile(os.path.join(folder, "index.html")):
-        return Start(VITE)  # it serves a page that nothing else claims, if there is one above
-    if not os.path.isfile(package):
+    if is_file(os.path.join(folder, "index.html")):
+        return Start(VITE)  # no other server claims this page, so Vite serves it, if a folder above has Vite
+    if not is_file(package):
         if below := find_apps(folder, ["*"]):
-            raise ConfigurationError(f"{folder} has no dev server of its own. {_use(folder, below)}")
-        return Start(VITE)  # the launch says what is missing
+            raise ConfigurationError(f"{folder} has no dev server of its own.", _use(folder, below))
+        return Start(VITE)  # the launch then says what is missing
     if fault := package_fault(folder):
-        raise ConfigurationError(f"{package} cannot be understood: {fault}. Correct it.")
+        raise ConfigurationError(f"{package} cannot be understood: {fault}.", "Correct it.")
     commands = [f"{_command(folder)} -- {words}" for words in found.others[:OTHERS_MOST]]
     advice = f"Use: {' or '.join(commands)}" if commands else f"Name the program: {_command(folder)} -- {EXAMPLE}"
     raise ConfigurationError(
-        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies. {advice}"
+        f"{package}: there is no dev script, and no dev server is recognised by the files or the dependencies.", advice
     )
 
 
@@ -75,7 +79,7 @@ def _below(folder: str, app: str) -> str:
 
 
 def _command(folder: str, options: str = "") -> str:
-    """What a person types to have us start something in ``folder``."""
+    """Return the command that a person types for a start in ``folder``."""
     place = "" if os.path.normpath(folder) == "." else folder
     if not place.replace("\\", "/").translate(_PLAIN).isalnum():
         place = f'"{place}"' if place else ""
@@ -83,7 +87,7 @@ def _command(folder: str, options: str = "") -> str:
 
 
 def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
-    """The service that does by itself what the project's script says."""
+    """Make the service that does what the project's script says. The launch of a dev server reads the script itself."""
     row = start.framework
     if row.type != SCRIPT.type:
         return _server(start, folder, wish, env, {})
@@ -94,7 +98,7 @@ def service_of(start: Start, folder: str, wish: PortConfig, env: dict[str, str])
 
 
 def told_service(start: Start, folder: str, wish: PortConfig, env: dict[str, str]) -> Service:
-    """The service of a command line that names a dev server's program: it heeds no script."""
+    """Make the service for a command line that names a dev server's program. It ignores the project's script."""
     args = [*([start.root] if start.root != "." else []), *start.args]
     more: dict[str, object] = {"args": args}
     if start.framework.vite:

@@ -1,9 +1,9 @@
-"""The one table of dev servers: how each is recognised, started and told its port, and when it is ready.
+"""The one table of dev servers: how we recognise and start each, how we tell it its port, and when it is ready.
 
-A row's ``type`` is the ``type`` of a service in a configuration. Frameworks that are Vite with plugins, and that Vite's
-own command line starts, have a row of their own to be named by, and the type ``vite``.
+A row's ``type`` is the ``type`` of a service in a configuration. A framework that is Vite with plugins, and that Vite's
+own command line starts, has a row for its name, and the type ``vite``.
 
-Loaded by the launch in stdio mode: this module imports nothing but msgspec.
+The launch in stdio mode loads this module, so it imports only msgspec.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 JS = (".js", ".mjs", ".ts", ".cjs", ".mts", ".cts")
-"""How a configuration file's name may end, in the order in which Vite looks for its own."""
+"""Suffixes of configuration files, in the order in which Vite looks for its own."""
 
 HERE = ("--host", "{host}", "--port", "{port}")
 
 READY = "answer"
-"""Ready as soon as the socket on its port is our tree's and answers anything: ``config.ready_probe``."""
+"""Ready as soon as our tree owns the socket on its port and the server answers anything: see ``ready_probe`` in
+``config.services``."""
 
 
 class Framework(Struct, frozen=True, kw_only=True):
@@ -24,61 +25,61 @@ class Framework(Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
-    """As people write it."""
+    """Its name as people write it."""
     type: str
     """The ``type`` of its service."""
     configs: tuple[str, ...] = ()
-    """Its configuration files' names. Without a suffix: with each of ``JS``."""
+    """Names of its configuration files. A name without a suffix stands for one with each of ``JS``."""
     depends: tuple[str, ...] = ()
-    """Packages, any of which makes a project one of these."""
+    """Packages. A project that depends on any of them is a project of this framework."""
     package: str = ""
-    """The package that has its program; without it, that is looked for on PATH."""
+    """The package that has its program. If empty, we look for the program on PATH."""
     program: str
-    """The one of the package's programs that we start."""
+    """The program of the package that we start."""
     verb: tuple[str, ...] = ("dev",)
     """What follows the program, before all arguments."""
     called: tuple[str, ...]
-    """What a script that starts it begins with."""
+    """The words that begin a script that starts it."""
     others: tuple[str, ...] = ()
-    """Subcommands that do something else, of a program that needs none for the dev server."""
+    """Subcommands that start no dev server, for a program that starts one without a subcommand."""
     listen: tuple[str, ...] = HERE
     """The arguments that tell it where to listen."""
     env: tuple[tuple[str, str], ...] = ()
-    """Variables that do, for those that have no arguments for it."""
+    """The variables that tell it where to listen, if it has no arguments for that."""
     port_flags: tuple[str, ...] = ("--port", "-p")
     host_flags: tuple[str, ...] = ("--host", "-H", "--hostname")
     open_flags: tuple[str, ...] = ("--open", "-o")
     reads: str = ""
-    """A variable that the script, or the file that it runs, reads."""
+    """The variable from which the script, or the file that it runs, reads its port."""
     ready: str = READY
     port: int
-    """The port that it takes by itself: ours to prefer."""
+    """Its default port. We prefer it, too."""
 
     @property
     def _own(self) -> tuple[str, ...]:
         return ("package.json", "index.html") if self.vite else ("package.json",) if self.package else ()
 
     def files(self) -> tuple[str, ...]:
-        """What is in the folder of such a project, any of it."""
+        """Return the files that mark such a project: its folder has at least one of them."""
         return (*self._own, *(each for name in self.configs for each in config_files(name)))
 
     def marks(self) -> str:
-        """The same for people."""
+        """Return the names of these files, for people."""
         *most, last = *self._own, *self.configs
         return f"{', '.join(most)} or {last}" if most else last
 
     def described(self) -> str:
-        """Its title, and what it is started as where that has another name."""
+        """Return its title, and Vite's if it is started as Vite but has another name."""
         return f"{self.title} (Vite)" if self.vite and self.name != self.type else self.title
 
     @property
     def vite(self) -> bool:
-        """Whether it is Vite underneath, and started as Vite."""
+        """Whether it is based on Vite and started as Vite."""
         return self.type == "vite"
 
 
 def config_files(name: str) -> tuple[str, ...]:
-    """The files that a configuration's name in the table stands for."""
+    """Return the files that a configuration's name in the table stands for."""
     return (name,) if name.endswith((".json", ".toml", "rc")) else tuple(name + suffix for suffix in JS)
 
 
@@ -90,7 +91,10 @@ def _on_vite(
     configs: tuple[str, ...] = (),
     called: tuple[str, ...] = (),
 ) -> Framework:
-    """A framework that Vite's own command line starts; ``called``: its own command, which does the same."""
+    """Make the row of a framework that Vite's own command line starts.
+
+    ``called`` is the framework's own command that starts the same server.
+    """
     return Framework(
         name=name,
         title=title,
@@ -177,7 +181,7 @@ TABLE: tuple[Framework, ...] = (
         program="vinxi",
         called=("vinxi dev",),
         listen=("--port", "{port}"),
-        env=(("HOST", "{host}"),),  # its --host takes no address: it would listen on all of them
+        env=(("HOST", "{host}"),),  # its --host takes no address, and makes it listen on all
         port=3000,
     ),
     Framework(
@@ -271,7 +275,7 @@ TABLE: tuple[Framework, ...] = (
         verb=("serve",),
         called=("webpack serve", "webpack server", "webpack s", "webpack-dev-server"),
         others=("build", "bundle", "b", "watch", "w", "init", "info", "configtest", "help", "version"),
-        listen=(*HERE, "--no-open"),  # its browser heeds no BROWSER
+        listen=(*HERE, "--no-open"),  # it opens a browser even with BROWSER=none
         host_flags=("--host",),
         port_flags=("--port",),
         port=8080,
@@ -316,11 +320,11 @@ SCRIPT = Framework(
     reads="PORT",
     port=3000,
 )
-"""Neither of these, but it takes its port from the environment: its script is run as it is, by a shell."""
+"""A server that is not in the table but takes its port from the environment. A shell runs its script unchanged."""
 
 
 def _script(name: str, title: str, called: tuple[str, ...], port: int, listen: tuple[str, ...] = HERE) -> Framework:
-    """A server whose script is run as it is by a shell, without its own words for what ``listen`` says behind it."""
+    """Make the row of a server that a shell starts by its script, with ``listen`` in place of its own port and host."""
     return Framework(
         name=name,
         title=title,
@@ -344,14 +348,15 @@ SCRIPTED = (
     _script("eleventy", "Eleventy", ("eleventy --serve", "@11ty/eleventy --serve"), 8080, ("--port", "{port}")),
     _script("http-server", "http-server", ("http-server",), 8080, ("-a", "{host}", "-p", "{port}")),
 )
-"""Servers that are started by ``sidecar dev`` alone: they have no ``type``, but a command with their script."""
+"""Servers that only ``sidecar dev`` recognises. They have no ``type`` of their own: the service is a command with their
+script."""
 
 VITE = TABLE[-1]
 BY_NAME = {row.name: row for row in TABLE}
 BY_TYPE = {row.type: row for row in TABLE}
-"""By a service's type: plain Vite stands for all that are started as it is, as the last of them."""
+"""By a service's type. ``vite`` is plain Vite, because it is the last row with that type."""
 
 
 CALLED = {words: row for row in TABLE for words in row.called}
 PROGRAMS = {words.partition(" ")[0]: row for words, row in CALLED.items()}
-"""The programs that scripts start dev servers with, whatever else these can do."""
+"""The programs by which scripts start dev servers. Some of them can do other things, too."""

@@ -9,21 +9,19 @@ import os
 import re
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
+from sidecar.files import is_there, read_head, read_json, unkept
 from sidecar.host.programs import MANAGERS, Manager, expand, runs
-from sidecar.services.files import FILE_BYTES_MOST, read_head
-from sidecar.services.node import Node
 
 TEXT_MOST = 1 << 16
-"""Read no more than this of a file. A version file has a line or two, a manager's configuration some more."""
+"""How much we read of a file. A version file has a line or two, a manager's configuration a few more."""
 
 WISH_MOST = 64
-"""Messages show what a project asks for, up to this length."""
+"""Messages show this many characters of the version that a project asks for."""
 
 ALIASES_DEEP = 8
-"""nvm's aliases may name each other. Its own need three steps; the bound ends a circle."""
+"""How many of nvm's aliases we follow. Its own need three steps; a circle would have no end."""
 
 WISHES = (".nvmrc", ".node-version", ".tool-versions", "mise.toml", ".mise.toml", "package.json")
 """The files in which a project asks for a version. Within one folder the first one counts."""
@@ -33,7 +31,7 @@ _IN_PATH = re.compile(r"(?<![\d.])(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?![\d.])")
 _TERM = re.compile(r"(>=|<=|>|<|=|\^|~)?v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:\.[xX*])*")
 _ALIAS = re.compile(r"[\w*-][\w*.-]*(?:/[\w*-][\w*.-]*)?")
 _LTS = re.compile(r"lts(?:[/-](?:\*|-\d+|([a-z]+)))?")
-# [ \t], not \s: a hostile file of empty lines would take time by the square of its size
+# [ \t], not \s: a hostile file of empty lines would take time that grows with the square of its size
 _MISE = re.compile(
     r"""^[ \t]*(?:node|nodejs|"node")[ \t]*=[ \t[]*(?:\{[ \t]*version[ \t]*=[ \t]*)?["']([^"']+)["']""", re.MULTILINE
 )
@@ -50,6 +48,16 @@ Version = tuple[int, int, int]
 _Fits = Callable[[Version], bool]
 
 
+class Managed(Struct, frozen=True):
+    """The node that a manager has for the project."""
+
+    program: str
+    why: str
+    """Why this one, for people."""
+    problem: str = ""
+    """The version that the project asks for and does not get, for people."""
+
+
 class _Install(Struct, frozen=True):
     """A node in a manager's folder."""
 
@@ -61,51 +69,63 @@ class _Install(Struct, frozen=True):
 # ── version managers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_managed(root: str) -> Node | None:
+def find_managed(root: str) -> Managed | None:
     """Find the version that the project asks for, else the one that a manager uses, else a manager's shim."""
+    asked = _wish_of(root)
+    with unkept():
+        return _managed(asked)
+
+
+def _managed(asked: tuple[str, str] | None) -> Managed | None:
     found = [(it, place, _installs(it, place)) for it in MANAGERS for place in expand(it.roots)]
     every = [each for _, _, installs in found for each in installs]
     problem = ""
-    if (asked := _wish_of(root)) is not None:
+    if asked is not None:
         file, wish = asked
         fits = _meaning(wish) or next(
             (fits for it, place, _ in found if it.name == "nvm" and (fits := _meaning(_nvm_alias(place, wish)))), None
         )
         if fits is not None and (best := _newest([it for it in every if it.version and fits(it.version)])):
-            return Node(best.program, f"the one of {best.manager} that {file} asks for ({wish}), not on PATH")
+            return Managed(best.program, f"the one of {best.manager} that {file} asks for ({wish}), not on PATH")
         shown = wish if wish.isprintable() else ascii(wish)
-        problem = f"{file} asks for {shown}, which " + ("is not installed" if fits else "is no version that is known")
+        problem = f"{file} asks for {shown}, which " + ("is not installed" if fits else "is not a known version")
         if (best := _newest([it for it in every if it.version])) is not None:
-            return Node(best.program, f"the newest of {best.manager}, not on PATH", problem=problem)
+            return Managed(best.program, f"the newest of {best.manager}, not on PATH", problem=problem)
     return _in_use(found, problem) or _shim(found, problem)
 
 
-def _in_use(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Node | None:
+def _in_use(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Managed | None:
     """Find the default of the first manager that has any node."""
-    put_off: Node | None = None
+    put_off: Managed | None = None
     for manager, place, installs in found:
         active = os.path.join(place, manager.active) if manager.active else ""
         if active and installs and runs(active):
-            return Node(active, f"the default of {manager.name}, not on PATH", problem=problem)
+            return Managed(active, f"the default of {manager.name}, not on PATH", problem=problem)
         newest = _newest(installs)
         if newest is None:
             continue
         default = _DEFAULTS[manager.name](place) if manager.name in _DEFAULTS else ""
         fits = _meaning(default)
         if fits is not None and (best := _newest([it for it in installs if it.version and fits(it.version)])):
-            return Node(best.program, f"the default of {manager.name}, not on PATH", problem=problem)
-        taken = Node(newest.program, f"the newest of {manager.name}, not on PATH", problem=problem)
+            return Managed(best.program, f"the default of {manager.name}, not on PATH", problem=problem)
+        taken = Managed(newest.program, f"the newest of {manager.name}, not on PATH", problem=problem)
         if default != "system":
             return taken
-        put_off = put_off or taken  # the default is the system's node: another manager may have it
+        put_off = put_off or taken  # the default is the system's node: perhaps another manager has that
     return put_off
 
 
-def _shim(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Node | None:
+def _shim(found: list[tuple[Manager, str, list[_Install]]], problem: str) -> Managed | None:
     for manager, place, _ in found:
         if manager.shim and runs(shim := os.path.join(place, manager.shim)):
-            return Node(shim, f"the shim of {manager.name}, not on PATH", problem=problem)
+            return Managed(shim, f"the shim of {manager.name}, not on PATH", problem=problem)
     return None
+
+
+def shim_of(program: str) -> str | None:
+    """Return the manager if ``program`` is its shim. A shim chooses the version by the folder that it is started in."""
+    shims = ((it.name, os.path.join(place, it.shim)) for it in MANAGERS if it.shim for place in expand(it.roots))
+    return next((name for name, shim in shims if os.path.normpath(shim) == os.path.normpath(program)), None)
 
 
 def _installs(manager: Manager, root: str) -> list[_Install]:
@@ -136,7 +156,7 @@ def _version_of(name: str, program: str) -> Version | None:
 
 
 def _newest(installs: list[_Install]) -> _Install | None:
-    """Return the newest one; of equals, the first."""
+    """Return the newest one; if several are equal, the first of them."""
     return max(installs, key=lambda it: it.version or (0, 0, 0), default=None)
 
 
@@ -148,7 +168,7 @@ def _nvm_alias(root: str, name: str) -> str:
     """Follow an alias to the version that it means; empty if there is none."""
     for _ in range(ALIASES_DEEP):
         if not _ALIAS.fullmatch(name):
-            return ""  # a project's file may say anything: it must not name a file elsewhere
+            return ""  # the name may come from a project's file, and must not lead to a file elsewhere
         name = _line(os.path.join(root, "alias", name))
         if _meaning(name) is not None or name in {"", "system"}:
             return name
@@ -179,12 +199,8 @@ class _VoltaPlatform(Struct):
 
 
 def _volta_default(root: str) -> str:
-    try:
-        text = _text(os.path.join(root, "tools", "user", "platform.json"))
-        node = msgspec.json.decode(text, type=_VoltaPlatform).node
-    except msgspec.DecodeError:
-        return ""  # there is none, or it is broken
-    return node.runtime if node else ""
+    platform = read_json(os.path.join(root, "tools", "user", "platform.json"), _VoltaPlatform)
+    return platform.node.runtime if platform and platform.node else ""
 
 
 _DEFAULTS: dict[str, Callable[[str], str]] = {
@@ -209,7 +225,7 @@ def _wish_of(root: str) -> tuple[str, str] | None:
             if wish := _READERS.get(name, _line)(path):
                 return name, wish[:WISH_MOST]
         above = os.path.dirname(folder)
-        if above == folder or os.path.lexists(os.path.join(folder, ".git")):
+        if above == folder or is_there(os.path.join(folder, ".git")):
             return None
         folder = above
 
@@ -281,17 +297,14 @@ class _Pin(Struct):
 
 
 class _Package(Struct):
-    """What volta has put into a package.json."""
+    """The field that volta writes into a package.json."""
 
     volta: _Pin | None = None
 
 
 def _volta_pin(path: str) -> str:
-    try:
-        pin = msgspec.json.decode(read_head(path, FILE_BYTES_MOST), type=_Package).volta
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""  # there is none, or it is of another shape
-    return pin.node if pin else ""
+    package = read_json(path, _Package)
+    return package.volta.node if package and package.volta else ""
 
 
 _READERS: dict[str, Callable[[str], str]] = {
@@ -300,7 +313,7 @@ _READERS: dict[str, Callable[[str], str]] = {
     ".mise.toml": _mise_version,
     "package.json": _volta_pin,
 }
-"""How to read a file of ``WISHES``, if its first line does not say it."""
+"""Readers for those files of ``WISHES`` that do not have the version in their first line."""
 
 
 def _text(path: str) -> str:

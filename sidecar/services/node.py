@@ -11,6 +11,7 @@ own. The search goes in this order:
 5. bun, which runs dev servers, too.
 
 The search runs nothing of the project. A relative entry of PATH would mean a folder of the project, so it is skipped.
+A command that only looks at a project skips the project's own folders by any name (``sidecar.files.kept_in``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from sidecar.files import is_own
 from sidecar.host.programs import BUN_PLACES, MANAGERS, expand, runs, spellings
 
 
@@ -32,7 +34,7 @@ class Node(Struct, frozen=True):
     on_path: bool = False
     """Whether its folder is on the PATH of the programs that it starts."""
     problem: str = ""
-    """Which version the project asks for in vain, for people."""
+    """Why the project does not get the version that it asks for, for people."""
 
     @property
     def is_bun(self) -> bool:
@@ -51,11 +53,11 @@ def find(root: str, path: str) -> Node | Missing:
     if (program := on_path("node", path)) is not None:
         return Node(program, "on PATH", on_path=True)
     # imported here: most starts need neither
-    from sidecar.host import login_shell
+    from sidecar.services import login_shell
     from sidecar.services.managers import find_managed
 
     if (managed := find_managed(root)) is not None:
-        return managed
+        return Node(managed.program, managed.why, problem=managed.problem)
     shell = login_shell.search_path()
     if (program := on_path("node", shell.path)) is not None:
         return Node(program, "on the login shell's PATH, not on ours")
@@ -79,10 +81,10 @@ def _of_shell(path: str, problem: str) -> Iterator[str]:
 
 
 def on_path(program: str, path: str) -> str | None:
-    """Find a program in the absolute folders of ``path``."""
+    """Find a program in the absolute folders of ``path``. Skip those of a project that a command only looks at."""
     for folder in path.split(os.pathsep):
         if os.path.isabs(folder):
             for name in spellings(program):
-                if runs(found := os.path.join(folder, name)):
+                if not is_own(found := os.path.join(folder, name)) and runs(found):
                     return found
     return None

@@ -1,1 +1,1 @@
-"""A Tauri project: where it is, what its configuration says, and what ``plugins.sidecar`` in it asks for."""
+"""A Tauri project: its folder, its configuration, and the services of ``plugins.sidecar``."""

@@ -1,7 +1,7 @@
-"""JSON5 (and so JSON, and JSON with comments) with the place of everything in the text.
+"""Parse JSON5 (and so JSON, and JSON with comments), and keep the place of everything in the text.
 
-``parse`` gives a tree of nodes, each with its span; ``value_of`` the plain value. An editor changes spans and nothing
-else, which no library kept for this format can do, so that a person's comments and layout stay theirs.
+``parse`` returns a tree of nodes, each with its span; ``value_of`` returns the plain value. An edit changes only spans,
+so a person's comments and layout stay. No maintained library for this format can do that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 from msgspec import Struct
 
 DEPTH_MOST = 200
-"""Deeper than any configuration, and far from Python's own bound, which would end in a traceback."""
+"""Deeper than any configuration, and far below Python's own limit, which would raise RecursionError."""
+
+DIGITS_MOST = 400
+"""More digits than any real number here has, and below Python's own limit, which would raise ValueError."""
 
 BOM = "\ufeff"
 
@@ -40,7 +43,7 @@ class Scalar(Node):
 
 
 class Member(Struct):
-    """One of an object: its key's span begins at ``start``."""
+    """A member of an object. The span of its key begins at ``start``."""
 
     key: str
     start: int
@@ -49,23 +52,23 @@ class Member(Struct):
 
 
 class Object(Node):
-    """In the order of the text, a key that is there twice included."""
+    """An object. Its members are in the order of the text; a key may be there twice."""
 
     members: list[Member]
 
     def find(self, key: str) -> Member | None:
-        """The member of that name; the last one if there are several, as every reader takes it."""
+        """Return the member of that name. If there are several, return the last one, as every parser does."""
         return next((member for member in reversed(self.members) if member.key == key), None)
 
 
 class Array(Node):
-    """In the order of the text."""
+    """An array."""
 
     items: list[Node]
 
 
 class Json5Error(ValueError):
-    """Not JSON5; ``line`` and ``column`` begin at 1."""
+    """The text is not JSON5. ``line`` and ``column`` begin at 1."""
 
     def __init__(self, reason: str, text: str, at: int) -> None:
         """``at`` is the offset of the fault in ``text``."""
@@ -77,12 +80,12 @@ class Json5Error(ValueError):
 
 
 def parse(text: str) -> Node:
-    """The tree of a text. Raises ``Json5Error``."""
+    """Return the tree of a text. Raises ``Json5Error``."""
     return _Parser(text).document()
 
 
 def value_of(node: Node) -> Any:
-    """The plain value: dicts, lists and scalars."""
+    """Return the plain value: dicts, lists and scalars."""
     match node:
         case Object(members=members):
             return {member.key: value_of(member.node) for member in members}
@@ -94,8 +97,23 @@ def value_of(node: Node) -> Any:
             raise AssertionError(node)
 
 
+def is_too_deep(value: Any) -> bool:
+    """Tell whether plain tables and lists are nested more deeply than ``parse`` allows."""
+    level = [value]
+    for _ in range(DEPTH_MOST):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def after_trivia(text: str, at: int) -> int:
-    """The end of the white space and comments that begin at ``at``."""
+    """Return the end of the white space and comments that begin at ``at``."""
     found = _TRIVIA.match(text, at)
     return found.end() if found else at
 
@@ -128,7 +146,7 @@ class _Parser:
 
     def _value(self, depth: int) -> Node:
         if depth > DEPTH_MOST:
-            self._fail("too deeply nested")
+            self._fail("nested too deeply")
         start, first = self._at, self._peek()
         if first == "{":
             return self._object(depth)
@@ -206,6 +224,8 @@ class _Parser:
         if self._peek().isalnum() or self._peek() in {"_", "$", "."}:
             self._fail("that is no number")
         sign = -1 if text.startswith("-") else 1
+        if len(digits) > DIGITS_MOST:
+            self._fail("that number has too many digits", self._at - len(text))
         if digits in {"Infinity", "NaN"}:
             return sign * (math.inf if digits == "Infinity" else math.nan)
         if digits[:2] in {"0x", "0X"}:
@@ -241,7 +261,7 @@ class _Parser:
 
 
 def _joined(text: str) -> str:
-    r"""Two escapes such as ``\ud83d\ude00`` are one character."""
+    r"""Join pairs of escapes such as ``\ud83d\ude00`` into one character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _has_surrogate(text) else text
 
 

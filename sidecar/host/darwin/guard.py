@@ -1,8 +1,38 @@
-"""The guard on macOS: as on Linux (``sidecar.host.linux.guard``), but nothing comes to it by itself.
+"""The guard on macOS: as on Linux (``sidecar.host.linux.guard``), but orphans do not become its children.
 
-It is no subreaper, so it follows the tree while it lives (``sidecar.host.darwin.kin``): whenever one of it forks,
-kqueue says so, and the guard looks who is there. When the app, the supervisor or the bootloader dies, it stops and
-kills whom it knows, and who has the run's cookie, until nothing is left.
+Theory of operation
+===================
+
+**Which process runs this.** ``identify`` reads the app and the bootloader (pid and birth) in the launched process, then
+``split`` forks. The child returns and becomes the supervisor. The parent calls ``KqueueGuard.watch`` on its only thread
+and never returns.
+
+**Set-up.** ``watch`` registers app and bootloader with its kqueue, looks at its descendants, forks the keeper and only
+then sends ``ON_WATCH``. The supervisor waits for that byte (``DarwinSession._make_host``), so the guard follows each
+service from its first fork on.
+
+**What it waits for.** One ``kevent``: the ends of app and bootloader; forks, execs and ends of all descendants that it
+knows; the pipe that signals wake; the pipe of orders. macOS has no subreaper, so the guard follows the tree while it
+lives (``sidecar.host.darwin.lineage``). It looks at the whole process table at most once in ``LOOK_S``, and only after
+a fork or an end.
+
+**What it does when each one dies.**
+
+- The supervisor dies: SIGCHLD comes, ``_reap`` keeps its status, and the guard ends the tree at once.
+- The app dies: the supervisor gets the grace of its services, then the guard ends the tree.
+- The bootloader dies: the guard ends the tree at once.
+- The keeper dies: ``Kept`` forks another one, unless the keeper failed by itself.
+- The supervisor's stdin ends: the guard does not see it. ``DarwinSession.read_stdin`` ends a supervisor that hangs.
+- The guard dies: the lifeline closes, and the supervisor ends the tree. If the supervisor hangs, the keeper ends what
+  it finds. No SIGCONT comes here: a keeper that is stopped stays stopped.
+- Guard and supervisor die together: the next start ends each process with the run's cookie
+  (``sidecar.host.darwin.orphans``).
+
+**The end.** ``_end`` stops and kills every known descendant and each process with the run's cookie, then kills the
+supervisor and the keeper. It removes the record and the unpacked folder. ``_leave`` exits with the supervisor's code.
+
+**Bounds.** ``KILL_BOUND_S`` for each of the two kill loops, ``BOOTLOADER_BOUND_S`` for the bootloader. The guard names
+each process that survives the second loop.
 """
 
 from __future__ import annotations
@@ -12,38 +42,41 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle
-from sidecar.host.darwin.ending import end_all
-from sidecar.host.darwin.family import Family
-from sidecar.host.darwin.kin import Process, System
-from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
-from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, Lifeline
+from sidecar.host import frozen
+from sidecar.host.darwin.descendants import Descendants
+from sidecar.host.darwin.keeper import DarwinKeeping
+from sidecar.host.darwin.kernel_events import EVFILT_PROC, NOTE_EXIT, KernelEvents
+from sidecar.host.darwin.kill import end_all
+from sidecar.host.darwin.lineage import Process, System
+from sidecar.host.posix.guard import leave_unable, wake_parent
+from sidecar.host.posix.keeper import Kept
+from sidecar.host.posix.lifeline import BY_BOOTLOADER, ON_WATCH, Lifeline
 from sidecar.host.shared import UNWATCHED
-from sidecar.host.watchman import Watchman, leave_unable
 
 BOOTLOADER_BOUND_S = 0.25
-"""A killed bootloader is dead in a millisecond, or is in the kernel."""
+"""A killed bootloader is dead in a millisecond, unless it hangs in the kernel."""
 
 
 class Watched:
-    """Whose death is the run's end: identified before the guard forks, as a kqueue is not inherited."""
+    """App and bootloader: the death of either ends the run. Identified before the fork: a child inherits no kqueue."""
 
     __slots__ = ("app", "bootloader", "launched_by_app")
 
     def __init__(self, app: Process | None, bootloader: Process | None, *, launched_by_app: bool = True) -> None:
-        """``None`` is not watched, or not there."""
+        """``None`` for a process that is not watched, or does not exist."""
         self.app = app
         self.bootloader = bootloader
         self.launched_by_app = launched_by_app
 
 
 def identify(system: System, parent_pid: int | None, bootloader: int | None) -> Watched:
-    """The app is ``parent_pid``, or else the process that launched us (the bootloader, if there is one).
+    """Identify app and bootloader. The app is ``parent_pid``, or else the process that launched us or our bootloader.
 
     Raises ``ProcessLookupError`` if one of them is dead already.
     """
@@ -53,7 +86,7 @@ def identify(system: System, parent_pid: int | None, bootloader: int | None) -> 
         return Watched(None, above, launched_by_app=False)
     app = _alive(system, launcher if parent_pid is None else parent_pid)
     if above is not None and os.getppid() != above.pid:
-        raise ProcessLookupError  # it died meanwhile, and the pid may be somebody else's
+        raise ProcessLookupError  # it died since it was read, and another process may have the pid
     if parent_pid is None and above is None and os.getppid() != app.pid:
         raise ProcessLookupError
     return Watched(app, above, launched_by_app=parent_pid is None)
@@ -66,25 +99,24 @@ def _alive(system: System, pid: int) -> Process:
     return found
 
 
-def watch(system: System, notices: Notices, process: Process, *, forks: bool = False) -> None:
-    """Be told of exactly this process. Raises ``ProcessLookupError`` if it is dead."""
-    notices.watch(process.pid, forks=forks)
+def watch(system: System, kernel_events: KernelEvents, process: Process, *, forks: bool = False) -> None:
+    """Register exactly this process. Raises ``ProcessLookupError`` if it is dead."""
+    kernel_events.watch(process.pid, forks=forks)
     again = system.read(process.pid)
     if again is None or again.birth != process.birth:
-        raise ProcessLookupError  # who has the pid now is registered, and says nothing that matters
+        raise ProcessLookupError  # another process has the pid now, and is registered: its events are harmless
 
 
 def split(
     system: System,
-    make_notices: Callable[[], Notices],
+    make_kernel_events: Callable[[], KernelEvents],
     watched: Watched,
     at_end: Callable[[bool], None] | None = None,
 ) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
-    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. It is told
-    whether the app's death was the reason. Raises
-    ``OSError`` if the system has no process to spare.
+    The guard calls ``at_end`` once everything below it is dead, to do what a killed supervisor cannot do. The argument
+    says whether the app is dead. Raises ``OSError`` if the system has no process to spare.
     """
     since = youngest_child(system)
     lifeline_read, lifeline_write = os.pipe()
@@ -98,92 +130,106 @@ def split(
     os.close(lifeline_read)
     os.close(orders_write)
     try:
-        guard = KqueueGuard(system, make_notices(), watched, child, lifeline_write, orders_read, since)
+        guard = KqueueGuard(system, make_kernel_events(), watched, child, lifeline_write, orders_read, since)
         return guard.watch(at_end)
     except OSError as error:
         leave_unable(error)
 
 
 def youngest_child(system: System) -> int:
-    """The birth of this process's youngest child; 0 if it has none.
+    """Return the birth of this process's youngest child; 0 if it has none.
 
-    A script that starts a helper in the background, or a shell with ``2> >(tee log)``, and then becomes the sidecar by
-    exec, leaves it its children. They are not of the tree, nor is who descends from them: all of ours come later.
+    A script may start a helper in the background and then become the sidecar by exec; so may a shell with
+    ``2> >(tee log)``. The sidecar inherits these children. Neither they nor their descendants are part of the tree:
+    each of our processes is born later.
     """
     children = (system.read(pid) for pid in system.children(os.getpid()))
     return max((it.birth for it in children if it is not None), default=0)
 
 
-class KqueueGuard(Watchman):
+class KqueueGuard(Kept):
     """The guard's single-threaded loop."""
 
     def __init__(
         self,
         system: System,
-        notices: Notices,
+        kernel_events: KernelEvents,
         watched: Watched,
         supervisor: int,
         lifeline: int,
         orders: int,
         since: int = 0,
     ) -> None:
-        """``notices`` is a queue of this process; for ``since`` see ``youngest_child``, for the rest ``split``."""
+        """``kernel_events`` is this process's queue. See ``youngest_child`` for ``since``, ``split`` for the rest."""
         super().__init__(supervisor, lifeline, orders)
         self._system = system
-        self._notices = notices
+        self._kernel_events = kernel_events
         self._watched = watched
         self._gone: set[int] = set()
-        """Pids of ``watched`` that are dead. They are told apart by what was registered, not by who has the pid now."""
-        self._family = Family(system, notices, since=since)
+        """Pids of ``watched`` that are dead. The registered process counts, not the one that has the pid now."""
+        self._descendants = Descendants(system, kernel_events, since=since)
         self._odd: set[int] = set()
-        """Signals that came an odd number of times."""
+        """Numbers of the signals that came an odd number of times."""
 
     def watch(self, at_end: Callable[[bool], None] | None = None) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
         wake = self._take_over()
-        self._notices.read(wake)
-        self._notices.read(self._orders)
+        self._kernel_events.read(wake)
+        self._kernel_events.read(self._orders)
         deadline: float | None = None
         for process in (self._watched.app, self._watched.bootloader):
             if process is not None:
                 self._await(process)
-        self._family.look()
-        self._tell(ON_WATCH)  # no service is started before, so all of them are seen from their first fork on
-        self._reap()  # it may have died before we had a handler
+        keep = self._keeping(at_end)
+        self._descendants.look()
+        frozen.seal()  # the guard loads nothing more
+        if keep is not None:
+            self._start_keeper(keep, (wake, self._lifeline, self._orders))
+        self._tell(ON_WATCH)  # no service starts before this, so we follow each from its first fork on
+        self._reap()  # the supervisor may have died before we had a handler
         while self._status is None:
             if deadline is None and self._is_gone(self._watched.app):
                 deadline = time.monotonic() + self._grace_s
             if self._is_gone(self._watched.bootloader) or (deadline is not None and time.monotonic() >= deadline):
                 break
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            patience = self._family.patience()
-            told = self._notices.wait(min((it for it in (left, patience) if it is not None), default=None))
+            patience = self._descendants.patience()
+            told = self._kernel_events.wait(min((it for it in (left, patience) if it is not None), default=None))
             for event in told:
                 if event.filter == EVFILT_PROC:
                     if event.fflags & NOTE_EXIT:
                         self._note_exit(event.ident)
                 elif event.ident == wake:
                     self._take_signals(wake)
+                    if keep is not None:
+                        self._start_keeper(keep, (wake, self._lifeline, self._orders))
                 elif not self._take_orders():
-                    self._notices.forget(self._orders)
-            self._family.follow(told)
+                    self._kernel_events.forget(self._orders)
+            self._descendants.follow(told)
         self._end(at_end)
+
+    def _keeping(self, at_end: Callable[[bool], None] | None) -> Callable[[int], DarwinKeeping] | None:
+        """Return a function that makes a keeper from its pipe; ``None`` if the supervisor is dead already."""
+        supervisor = self._system.read(self._supervisor)
+        if supervisor is None:
+            return None
+        return partial(DarwinKeeping, self._system, supervisor, self._watched.app, self._watched.bootloader, at_end)
 
     def _await(self, process: Process) -> None:
         try:
-            watch(self._system, self._notices, process)
+            watch(self._system, self._kernel_events, process)
         except ProcessLookupError:
-            self._gone.add(process.pid)  # it died since it was identified, or its pid is another's
+            self._gone.add(process.pid)  # it died since it was identified; another process may have the pid
 
     def _note_exit(self, pid: int) -> None:
         if any(it is not None and it.pid == pid for it in (self._watched.app, self._watched.bootloader)):
             self._gone.add(pid)
 
     def _take_signal(self, number: int) -> None:
-        """Every second one is taken for the bootloader's, where there is one, as nothing tells here who sent it.
+        """Take every second signal of a number for one from the bootloader: macOS does not tell the sender.
 
-        A bootloader passes on what it gets, also what the whole group gets: Ctrl-C comes twice, and is to count once.
-        So the second of those that are sent to it alone does not insist yet.
+        A bootloader forwards each signal, also one to the whole group. So Ctrl-C comes twice and must count once. If
+        signals are sent to the bootloader alone, the second one does not count as a repeat yet.
         """
         if number == signal.SIGCHLD or self._watched.bootloader is None:
             super()._take_signal(number)
@@ -196,19 +242,19 @@ class KqueueGuard(Watchman):
 
     def _tree(self) -> list[Process]:
         self._reap()
-        return self._family.everybody()
+        return self._descendants.everybody()
 
     def _end(self, at_end: Callable[[bool], None] | None) -> NoReturn:
         self._take_last_orders()
-        self._family.run_id = self._run_id
-        # The supervisor is ended last: it has seen the app's death, too, and ends the same tree. Whichever of us two is
-        # killed in the middle of it, the other one finishes. One that is wedged, or starts programs still, loses.
+        self._descendants.run_id = self._run_id
+        # Supervisor and keeper die last: if we are killed now, they finish this. The supervisor has seen the app's
+        # death, too, and kills the same tree. A supervisor that hangs, or still starts programs, dies in the next step.
         end_all(
             self._system,
-            lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None],
+            lambda: [it for it in self._tree() if it.pid not in self._enders()],
         )
-        if self._status is None:
-            os.kill(self._supervisor, signal.SIGKILL)  # ours to reap, so the pid is its own
+        for pid in self._enders():
+            os.kill(pid, signal.SIGKILL)  # only we reap it, so the pid is its own
         for process in end_all(self._system, self._tree):
             say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
         self._remove_files()
@@ -216,37 +262,36 @@ class KqueueGuard(Watchman):
             self._await_supervisor()
         if self._watched.launched_by_app and self._is_gone(self._watched.app):
             self._end_bootloader()
-        folder = bundle.unpacked_folder()
-        if folder is not None and self._is_gone(self._watched.bootloader) and not bundle.remove(folder):
+        folder = frozen.unpacked_folder()
+        if folder is not None and self._is_gone(self._watched.bootloader) and not frozen.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
         if at_end is not None:
             at_end(self._is_gone(self._watched.app))
         if self._watched.bootloader is not None and not self._is_gone(self._watched.bootloader):
-            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
-            os.kill(os.getppid(), signal.SIGCONT)
+            wake_parent(self._watched.bootloader.pid)
         self._leave(app_gone=self._is_gone(self._watched.app))
 
     def _end_bootloader(self) -> None:
-        """Nobody reads its exit code any more; and killed while it removes our folder, after us, it would leave it."""
+        """Kill the bootloader once the app, its parent, is dead: no process reads its exit code. Its folder is ours."""
         bootloader = self._watched.bootloader
         if bootloader is None or self._is_gone(bootloader):
             return
         if os.getppid() != bootloader.pid:
-            self._gone.add(bootloader.pid)  # its notice is still to come
+            self._gone.add(bootloader.pid)  # it is dead; its event has not come yet
             return
         try:
             os.kill(bootloader.pid, signal.SIGKILL)  # while it is our parent, the pid is its own
         except ProcessLookupError:
-            pass  # it died since we looked; its notice is still to come
+            pass  # it died since the check; its event has not come yet
         deadline = time.monotonic() + BOOTLOADER_BOUND_S
         while not self._is_gone(bootloader) and (left := deadline - time.monotonic()) > 0:
-            for event in self._notices.wait(left):
+            for event in self._kernel_events.wait(left):
                 if event.filter == EVFILT_PROC and event.fflags & NOTE_EXIT:
                     self._note_exit(event.ident)
 
     def _await_supervisor(self) -> None:
-        """Its death is certain, and may not be collectable yet: what is seen of it is gone before."""
+        """Reap the supervisor. The last look did not show it any more, but WNOHANG may not find its zombie yet."""
         try:
             _, self._status = os.waitpid(self._supervisor, 0)
         except ChildProcessError:
-            pass  # somebody has told the system not to keep zombies (SIGCHLD ignored by who launched us)
+            pass  # the launcher ignores SIGCHLD, so the system keeps no zombies

@@ -1,8 +1,8 @@
-"""macOS: no subreaper, no parent-death signal, no container.
+"""The host on macOS, without subreaper, parent-death signal and container.
 
-``kin`` knows who belongs to a tree, and why; kqueue tells of deaths and forks (``notices``). Everything here works on
-what it is given (``System``, ``Notices``). So the tests run it on Linux, on real processes, with a kqueue made of
-pidfds and the kernel's process events.
+``lineage`` knows which processes belong to a tree, and why. ``kernel_events`` (kqueue) reports deaths and forks.
+This module reaches the system only through ``System`` and ``KernelEvents``. So the tests run it on Linux, on real
+processes, with a kqueue made of pidfds and the kernel's process events.
 """
 
 from __future__ import annotations
@@ -17,64 +17,79 @@ assert sys.platform != "win32"  # for mypy: sessions and groups
 
 from msgspec import Struct
 
+from sidecar.core.events import Launch, Owner
 from sidecar.diagnostics import say
-from sidecar.events import Launch, Owner
-from sidecar.host import posix
-from sidecar.host.base import Child, Ended, refuse_pid_namespace
-from sidecar.host.darwin.ending import end_all, send
-from sidecar.host.darwin.family import Branch, Family
-from sidecar.host.darwin.kin import Kin, Process, System
-from sidecar.host.darwin.lsof import hides, holder_of, listeners, listeners_of
-from sidecar.host.darwin.notices import NOTE_EXIT, Notices
-from sidecar.host.programs import has_stdin_guard
-from sidecar.host.shared import RUN_ID, SERVICE, reached_at
+from sidecar.host import stdin_guard
+from sidecar.host.base import (
+    FOREIGN,
+    NOBODY,
+    UNKNOWN,
+    Child,
+    Claim,
+    Ended,
+    Members,
+    as_owner,
+    joined,
+    of_services,
+    refuse_pid_namespace,
+)
+from sidecar.host.darwin.descendants import Branch, Descendants
+from sidecar.host.darwin.kernel_events import NOTE_EXIT, KernelEvents
+from sidecar.host.darwin.kill import end_all, send
+from sidecar.host.darwin.lineage import Lineage, Process, System
+from sidecar.host.darwin.lsof import hides, listeners
+from sidecar.host.darwin.sockets import holder_of, last_of, listeners_of, lives
+from sidecar.host.posix import host
+from sidecar.host.shared import RUN_ID, SERVICE, could_take, reached_at, takes_connections
+from sidecar.protocol.messages import Guarantees, Holder
 from sidecar.threads import start_thread
-from sidecar.wire.messages import Guarantees, Holder
 
 
 class _Tree(Struct):
-    """A service's program, and who descends from it."""
+    """A service's program and its descendants."""
 
-    program: posix.Program
-    kin: Kin
+    program: host.Program
+    lineage: Lineage
 
 
 class DarwinHost:
     """See ``sidecar.host.base.Host``."""
 
-    def __init__(self, run_id: str, *, guarded: bool, parent_watched: bool, system: System, notices: Notices) -> None:
-        """Begin to follow whom we start."""
+    def __init__(
+        self, run_id: str, *, guarded: bool, parent_watched: bool, system: System, kernel_events: KernelEvents
+    ) -> None:
+        """Begin to follow the processes that we start."""
         self._run_id = run_id
         self._guarded = guarded
         self._parent_watched = parent_watched
         self._system = system
         self._trees: dict[str, _Tree] = {}
         self._lock = threading.RLock()
-        """A look changes what is known; the main thread, the one that follows, and probes look."""
-        self._notices = notices
-        self._family = Family(system, notices, run_id)
-        start_thread("kin", self._follow)
+        """Held for each look, because a look changes the lineages. The main thread, ``_follow`` and probes look."""
+        self._kernel_events = kernel_events
+        self._descendants = Descendants(system, kernel_events, run_id)
+        start_thread("lineage", self._follow)
 
     def guarantees(self) -> Guarantees:
         """See ``Host``."""
         return claims(guarded=self._guarded, parent_watched=self._parent_watched)
 
     def spawn(self, service: str, launch: Launch) -> Child:
-        """See ``Host``. The program leads a session of its own; its stdin is a pipe that ends when we do."""
+        """See ``Host``. The program leads its own session. Its stdin is a pipe that ends when we die."""
         refuse_pid_namespace(service, launch)
-        program, child = posix.start(service, launch, {RUN_ID: self._run_id, SERVICE: service})
+        program, child = host.start(service, launch, {RUN_ID: self._run_id, SERVICE: service})
         with self._lock:
-            me = self._family.me
-            root = self._system.read(child.pid)  # nobody else can have its pid: it is ours to reap
-            self._trees[service] = _Tree(program, Kin(root, since=me.birth, outside=me.sid))
-            self._family.meet(child.pid, self._branches())
+            me = self._descendants.me
+            root = self._system.read(child.pid)  # no other process can have the pid before we reap the child
+            self._trees[service] = _Tree(program, Lineage(root, since=me.birth, outside=me.sid))
+            self._descendants.meet(child.pid, self._branches())
         return child
 
     def terminate(self, service: str, signal_name: str) -> None:
         """See ``Host``."""
         tree = self._trees.get(service)
         if tree is not None:
-            posix.ask(tree.program, signal.Signals[signal_name])
+            host.ask(tree.program, signal.Signals[signal_name])
 
     def kill(self, service: str) -> None:
         """See ``Host``."""
@@ -86,26 +101,26 @@ class DarwinHost:
     def reap(self) -> list[Ended]:
         """See ``Host``."""
         with self._lock:
-            self._family.look(self._branches())  # while the dead hold their pids, and so their sessions' numbers
-            dead = [service for service, tree in self._trees.items() if posix.collect(tree.program)]
+            self._descendants.look(self._branches())  # before reaping: a zombie keeps its pid and its session's number
+            dead = [service for service, tree in self._trees.items() if host.collect(tree.program)]
         for service in dead:
             tree = self._trees[service]
             if tree.program.asked is not None:
                 self._ask_others(service, tree, tree.program.asked)
         gone = self._dead_trees()
         with self._lock:
-            return [posix.ended(service, self._trees.pop(service).program) for service in gone]
+            return [host.ended(service, self._trees.pop(service).program) for service in gone]
 
     def kill_all(self) -> None:
         """See ``Host``."""
         with self._lock:
             trees, self._trees = self._trees, {}
         for tree in trees.values():
-            posix.let_go(tree.program)
+            host.let_go(tree.program)
 
         def everybody() -> list[Process]:
             with self._lock:
-                return self._family.everybody()
+                return self._descendants.everybody()
 
         self._end(everybody)
 
@@ -114,14 +129,45 @@ class DarwinHost:
         tree = self._trees.get(service)
         if tree is None:
             return "foreign"
-        table = listeners(port)
-        if table is None:
-            return "unknown"
-        pids = {pid for _, pid in reached_at(table, address)}
-        members = {it.pid for it in self._members(service, tree)}
-        if not pids:
-            return "unknown" if hides(self._system, members) else "foreign"
-        return "ours" if pids <= members else "foreign"
+        return as_owner(self._claim({service: tree}, None, port, lambda table: reached_at(table, address)))
+
+    def owner_of(self, address: str, port: int) -> Claim:
+        """See ``Host``. lsof does not show another user's listener. Only a connection tells that there is one."""
+        trees = dict(self._trees)
+        claim = self._claim(trees, self._members_of(trees), port, lambda table: could_take(table, address))
+        return FOREIGN if claim == NOBODY and takes_connections(address, port) else claim
+
+    def _claim(
+        self,
+        trees: dict[str, _Tree],
+        before: Members | None,
+        port: int,
+        choose: Callable[[list[tuple[str, int]]], list[tuple[str, int]]],
+    ) -> Claim:
+        """Tell who owns the sockets on the port that ``choose`` picks. Ask lsof if the kernel's table is not enough.
+
+        ``before`` are the members at an earlier look, if that matters.
+        """
+        table = self._system.listeners()
+        left: set[int] = set()
+        if table is not None:
+            last = {pid for _, pid in choose(last_of(table, port))}
+            after = self._members_of(trees)
+            claims, left = of_services(last, before or after, after)
+            if not left:
+                return joined(claims)
+        shown = listeners(port)
+        if shown is None:
+            return FOREIGN if left and all(lives(self._system, it) for it in left) else UNKNOWN
+        pids = {pid for _, pid in choose(shown)}
+        after = self._members_of(trees)
+        if not pids and hides(self._system, {pid for members in after.values() for pid, _ in members}):
+            return UNKNOWN
+        claims, others = of_services(pids, before or after, after)
+        return joined({*claims, FOREIGN} if others or (left and not pids) else claims)
+
+    def _members_of(self, trees: dict[str, _Tree]) -> Members:
+        return {service: {(it.pid, it.birth) for it in self._members(service, tree)} for service, tree in trees.items()}
 
     def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
         """See ``Host``."""
@@ -130,9 +176,9 @@ class DarwinHost:
             return ()
         try:
             members = [it.pid for it in self._members(service, tree)]
-            table = listeners_of(members)
+            table = listeners_of(self._system, members)
         except OSError:
-            return None  # EAGAIN, EMFILE: nothing can be looked at now
+            return None  # EAGAIN, EMFILE: no look is possible now
         if table is None or (not table and hides(self._system, members)):
             return None
         return tuple(sorted({(address, port) for address, port, _ in table}))
@@ -152,40 +198,41 @@ class DarwinHost:
         for process in self._members(service, tree):
             try:
                 total += psutil.Process(process.pid).memory_info().rss
-            except psutil.Error:
-                continue  # it went since the look
+            except (psutil.Error, OSError):
+                continue  # it went since the look; OSError: psutil passes on errors that it does not know (ENOMEM)
         return total
 
     def _follow(self) -> None:
-        """A thread's body: look whenever somebody forks, so that his children are known before he is dead."""
+        """A thread's body: look after each fork, so we know a process's children before it dies."""
         patience = None
         while True:
-            told = self._notices.wait(patience)
+            told = self._kernel_events.wait(patience)
             with self._lock:
-                looked = self._family.follow(told, self._branches())
-                patience = self._family.patience()
+                looked = self._descendants.follow(told, self._branches())
+                patience = self._descendants.patience()
                 awaited = any(tree.program.asked is not None for tree in self._trees.values())
             if awaited and (looked or any(event.fflags & NOTE_EXIT for event in told)):
-                # launchd collects the orphans, so their deaths send us no SIGCHLD: ``reap`` is called as if they did.
-                # A notice may come before its process is seen to be dead, so once more when we have looked again.
+                # launchd reaps the orphans, so the kernel sends us no SIGCHLD for them. We send it to ourselves, and
+                # the loop calls ``reap``. An event may come before its process shows as dead, so we repeat this after a
+                # look.
                 os.kill(os.getpid(), signal.SIGCHLD)
 
     def _branches(self) -> list[Branch]:
-        """Called with the lock held."""
-        return [(tree.kin, _session(tree)) for tree in self._trees.values()]
+        """Return lineage and session of each tree. The caller holds the lock."""
+        return [(tree.lineage, _session(tree)) for tree in self._trees.values()]
 
     def _members(self, service: str, tree: _Tree) -> list[Process]:
-        """The program, and what it started, by all that is known and by the cookie."""
+        """Return the program and what it started, by birth, session and cookie."""
 
         def marked(it: Process) -> bool:
-            return self._family.has_cookie(it) and self._system.variable(it.pid, SERVICE) == service
+            return self._descendants.has_cookie(it) and self._system.variable(it.pid, SERVICE) == service
 
         with self._lock:
-            members = tree.kin.look(self._system.processes(), marked, session=_session(tree))
+            members = tree.lineage.look(self._system.processes(), marked, session=_session(tree))
         return [it for it in members if not it.dead]
 
     def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
-        """The program is dead, as asked. What it left in other sessions heard nothing, and nobody else tells it."""
+        """Signal what the program left in other sessions. It ended as asked, but its signal did not reach them."""
         for process in self._members(service, tree):
             if process.sid != tree.program.popen.pid:
                 try:
@@ -204,7 +251,7 @@ class DarwinHost:
             elif not self._members(service, tree):
                 dead.append(service)
             elif not tree.program.asked:
-                # it ended by itself, or was killed: nothing of it may live on
+                # it ended by itself, or was killed, so all of its tree must die
                 self._end_tree(service, tree)
                 dead.append(service)
         return dead
@@ -220,7 +267,7 @@ class DarwinHost:
 
 
 def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:
-    """What ``initialize`` says, here and where ``sidecar doctor`` looks what it would."""
+    """Return what ``initialize`` claims. ``sidecar doctor`` asks for the same."""
     return Guarantees(
         platform="darwin",
         guard=guarded,
@@ -230,10 +277,10 @@ def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:
         control_group=False,
         job_object=False,
         run_cookie=True,
-        stdin_guard=has_stdin_guard(),
+        stdin_guard=stdin_guard.exists(),
     )
 
 
 def _session(tree: _Tree) -> int | None:
-    """The program's session, as long as its number is surely its own."""
+    """Return the program's session while its number is certain: until we reap the program."""
     return tree.program.popen.pid if tree.program.status is None else None

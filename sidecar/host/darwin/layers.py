@@ -1,4 +1,4 @@
-"""Which layers of the kill hold on macOS: found by doing what a start does, with a process of no use."""
+"""Find which layers of the kill hold on macOS: do what a start does, with a process that does nothing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ assert sys.platform != "win32"  # for mypy: kqueue
 
 from sidecar.host.darwin.guard import identify, watch
 from sidecar.host.darwin.host import claims
-from sidecar.host.darwin.kin import System
-from sidecar.host.darwin.notices import EVFILT_PROC, NOTE_EXIT, Notices
+from sidecar.host.darwin.kernel_events import EVFILT_PROC, NOTE_EXIT, KernelEvents
+from sidecar.host.darwin.lineage import System
 from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 
 NOTICE_S = 10.0
-"""A notice comes in less than a millisecond."""
+"""The bound for an event. It comes in less than a millisecond."""
 
 LAYERS: LayerTable = {
     "guard": (
         "a second process follows the tree from fork to fork, and kills it when the app or the supervisor dies",
-        "The system does not tell of another process's end (kqueue, EVFILT_PROC): a sandbox has to allow it.",
+        "The system does not report another process's end (kqueue, EVFILT_PROC). A sandbox has to allow it.",
     ),
     "parentWatch": (
         "the app's death is seen at once, without polling",
-        "Who started this has ended, or may not be watched. The end of stdin still tells of the app's death.",
+        "The process that started this is gone or may not be watched. The end of stdin still tells of the app's death.",
     ),
     "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
     "runCookie": (
@@ -34,22 +34,24 @@ LAYERS: LayerTable = {
         "",
     ),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent (the last never is).
+"""Each layer by its name in ``initialize``: its meaning, and why it may be absent (the last never is).
 
-The others are not macOS's.
+The other layers do not exist on macOS.
 """
 
 
-def find_layers(system: System, make_notices: Callable[[], Notices]) -> list[Layer]:
+def find_layers(system: System, make_kernel_events: Callable[[], KernelEvents]) -> list[Layer]:
     """See ``Survey``. Raises ``OSError`` if the system has no process to spare."""
-    notices = make_notices()
-    guarded = _is_told_of_an_end(system, notices)
-    claimed = msgspec.to_builtins(claims(guarded=guarded, parent_watched=guarded and _watches_app(system, notices)))
+    kernel_events = make_kernel_events()
+    guarded = _is_told_of_an_end(system, kernel_events)
+    claimed = msgspec.to_builtins(
+        claims(guarded=guarded, parent_watched=guarded and _watches_app(system, kernel_events))
+    )
     return layers_of(LAYERS, claimed)
 
 
-def _is_told_of_an_end(system: System, notices: Notices) -> bool:
-    """Whether the kernel tells of a process's end, as the guard has to be told: here of a child that does nothing."""
+def _is_told_of_an_end(system: System, kernel_events: KernelEvents) -> bool:
+    """Tell whether the kernel reports a process's end, as the guard needs it. Try it with a child that does nothing."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -60,21 +62,21 @@ def _is_told_of_an_end(system: System, notices: Notices) -> bool:
     process = system.read(child)
     try:
         if process is not None:
-            watch(system, notices, process, forks=True)
+            watch(system, kernel_events, process, forks=True)
     except OSError:
         process = None  # EPERM: a sandbox refuses it
-    os.close(write)  # its end
-    told = [] if process is None else notices.wait(NOTICE_S)
+    os.close(write)  # now the child ends
+    told = [] if process is None else kernel_events.wait(NOTICE_S)
     os.waitpid(child, 0)
     return any(it.ident == child and it.filter == EVFILT_PROC and it.fflags & NOTE_EXIT for it in told)
 
 
-def _watches_app(system: System, notices: Notices) -> bool:
-    """Whether it tells of the one that started us."""
+def _watches_app(system: System, kernel_events: KernelEvents) -> bool:
+    """Tell whether the kernel lets us watch the process that started us."""
     try:
         app = identify(system, None, None).app
         if app is not None:
-            watch(system, notices, app)
+            watch(system, kernel_events, app)
     except OSError:
         return False  # ESRCH: it has ended, and a sidecar would not have started; EPERM: a sandbox refuses it
     return app is not None

@@ -1,11 +1,11 @@
-"""A control group (v2) for the supervisor and all that it starts: a container that no fork, session or daemon leaves.
+"""A control group (v2) for the supervisor and all that it starts: no fork, session or daemon leaves it.
 
-The guard makes the group beside its own, puts the supervisor in before that may start anything, and stays outside: one
-write to ``cgroup.kill`` then ends all of it (cgroups(7)). The group's name says whose it is, so that the next start can
-tell a dead guard's leftovers from a living one's tree.
+The guard makes the group beside its own, puts the supervisor in before the supervisor may start anything, and stays
+outside. One write to ``cgroup.kill`` then ends everything in it (cgroups(7)). The group's name identifies its guard. So
+the next start can tell the orphans of a dead guard from the tree of a living one.
 
-Moving a process waits for a grace period of the kernel (about 8 ms), which is why the supervisor is moved once, while
-it still loads, and not each child.
+A move into a group takes a grace period of the kernel (about 8 ms). So only the supervisor is moved, once, while it
+still loads. Its children start in the group.
 """
 
 from __future__ import annotations
@@ -18,19 +18,28 @@ import time
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.linux.tree import Process, is_gone, pid_namespace, raise_if_blind, read_process, send
+from sidecar.host.linux.processes import (
+    KILL_BOUND_S,
+    RESCAN_S,
+    Process,
+    is_gone,
+    pid_namespace,
+    raise_if_blind,
+    read_process,
+    send,
+)
 
 PREFIX = "tauri-sidecar-"
 
 
 def own_folder() -> str | None:
-    """The folder of the group that this process is in, or ``None`` where version 2 is not mounted or not shown."""
+    """Return the folder of this process's group; ``None`` if version 2 is not mounted, or /proc does not show it."""
     try:
         with open("/proc/self/cgroup", "rb") as file:
             group = next((line[3:].rstrip(b"\n").decode() for line in file if line.startswith(b"0::")), None)
         mounts = _mounts()
     except (OSError, UnicodeDecodeError):
-        return None  # /proc is hidden; or the group's name is no text, which a record could not keep
+        return None  # /proc is hidden; or the group's name is no text, and a record could not keep it
     if group is None:
         return None
     for root, point in mounts:
@@ -42,9 +51,10 @@ def own_folder() -> str | None:
 
 
 def _mounts() -> list[tuple[str, str]]:
-    """Root and place of each mount of version 2. Raises ``OSError``, ``UnicodeDecodeError`` where these are no text.
+    """Return root and mount point of each mount of version 2.
 
-    Other mounts' places need not be, such as that of a stick with an old system's name: those are passed by as bytes.
+    Raises ``OSError``, and ``UnicodeDecodeError`` if one of them is no text. Other mounts may have any bytes as their
+    mount point (a USB stick with an old system's name): their lines are skipped undecoded.
     """
     with open("/proc/self/mountinfo", "rb") as file:
         # fields up to the separator: id parent device root mount-point options…; after it the type (proc(5))
@@ -53,16 +63,19 @@ def _mounts() -> list[tuple[str, str]]:
 
 
 def _plain(field: bytes) -> str:
-    return field.replace(b"\\040", b" ").decode()
+    """Decode a field of mountinfo, where white space and backslashes are octal escapes."""
+    for escape, meant in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(escape, meant)
+    return field.decode()
 
 
 def make(guard: int, member: int) -> str | None:
-    """A new group beside that of ``guard`` (our own pid), with ``member`` in it; ``None`` where we may not."""
+    """Make a group beside that of ``guard`` (our own pid), and move ``member`` into it; ``None`` if we may not."""
     return _make(guard, "cgroup.procs", str(member))
 
 
 def make_indivisible(guard: int) -> str | None:
-    """The same with nobody in it yet, and who enters can make no group below; ``None`` where we may not."""
+    """Make an empty group beside that of ``guard``. No member can make a group below it. ``None`` if we may not."""
     return _make(guard, "cgroup.max.descendants", "0")
 
 
@@ -75,24 +88,24 @@ def _make(guard: int, name: str, text: str) -> str | None:
         folder = folder_of(process, parent)
         os.mkdir(folder)
     except OSError:
-        # EACCES, EROFS: not ours to divide (an SSH session, a container); ENOSPC: a limit on groups; EMFILE, ENFILE,
-        # ENOMEM: not now, and we can do without
+        # EACCES, EROFS: we may not make groups here (an SSH session, a container); ENOSPC: a limit on groups; EMFILE,
+        # ENFILE, ENOMEM: not now. The group is optional
         return None
     try:
         _write(f"{folder}/{name}", text)
     except OSError:
-        remove(folder)  # EACCES: the parent's own cgroup.procs is not ours; ESRCH: it is dead already
+        remove(folder)  # EACCES: the parent's own cgroup.procs is not ours; ESRCH: the member is dead already
         return None
     return folder
 
 
 def enter(folder: str) -> None:
-    """Move ourselves into it. Raises ``OSError``."""
+    """Move ourselves into the group. Raises ``OSError``."""
     _write(f"{folder}/cgroup.procs", "0")
 
 
 def folder_of(guard: Process, parent: str) -> str:
-    """Where the group of this guard is: its name says whose it is, and in which pid namespace that is so."""
+    """Return the folder of this guard's group. Its name has the guard's pid namespace, pid and start."""
     return f"{parent}/{PREFIX}{pid_namespace()}-{guard.pid}-{guard.start}"
 
 
@@ -101,21 +114,24 @@ def kill(folder: str) -> None:
     try:
         _write(f"{folder}/cgroup.kill", "1")
     except OSError:
-        pass  # ENOENT: a kernel before 5.14, where the guard's loop does it, or the group is gone already
+        pass  # ENOENT: a kernel before 5.14, and the guard's loop kills instead; or the group is gone already
 
 
 def kill_leaderless(folder: str) -> None:
-    """SIGKILL what ``kill`` does not end: processes whose first thread has called pthread_exit.
+    """SIGKILL the processes that ``kill`` does not end: those whose first thread has called pthread_exit.
 
-    To be called before it, as it ends the supervisor: were its caller killed between the two, nobody would be left.
-    The kernel names a process as long as one of its threads lives, but no thread that is dead; so two lists tell who
-    may be such a one, and not each process of a storm, which grows meanwhile, has to be looked at.
+    Call this before ``kill``, which ends the supervisor: if the guard were killed between the two calls, no process
+    would be left to finish.
+
+    The kernel lists a process in ``cgroup.procs`` while any of its threads lives, but lists only living threads in
+    ``cgroup.threads``. So only a pid that is in the first list and not in the second has to be read. To read each
+    process of a fork storm would take too long: the storm grows meanwhile.
     """
     for pid in set(members(folder)) - set(_listed(folder, "cgroup.threads")):
         try:
-            process = read_process(pid)  # of the others, most were only born, or died, between the two lists
+            process = read_process(pid)  # most pids that differ belong to processes born or dead between the two lists
         except OSError:
-            return  # EMFILE, ENFILE, ENOMEM: what comes next does not depend on us
+            return  # EMFILE, ENFILE, ENOMEM: the next steps of the kill do not need this one
         if process is not None and process.leaderless:
             _try_to_kill(process)
 
@@ -123,11 +139,11 @@ def kill_leaderless(folder: str) -> None:
 def kill_each(folder: str) -> None:
     """SIGKILL the members one by one, by identity.
 
-    ``cgroup.kill`` signals each process's first thread only. One whose first thread has called pthread_exit does not
-    mind that, and a kernel before 5.14 does not have it at all. Raises ``OSError`` where nobody can be looked at now.
+    ``cgroup.kill`` signals only each process's first thread. A process whose first thread has called pthread_exit
+    survives that. A kernel before 5.14 has no ``cgroup.kill``. Raises ``OSError`` if no process can be read now.
     """
     processes = [process for pid in members(folder) if (process := read_process(pid)) is not None]
-    still = set(members(folder))  # a pid that was reused between the listing and the reading is not among these
+    still = set(members(folder))  # without a pid that another process got between the listing and the reading
     for process in processes:
         if process.pid in still:
             _try_to_kill(process)
@@ -143,7 +159,7 @@ def _try_to_kill(process: Process) -> None:
 def wait_empty(folder: str, bound_s: float) -> None:
     """Sleep until nothing in the group is alive: the kernel tells by ``cgroup.events`` (cgroups(7)).
 
-    Whoever looks through /proc meanwhile takes the processor from those who are dying.
+    Scans of /proc would take the processor from the dying processes.
     """
     try:
         fd = os.open(f"{folder}/cgroup.events", os.O_RDONLY)
@@ -161,8 +177,21 @@ def wait_empty(folder: str, bound_s: float) -> None:
         os.close(fd)
 
 
+def end(folder: str) -> bool:
+    """Kill all members, remove the group, return whether it is gone. Raises ``OSError`` if no process can be read."""
+    deadline = time.monotonic() + KILL_BOUND_S
+    while True:
+        kill(folder)
+        kill_each(folder)
+        if remove(folder):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(RESCAN_S)
+
+
 def members(folder: str) -> list[int]:
-    """The pids in the group, and in those below it."""
+    """Return the pids in the group and in the groups below it."""
     return _listed(folder, "cgroup.procs")
 
 
@@ -170,58 +199,58 @@ def _listed(folder: str, name: str) -> list[int]:
     found: list[int] = []
     for group in _with_inner(folder):
         try:
-            with open(f"{group}/{name}", encoding="ascii") as file:
+            with open(f"{group}/{name}", "rb") as file:
                 found += map(int, file)
         except OSError:
-            continue  # ENOENT: it is gone; ENODEV: it is being removed; EOPNOTSUPP: its domain tells its processes
+            continue  # ENOENT: it is gone; ENODEV: it is being removed; EOPNOTSUPP: its domain lists its processes
     return found
 
 
 def _with_inner(folder: str) -> list[str]:
-    """The group, behind those below it, the deepest first: a service may make some, and a sidecar in a service does."""
+    """Return the group and those below it, deepest first. A service may make groups; a sidecar in a service does."""
     inner = [f"{path}/{name}" for path, names, _ in os.walk(folder, topdown=False) for name in names]
     return [*inner, folder]
 
 
 def remove(folder: str) -> bool:
-    """Remove the empty group, and those below it; whether it is gone."""
+    """Remove the empty group, and those below it. Return whether it is gone."""
     for group in _with_inner(folder):
         try:
             os.rmdir(group)
         except FileNotFoundError:
-            continue  # its own maker, or another start, was quicker
+            continue  # its maker, or another start, was quicker
         except OSError:
-            return False  # EBUSY: a process is still being buried
+            return False  # EBUSY: a process is not completely dead yet
     return True
 
 
 def leave(folder: str) -> None:
-    """Move ourselves out and remove it: the supervisor's last act when there is no guard left to do it."""
+    """Move ourselves out and remove the group. The supervisor does this last if its guard is dead."""
     try:
         enter(os.path.dirname(folder))
     except OSError:
-        return  # no longer ours to move; the next start removes it
+        return  # we may not move ourselves any more; the next start removes the group
     remove(folder)
 
 
 def orphaned() -> list[str]:
-    """Groups beside ours whose guard is dead. Raises ``OSError`` where nobody can be looked at now."""
+    """Find the groups beside ours that have a dead guard. Raises ``OSError`` if no process can be read now."""
     parent = own_folder()
     if parent is not None and os.path.basename(parent).startswith(PREFIX):
-        parent = os.path.dirname(parent)  # the supervisor asks from inside its own group
+        parent = os.path.dirname(parent)  # we are the supervisor, inside its own group
     try:
         names = os.listdir(parent) if parent is not None else []
     except OSError:
-        return []  # not ours to read
+        return []  # we may not read the folder
     return [f"{parent}/{name}" for name in names if is_orphaned(f"{parent}/{name}")]
 
 
 def is_orphaned(folder: str) -> bool:
-    """Whether it is a group of ours by its name, and the guard in that name is dead.
+    """Tell whether ``folder`` is a group of a sidecar by its name, and the guard in that name is dead.
 
-    The guard of another pid namespace cannot be looked for here. A group that we are in ourselves would be our own end:
-    who started us (a terminal, say) is left of that run, and a start from outside finds it. Raises ``OSError`` where
-    nobody can be looked at now.
+    A group of another pid namespace does not count: we cannot see its guard. A group that we are in does not count
+    either, because its kill would end us. This happens if a process that a dead run left (a terminal, say) starts us;
+    a start from outside then finds the group. Raises ``OSError`` if no process can be read now.
     """
     name = os.path.basename(folder)
     namespace, pid, start = (*name.removeprefix(PREFIX).split("-"), "", "")[:3]
@@ -229,7 +258,7 @@ def is_orphaned(folder: str) -> bool:
         return False
     if namespace != pid_namespace() or not _is_group(folder) or _are_in(folder):
         return False
-    # a guard that is a zombie does nothing any more: whoever launched it only has not asked for its exit code
+    # a zombie guard does nothing any more: only its launcher has not read its exit code yet
     return is_gone(int(pid), int(start))
 
 
@@ -239,9 +268,9 @@ def _are_in(folder: str) -> bool:
 
 
 def _is_group(folder: str) -> bool:
-    """Whether it lies in the kernel's own file system: a record is only a file, and could name any folder.
+    """Tell whether the folder lies in cgroupfs. A record is only a file, and could name any folder.
 
-    A list of pids that somebody wrote into a plain file is nobody's to be killed by.
+    Never trust pids from a file outside of cgroupfs.
     """
     try:
         where = os.lstat(folder).st_dev
@@ -250,7 +279,7 @@ def _is_group(folder: str) -> bool:
         raise_if_blind(error)
         return False  # ENOENT: it is gone, or /proc is hidden
     except UnicodeDecodeError:
-        return False  # a place that no record has
+        return False  # no record has such a path
     return any(_device_of(point) == where for point in points)
 
 
@@ -258,7 +287,7 @@ def _device_of(point: str) -> int | None:
     try:
         return os.stat(point).st_dev
     except OSError:
-        return None  # EACCES: a mount that is not ours to see
+        return None  # EACCES: we may not see this mount
 
 
 def _write(path: str, text: str) -> None:

@@ -1,8 +1,39 @@
-"""The guard: the first process of ours, which does nothing but see to it that the tree never outlives the app.
+"""The guard on Linux: the process that the app launched. It ends the tree when the app or the supervisor dies.
 
-``split`` forks at once, before any thread and any heavy import. The child goes on as the supervisor. The parent stays
-here: it waits for the death of the app or of the supervisor, ends everything below itself, and leaves with
-the supervisor's exit code. It is the pid that the app knows, so it also passes on signals.
+Theory of operation
+===================
+
+**Which process runs this.** ``split`` runs in the launched process, before any thread exists and before any heavy
+import. It opens pidfds of the app and of the bootloader, then forks. The child returns and becomes the supervisor. The
+parent calls ``Guard.watch`` on its only thread and never returns. The app knows the guard's pid, so the guard forwards
+signals to the supervisor.
+
+**Set-up.** ``watch`` releases the app's pipes, turns signals into a descriptor, becomes a subreaper, puts the
+supervisor into a control group, forks the keeper and only then sends ``ON_WATCH``. The supervisor waits for that byte
+(``LinuxSession.await_guard``), so every service starts below a complete guard.
+
+**What it waits for.** One ``poll``: the signal descriptor, the pipe of orders, the pidfds of app and bootloader and,
+once the supervisor asks for it, the end of the supervisor's stdin. The guard sets no timer before one of them ends.
+
+**What it does when each one dies.**
+
+- The supervisor dies: ``_reap`` keeps its status, and the guard ends the tree at once.
+- The app dies: the supervisor gets the grace of its services, then the guard ends the tree.
+- The supervisor's stdin ends: the same, with ``STDIN_BOUND_S`` added to the grace.
+- The bootloader dies: the guard ends the tree at once.
+- The keeper dies: ``Kept`` forks another one, unless the keeper failed by itself.
+- The guard dies: the lifeline closes, and the supervisor ends the tree. The kernel sends SIGCONT to supervisor and
+  keeper (PDEATHSIG), so neither sleeps through it. If the supervisor hangs, the keeper ends the tree.
+- Guard and supervisor die together: the kernel kills the supervisor's direct children (PDEATHSIG) and all pid
+  namespaces. The next start ends the rest (``sidecar.host.linux.orphans``).
+
+**The end.** ``_end`` kills the control group first, then every process below the guard, and the supervisor and the
+keeper last: if the guard is killed meanwhile, they finish its work. ``_tidy_up`` removes the group, the unpacked folder
+and the run's record. ``_leave`` exits with the supervisor's code. What services have unpacked is removed after that, by
+another process (``sidecar.host.one_file``).
+
+**Bounds.** ``GROUP_BOUND_S`` for the group, ``KILL_BOUND_S`` for each of the two kill loops, ``BOOTLOADER_BOUND_MS``
+for the bootloader. The guard names each process that survives them.
 """
 
 from __future__ import annotations
@@ -13,15 +44,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
 from sidecar.diagnostics import say
-from sidecar.host import bundle
-from sidecar.host.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, Lifeline
-from sidecar.host.linux import cgroup, libc
-from sidecar.host.linux.signals import open_signals, read_signals
-from sidecar.host.linux.tree import (
+from sidecar.host import frozen
+from sidecar.host.linux import cgroup
+from sidecar.host.linux.keeper import Charge, LinuxKeeping
+from sidecar.host.linux.processes import (
     UNSEEN,
     Process,
     all_processes,
@@ -33,37 +64,40 @@ from sidecar.host.linux.tree import (
     sees_itself,
     still_alive,
 )
+from sidecar.host.linux.syscalls import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_NAME,
+    PR_SET_PDEATHSIG,
+    is_dead,
+    open_signals,
+    prctl,
+    read_signals,
+)
+from sidecar.host.posix.guard import forwarded, leave_unable
+from sidecar.host.posix.keeper import Kept
+from sidecar.host.posix.lifeline import BY_BOOTLOADER, ON_WATCH, ON_WATCH_WITH_GROUP, WATCH_STDIN, Lifeline
 from sidecar.host.shared import UNWATCHED
-from sidecar.host.watchman import Watchman, forwarded, leave_unable
 
 TYPE_CHECKING = False  # see sidecar.errors
 if TYPE_CHECKING:
     from typing import NoReturn
 
 GROUP_BOUND_S = 0.25
-"""A killed group is empty in milliseconds, or holds a process in the kernel; what follows looks at each of them."""
+"""A killed group is empty in milliseconds, unless a process hangs in the kernel. After this bound we kill by pid."""
 
 BOOTLOADER_BOUND_MS = 250
-"""A killed bootloader is dead in a millisecond, or is in the kernel."""
+"""A killed bootloader is dead in a millisecond, unless it hangs in the kernel."""
 
-PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15
-PR_SET_CHILD_SUBREAPER = 36
-
-
-def prctl(option: int, argument: int | bytes) -> None:
-    """Set an attribute of this process.
-
-    Raises ``OSError``. Source: prctl(2).
-    """
-    libc.call("prctl", option, argument, 0, 0, 0)
+STDIN_BOUND_S = 2.0
+"""Added to the grace after the end of stdin. The supervisor handles the client's last requests first, so it gets more
+time than after a death."""
 
 
 def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
-    """A pidfd of the app: of ``parent_pid``, or else of the process that launched us (``bootloader``, if there is one).
+    """Open a pidfd of the app: ``parent_pid``, or else our parent, or the parent of our ``bootloader``.
 
-    ``None`` where it cannot be watched (the parent is outside of our pid namespace, or the kernel is older than 5.3).
-    Raises ``ProcessLookupError`` if it is dead already.
+    ``None`` if the app cannot be watched (it is outside of our pid namespace, or the kernel is older than 5.3).
+    Raises ``ProcessLookupError`` if the app is dead already.
     """
     pid = _launcher(bootloader) if parent_pid is None else parent_pid
     try:
@@ -73,7 +107,7 @@ def watch_app(parent_pid: int | None, bootloader: int | None) -> int | None:
     except OSError:
         return None  # EINVAL: pid 0 is UNWATCHED, or a parent outside of the namespace; ENOSYS: an old kernel
     if parent_pid is None and _launcher(bootloader) != pid:
-        # it died between the two calls, and the pid may be somebody else's by now
+        # the app died between the two calls, and another process may have the pid
         os.close(fd)
         raise ProcessLookupError
     return fd
@@ -83,7 +117,7 @@ def _launcher(bootloader: int | None) -> int:
     if bootloader is None:
         return os.getppid()
     if not sees_itself():
-        return UNWATCHED  # only /proc says whose child the bootloader is; the end of stdin is noticed all the same
+        return UNWATCHED  # only /proc names the bootloader's parent; we still see the end of stdin
     process = read_process(bootloader)
     if process is None or os.getppid() != bootloader:
         raise ProcessLookupError
@@ -91,7 +125,10 @@ def _launcher(bootloader: int | None) -> int:
 
 
 def watch_bootloader(pid: int | None) -> int | None:
-    """A pidfd of it; ``None`` if there is none, or the kernel is too old. Raises ``ProcessLookupError`` if it died."""
+    """Open a pidfd of the bootloader; ``None`` if there is no bootloader, or the kernel is too old.
+
+    Raises ``ProcessLookupError`` if the bootloader is dead.
+    """
     if pid is None:
         return None
     try:
@@ -109,11 +146,12 @@ def watch_bootloader(pid: int | None) -> int | None:
 def split(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) -> Lifeline:
     """Fork. Returns in the child, the supervisor; the parent becomes the guard and never returns.
 
-    The guard calls ``at_end`` when all below it is dead: what a killed supervisor could not do any more. It is told
-    whether the app's death was the reason.
+    The guard calls ``at_end`` once everything below it is dead, to do what a killed supervisor cannot do. The argument
+    says whether the app is dead.
+
     Raises ``ProcessLookupError`` if the app is dead already, ``OSError`` if the system has no process to spare.
     """
-    pid = bundle.bootloader()
+    pid = frozen.bootloader()
     app, bootloader = watch_app(parent_pid, pid), watch_bootloader(pid)
     before_us = inherited()
     lifeline_read, lifeline_write = os.pipe()
@@ -123,8 +161,8 @@ def split(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) 
     if child == 0:
         os.close(lifeline_write)
         os.close(orders_read)
-        # Until we listen to the lifeline, there is nothing that we would have to end; and with the guard our bootloader
-        # goes, and the folder that we are being loaded from. See ``Guarded.await_guard``.
+        # No service runs yet. If the guard dies now, the bootloader removes the folder that we load modules from, so we
+        # have to die, too. ``LinuxSession.await_guard`` replaces this once we read the lifeline.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         return Lifeline(guard_pid, lifeline_read, orders_write, app, bootloader)
     os.close(lifeline_read)
@@ -137,17 +175,18 @@ def split(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) 
 
 
 def inherited() -> frozenset[tuple[int, int]]:
-    """Pid and start of whoever is below this process before it has started anybody.
+    """Return pid and start of each process below us. We have started none of them yet.
 
-    A script that starts a helper in the background, or a shell with ``2> >(tee log)``, and then becomes the sidecar by
-    exec, leaves it its children. They are not of the tree. Raises ``OSError`` where nobody can be looked at now.
+    A script may start a helper in the background and then become the sidecar by exec; so may a shell with
+    ``2> >(tee log)``. The sidecar inherits these children. They are not part of the tree. Raises ``OSError`` if no
+    process can be read now.
     """
     if not has_children():
-        return frozenset()  # as nearly always: no process has to be looked at
+        return frozenset()  # nearly always: no process has to be read
     return frozenset((it.pid, it.start) for it in below([os.getpid()], all_processes()))
 
 
-class Guard(Watchman):
+class Guard(Kept):
     """The guard's single-threaded loop."""
 
     def __init__(
@@ -162,7 +201,7 @@ class Guard(Watchman):
     ) -> None:
         """``app`` and ``bootloader`` are pidfds, ``lifeline`` and ``orders`` our ends of the pipes; see ``split``.
 
-        ``before_us`` are left alone, with all that is below them: see ``inherited``.
+        The guard leaves ``before_us`` alone, and everything below them: see ``inherited``.
         """
         super().__init__(supervisor, lifeline, orders)
         self._app = app
@@ -171,13 +210,23 @@ class Guard(Watchman):
         self._before_us = before_us
         self._group: str | None = None
         """The control group's folder."""
+        self._stdin: int | None = None
+        """The supervisor's stdin."""
+        self._stdin_asked = False
+        """Whether the supervisor has ordered a watch on its stdin that has not begun yet."""
+        self._stdin_ended = False
 
     def watch(self, *, launched_by_app: bool) -> NoReturn:
         """Wait for a death, then end everything below and leave."""
+        self._stdin = _another(0)
         signals = self._take_over()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_NAME, b"sidecar-guard")
+        self._take_name(b"sidecar-guard")
         self._group = cgroup.make(os.getpid(), self._supervisor)
+        frozen.seal()  # the guard loads nothing more
+        keep = partial(LinuxKeeping, Charge(self._supervisor, self._group, self._app, self._bootloader), self._at_end)
+        not_its = [it for it in (signals, self._lifeline, self._orders, self._stdin) if it is not None]
+        self._start_keeper(keep, not_its)  # before ON_WATCH, so before any service
         self._tell(ON_WATCH if self._group is None else ON_WATCH_WITH_GROUP)
 
         poll = select.poll()
@@ -185,17 +234,25 @@ class Guard(Watchman):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
         deadline: float | None = None
-        self._reap()  # it may have died before we listened
+        self._reap()  # the supervisor may have died before SIGCHLD was blocked
         while self._status is None:
             left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
             ready = [fd for fd, _ in poll.poll(left)]
             if signals in ready:
                 self._take_signals(signals)
+                self._start_keeper(keep, not_its)
             if self._orders in ready and not self._take_orders():
                 poll.unregister(self._orders)
+            if self._stdin_asked and self._stdin is not None:
+                self._stdin_asked = False
+                poll.register(self._stdin, 0)  # no POLLIN: the supervisor reads it; POLLHUP comes unasked
+            if self._stdin is not None and self._stdin in ready:
+                poll.unregister(self._stdin)
+                self._stdin_ended = True
+                deadline = _earlier(deadline, time.monotonic() + self._grace_s + STDIN_BOUND_S)
             if self._app is not None and self._app in ready:
                 poll.unregister(self._app)
-                deadline = time.monotonic() + self._grace_s
+                deadline = _earlier(deadline, time.monotonic() + self._grace_s)
             if self._bootloader in ready or (deadline is not None and time.monotonic() >= deadline):
                 break
         self._end()
@@ -205,21 +262,30 @@ class Guard(Watchman):
         if self._at_end is not None:
             self._at_end(is_dead(self._app))
         if self._bootloader is not None and not is_dead(self._bootloader):
-            # while it lives it is our parent, and its pid its own; a stopped one (SIGSTOP) would stay for ever
+            # it lives, so it is our parent and the pid is its own; a stopped bootloader would never end without SIGCONT
             os.kill(os.getppid(), signal.SIGCONT)
-        self._leave(app_gone=is_dead(self._app))
+        self._leave(app_gone=self._stdin_ended or is_dead(self._app))
+
+    def _take_name(self, name: bytes) -> None:
+        prctl(PR_SET_NAME, name)
 
     def _open_signals(self) -> int:
         signals = open_signals((*forwarded(), signal.SIGCHLD))
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if whoever launched us ignores it, the kernel would reap for us
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is inherited as ignored, the kernel would reap for us
         return signals
 
     def _take_signals(self, fd: int) -> None:
         for number, sender in read_signals(fd):
             if self._bootloader is not None and sender == os.getppid():
-                self._tell(number | BY_BOOTLOADER)  # it passes on what it gets, also what the whole group gets
+                self._tell(number | BY_BOOTLOADER)  # it forwards each signal, also one to the whole group
             else:
                 self._take_signal(number)
+
+    def _take_order(self, line: bytes) -> None:
+        if line == WATCH_STDIN:
+            self._stdin_asked = True
+        else:
+            super()._take_order(line)
 
     def _tree(self) -> list[Process]:
         self._reap()
@@ -229,25 +295,26 @@ class Guard(Watchman):
         return below([os.getpid()], processes)
 
     def _is_alone(self) -> bool:
-        """Whether the kernel has nobody below us; where we were left children, these would be the answer."""
+        """Tell whether we have no child left.
+
+        Return ``True`` if we have inherited children: the kernel cannot tell them from ours.
+        """
         self._reap()
         return bool(self._before_us) or not has_children()
 
     def _end(self) -> None:
-        """End everything below."""
+        """End everything below the guard."""
         if self._group is not None:
             cgroup.kill_leaderless(self._group)
             cgroup.kill(self._group)
             cgroup.wait_empty(self._group, GROUP_BOUND_S)
-        # Without a group the supervisor is ended last: it has seen the app's death, too, and ends the same tree.
-        # Whichever of us two is killed in the middle of it, the other one finishes. One that is wedged, or starts
-        # programs still, loses in the end. With a group it is dead by now, and so is all that it could have ended.
-        left = kill_until_empty(
-            lambda: [it for it in self._tree() if it.pid != self._supervisor or self._status is not None]
-        )
-        if self._status is None:
-            os.kill(self._supervisor, signal.SIGKILL)
-        given_up = {(it.pid, it.start) for it in left}  # these are not waited for once more
+        # Supervisor and keeper die last: if we are killed now, they finish this. The supervisor has seen the app's
+        # death, too, and kills the same tree. A supervisor that hangs, or still starts programs, dies in the next step.
+        # Where a control group was killed, the supervisor is dead by now.
+        left = kill_until_empty(lambda: [it for it in self._tree() if it.pid not in self._enders()])
+        for pid in self._enders():
+            os.kill(pid, signal.SIGKILL)  # only we reap it, so the pid is its own
+        given_up = {(it.pid, it.start) for it in left}  # do not wait for these again
         left += kill_until_empty(
             lambda: [it for it in self._tree() if (it.pid, it.start) not in given_up],
             is_empty=lambda: bool(given_up) or self._is_alone(),
@@ -257,9 +324,10 @@ class Guard(Watchman):
                 say("error", still_alive(process))
 
     def _end_bootloader(self) -> None:
-        """The app was its parent, so that nobody reads its exit code any more, which is all that it is there for.
+        """Kill the bootloader once the app, its parent, is dead: no process reads its exit code.
 
-        It would remove our folder after our end. Killed in the middle of that, it would leave it.
+        A living bootloader would remove our folder only after our end. If it were killed before that, the folder would
+        stay. So we kill it now and remove the folder ourselves.
         """
         if self._bootloader is None:
             return
@@ -272,19 +340,22 @@ class Guard(Watchman):
         poll.poll(BOOTLOADER_BOUND_MS)
 
     def _tidy_up(self) -> None:
-        """Nothing is left that the next start would have to sweep."""
+        """Remove the group, the unpacked folder and the record, so that the next start has nothing to sweep."""
         if self._group is not None and not cgroup.remove(self._group):
             say("warning", f"the control group {self._group} is not empty; the next start removes it")
-        folder = bundle.unpacked_folder()
-        if folder is not None and is_dead(self._bootloader) and not bundle.remove(folder):
+        folder = frozen.unpacked_folder()
+        if folder is not None and is_dead(self._bootloader) and not frozen.remove(folder):
             say("warning", f"the unpacked folder {folder} could not be removed; the next start tries again")
         self._remove_files()
 
 
-def is_dead(pidfd: int | None) -> bool:
-    """Whether the process is known to be dead; not if it is not watched."""
-    if pidfd is None:
-        return False
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+def _another(fd: int) -> int | None:
+    """Duplicate ``fd``; ``None`` if it is closed."""
+    try:
+        return os.dup(fd)
+    except OSError:
+        return None  # EBADF: it was closed before we started
+
+
+def _earlier(deadline: float | None, other: float) -> float:
+    return other if deadline is None else min(deadline, other)

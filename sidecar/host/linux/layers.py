@@ -1,4 +1,4 @@
-"""Which layers of the kill hold here: found by doing what a start does, by the same code, with a process of no use."""
+"""Find which layers of the kill hold here: do what a start does, by the same code, with a process that does nothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sidecar.host.linux.guard import watch_app
 from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 
 EMPTY_S = 1.0
-"""The one process of our group has ended already: the kernel only has to count."""
+"""The bound for our group to become empty. Its one process has ended already; the kernel only has to notice."""
 
 RUN_ID = "doctor"
-"""The host of no run: it starts nothing."""
+"""For a host that belongs to no run and starts nothing."""
 
 ISOLATION = "pidNamespace"
 ISOLATION_MEANS = "a service with this isolation leaves nothing, even when everything of ours was killed at once"
@@ -30,18 +30,18 @@ def find_layers() -> list[Layer]:
 
 
 def _isolation() -> Layer:
-    """No service has it unless it asks, so that ``initialize`` does not claim it: here it is said whether it may."""
+    """Find whether a service can have a pid namespace. ``initialize`` does not say: only services that ask get one."""
     refused = pidns.why_not()
     advice = "" if refused is None else f"The kernel refuses it ({refused}). {pidns.ADVICE}, or do without isolation."
     return Layer(ISOLATION, refused is None, ISOLATION_MEANS, advice)
 
 
 def _claims() -> dict[str, bool | str]:
-    """What ``initialize`` would claim: a child stands for the supervisor, and we for the guard."""
+    """Return what ``initialize`` would claim. A child plays the supervisor, and we play the guard."""
     try:
         app = watch_app(None, None)
     except ProcessLookupError:
-        app = None  # whoever started us has ended meanwhile; a sidecar would not have started at all
+        app = None  # the process that started us has ended meanwhile; a sidecar would not have started at all
     enter_read, enter_write = os.pipe()
     told_read, told_write = os.pipe()
     child = os.fork()
@@ -72,41 +72,44 @@ def _no_group() -> str:
     if folder is None:
         return (
             "Control groups of version 2 are not mounted, or /proc/self/cgroup does not show them (some containers). "
-            "Nothing needs to be done: the guard ends the tree by itself; only a daemon that scrubbed its environment "
-            "outlives guard and supervisor being killed together."
+            "Nothing needs to be done: the guard ends the tree without them. If guard and supervisor are killed "
+            "together, a daemon survives only if its environment no longer shows our run id."
         )
     if not os.access(folder, os.W_OK) or not os.access(f"{folder}/cgroup.procs", os.W_OK):
         return (
-            f"This session's group, {folder}, is not this user's to divide (ssh, a container, sudo). An app that a "
-            "desktop starts has one of its own; elsewhere: systemd-run --user --scope -p Delegate=yes COMMAND."
+            f"This user may make no group below this session's group, {folder} (ssh, a container, sudo). An app that a "
+            "desktop starts has its own group. Elsewhere use: systemd-run --user --scope -p Delegate=yes COMMAND."
         )
-    return f"The kernel refuses a group below {folder}: see its cgroup.max.descendants, cgroup.max.depth, cgroup.type."
+    return f"The kernel refuses a group below {folder}. See its cgroup.max.descendants, cgroup.max.depth, cgroup.type."
 
 
 def _not_watched() -> str:
     return (
-        "Who started this is outside of our pid namespace, or the kernel is older than 5.3. The end of stdin still "
-        "tells of the app's death. Start the sidecar in the app's own namespace."
+        "The process that started this is outside of our pid namespace, or the kernel is older than 5.3. The end of "
+        "stdin still tells of the app's death. Start the sidecar in the app's own namespace."
     )
 
 
 def _refused() -> str:
-    return "The kernel refuses it (prctl): a filter on system calls, such as a container's, has to allow it."
+    return "The kernel refuses it (prctl). A filter on system calls, such as a container's, has to allow it."
 
 
 LAYERS: LayerTable = {
-    "guard": ("a second process kills all below it when the app or the supervisor dies, or is wedged", _refused),
-    "subreaper": ("daemons stay below guard and supervisor, so that they are found", _refused),
+    "guard": (
+        "a second process kills all below it when the app or the supervisor dies, even if the supervisor hangs",
+        _refused,
+    ),
+    "subreaper": ("daemons stay below guard and supervisor, so that these find them", _refused),
     "parentDeathSignal": ("the kernel ends each service's program when the supervisor dies", _refused),
     "parentWatch": ("the app's death is seen at once, without polling", _not_watched),
     "controlGroup": (
-        "nothing leaves it by leaving its parents, session or environment; one write ends all of it",
+        "a process stays in it even if it daemonises or clears its environment; one write ends all of it",
         _no_group,
     ),
     "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent.
+"""Each layer by its name in ``initialize``: its meaning, and why it may be absent.
 
-``jobObject`` is Windows' own.
+``jobObject`` exists on Windows only.
 """

@@ -1,4 +1,4 @@
-"""A pid namespace for one service (``isolation: "pidNamespace"``): with its first process the kernel ends the rest.
+"""A pid namespace for one service (``isolation: "pidNamespace"``): if its first process dies, the kernel ends the rest.
 
 ::
 
@@ -6,12 +6,12 @@
                   (its pid   (pid 1
                   outside)   inside)
 
-Waiter and init are forks of the supervisor that import nothing: no file has to be found and started, frozen or not.
-The waiter gets SIGKILL when the supervisor dies, init when the waiter dies (PDEATHSIG), and init's death is everybody's
-in the namespace, wherever they went and whatever their environment says: pid_namespaces(7). So nothing is left even
-where guard and supervisor are killed together.
+Waiter and init are forks of the supervisor and import nothing, so no file has to be found and started, frozen or not.
+The waiter gets SIGKILL when the supervisor dies, and init gets it when the waiter dies (PDEATHSIG). When init dies, the
+kernel kills everything in the namespace, whatever its session, parents or environment (pid_namespaces(7)). So nothing
+survives, even if guard and supervisor are killed together.
 
-An unprivileged user makes it through a user namespace, in which he is himself: uid and gid stay what they are.
+An unprivileged user makes it through a user namespace, which maps uid and gid to themselves.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from typing import NoReturn
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
+from sidecar.core.events import Launch
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
-from sidecar.host import posix
+from sidecar.exit_codes import EXIT_SIGNALLED
 from sidecar.host.base import Child
+from sidecar.host.posix import host
 from sidecar.host.shared import REFUSALS
 
 CLONE_NEWNS = 0x0002_0000
@@ -54,22 +55,25 @@ REASON_BYTES = 512
 
 def start(
     service: str, launch: Launch, marks: Mapping[str, str], die_with_parent: Callable[[], None]
-) -> tuple[posix.Program, Child]:
-    """As ``posix.start``, in a pid namespace. Raises ``ProcessSpawnFailedError``."""
+) -> tuple[host.Program, Child]:
+    """Start the program as ``sidecar.host.posix.host.start`` does, but in a pid namespace.
+
+    Raises ``ProcessSpawnFailedError``.
+    """
     try:
         namespace = PidNamespace(die_with_parent)
     except OSError as error:
-        raise posix.not_started(service, launch, error) from None  # EMFILE, ENFILE
+        raise host.not_started(service, launch, error) from None  # EMFILE, ENFILE
     try:
-        started = posix.start(service, launch, marks, namespace.enter)
+        started = host.start(service, launch, marks, namespace.enter)
     except ProcessSpawnFailedError:
         refused = namespace.close()
         if refused is None:
             raise
         if refused.errno in REFUSALS:
-            raise posix.not_started(service, launch, refused) from None  # no process to spare, namespace or not
+            raise host.not_started(service, launch, refused) from None  # no process to spare, namespace or not
         raise ProcessSpawnFailedError(
-            f"{service}: isolation 'pidNamespace' cannot be had here ({_reason(refused)}). {ADVICE}, or leave "
+            f"{service}: isolation 'pidNamespace' is not available here ({_reason(refused)}). {ADVICE}, or leave "
             "isolation out.",
             service=service,
             program=launch.argv[0],
@@ -79,11 +83,11 @@ def start(
 
 
 def why_not() -> str | None:
-    """Why no service can have a pid namespace here, ``None`` if one can: found by making one.
+    """Try to make a pid namespace. Return why no service can have one here; ``None`` if one can.
 
     Raises ``OSError`` if the system has no process or descriptor to spare for it.
     """
-    namespace = PidNamespace(lambda: None)  # what is made ends at once, and so needs nobody to die with
+    namespace = PidNamespace(lambda: None)  # it ends at once, so its life need not be bound to ours
     try:
         waiter = os.fork()
         if waiter == 0:
@@ -104,7 +108,7 @@ def _reason(refused: OSError) -> str:
 
 
 class PidNamespace:
-    """What one spawn needs: ``enter`` is for the child before its exec, ``close`` tells the parent why that failed."""
+    """What one spawn needs. The child calls ``enter`` before its exec; ``close`` tells the parent why that failed."""
 
     def __init__(self, die_with_parent: Callable[[], None]) -> None:
         """``die_with_parent`` binds a direct child's life to ours. Raises ``OSError``."""
@@ -116,7 +120,7 @@ class PidNamespace:
         self._reasons, self._reason = os.pipe()
 
     def close(self) -> OSError | None:
-        """Let go of it; why no namespace could be made, with the system call as its file name."""
+        """Close the pipe. Return why no namespace could be made; the error's ``filename`` is the system call."""
         os.close(self._reason)
         told = os.fsdecode(os.read(self._reasons, REASON_BYTES))
         os.close(self._reasons)
@@ -124,7 +128,10 @@ class PidNamespace:
         return OSError(int(number), os.strerror(int(number)), call) if told else None
 
     def enter(self) -> None:
-        """Returns in the program-to-be, inside. The caller becomes the waiter and never returns. Raises ``OSError``."""
+        """Fork twice. This returns inside, in the later program; the caller becomes the waiter and never returns.
+
+        Raises ``OSError``.
+        """
         try:
             self._unshare()
             self._die_with_parent()
@@ -140,7 +147,7 @@ class PidNamespace:
         os.close(waiter_lives)
         self._libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if _has_ended(alive):
-            os._exit(127)  # the waiter died before the kernel knew of the wish
+            os._exit(127)  # the waiter died before we asked the kernel
         self._mount_proc()
         try:
             program = os.fork()
@@ -155,22 +162,22 @@ class PidNamespace:
         os.write(self._reason, os.fsencode(f"{error.errno} {error.filename or 'fork'}"))
 
     def _unshare(self) -> None:
-        """Children are to be in a pid namespace, and we in one of mounts, for its /proc. Raises ``OSError``."""
+        """Make a pid namespace for our children, and a mount namespace for us, for its /proc. Raises ``OSError``."""
         if self._libc.unshare(CLONE_NEWPID | CLONE_NEWNS) == 0:
             return  # privileged: no user namespace is needed
         uid, gid = os.geteuid(), os.getegid()
         if self._libc.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0:
             number = self._errno()
             raise OSError(number, os.strerror(number), "unshare")
-        # user_namespaces(7): a group may be mapped by its owner only once nobody can drop groups any more
+        # user_namespaces(7): an unprivileged user may map a group only after setgroups(2) is denied
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
             os.write(fd, text.encode())
             os.close(fd)
 
     def _mount_proc(self) -> None:
-        """A /proc with the pids as they are inside; where that is forbidden (a container) the one outside stays."""
-        # a slave: what the user mounts later is still seen inside, and nothing of ours outside
+        """Mount a /proc with the pids of the inside. If that is forbidden (a container), the outer /proc stays."""
+        # a slave: what the user mounts later is still seen inside, but our mount is not seen outside
         if self._libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None) == 0:
             self._libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
 
@@ -179,29 +186,29 @@ def _never_return(work: Callable[[], NoReturn]) -> NoReturn:
     try:
         work()
     finally:
-        os._exit(127)  # whatever it was: this is a fork of the supervisor, and must not become a second one
+        os._exit(127)  # whatever happened: this fork of the supervisor must not become a second supervisor
 
 
 def _wait_for(init: int, statuses: int, waiter_lives: int) -> NoReturn:
-    """The waiter: end as the program did. All signals are blocked: those to the process group are the program's."""
+    """Run the waiter: end as the program did. All signals are blocked: those to the group are for the program."""
     _close_all_but(statuses, waiter_lives)
     told = os.read(statuses, STATUS_BYTES)
     os.waitpid(init, 0)
-    # an init that was killed had no time to tell
+    # a killed init sent no status
     status = int.from_bytes(told, "little") if len(told) == STATUS_BYTES else int(signal.SIGKILL)
     if os.WIFEXITED(status):
         os._exit(os.WEXITSTATUS(status))
     number = os.WTERMSIG(status)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's own dump is the one of interest
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # only the program's own core dump is of interest
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     os.kill(os.getpid(), number)
-    os._exit(128 + number)
+    os._exit(EXIT_SIGNALLED + number)
 
 
 def _reap_until(program: int, status: int) -> NoReturn:
-    """Init: collect whatever is orphaned inside; the program's end is the end."""
+    """Run init: reap all orphans inside, and exit when the program ends."""
     _close_all_but(status)
     while True:
         pid, how = os.wait()
@@ -217,7 +224,10 @@ def _has_ended(pipe: int) -> bool:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Above all subprocess's own pipe, whose end it takes for the program's start; the standard streams may stay."""
+    """Close all descriptors but the standard streams and ``kept``. The pipe of ``subprocess`` matters most.
+
+    ``subprocess`` takes the end of that pipe as the sign that the program has started.
+    """
     first = 3
     for fd in sorted(kept):
         os.closerange(first, fd)

@@ -1,4 +1,4 @@
-"""What Linux shows of the runs that live now; see ``sidecar.host.runs``."""
+"""The process table on Linux, for the runs that live now; see ``sidecar.host.runs``."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from collections.abc import Iterator
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host import records, runs
-from sidecar.host.leftovers import Verdict
+from sidecar.host import runs
+from sidecar.host.linux.orphans import judge, lives
+from sidecar.host.linux.processes import all_processes, below, variable
 from sidecar.host.linux.sockets import listeners, sockets_of
-from sidecar.host.linux.sweep import judge, lives
-from sidecar.host.linux.tree import all_processes, below, variable
+from sidecar.host.orphans import Verdict
 from sidecar.host.runs import Overview, Program
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
+from sidecar.state import run_record
 
 
 def overview() -> Overview:
     """See ``Survey``."""
-    return runs.look(_Sight())
+    return runs.look(_ProcessTable())
 
 
-class _Sight:
-    """See ``Sight``: all processes at one moment, and what the marked ones say whose they are."""
+class _ProcessTable:
+    """See ``ProcessTable``: all processes at one moment, and run and service of those with our mark."""
 
     def __init__(self) -> None:
         self.processes = all_processes()
@@ -36,14 +37,14 @@ class _Sight:
         self._uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._ticks = os.sysconf("SC_CLK_TCK")
 
-    def judge(self, record: records.RunRecord) -> Verdict:
+    def judge(self, record: run_record.RunRecord) -> Verdict:
         return judge(record)
 
-    def owners(self, record: records.RunRecord) -> tuple[records.Identity | None, records.Identity | None]:
+    def owners(self, record: run_record.RunRecord) -> tuple[run_record.Identity | None, run_record.Identity | None]:
         guard, supervisor = (*record.owners, None, None)[:2]
         return guard, supervisor
 
-    def program(self, identity: records.Identity | None) -> Program | None:
+    def program(self, identity: run_record.Identity | None) -> Program | None:
         if identity is None or not lives(identity):
             return None
         uptime = self._uptime - identity.start / self._ticks
@@ -63,6 +64,6 @@ class _Sight:
     def strangers(self, known: set[str]) -> Iterator[Program]:
         for pid, (run_id, _) in self.marks.items():
             if run_id not in known:
-                found = self.program(records.Identity(pid, self.processes[pid].start))
+                found = self.program(run_record.Identity(pid, self.processes[pid].start))
                 if found is not None:
                     yield found

@@ -1,4 +1,4 @@
-"""Who listens where, on Linux: the kernel's socket tables and the descriptors of processes (proc(5))."""
+"""Listening sockets and their owners on Linux: from the kernel's tables and the processes' descriptors (proc(5))."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from collections.abc import Iterable, Mapping
 
 assert sys.platform == "linux"  # for mypy: what follows exists on Linux
 
-from sidecar.host.linux.tree import all_processes, raise_if_blind, variable
+from sidecar.host.linux.names import user_name
+from sidecar.host.linux.processes import all_processes, raise_if_blind, variable
 from sidecar.host.shared import RUN_ID, command_of, plain_address
-from sidecar.wire.messages import Holder
+from sidecar.protocol.messages import Holder
 
 TABLES = (("/proc/self/net/tcp", socket.AF_INET), ("/proc/self/net/tcp6", socket.AF_INET6))
 _LISTEN = "0A"
 
 
 def listeners(port: int) -> list[tuple[str, str, int]]:
-    """(address, inode, uid) of each listening TCP socket on the port; none where that cannot be read."""
+    """Return (address, inode, uid) of each listening TCP socket on the port; none if the tables cannot be read."""
     return [(at, inode, uid) for at, number, inode, uid in all_listeners() or () if number == port]
 
 
 def all_listeners() -> list[tuple[str, int, str, int]] | None:
-    """(address, port, inode, uid) of each listening TCP socket in this network namespace.
+    """Return (address, port, inode, uid) of each listening TCP socket in this network namespace.
 
-    ``None`` where the kernel's tables cannot be read. Raises ``OSError`` where nothing can be read now.
+    ``None`` if we may not read the kernel's tables. Raises ``OSError`` if nothing can be read now.
     """
     found = []
     for table, family in TABLES:
         text = _read(table).decode("ascii", "replace")
         if not text and (family == socket.AF_INET or os.path.exists(table)):
-            return None  # even an empty table has a head. IPv6's is missing where the kernel has no IPv6
+            return None  # even an empty table has a head line. The table of IPv6 is missing if the kernel has no IPv6
         for line in text.splitlines()[1:]:
             fields = line.split(None, 10)
             if fields[3] == _LISTEN:
@@ -41,13 +42,13 @@ def all_listeners() -> list[tuple[str, int, str, int]] | None:
 
 
 def _address(text: str, family: socket.AddressFamily) -> str:
-    """The kernel prints addresses as 32-bit words in its own byte order."""
+    """Decode an address. The kernel prints it as 32-bit words in its own byte order."""
     words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
     return plain_address(socket.inet_ntop(family, b"".join(words)))
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inodes of the process's sockets, as far as we may look. Raises ``OSError`` where no look is possible now."""
+    """Return the inodes of the process's sockets; none if we may not look. Raises ``OSError`` if we cannot look now."""
     found: set[str] = set()
     folder = f"/proc/{pid}/fd"
     try:
@@ -66,10 +67,10 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def possibly_of(pids: Iterable[int], users: Mapping[str, int]) -> set[str]:
-    """Those of ``users`` (inode → uid) that may belong to a process of ``pids`` whose descriptors are closed to us.
+    """Find the sockets in ``users`` (inode → uid) that may belong to an unreadable process in ``pids``.
 
-    Of such a one only its user is known, so that is what a socket is judged by: and no other process that we can look
-    into must have it. Raises ``OSError`` where no look is possible now.
+    If we may not read a process's descriptors, fall back to matching the socket's uid. Leave out each socket that
+    another process visibly has. Raises ``OSError`` if no process can be read now.
     """
     closed = {user_of_closed(pid) for pid in pids}
     rest = {inode for inode, uid in users.items() if uid in closed}
@@ -80,13 +81,13 @@ def possibly_of(pids: Iterable[int], users: Mapping[str, int]) -> set[str]:
 
 
 def user_of_closed(pid: int) -> int | None:
-    """The user whom a process acts for (uid), if its descriptors are closed to us; ``None`` if they are not.
+    """Return the process's effective uid if we may not read its descriptors; ``None`` if we may.
 
-    The kernel closes them to the process's own user, too, where its program has file capabilities (``setcap`` on node,
-    for a port below 1,024), see ptrace(2), and to all but root where it has become another user's.
+    The kernel hides them even from the process's own user if the program has file capabilities (``setcap`` on node, for
+    a port below 1,024), see ptrace(2). It hides them from all but root if the process has become another user's.
     """
     try:
-        os.readlink(f"/proc/{pid}/exe")  # the kernel asks the same as for its descriptors
+        os.readlink(f"/proc/{pid}/exe")  # the kernel checks the same permission as for the descriptors
     except PermissionError:
         status = _read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split()
         return int(status[1]) if status else None
@@ -96,7 +97,7 @@ def user_of_closed(pid: int) -> int | None:
 
 
 def _read(path: str) -> bytes:
-    """All of a small file in /proc; empty if it is gone or not ours to read."""
+    """Read a small file in /proc; empty if it is gone, or we may not read it."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
@@ -106,23 +107,14 @@ def _read(path: str) -> bytes:
 
 
 def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
-    """Who listens on the port. The user is in the kernel's table; the process can be hidden from us."""
+    """Return what listens on the port. The kernel's table has the user, but the process may be hidden from us."""
     found = listeners(port)
     if not found:
         return None
     inodes = {inode for _, inode, _ in found}
-    user = _user(found[0][2])
+    user = user_name(found[0][2])
     for pid in all_processes():
         if inodes & sockets_of(pid):
             run_id = variable(pid, RUN_ID)
             return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
     return Holder(user=user)
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

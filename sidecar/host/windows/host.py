@@ -1,7 +1,8 @@
-"""Windows: a kill-on-close job around ourselves, a job for each service in it, socket owners from the TCP table.
+"""The host on Windows: a kill-on-close job around ourselves, in it a job for each service; socket owners by TCP table.
 
-Our death, by any cause, closes the last handle of our own job, and with it ends all that was ever started below us:
-nothing leaves a job that does not allow it. (What the tree asks others to start is not below us: services, WMI.)
+Our death, by any cause, closes the last handle of our own job. The system then ends everything that was ever started
+below us: no process leaves a job that does not allow it. (Processes that the tree has others start are not below us:
+services, WMI.)
 """
 
 from __future__ import annotations
@@ -16,28 +17,41 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 import _winapi
 import msvcrt
 
+from sidecar.core.events import Launch, Owner
 from sidecar.diagnostics import say
 from sidecar.errors import ProcessSpawnFailedError, SystemFailureError
-from sidecar.events import Launch, Owner
-from sidecar.host.base import Child, Ended, refuse_pid_namespace
-from sidecar.host.programs import TO_CMD, has_stdin_guard
-from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, child_environment, command_of, reached_at
-from sidecar.host.windows import tree as windows_tree
+from sidecar.host import stdin_guard
+from sidecar.host.base import (
+    FOREIGN,
+    UNKNOWN,
+    Child,
+    Claim,
+    Ended,
+    Members,
+    as_owner,
+    joined,
+    of_services,
+    refuse_pid_namespace,
+)
+from sidecar.host.programs import TO_CMD
+from sidecar.host.shared import REFUSALS, RUN_ID, SERVICE, child_environment, command_of, could_take, reached_at
+from sidecar.host.windows import job as windows_tree
 from sidecar.host.windows import winapi
+from sidecar.host.windows.processes import environment
+from sidecar.protocol.messages import Guarantees, Holder
 from sidecar.threads import start_thread
-from sidecar.wire.messages import Guarantees, Holder
 
 CREATE_SUSPENDED = 0x4
 
 LONGEST_FOLDER = 258
-"""Of a program's current folder, whatever the system's setting for long paths: MAX_PATH, less the end and a ``\\``."""
+"""The limit for a program's current folder, even with long paths enabled: MAX_PATH without the final NUL and ``\\``."""
 
 
 class WindowsHost:
     """See ``sidecar.host.base.Host``."""
 
     def __init__(self, run_id: str, *, parent_watched: bool, child_died: Callable[[], None]) -> None:
-        """Put ourselves into a job. ``child_died`` is told of every death below us, in a thread of our own."""
+        """Put ourselves into a job. Call ``child_died`` for each death below us, on threads of our own."""
         self._run_id = run_id
         self._parent_watched = parent_watched
         self._child_died = child_died
@@ -58,11 +72,11 @@ class WindowsHost:
             control_group=False,
             job_object=self.own_job is not None,
             run_cookie=False,
-            stdin_guard=has_stdin_guard(),
+            stdin_guard=stdin_guard.exists(),
         )
 
     def spawn(self, service: str, launch: Launch) -> Child:
-        """See ``Host``. The program is put into its job before it runs; of our handles it gets its three pipes only."""
+        """See ``Host``. The program is in its job before it runs. It inherits no handles but its three pipes."""
         refuse_pid_namespace(service, launch)
         if len(launch.cwd) > LONGEST_FOLDER:
             raise ProcessSpawnFailedError(
@@ -71,7 +85,7 @@ class WindowsHost:
                 service=service,
                 program=launch.argv[0],
             )
-        # beside our PATH a Path would be a second one
+        # names in capitals, or Path would be another variable beside our PATH
         own = {name.upper(): value for name, value in launch.env.items()}
         env = child_environment(own, {RUN_ID: self._run_id, SERVICE: service})
         ours: list[int] = []
@@ -99,7 +113,7 @@ class WindowsHost:
         return Child(tree.pid, ours[1], ours[2])
 
     def _start(self, launch: Launch, env: dict[str, str], pipes: list[int], stdin: int) -> windows_tree.Tree:
-        """Create it suspended, for else it could have started others before it is in its job. Raises ``OSError``."""
+        """Create the program suspended: else it could start others before it is in its job. Raises ``OSError``."""
         handles = [msvcrt.get_osfhandle(fd) for fd in pipes]
         for handle in handles:
             os.set_handle_inheritable(handle, True)
@@ -111,10 +125,10 @@ class WindowsHost:
             lpAttributeList={"handle_list": handles},
         )
         flags = CREATE_SUSPENDED | subprocess.CREATE_NEW_PROCESS_GROUP
-        # it shares our console, which may be a hidden one, so that Ctrl-Break reaches it. Where we have none it gets a
-        # hidden one of its own
+        # the program shares our console (perhaps a hidden one), so that Ctrl-Break reaches it. If we have no console,
+        # it gets its own hidden one
         flags |= 0 if self._console else subprocess.CREATE_NO_WINDOW
-        # not Popen, which would close the thread's handle, by which alone it can be let run
+        # not Popen: it would close the thread's handle, and only by this handle the program can be resumed
         process, thread, pid, _ = _winapi.CreateProcess(
             None,
             command_line(launch.argv),
@@ -138,28 +152,28 @@ class WindowsHost:
         return windows_tree.Tree(pid, process, job, stdin)
 
     def _contain(self, process: int) -> int | None:
-        """A job with the process in it, within our own; ``None`` where the system refuses (see ``_members``)."""
+        """Put the process into a job within our own; ``None`` if the system refuses (see ``members`` in ``job``)."""
         job = winapi.create_job()
         try:
             winapi.tell(job, self._port)
             winapi.assign(job, process)
         except OSError as error:
-            # ERROR_ACCESS_DENIED: we are in a job of others that allows none within
+            # ERROR_ACCESS_DENIED: we are in another program's job, which allows no job inside
             say("warning", f"a service cannot be put into a job: {error.strerror}")
             _winapi.CloseHandle(job)
             return None
         return job
 
     def _listen(self) -> None:
-        """A thread's body: what jobs tell. That one is empty nobody else would say."""
+        """A thread's body: wait for messages of the jobs. Nothing else reports that a job has become empty."""
         while True:
             winapi.wait_for_news(self._port)
             self._child_died()
 
     def terminate(self, service: str, signal: str) -> None:
-        """See ``Host``. Ctrl-Break to the program's process group, then the end of its stdin: one of these it may heed.
+        """See ``Host``. Send Ctrl-Break to the program's process group, then end its stdin. It may react to either.
 
-        There are no other signals here: but for SIGKILL, which ends it, ``signal`` does not matter.
+        Windows has no other signals. Only SIGKILL makes a difference: it kills the program.
         """
         tree = self._trees.get(service)
         if tree is None:
@@ -173,7 +187,7 @@ class WindowsHost:
         try:
             winapi.ask_group(tree.pid)
         except OSError as error:
-            # ERROR_INVALID_PARAMETER: it has died since; ERROR_INVALID_HANDLE: it has left our console
+            # ERROR_INVALID_PARAMETER: it has died since the check; ERROR_INVALID_HANDLE: it has left our console
             say("debug", f"Ctrl-Break does not reach {service}: {error.strerror}")
         windows_tree.close_stdin(tree)
 
@@ -194,7 +208,7 @@ class WindowsHost:
                 if tree.code is None:
                     continue
                 if not tree.asked:
-                    windows_tree.end(tree)  # it ended by itself, or was killed: nothing of it may live on
+                    windows_tree.end(tree)  # it ended by itself, or was killed, so all of its tree must die
                 elif windows_tree.lives(tree):
                     continue
             del self._trees[service]
@@ -222,12 +236,20 @@ class WindowsHost:
             if error.errno in REFUSALS:
                 raise
             return "unknown"
-        if not pids:
-            return "foreign"
-        others = pids.difference(windows_tree.members(tree))
-        if not others:
-            return "ours"
-        return "unknown" if all(map(windows_tree.has_no_owner, others)) else "foreign"
+        members = _members({service: tree})
+        return as_owner(_whose(pids, members, members))
+
+    def owner_of(self, address: str, port: int) -> Claim:
+        """See ``Host``."""
+        try:
+            # copies, because the main thread starts and ends services meanwhile
+            before = _members(dict(self._trees))
+            pids = {pid for _, _, pid in could_take(listeners(port), address)}
+            return _whose(pids, before, _members(dict(self._trees)))
+        except OSError as error:
+            if error.errno in REFUSALS:
+                raise
+            return UNKNOWN  # the tables cannot be read, or a service has ended meanwhile
 
     def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
         """See ``Host``."""
@@ -265,26 +287,26 @@ class WindowsHost:
 
 
 def command_line(argv: tuple[str, ...]) -> str:
-    """The words as one text. Programs take it apart as C does, but cmd takes a line as it is, between two quotes."""
+    """Join the words. Programs split the line by the rules of C, but cmd takes it unchanged between two quotes."""
     if argv[1:-1] == TO_CMD:
         return f'{subprocess.list2cmdline(argv[:-1])} "{argv[-1]}"'
     return subprocess.list2cmdline(argv)
 
 
 def _enter_job() -> int | None:
-    """A job with us in it. Its only handle is ours, and is never closed: the system does that when we die."""
+    """Make a job and enter it. We have its only handle and never close it: the system closes it when we die."""
     try:
         job = winapi.create_job()
         winapi.assign(job, _winapi.GetCurrentProcess())
     except OSError as error:
-        # ERROR_ACCESS_DENIED: we are in a job of others that allows none within
+        # ERROR_ACCESS_DENIED: we are in another program's job, which allows no job inside
         say("warning", f"this process cannot have a job of its own: {error.strerror}")
         return None
     return job
 
 
 def _start_watch(process: int, child_died: Callable[[], None]) -> None:
-    """Tell of a program's own death, by a handle that is the watching thread's."""
+    """Report the program's own death. The watching thread owns a handle for this."""
     own = _winapi.GetCurrentProcess()
     handle = _winapi.DuplicateHandle(own, process, own, 0, False, _winapi.DUPLICATE_SAME_ACCESS)
 
@@ -296,8 +318,20 @@ def _start_watch(process: int, child_died: Callable[[], None]) -> None:
     start_thread(f"end of {process}", watch)
 
 
+def _members(trees: dict[str, windows_tree.Tree]) -> Members:
+    return {service: {(pid, 0) for pid in windows_tree.members(tree)} for service, tree in trees.items()}
+
+
+def _whose(pids: set[int], before: Members, after: Members) -> Claim:
+    """Tell which owner has all the sockets of ``pids``."""
+    claims, left = of_services(pids, before, after)
+    if left:
+        claims.add(UNKNOWN if all(map(windows_tree.has_no_owner, left)) else FOREIGN)
+    return joined(claims)
+
+
 def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
-    """Who listens on the port; of one that the system does not name (under Wine), only that it is there."""
+    """Return what listens on the port; an empty ``Holder`` if the system does not name it (under Wine)."""
     found = listeners(port)
     if not found:
         return None
@@ -307,18 +341,8 @@ def holder_of(port: int, own_run_id: str | None = None) -> Holder | None:
     return Holder(pid, command_of(pid), _user(pid), ours=environment(pid).get(RUN_ID) not in {None, own_run_id})
 
 
-def environment(pid: int) -> dict[str, str]:
-    """The variables that the process began with; none where it is gone, or hidden from us."""
-    import psutil
-
-    try:
-        return psutil.Process(pid).environ()
-    except (psutil.Error, OSError):
-        return {}  # it is gone, or another user's; OSError: it is of a kind that psutil cannot read
-
-
 def listeners(port: int) -> list[tuple[str, int, int]]:
-    """(address, port, owner's pid) of who listens on it."""
+    """Return (address, port, owner's pid) of each listening socket on the port."""
     return [it for it in winapi.listeners() if it[1] == port]
 
 

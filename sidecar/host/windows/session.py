@@ -1,83 +1,218 @@
-"""The end of the user's session: a log-off, or the machine's shutdown.
+"""The supervisor's watch on Windows: the app, and each launcher of ours between the app and us, such as a bootloader.
 
-The console's events do not tell us: a program that has loaded user32.dll (psutil and the shell's folders do) counts as
-one with windows, and Windows tells such a program by messages to its top-level windows. So we have one, which nobody
-sees. A window for messages only would not be told.
+Theory of operation
+===================
+
+**Which process runs this.** The supervisor. Windows has no guard: ``WindowsHost`` puts the supervisor into a job, and
+the system kills everything in the job when the supervisor dies.
+
+**Threads.** The main thread runs the loop. One thread *session* runs ``watch``, another one waits for the log-off's
+messages (``sidecar.host.windows.logoff``). The thread *requests* runs ``read_stdin``. The thread *record* runs
+``begin_record``, ``sweep`` and ``keep_record``. The system calls the console's handler on a thread of its own.
+
+**What it waits for.** ``watch`` waits for the first end among the app and the launchers, through handles: while we hold
+a handle, no other process gets that pid.
+
+**What it does when each one dies.**
+
+- The app or a launcher dies, or stdin ends: ``AppGone`` goes into the inbox, and the core ends the tree. If the loop
+  hangs, ``_end_if_wedged`` exits after the grace and ``WEDGED_S``, and the job ends the tree.
+- The console closes, the user logs off or the machine shuts down: ``_end_in_time`` puts in SIGTERM, and in a one-file
+  binary a second one before the bootloader kills us.
+- A service dies: a handle or its job tells ``WindowsHost``, which reaps on the main thread.
+- The supervisor dies: the system closes the job's last handle and kills the tree.
+
+**Bounds.** The grace and ``WEDGED_S`` after a death; ``CONSOLE_CLOSED_S`` and ``SESSION_ENDS_S``, less ``OWN_END_S``,
+under a one-file bootloader. A supervisor that is suspended as a whole has no bound: no other process of ours runs.
 """
 
 from __future__ import annotations
 
-import ctypes
+import errno
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from typing import NoReturn
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
-from ctypes import wintypes
+import _winapi
 
-from sidecar.diagnostics import say
+import msgspec
 
-CLASS = "tauri-sidecar"
-"""What kind of window it is, for whoever lists them."""
+from sidecar.exit_codes import EXIT_APP_GONE
+from sidecar.host import frozen
+from sidecar.host.base import Host, SignalledTo
+from sidecar.host.one_file import OneFilePrograms
+from sidecar.host.shared import UNWATCHED
+from sidecar.host.windows import logoff, orphans, winapi
+from sidecar.host.windows.host import WindowsHost
+from sidecar.host.windows.processes import below, identify, open_process, parent_of, variable
+from sidecar.protocol.messages import Guarantees, ServiceReady, ServiceState, SupervisorSwept
+from sidecar.state import run_record
+from sidecar.state.record_writer import RecordWriter
+from sidecar.threads import start_thread
 
-WM_QUERYENDSESSION = 0x0011
-WM_ENDSESSION = 0x0016
+CTRL_C_EVENT = 0
+CTRL_BREAK_EVENT = 1
+"""After each event with a higher number (console closed, log-off, shutdown) the system ends us."""
 
-_RESULT = wintypes.LPARAM
-"""What a window answers: as wide as a pointer."""
-_ARGUMENTS = (wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM)
-_PROCEDURE = ctypes.WINFUNCTYPE(_RESULT, *_ARGUMENTS)
+CONSOLE_CLOSED_S = 0.5
+SESSION_ENDS_S = 1.0
+"""A one-file bootloader calls TerminateProcess on us after so long (pyi_utils_win32.c of PyInstaller 6, both named
+``grace_period``). Without a bootloader the system's own limit of some seconds holds."""
+OWN_END_S = 0.3
+"""The part of these bounds that we need after the last service is dead: the record, and the interpreter's end."""
 
-
-class _Class(ctypes.Structure):
-    _fields_ = (
-        ("style", wintypes.UINT),
-        ("lpfnWndProc", _PROCEDURE),
-        ("cbClsExtra", ctypes.c_int),
-        ("cbWndExtra", ctypes.c_int),
-        ("hInstance", wintypes.HINSTANCE),
-        ("hIcon", wintypes.HANDLE),
-        ("hCursor", wintypes.HANDLE),
-        ("hbrBackground", wintypes.HANDLE),
-        ("lpszMenuName", wintypes.LPCWSTR),
-        ("lpszClassName", wintypes.LPCWSTR),
-    )
+WEDGED_S = 5.0
+"""Added to the grace of the services: the loop needs milliseconds to end."""
 
 
-def watch(ends: Callable[[], None]) -> None:
-    """A thread's body, for as long as the process lives: call ``ends`` when the session does, and hold Windows back.
+class WindowsSession:
+    """See ``sidecar.host.base.Session``."""
 
-    Windows gives us some seconds (HungAppTimeout, five) from then on, unless we return.
+    def __init__(self, parent_pid: int | None) -> None:
+        """Hold the app: ``parent_pid``, or else the process that launched us.
+
+        Raises ``ProcessLookupError`` if it is dead.
+        """
+        self._launchers, launched_by = _climb()
+        if parent_pid == UNWATCHED:
+            self._app = None
+        else:
+            self._app = launched_by if parent_pid is None else open_process(parent_pid)
+        self._child_died: Callable[[], None] = lambda: None
+        self._grace_s = 0.0
+        self._run_id = ""
+        self._record_writer = RecordWriter(identify, OneFilePrograms(below, variable, identify).tend)
+
+    @property
+    def watches_app(self) -> bool:
+        """Whether we see the app's death."""
+        return self._app is not None
+
+    def watch_signals(self, seen: Callable[[int], None], child_died: Callable[[], None]) -> None:
+        """See ``Session``. Python's handlers cannot run: the main thread waits in a lock."""
+        self._child_died = child_died
+
+        def handle(event: int) -> bool:
+            if event > CTRL_BREAK_EVENT:
+                _end_in_time(seen, CONSOLE_CLOSED_S)
+                threading.Event().wait()  # never return: the system would end us now, not after some seconds
+            seen({CTRL_C_EVENT: signal.SIGINT, CTRL_BREAK_EVENT: signal.SIGBREAK}[event])
+            return True
+
+        winapi.on_console_event(handle)
+        start_thread("session", lambda: logoff.watch(lambda: _end_in_time(seen, SESSION_ENDS_S)))
+
+    def make_host(self, run_id: str) -> Host:
+        """See ``Session``."""
+        self._run_id = run_id
+        return WindowsHost(run_id, parent_watched=self.watches_app, child_died=self._child_died)
+
+    def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
+        """See ``Session``. No signals are forwarded here. If the loop hangs, exit: the job then ends the tree."""
+        del forwarded
+        watched = [*([] if self._app is None else [(self._app, "the app has ended")]), *self._launchers]
+        if not watched:
+            return
+        handles = [handle for handle, _ in watched]
+        index = _winapi.WaitForMultipleObjects(handles, False, winapi.INFINITE) - _winapi.WAIT_OBJECT_0
+        gone(watched[index][1])
+        self._end_if_wedged()
+
+    def read_stdin(self, read: Callable[[], None]) -> None:
+        """See ``Session``."""
+        read()
+        self._end_if_wedged()
+
+    def _end_if_wedged(self) -> NoReturn:
+        time.sleep(self._grace_s + WEDGED_S)
+        os._exit(EXIT_APP_GONE)
+
+    def announce_grace(self, ms: int) -> None:
+        """See ``Session``. There is no guard; ``_end_if_wedged`` uses it."""
+        self._grace_s = ms / 1000
+
+    def begin_record(self, guarantees: Guarantees) -> None:
+        """See ``Session``."""
+        me = identify(os.getpid())
+        if me is None:
+            raise ProcessLookupError(errno.ESRCH, "the system does not show this process")
+        app = None if self._app is None else run_record.Identity(winapi.pid_of(self._app), winapi.created(self._app))
+        record = run_record.RunRecord(
+            run_id=self._run_id, boot_id="", owners=(me,), app=app, guarantees=msgspec.to_builtins(guarantees)
+        )
+        self._record_writer.begin(run_record.run_path(self._run_id), record)
+
+    def sweep(self) -> SupervisorSwept | None:
+        """See ``Session``."""
+        return orphans.end(orphans.find())
+
+    def keep_record(self) -> None:
+        """See ``Session``."""
+        self._record_writer.keep()
+
+    def note(self, told: ServiceState | ServiceReady) -> None:
+        """See ``Session``."""
+        self._record_writer.note(told)
+
+    def let_go(self) -> None:
+        """See ``Session``. We use the files of a killed bootloader while we run, so the next start removes them."""
+        self._record_writer.close()
+
+
+def _end_in_time(seen: Callable[[int], None], bootloader_s: float) -> None:
+    """Ask for the end. Under a one-file bootloader ask again before it kills us: the second SIGTERM kills the tree."""
+    seen(signal.SIGTERM)
+    if frozen.unpacked_folder() is not None:
+        time.sleep(bootloader_s - OWN_END_S)
+        seen(signal.SIGTERM)
+
+
+def _climb() -> tuple[list[tuple[int, str]], int | None]:
+    """Open handles of our launchers above us, nearest first, and of the process that launched the topmost one.
+
+    Each launcher's handle comes with the name of its end, for people. Raises ``ProcessLookupError`` if one is dead.
     """
-    user32 = ctypes.WinDLL("user32", use_last_error=True)
-    user32.DefWindowProcW.restype, user32.DefWindowProcW.argtypes = _RESULT, _ARGUMENTS
-    user32.RegisterClassW.argtypes = (ctypes.POINTER(_Class),)
-    user32.CreateWindowExW.restype = wintypes.HWND
-    user32.CreateWindowExW.argtypes = (
-        *(wintypes.DWORD, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD),
-        *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-        *(wintypes.HWND, wintypes.HMENU, wintypes.HINSTANCE, ctypes.c_void_p),
-    )
-    message = wintypes.MSG()
-    user32.GetMessageW.argtypes = (ctypes.POINTER(wintypes.MSG), wintypes.HWND, wintypes.UINT, wintypes.UINT)
-    user32.DispatchMessageW.argtypes = (ctypes.POINTER(wintypes.MSG),)
+    held = []
+    above = parent_of(os.getpid(), _winapi.GetCurrentProcess())
+    for program, cause in _own_launchers():
+        if above is None:
+            break
+        pid, process = above
+        if _is(process, program):
+            held.append((process, cause))
+            above = parent_of(pid, process)
+        elif frozen.unpacked_folder() is not None:
+            raise ProcessLookupError  # the bootloader is dead, and another process has its pid
+    return held, None if above is None else above[1]
 
-    def answer(window: int, number: int, word: int, more: int) -> int:
-        if number == WM_QUERYENDSESSION:
-            return 1  # we have nothing that a person would have to be asked about
-        if number == WM_ENDSESSION and word:  # 0: somebody else did not let it end
-            ends()
-            threading.Event().wait()
-        return int(user32.DefWindowProcW(window, number, word, more))
 
-    procedure = _PROCEDURE(answer)  # as long as this function runs, it is not collected
-    kind = _Class(lpfnWndProc=procedure, lpszClassName=CLASS)
-    user32.RegisterClassW(ctypes.byref(kind))
-    if not user32.CreateWindowExW(0, CLASS, CLASS, 0, 0, 0, 0, 0, None, None, None, None):
-        # a service, or a session without a desktop, has no windows; there the console's events do come
-        reason = ctypes.FormatError(ctypes.get_last_error())
-        say("debug", f"the end of the user's session will not be told by a window: {reason}")
-        return
-    while user32.GetMessageW(ctypes.byref(message), None, 0, 0) > 0:
-        user32.DispatchMessageW(ctypes.byref(message))
+def _own_launchers() -> list[tuple[str, str]]:
+    """Give the programs of ours that start us and wait for our end, nearest first: the path, and the name of its end.
+
+    They outlive the app, so they cannot stand in for it: the app is what started the topmost one.
+    """
+    if frozen.unpacked_folder() is not None:
+        return [(sys.executable, "the bootloader has ended")]
+    found = []
+    if not _is(_winapi.GetCurrentProcess(), sys.executable):
+        # a virtual environment's python.exe only starts the Python that the environment was made from
+        found.append((sys.executable, "the virtual environment's python.exe has ended"))
+    script = getattr(sys.modules["__main__"].__loader__, "archive", None)
+    if script is not None:
+        # pip's sidecar.exe starts Python with the script that is packed into it
+        found.append((script, f"{os.path.basename(script)} has ended"))
+    return found
+
+
+def _is(process: int, program: str) -> bool:
+    """Whether the process runs that program."""
+    try:
+        return os.path.samefile(winapi.image(process), program)
+    except OSError:
+        return False  # one of the files is gone, or cannot be read

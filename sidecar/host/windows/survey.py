@@ -1,4 +1,4 @@
-"""See ``sidecar.host.survey.Survey``: this module is one."""
+"""This module is a ``sidecar.host.survey.Survey``."""
 
 from __future__ import annotations
 
@@ -10,55 +10,59 @@ assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 import msgspec
 import psutil
 
-from sidecar.host import records, runs
-from sidecar.host.leftovers import Verdict
+from sidecar.host import runs
+from sidecar.host.orphans import Verdict
 from sidecar.host.runs import Overview, Program
 from sidecar.host.shared import RUN_ID, SERVICE, command_of
 from sidecar.host.survey import NO_STDIN_GUARD, Layer, LayerTable, layers_of
 from sidecar.host.windows import winapi
-from sidecar.host.windows.host import WindowsHost, environment, holder_of, listeners
-from sidecar.host.windows.processes import identify, lives
-from sidecar.host.windows.sweep import end, find, judge
-from sidecar.host.windows.tether import Unguarded
+from sidecar.host.windows.host import WindowsHost, holder_of, listeners
+from sidecar.host.windows.orphans import end, find, judge
+from sidecar.host.windows.processes import environment, identify, lives
+from sidecar.host.windows.session import WindowsSession
+from sidecar.state import run_record
 
 __all__ = ["end", "find", "find_layers", "holder_of", "overview"]
 
 LAYERS: LayerTable = {
     "jobObject": (
-        "the system ends all that was started when the supervisor dies; nothing leaves a job",
-        "Who started this is in a job that allows none within: start the sidecar outside of it.",
+        "when the supervisor dies, the system ends all that was started; no process leaves a job",
+        "The process that started this is in a job that allows no job inside. Start the sidecar outside of it.",
     ),
     "parentWatch": (
         "the app's death is seen at once, without polling",
-        "Who started this cannot be opened, as another user's cannot. The end of stdin still tells of the app's death.",
+        (
+            "We may not open the process that started this; it may be another user's. The end of stdin still tells of "
+            "the app's death."
+        ),
     ),
     "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
 }
-"""By their names in ``initialize``: what each means, and why it may be absent. The others are not Windows's."""
+"""Each layer by its name in ``initialize``: its meaning, and why it may be absent. Windows has no other layers."""
 
 
 def overview() -> Overview:
     """See ``Survey``."""
-    return runs.look(_Sight())
+    return runs.look(_ProcessTable())
 
 
 def find_layers() -> list[Layer]:
-    """See ``Survey``. Found by doing what a start does: this process is put into a job, which does nothing to it."""
+    """See ``Survey``. Do what a start does: put this process into a job. That has no other effect on it."""
     try:
-        tether = Unguarded(None)
+        session = WindowsSession(None)
     except ProcessLookupError:
-        watched = False  # whoever started us has ended meanwhile; a sidecar would not have started at all
+        watched = False  # the process that started us has ended meanwhile; a sidecar would not have started at all
     else:
-        watched = tether.watches_app
+        watched = session.watches_app
     host = WindowsHost("doctor", parent_watched=watched, child_died=lambda: None)
     if host.own_job is not None:
-        winapi.let_out(host.own_job)  # or it would hold those who try to leave the jobs of a proof
+        winapi.let_out(host.own_job)  # else it would catch processes that try to leave the jobs of a proof
     claimed: dict[str, bool | str] = msgspec.to_builtins(host.guarantees())
     return layers_of(LAYERS, claimed)
 
 
-class _Sight:
-    """See ``Sight``: who has a mark, by the environment that each process began with."""
+class _ProcessTable:
+    """See ``ProcessTable``: the marks in the environments that the processes were started with."""
 
     def __init__(self) -> None:
         self.marks: dict[int, tuple[str, str | None]] = {}
@@ -67,13 +71,13 @@ class _Sight:
             if RUN_ID in found:
                 self.marks[pid] = (found[RUN_ID], found.get(SERVICE))
 
-    def judge(self, record: records.RunRecord) -> Verdict:
+    def judge(self, record: run_record.RunRecord) -> Verdict:
         return judge(record)
 
-    def owners(self, record: records.RunRecord) -> tuple[records.Identity | None, records.Identity | None]:
+    def owners(self, record: run_record.RunRecord) -> tuple[run_record.Identity | None, run_record.Identity | None]:
         return None, next(iter(record.owners), None)
 
-    def program(self, identity: records.Identity | None) -> Program | None:
+    def program(self, identity: run_record.Identity | None) -> Program | None:
         if identity is None or not lives(identity):
             return None
         age = winapi.now() - identity.start

@@ -1,4 +1,4 @@
-"""The calls to Windows that Python has none for, each as a small function that raises ``OSError``. Handles are ints."""
+"""Calls to Windows that Python has no function for: small functions that raise ``OSError``. Handles are ints."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 
 ERROR_ACCESS_DENIED = 5
 ERROR_NOT_SUPPORTED = 50
-"""What the table of a family says that the system does not have."""
+"""The answer for the table of an address family that the system does not have."""
 ERROR_INVALID_PARAMETER = 87
-"""What ``OpenProcess`` says where there is no such process."""
+"""The answer of ``OpenProcess`` if there is no such process."""
 ERROR_INSUFFICIENT_BUFFER = 122
 ERROR_MORE_DATA = 234
 
 ROOM_FOR_MORE = 64
-"""So many may be started between counting a job's processes and listing them, before we have to do it again."""
+"""Room for processes that a job gets between our count and our list. With more of them we count again."""
 
 CTRL_BREAK_EVENT = 1
 
 UNITS_PER_MS = 10_000
-"""What the system counts a process's times in: units of 100 ns."""
+"""The system counts a process's times in units of 100 ns."""
 UNIX_EPOCH = 116_444_736_000_000_000
-"""It counts them from 1601; this is 1970."""
+"""The start of 1970 in these units, which count from 1601."""
 
 _ASSOCIATE_COMPLETION_PORT = 7
 _BASIC_ACCOUNTING = 1
@@ -45,8 +45,14 @@ _BREAKAWAY_OK = 0x0800
 
 _TABLE_OWNER_PID_LISTENER = 3
 
+_SIO_TCP_INITIAL_RTO = 0x9800_0011
+_UNSPECIFIED_RTT = 0xFFFF
+_NO_SYN_RETRANSMISSIONS = 0xFE
+"""mstcpip.h"""
+
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _iphlpapi = ctypes.WinDLL("iphlpapi")
+_ws2_32 = ctypes.WinDLL("ws2_32")
 
 _INVALID_HANDLE = wintypes.HANDLE(-1)
 
@@ -90,6 +96,10 @@ class _CompletionPort(ctypes.Structure):
     _fields_ = (("CompletionKey", ctypes.c_void_p), ("CompletionPort", wintypes.HANDLE))
 
 
+class _InitialRto(ctypes.Structure):
+    _fields_ = (("Rtt", wintypes.USHORT), ("MaxSynRetransmissions", ctypes.c_ubyte))
+
+
 class _TcpRow(ctypes.Structure):
     _fields_ = (
         ("State", wintypes.DWORD),
@@ -116,7 +126,7 @@ class _Tcp6Row(ctypes.Structure):
 
 _HANDLER = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 _handlers: list[object] = []
-"""What Windows calls must not be collected."""
+"""Keeps the callbacks of Windows alive."""
 
 for _name, _result, _arguments in (
     ("AssignProcessToJobObject", wintypes.BOOL, (wintypes.HANDLE, wintypes.HANDLE)),
@@ -167,6 +177,13 @@ for _name, _result, _arguments in (
     _function.argtypes = _arguments
 
 
+_ws2_32.WSAIoctl.argtypes = (
+    *(ctypes.c_size_t, wintypes.DWORD),  # a SOCKET is as wide as a pointer
+    *(ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p, wintypes.DWORD),
+    *(ctypes.POINTER(wintypes.DWORD), ctypes.c_void_p, ctypes.c_void_p),
+)
+
+
 def _must(result: int | None) -> int:
     if not result:
         raise ctypes.WinError(ctypes.get_last_error())
@@ -177,14 +194,14 @@ def _must(result: int | None) -> int:
 
 
 def create_job() -> int:
-    """A job without a name, not inheritable, from which nothing may break away; its last handle's end is its death."""
+    """Make a job that no process can leave and that dies with its last handle. It has no name; no child inherits it."""
     job = _must(_kernel32.CreateJobObjectW(None, None))
     _limit(job, _KILL_ON_JOB_CLOSE)
     return job
 
 
 def let_out(job: int) -> None:
-    """Allow those in it to start others outside of it: for a job that is not to hold what a sidecar's has to."""
+    """Allow processes in the job to start others outside of it, so that it hides no escape from another job."""
     _limit(job, _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK)
 
 
@@ -195,17 +212,17 @@ def _limit(job: int, flags: int) -> None:
 
 
 def assign(job: int, process: int) -> None:
-    """Put a process, and all that it will start, into the job."""
+    """Put a process into the job, and with it all that it will start."""
     _must(_kernel32.AssignProcessToJobObject(job, process))
 
 
 def terminate_job(job: int, code: int) -> None:
-    """End all in it; they may need a moment to be gone."""
+    """Kill all processes in the job. They may need a moment to be gone."""
     _must(_kernel32.TerminateJobObject(job, code))
 
 
 def count_in_job(job: int) -> int:
-    """How many live in it."""
+    """Count the living processes in the job."""
     found = _Accounting()
     size = ctypes.sizeof(found)
     _must(_kernel32.QueryInformationJobObject(job, _BASIC_ACCOUNTING, ctypes.byref(found), size, None))
@@ -213,8 +230,8 @@ def count_in_job(job: int) -> int:
 
 
 def pids_in_job(job: int) -> list[int]:
-    """Who lives in it."""
-    while True:  # a tree that starts programs faster than this turns is bounded by the system's memory
+    """List the living processes in the job."""
+    while True:  # this ends: even a tree that starts programs faster than we list them runs out of memory
         room = count_in_job(job) + ROOM_FOR_MORE
 
         class List(ctypes.Structure):
@@ -233,18 +250,18 @@ def pids_in_job(job: int) -> list[int]:
 
 
 def create_port() -> int:
-    """A port where jobs tell what happens in them."""
+    """Make a completion port, where jobs report what happens in them."""
     return _must(_kernel32.CreateIoCompletionPort(_INVALID_HANDLE, None, None, 1))
 
 
 def tell(job: int, port: int) -> None:
-    """Let the job tell the port."""
+    """Make the job report to the port."""
     told = _CompletionPort(None, port)
     _must(_kernel32.SetInformationJobObject(job, _ASSOCIATE_COMPLETION_PORT, ctypes.byref(told), ctypes.sizeof(told)))
 
 
 def wait_for_news(port: int) -> None:
-    """Block until a job tells something: a start, an end, or that it is empty."""
+    """Block until a job reports something: a start, an end, or that it is empty."""
     what, key, process = wintypes.DWORD(), ctypes.c_void_p(), ctypes.c_void_p()
     _must(
         _kernel32.GetQueuedCompletionStatus(
@@ -257,24 +274,24 @@ def wait_for_news(port: int) -> None:
 
 
 def created(process: int) -> int:
-    """When it was created, in the system's units of 100 ns: with its pid its identity."""
+    """Return when the process was created, in units of 100 ns. Pid and creation together are its identity."""
     times = [wintypes.FILETIME() for _ in range(4)]
     _must(_kernel32.GetProcessTimes(process, *map(ctypes.byref, times)))
     return (times[0].dwHighDateTime << 32) | times[0].dwLowDateTime
 
 
 def now() -> int:
-    """This instant, in the same units."""
+    """Return the current time in the same units."""
     return UNIX_EPOCH + time.time_ns() // 100
 
 
 def pid_of(process: int) -> int:
-    """The pid that the handle holds."""
+    """Return the pid of the handle's process."""
     return _must(_kernel32.GetProcessId(process))
 
 
 def image(process: int) -> str:
-    """The path of its program."""
+    """Return the path of the process's program."""
     size = wintypes.DWORD(32_768)  # no path is longer
     buffer = ctypes.create_unicode_buffer(size.value)
     _must(_kernel32.QueryFullProcessImageNameW(process, 0, buffer, ctypes.byref(size)))
@@ -288,7 +305,7 @@ def resume(thread: int) -> None:
 
 
 def forget_dll_folder() -> None:
-    """Undo ``SetDllDirectoryW``, which our children would inherit."""
+    """Undo ``SetDllDirectoryW``: our children would inherit it."""
     _must(_kernel32.SetDllDirectoryW(None))
 
 
@@ -296,17 +313,17 @@ def forget_dll_folder() -> None:
 
 
 def has_console() -> bool:
-    """Whether we are attached to a console, be it a hidden one."""
+    """Tell whether we are attached to a console, visible or hidden."""
     return bool(_kernel32.GetConsoleCP())
 
 
 def is_console(handle: int) -> bool:
-    """Whether it is a console's input or output."""
+    """Tell whether the handle is a console's input or output."""
     return bool(_kernel32.GetConsoleMode(handle, ctypes.byref(wintypes.DWORD())))
 
 
 def ask_group(group: int) -> None:
-    """CTRL_BREAK to a process group that shares our console, or that has one of its own while we have none."""
+    """Send Ctrl-Break to a process group. It shares our console, or has its own while we have none."""
     if has_console():
         _must(_kernel32.GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group))
         return
@@ -318,7 +335,7 @@ def ask_group(group: int) -> None:
 
 
 def on_console_event(handle: Callable[[int], bool]) -> None:
-    """Call ``handle`` for each event of our console, in a thread of the system's; ``True`` ends it there."""
+    """Call ``handle`` for each event of our console, on a thread of the system. ``True`` means that it is handled."""
     handler = _HANDLER(handle)
     _handlers.append(handler)
     _must(_kernel32.SetConsoleCtrlHandler(handler, True))
@@ -327,10 +344,25 @@ def on_console_event(handle: Callable[[int], bool]) -> None:
 # ── sockets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def listeners() -> list[tuple[str, int, int]]:
-    """(address, port, owner's pid) of every listening TCP socket. The pid is 0 where the system does not say.
+def fail_at_once(sock: socket.socket) -> None:
+    """Make ``connect`` fail with the first refusal. Else Windows tries again every 500 ms, for about 2 s.
 
-    Raises ``OSError`` where the tables cannot be read.
+    Call this before ``connect``. A Windows without this option keeps its own pace.
+    """
+    wanted = _InitialRto(_UNSPECIFIED_RTT, _NO_SYN_RETRANSMISSIONS)
+    size = wintypes.DWORD()
+    # the result does not matter: WSAEOPNOTSUPP or WSAEINVAL before Windows 10 1803, and under Wine
+    _ws2_32.WSAIoctl(
+        *(sock.fileno(), _SIO_TCP_INITIAL_RTO),
+        *(ctypes.byref(wanted), ctypes.sizeof(wanted), None, 0),
+        *(ctypes.byref(size), None, None),
+    )
+
+
+def listeners() -> list[tuple[str, int, int]]:
+    """Return (address, port, owner's pid) of each listening TCP socket. The pid is 0 if the system does not say.
+
+    Raises ``OSError`` if the tables cannot be read.
     """
     found = []
     for family, row in ((socket.AF_INET, _TcpRow), (socket.AF_INET6, _Tcp6Row)):
@@ -344,13 +376,13 @@ def listeners() -> list[tuple[str, int, int]]:
 
 def _table(family: socket.AddressFamily) -> bytes:
     size = wintypes.DWORD(4096)
-    while True:  # it may grow between two calls, but not for ever
+    while True:  # the table may grow between two calls, but not for ever
         buffer = ctypes.create_string_buffer(size.value)
         kind = _TABLE_OWNER_PID_LISTENER
         result = _iphlpapi.GetExtendedTcpTable(buffer, ctypes.byref(size), 0, int(family), kind, 0)
         if result == 0:
             return buffer.raw
         if result == ERROR_NOT_SUPPORTED:
-            return bytes(ctypes.sizeof(wintypes.DWORD))  # a table of no rows
+            return bytes(ctypes.sizeof(wintypes.DWORD))  # a table without rows
         if result != ERROR_INSUFFICIENT_BUFFER:
             raise ctypes.WinError(result)

@@ -1,0 +1,1 @@
+"""The commands. Each has its own file or folder."""

@@ -1,0 +1,1 @@
+"""``doctor --prove`` on Linux, by pidfds, control groups and /proc."""

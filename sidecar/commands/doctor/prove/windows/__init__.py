@@ -1,0 +1,1 @@
+"""``doctor --prove`` on Windows, by process handles and jobs."""

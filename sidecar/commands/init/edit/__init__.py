@@ -1,0 +1,1 @@
+"""Edit texts, and keep everything else as a person wrote it."""

@@ -1,0 +1,1 @@
+"""The configuration of services: their fields, references and order, and the variant for a release."""

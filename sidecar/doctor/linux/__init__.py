@@ -1,1 +1,0 @@
-"""Linux: pidfds, control groups and /proc."""

@@ -1,1 +1,0 @@
-"""Windows: process handles and jobs."""

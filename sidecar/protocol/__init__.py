@@ -1,0 +1,1 @@
+"""The protocol: bytes ↔ bounded lines ↔ typed messages. Pure: this opens, reads and times nothing."""

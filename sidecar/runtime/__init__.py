@@ -1,0 +1,1 @@
+"""One run: threads put events into an inbox. One loop takes them out and performs the effects."""
