@@ -1,4 +1,8 @@
 //! The conversation with one sidecar process: requests and their answers, and what it says unasked.
+//!
+//! Two threads serve it. One writes the requests: a sidecar that a debugger has stopped reads nothing, its pipe fills
+//! up, and only this thread waits then. The other one reads. When either pipe ends, every caller that waits for an
+//! answer wakes.
 
 use std::{
     collections::HashMap,
@@ -6,7 +10,7 @@ use std::{
     process::{ChildStdin, ChildStdout},
     sync::{
         atomic::{AtomicU64, Ordering},
-        mpsc::{self, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
         Arc, Mutex, PoisonError,
     },
     thread,
@@ -25,6 +29,9 @@ use crate::{
 /// No line of the sidecar is longer: 1,000 lines of log are the most that it answers, and each is cut by it.
 const LINE_MAX: u64 = 64 << 20;
 
+/// So many requests may wait until the sidecar reads them.
+const UNREAD: usize = 256;
+
 /// The sidecar ends by itself once its stdin is closed, within milliseconds; this is for a machine that is busy.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -37,13 +44,14 @@ pub(crate) enum Said {
 
 type Answer = Result<Value, Failure>;
 
-/// Who waits for which answer; `None` once there will be none.
+/// The callers that wait, by the id of their request; `None` once there will be no answer.
 type Pending = Mutex<Option<HashMap<u64, Sender<Answer>>>>;
 
-/// One sidecar process. Dropping it closes its stdin, which is the sidecar's order to end everything at once.
+/// One sidecar process. Dropping it [ends](Client::end) it.
 pub(crate) struct Client {
     child: Arc<SharedChild>,
-    stdin: Mutex<Option<ChildStdin>>,
+    /// The lines for its stdin, which is closed once this is gone.
+    lines: Mutex<Option<SyncSender<String>>>,
     pending: Arc<Pending>,
     next: AtomicU64,
 }
@@ -51,17 +59,19 @@ pub(crate) struct Client {
 impl Client {
     /// Talks to a child that has pipes; `said` is called on a thread of its own.
     pub fn new(child: SharedChild, said: impl FnMut(Said) + Send + 'static) -> Self {
-        let stdin = child.take_stdin();
-        let stdout = child.take_stdout();
+        let pipes = child.take_stdin().zip(child.take_stdout());
         let child = Arc::new(child);
         let pending = Arc::new(Mutex::new(Some(HashMap::new())));
-        if let Some(stdout) = stdout {
+        let (sender, lines) = mpsc::sync_channel(UNREAD);
+        if let Some((stdin, stdout)) = pipes {
+            let unanswered = pending.clone();
+            thread::spawn(move || write(stdin, &lines, &unanswered));
             let (child, pending) = (child.clone(), pending.clone());
             thread::spawn(move || listen(stdout, &child, &pending, said));
         }
         Self {
             child,
-            stdin: Mutex::new(stdin),
+            lines: Mutex::new(Some(sender)),
             pending,
             next: AtomicU64::new(1),
         }
@@ -91,30 +101,28 @@ impl Client {
         })
     }
 
-    /// Asks; the answer comes through the channel, which is closed if the sidecar goes.
-    pub fn send(&self, method: &str, params: Value) -> Result<(u64, mpsc::Receiver<Answer>)> {
+    /// Asks; the answer comes through the channel, which is closed if the sidecar goes. Never waits.
+    pub fn send(&self, method: &'static str, params: Value) -> Result<(u64, Receiver<Answer>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel();
-        match lock(&self.pending).as_mut() {
-            Some(pending) => pending.insert(id, sender),
-            None => return Err(gone("it ended")),
-        };
         let mut line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
         line.push('\n');
-        let mut stdin = lock(&self.stdin);
-        let written = match stdin.as_mut() {
-            Some(stdin) => stdin
-                .write_all(line.as_bytes())
-                .map_err(|error| gone(&error.to_string())),
-            None => Err(gone("it was told to end")),
+        let mut pending = lock(&self.pending);
+        let Some(waiting) = pending.as_mut() else {
+            return Err(gone("it ended"));
         };
-        written.map(|()| (id, receiver))
+        match lock(&self.lines).as_ref().map(|lines| lines.try_send(line)) {
+            Some(Ok(())) => drop(waiting.insert(id, sender)),
+            Some(Err(TrySendError::Full(_))) => return Err(Error::Busy { method }),
+            _ => return Err(gone("it was told to end")),
+        }
+        Ok((id, receiver))
     }
-}
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        lock(&self.stdin).take();
+    /// Closes its stdin, which is the sidecar's order to end everything at once. Returns when it has ended; one that
+    /// takes too long is killed.
+    pub fn end(&self) {
+        lock(&self.lines).take();
         // both fail only if it is gone already, which is what they are for
         if !matches!(self.child.wait_timeout(END_PATIENCE), Ok(Some(_))) {
             let _ = self.child.kill();
@@ -123,11 +131,28 @@ impl Drop for Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Writes until there is nothing more to write, or the sidecar takes nothing more.
+fn write(mut stdin: ChildStdin, lines: &Receiver<String>, pending: &Pending) {
+    for line in lines {
+        if let Err(error) = stdin.write_all(line.as_bytes()) {
+            log::debug!("sidecar: it takes no requests any more: {error}");
+            lock(pending).take();
+            return;
+        }
+    }
+}
+
 fn listen(stdout: ChildStdout, child: &SharedChild, pending: &Pending, mut said: impl FnMut(Said)) {
     let reason = read(stdout, pending, &mut said);
-    // whoever waits for an answer, wakes
+    // every caller that waits for an answer wakes
     lock(pending).take();
-    // it may still be tidying up behind itself; one that does not end is of no use any more
+    // it may still be cleaning up; if it does not end, it is of no more use
     let ended = match child.wait_timeout(END_PATIENCE) {
         Ok(Some(status)) => status.to_string(),
         _ => {
@@ -165,7 +190,7 @@ fn read(stdout: ChildStdout, pending: &Pending, said: &mut impl FnMut(Said)) -> 
 fn answer(pending: &Pending, id: u64, answer: Answer) {
     let waiting = lock(pending).as_mut().and_then(|pending| pending.remove(&id));
     if let Some(waiting) = waiting {
-        let _ = waiting.send(answer); // who asked may have stopped waiting
+        let _ = waiting.send(answer); // the caller may have stopped waiting
     }
 }
 
@@ -215,8 +240,45 @@ mod tests {
         assert_eq!(gone.recv_timeout(BOUND).unwrap(), "signal: 9 (SIGKILL)");
     }
 
+    /// More than a pipe holds.
+    fn long() -> Value {
+        json!({"text": "x".repeat(1 << 20)})
+    }
+
     #[test]
-    fn who_waits_for_an_answer_is_told_that_there_will_be_none() {
+    fn a_caller_does_not_wait_for_a_sidecar_that_reads_nothing() {
+        let (client, gone) = client("exec sleep 100");
+        let (done, wait) = mpsc::channel();
+        thread::spawn(move || {
+            for _ in 0..2 {
+                let answer = client.request::<Value>("status", long(), Duration::ZERO);
+                assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
+            }
+            drop(client);
+            done.send(())
+        });
+        wait.recv_timeout(BOUND).unwrap();
+        assert_eq!(gone.recv_timeout(BOUND).unwrap(), "signal: 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn so_many_requests_wait_for_a_sidecar_that_reads_nothing_and_no_more() {
+        let (client, _gone) = client("exec sleep 100");
+        client.send("status", long()).unwrap();
+        let sent = (0..=UNREAD).map(|_| client.send("status", json!({})));
+        let refused = sent.filter_map(Result::err).last();
+        assert!(matches!(refused, Some(Error::Busy { method: "status" })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_caller_is_told_that_the_sidecar_takes_no_requests() {
+        let (client, _gone) = client("exec 0<&-; exec sleep 100");
+        let answer = client.request::<Value>("status", long(), BOUND);
+        assert!(matches!(answer, Err(Error::Gone(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn a_caller_that_waits_is_told_that_there_will_be_no_answer() {
         let (client, _gone) = client("read request; exit 7");
         let answer = client.request::<Value>("status", json!({}), BOUND);
         assert!(matches!(answer, Err(Error::Gone(_))), "{answer:?}");

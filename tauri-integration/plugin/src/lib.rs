@@ -1,7 +1,7 @@
 //! Supervises a Tauri app's dev server, and any other service it needs, through the `tauri-sidecar` that the app ships
 //! as an `externalBin`. However the app dies, no process of a service outlives it.
 //!
-//! What is to run is said in `tauri.conf.json`:
+//! `tauri.conf.json` says what is to run:
 //!
 //! ```json
 //! {
@@ -11,277 +11,210 @@
 //! ```
 //!
 //! `services` is the object of the sidecar's protocol; its paths are relative to the folder of `tauri.conf.json` (in a
-//! release: to the app's resources). Beside it there may be `page`, the service that the window shows (default: the
-//! only dev server), `window`, the label of that window (`main`), and `permissions`, see [`init`].
+//! release: to the app's resources). Beside it there may be `page`, the service that the windows show (default: the
+//! only dev server).
 //!
-//! There are two ways to start. [`launch`] starts the services before the app is built, so that the page's origin is
-//! the app's own and its commands work as in any Tauri app:
+//! One line starts it:
 //!
 //! ```no_run
 //! # fn run<R: tauri::Runtime>(builder: tauri::Builder<R>, mut context: tauri::Context<R>) {
 //! // let mut context = tauri::generate_context!();
 //! // tauri::Builder::default()
 //! builder
-//!     .plugin(tauri_plugin_sidecar::launch(&mut context))
+//!     .plugin(tauri_plugin_sidecar::init(&mut context))
 //!     .run(context)
 //!     .expect("the app could not be run");
 //! # }
 //! ```
 //!
-//! [`init`] starts them in the plugin's setup hook; the window shows a loading page meanwhile.
+//! [`init`] takes an address for each service that listens, before the app is built, and starts nothing. The page's
+//! becomes `build.devUrl`: to Tauri it is the app's own, and its commands work as in any app. The services start when
+//! the app is set up, behind these addresses. They stay the same until the app ends, whatever happens to a service, and
+//! no other user can take them.
 //!
-//! With either, what fails is a page in the window: what, why, the last lines of output, and a button to retry. In a
-//! release dev servers are left out, and without others nothing is started.
+//! While the page does not answer, its address shows that it starts; or what failed, why, the last lines of output, and
+//! a button to retry. In a release dev servers are left out, the page is built in, and a failure is an event and part of
+//! the status. Without services nothing is started and nothing listens. On phones there are never any.
 
-mod client;
+mod api;
 mod commands;
-mod config;
-mod core;
-mod desktop;
-mod ends;
 mod error;
+mod logs;
 pub mod models;
-mod page;
-mod process;
-mod view;
-mod windows;
+pub mod services;
 
-use std::{
-    ffi::OsString,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+#[cfg(desktop)]
+mod client;
+#[cfg(desktop)]
+mod config;
+#[cfg(windows)]
+mod console;
+#[cfg(desktop)]
+mod core;
+#[cfg(desktop)]
+mod ends;
+#[cfg(desktop)]
+mod front;
+#[cfg(desktop)]
+mod gate;
+#[cfg(desktop)]
+mod joint;
+#[cfg(mobile)]
+mod mobile;
+#[cfg(desktop)]
+mod news;
+#[cfg(desktop)]
+mod notice;
+#[cfg(desktop)]
+mod origins;
+#[cfg(desktop)]
+mod outward;
+#[cfg(desktop)]
+mod page;
+#[cfg(desktop)]
+mod process;
+#[cfg(desktop)]
+mod setup;
+#[cfg(desktop)]
+mod terminal;
+#[cfg(all(desktop, unix))]
+mod unpacking;
+#[cfg(desktop)]
+mod variants;
+#[cfg(desktop)]
+mod view;
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use tauri::{
     plugin::{Builder as PluginBuilder, TauriPlugin},
-    utils::config::WebviewUrl,
-    AppHandle, Context, Emitter, Manager, RunEvent, Runtime,
+    webview::PageLoadEvent,
+    Context, Manager, Runtime,
 };
 
-pub use desktop::Sidecar;
+#[cfg(mobile)]
+use mobile::{complete, Core};
+#[cfg(desktop)]
+use {core::Core, setup::complete};
+
+pub use api::{ListenerId, Service, Sidecar};
 pub use error::{Error, Result};
+use services::ServiceConfig;
 
-use crate::{config::Config, core::Core, ends::LastWish, models::State, process::Program, windows::Windows};
-
-/// `plugins.sidecar`, as it is written: what is wrong in it is told in the window, and does not end the app.
+/// `plugins.sidecar`, as it is written. The window tells a mistake in it, and the app goes on.
 pub type Section = serde_json::Value;
 
-/// Longer than this nobody waits for a window; one that shows the loading page comes up then.
-const WINDOW_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Gives [`AppHandle`] and all that is like it [`sidecar`](SidecarExt::sidecar).
+/// Gives [`AppHandle`](tauri::AppHandle) and all that is like it [`sidecar`](SidecarExt::sidecar).
 pub trait SidecarExt<R: Runtime> {
     /// The app's services.
     ///
     /// # Panics
     ///
     /// If the plugin is not registered.
-    fn sidecar(&self) -> tauri::State<'_, Sidecar>;
+    fn sidecar(&self) -> &Sidecar;
 }
 
 impl<R: Runtime, T: Manager<R>> SidecarExt<R> for T {
-    fn sidecar(&self) -> tauri::State<'_, Sidecar> {
-        self.state::<Sidecar>()
+    fn sidecar(&self) -> &Sidecar {
+        self.state::<Sidecar>().inner()
     }
 }
 
-/// The plugin, started before the app is built: see [`Builder::launch`].
-pub fn launch<R: Runtime>(context: &mut Context<R>) -> TauriPlugin<R, Section> {
-    Builder::new().launch(context)
+/// The plugin with its defaults: see [`Builder::build`].
+pub fn init<R: Runtime>(context: &mut Context<R>) -> TauriPlugin<R, Section> {
+    Builder::new().build(context)
 }
 
-/// The plugin, started in its setup hook: see [`Builder::build`].
-pub fn init<R: Runtime>() -> TauriPlugin<R, Section> {
-    Builder::new().build()
-}
-
-/// For what differs from the usual.
+/// The plugin with options.
 #[derive(Debug, Default)]
+#[cfg_attr(mobile, allow(dead_code))]
 pub struct Builder {
-    program: Program,
+    services: BTreeMap<String, ServiceConfig>,
+    page: Option<String>,
+    words: Option<Vec<OsString>>,
+    folder: Option<PathBuf>,
+    leave_signals: bool,
+    leave_panics: bool,
 }
 
 impl Builder {
-    /// The usual: the `externalBin` beside the app, in the folder of its `tauri.conf.json`.
+    /// The defaults: the `externalBin` beside the app, in the folder of its `tauri.conf.json`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds a service, as if it stood in `plugins.sidecar.services` of `tauri.conf.json`: an error names its place
+    /// there. With one that is set here, `tauri.conf.json` must have none.
+    #[must_use]
+    pub fn service(mut self, name: impl Into<String>, service: ServiceConfig) -> Self {
+        self.services.insert(name.into(), service);
+        self
+    }
+
+    /// The service that the windows show, if [`Builder::service`] adds more than one dev server.
+    #[must_use]
+    pub fn page(mut self, service: impl Into<String>) -> Self {
+        self.page = Some(service.into());
+        self
     }
 
     /// Another sidecar: the program and its arguments.
     #[must_use]
     pub fn program<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
-        self.program.words = Some(words.into_iter().map(Into::into).collect());
+        self.words = Some(words.into_iter().map(Into::into).collect());
         self
     }
 
     /// The folder that the paths in the configuration are relative to.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.program.folder = Some(folder.into());
+        self.folder = Some(folder.into());
         self
     }
 
-    /// Starts the services now, waits until the page's answers, and makes its URL the app's `build.devUrl`: the page is
-    /// local, and may call the app's commands as if it were built in.
-    ///
-    /// If it fails, or takes long, the window shows the plugin's own page until it is ready. If its port is then
-    /// another one than it was to be, the page is let in as with [`Builder::build`].
-    pub fn launch<R: Runtime>(self, context: &mut Context<R>) -> TauriPlugin<R, Section> {
-        let section = context.config().plugins.0.get("sidecar").unwrap_or(&Section::Null);
-        let config = Config::read(section, tauri::is_dev());
-        let core = self.core(config, context.package_info());
-        if !core.config.services.is_empty() {
-            // the sidecar is started here and now; that it could not be is the page's to tell
-            let started = Instant::now();
-            core.start_all();
-            if let Some(page) = core.config.page() {
-                core.wait(WINDOW_PATIENCE.saturating_sub(started.elapsed()), |view| {
-                    let failed = view
-                        .services
-                        .get(page)
-                        .is_some_and(|service| service.state == State::Failed);
-                    (failed || view.problem.is_some() || view.url(page).is_some()).then_some(())
-                });
-                take_over(context, &core, page);
-            }
-        }
-        plugin(move |_, _| core, false)
+    /// Whether SIGHUP, SIGINT and SIGTERM give the services their grace, where the app leaves them alone. They do
+    /// (`true`). On Windows the same holds for Ctrl-C, Ctrl-Break and the closing of the console. There an app with a
+    /// handler of its own that lets it live on adds that handler after the plugin, or says `false` here.
+    #[must_use]
+    pub fn handle_signals(mut self, handle: bool) -> Self {
+        self.leave_signals = !handle;
+        self
     }
 
-    /// Starts the services when the app is set up. The window shows a loading page, then goes to the page's URL.
-    ///
-    /// Give the window `"create": false` in `tauri.conf.json`: the plugin creates it, and it never shows anything else.
-    /// Tauri takes a dev server that it did not know when the app was built for a foreign site. The plugin lets it use
-    /// `plugins.sidecar.permissions` (`core:default` and `sidecar:default`). An app that has commands of its own also
-    /// has to declare them in its build script, and name them there:
-    ///
-    /// ```ignore
-    /// .app_manifest(tauri_build::AppManifest::new().commands(&["greet"]))   // build.rs
-    /// "permissions": ["core:default", "sidecar:default", "allow-greet"]     // tauri.conf.json, plugins.sidecar
-    /// ```
-    pub fn build<R: Runtime>(self) -> TauriPlugin<R, Section> {
-        plugin(
-            move |app: &AppHandle<R>, section| {
-                let config = Config::read(section, tauri::is_dev());
-                self.core(config, app.package_info())
-            },
-            true,
-        )
+    /// Whether a panic while the app is set up gives the services their grace, by a panic hook. It does (`true`).
+    #[must_use]
+    pub fn handle_panics(mut self, handle: bool) -> Self {
+        self.leave_panics = !handle;
+        self
     }
 
-    fn core(mut self, config: Result<Config>, package: &tauri::PackageInfo) -> Arc<Core> {
-        if self.program.folder.is_none() {
-            self.program.folder = match tauri::is_dev() {
-                true => process::project(),
-                false => tauri::utils::platform::resource_dir(package, &tauri::Env::default()).ok(),
-            };
-        }
-        let core = Core::new(config, self.program);
-        if !core.config.services.is_empty() {
-            ends::watch_signals(&core);
-            ends::watch_panics(&core);
-        }
-        core
-    }
-}
-
-/// Makes the page's origin the app's own, and sends windows to the loading page if there is nothing there yet.
-fn take_over<R: Runtime>(context: &mut Context<R>, core: &Core, page: &str) {
-    let (url, port) = core.look(|view| {
-        let url = view.url(page).and_then(|url| url.parse::<tauri::Url>().ok());
-        (url, view.services.get(page).and_then(|service| service.port))
-    });
-    let ready = url.is_some();
-    let likely = || {
-        let mut url = core.config.likely_url()?;
-        port.map_or(Ok(()), |port| url.set_port(Some(port))).ok()?;
-        Some(url)
-    };
-    let config = context.config_mut();
-    config.build.dev_url = url.or_else(likely);
-    if ready {
-        return;
-    }
-    for window in config
-        .app
-        .windows
-        .iter_mut()
-        .filter(|window| window.label == core.config.window)
-    {
-        window.url = WebviewUrl::CustomProtocol(page::url());
-    }
-}
-
-fn plugin<R, F>(core: F, start: bool) -> TauriPlugin<R, Section>
-where
-    R: Runtime,
-    F: FnOnce(&AppHandle<R>, &Section) -> Arc<Core> + Send + 'static,
-{
-    PluginBuilder::<R, Section>::new("sidecar")
-        .invoke_handler(tauri::generate_handler![
-            commands::start,
-            commands::stop,
-            commands::restart,
-            commands::status,
-            commands::logs,
-            commands::url
-        ])
-        .register_uri_scheme_protocol(page::SCHEME, |context, request| {
-            let app = context.app_handle();
-            let windows = app.state::<Arc<Windows<R>>>();
-            page::serve(&app.sidecar().core, &request, |url| {
-                windows.destination(context.webview_label(), url)
-            })
-        })
-        .setup(move |app, api| {
-            let core = core(app, api.config());
-            let windows = Arc::new(Windows::new(app.clone(), core.clone()));
-            if core.config.page().is_some() {
-                windows.check_permissions()?;
-            }
-            app.manage(Sidecar { core: core.clone() });
-            app.resources_table().add(LastWish(core.clone()));
-            app.manage(windows.clone());
-            let handle = app.clone();
-            core.on_event(move |event| {
-                emit(&handle, event);
-                windows.follow(event);
+    /// Takes the addresses, and makes the page's the app's `build.devUrl`. Nothing is started before the app is set up:
+    /// register the single-instance plugin first, and a second instance starts nothing.
+    pub fn build<R: Runtime>(self, context: &mut Context<R>) -> TauriPlugin<R, Section> {
+        let plugin = PluginBuilder::<R, Section>::new("sidecar")
+            .invoke_handler(tauri::generate_handler![
+                commands::start,
+                commands::stop,
+                commands::restart,
+                commands::status,
+                commands::logs,
+                commands::follow_logs,
+                commands::unfollow_logs,
+                commands::url,
+                commands::when_ready,
+                commands::token,
+                commands::retry,
+                commands::page_state
+            ])
+            .on_page_load(|webview, load| {
+                if load.event() == PageLoadEvent::Started {
+                    webview.state::<logs::Followers>().forget(webview.label());
+                }
+                #[cfg(desktop)]
+                if load.event() == PageLoadEvent::Finished {
+                    notice::greet(webview, load.url());
+                }
             });
-            if start && !core.config.services.is_empty() {
-                thread::spawn(move || core.start_all());
-            }
-            Ok(())
-        })
-        .on_webview_ready(|webview| {
-            let windows = webview.state::<Arc<Windows<R>>>().inner().clone();
-            aside(move || windows.adopt(&webview));
-        })
-        .on_event(|app, event| match event {
-            RunEvent::Ready => {
-                app.sidecar().core.app_runs();
-                let windows = app.state::<Arc<Windows<R>>>().inner().clone();
-                aside(move || windows.create());
-            }
-            // not at ExitRequested: an app may still decide to live on without a window
-            RunEvent::Exit => app.sidecar().shutdown(),
-            _ => {}
-        })
-        .build()
-}
-
-/// Tauri holds the lock on its plugins while it calls them, and takes it again to make or move a window.
-fn aside(deed: impl FnOnce() + Send + 'static) {
-    thread::spawn(deed);
-}
-
-/// A webview gets what the sidecar said: the notification's params.
-fn emit<R: Runtime>(app: &AppHandle<R>, event: &models::Event) {
-    let told = serde_json::to_value(event).ok();
-    if let Some(params) = told.as_ref().and_then(|told| told.get("params")) {
-        if let Err(error) = app.emit(event.name(), params) {
-            log::warn!("sidecar: {} could not be emitted: {error}", event.name());
-        }
+        complete(self, plugin, context).build()
     }
 }

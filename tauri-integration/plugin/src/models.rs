@@ -1,20 +1,43 @@
 //! The sidecar's protocol and the plugin's section of `tauri.conf.json`, as serde types.
 //!
 //! A field that they do not know is left out: a newer sidecar may say more. The golden conversations in
-//! `tests/wire/golden` are decoded by these in a test, so that both sides mean the same.
+//! `tests/protocol/golden` are decoded by these in a test, so that both sides mean the same.
+
+/// Writes structs of the protocol: `field: T` is always there, `field?: T` may be absent.
+macro_rules! messages {
+    ($($(#[$meta:meta])* $name:ident {
+        $($(#[$what:meta])* $field:ident $(?: $optional:ty)? $(: $type:ty)?,)*
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        #[non_exhaustive]
+        pub struct $name {$(
+            $(#[$what])*
+            $(#[serde(default, skip_serializing_if = "Option::is_none")] pub $field: Option<$optional>,)?
+            $(pub $field: $type,)?
+        )*}
+    )*};
+}
+
+mod events;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use events::*;
+
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum State {
+    #[default]
     Stopped,
     Starting,
     Ready,
@@ -22,19 +45,27 @@ pub enum State {
     BackingOff,
     Stopping,
     Failed,
+    /// One that this crate does not know: the sidecar is newer.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Where a line of output was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Stream {
     Stdout,
     Stderr,
+    /// One that this crate does not know: the sidecar is newer.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What went wrong: a sentence for people, and data for programs (`data.kind` names the error).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct Failure {
     pub code: i64,
     pub message: String,
@@ -49,291 +80,159 @@ impl Failure {
     }
 }
 
-/// Who has a port; what could not be read is absent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Holder {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// A process of the sidecar: of an earlier run, or of another one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ours: bool,
-}
+messages! {
+    /// The process that has a port; what could not be read is absent.
+    Holder {
+        pid?: u32,
+        command?: String,
+        user?: String,
+        /// A process of the sidecar: of an earlier run, or of another one.
+        #[serde(default)]
+        ours: bool,
+    }
 
-/// One service as it is now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceStatus {
-    pub state: State,
-    #[serde(rename = "type")]
-    pub kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    /// Since it became ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uptime_ms: Option<u64>,
-    /// Since it was started.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub restarts: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-    /// While it is unhealthy: what its last health check saw.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
+    /// One service as it is now.
+    ServiceStatus {
+        state: State,
+        #[serde(rename = "type")]
+        kind: String,
+        url?: String,
+        host?: String,
+        port?: u16,
+        pid?: u32,
+        /// Since it became ready.
+        uptime_ms?: u64,
+        /// Since it was started.
+        #[serde(default)]
+        restarts: u64,
+        error?: Failure,
+        /// While it is unhealthy: what its last health check saw.
+        detail?: String,
+        /// While it is starting: the services that it depends on and that are not ready yet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting_for: Vec<String>,
+        /// Of a task: how its last run ended.
+        exit_code?: i64,
+        /// Where its output is written, once it has been started.
+        log_file?: String,
+    }
 
-/// The layers of the kill that are active on this machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Guarantees {
-    pub platform: String,
-    pub guard: bool,
-    pub subreaper: bool,
-    pub parent_death_signal: bool,
-    pub parent_watch: String,
-    pub control_group: bool,
-    pub job_object: bool,
-    pub run_cookie: bool,
-    #[serde(default)]
-    pub stdin_guard: bool,
-}
+    /// The layers of the kill that are active on this machine.
+    Guarantees {
+        platform: String,
+        guard: bool,
+        subreaper: bool,
+        parent_death_signal: bool,
+        parent_watch: String,
+        control_group: bool,
+        job_object: bool,
+        run_cookie: bool,
+        #[serde(default)]
+        stdin_guard: bool,
+    }
 
-/// A program's name and version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Program {
-    pub name: String,
-    #[serde(default)]
-    pub version: String,
-}
+    /// A program's name and version.
+    Program {
+        name: String,
+        #[serde(default)]
+        version: String,
+    }
 
-/// The answer to `initialize`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Initialized {
-    pub protocol_version: u32,
-    pub server: Program,
-    pub pid: u32,
-    pub guarantees: Guarantees,
-    pub services: BTreeMap<String, ServiceStatus>,
-}
+    /// What a sidecar may be asked for. One that is older than this field names nothing.
+    #[derive(Default)]
+    Capabilities {
+        methods: Vec<String>,
+        /// The types that a service can have.
+        #[serde(default)]
+        types: Vec<String>,
+    }
 
-/// The answer to `start`, `stop` and `restart`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServiceResult {
-    pub service: String,
-    pub status: ServiceStatus,
-}
+    /// The answer to `initialize`.
+    Initialized {
+        protocol_version: u32,
+        server: Program,
+        pid: u32,
+        #[serde(default)]
+        capabilities: Capabilities,
+        guarantees: Guarantees,
+        services: BTreeMap<String, ServiceStatus>,
+    }
 
-/// The answer to `status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StatusResult {
-    pub services: BTreeMap<String, ServiceStatus>,
-}
+    /// The answer to `start`, `stop` and `restart`.
+    ServiceResult {
+        service: String,
+        status: ServiceStatus,
+    }
 
-/// One line of a service's output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLine {
-    pub stream: Stream,
-    pub text: String,
-}
+    /// The answer to `status`.
+    StatusResult {
+        services: BTreeMap<String, ServiceStatus>,
+    }
 
-/// The answer to `logs`, oldest line first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LogsResult {
-    pub service: String,
-    pub lines: Vec<LogLine>,
-}
+    /// One line of a service's output.
+    LogLine {
+        stream: Stream,
+        text: String,
+        /// Its number, as in [`Log::seq`]; a line that has not ended has none yet.
+        seq?: u64,
+    }
 
-/// The answer to `shutdown`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ShutdownResult {
-    pub stopped: Vec<String>,
-}
-
-/// A process that an earlier run had left.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SweptProcess {
-    pub pid: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-}
-
-/// What happened, as the sidecar tells it unasked; [`Event::name`] is the Tauri event it is emitted as.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params")]
-pub enum Event {
-    /// A service changed its state, or its port was chosen.
-    #[serde(rename = "service/state")]
-    State(StateChanged),
-    /// A service runs and is not ready yet.
-    #[serde(rename = "service/waiting")]
-    Waiting(Waiting),
-    /// A service answers.
-    #[serde(rename = "service/ready")]
-    Ready(Ready),
-    /// Lines of output.
-    #[serde(rename = "service/log")]
-    Log(Log),
-    /// A service's program and all it left behind are gone.
-    #[serde(rename = "service/exited")]
-    Exited(Exited),
-    /// A service will be started again.
-    #[serde(rename = "service/restarting")]
-    Restarting(Restarting),
-    /// The port is not the one wanted.
-    #[serde(rename = "service/portChanged")]
-    PortChanged(PortChanged),
-    /// What earlier runs had left has been ended.
-    #[serde(rename = "supervisor/swept")]
-    Swept(Swept),
-    /// Something went wrong that no answer can carry.
-    #[serde(rename = "supervisor/error")]
-    Error(SupervisorError),
-    /// The sidecar itself ended without being asked to. Said by this plugin: the sidecar no longer can.
-    #[serde(rename = "sidecar/gone")]
-    Gone(Gone),
-}
-
-impl Event {
-    /// The name that the event is emitted to the webviews with.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Event::State(_) => "sidecar://state",
-            Event::Waiting(_) => "sidecar://waiting",
-            Event::Ready(_) => "sidecar://ready",
-            Event::Log(_) => "sidecar://log",
-            Event::Exited(_) => "sidecar://exited",
-            Event::Restarting(_) => "sidecar://restarting",
-            Event::PortChanged(_) => "sidecar://port-changed",
-            Event::Swept(_) => "sidecar://swept",
-            Event::Error(_) => "sidecar://error",
-            Event::Gone(_) => "sidecar://gone",
-        }
+    /// The answer to `logs`, oldest line first.
+    LogsResult {
+        service: String,
+        lines: Vec<LogLine>,
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StateChanged {
-    pub service: String,
-    pub state: State,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-    /// While it is unhealthy: what its last health check saw.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What listens at an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Waiting {
-    pub service: String,
-    /// Since its program was started.
-    pub elapsed_ms: u64,
-    /// What was found so far, for people.
-    pub detail: String,
+#[non_exhaustive]
+pub enum OriginOwner {
+    /// A service of this sidecar, and no other program.
+    Service,
+    /// Some other program; perhaps a service, too.
+    Foreign,
+    /// No program.
+    Nobody,
+    /// That cannot be found out.
+    #[serde(other)]
+    Unknown,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ready {
-    pub service: String,
-    pub url: Option<String>,
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub pid: u32,
-    /// Since the request, or the crash, that led here.
-    pub elapsed_ms: u64,
-}
+messages! {
+    /// The answer to `checkOrigin`.
+    OriginCheck {
+        origin: String,
+        owner: OriginOwner,
+        /// The service, if the owner is one.
+        service?: String,
+    }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Log {
-    pub service: String,
-    pub stream: Stream,
-    pub lines: Vec<String>,
-    /// Lines before these that were lost because somebody was too slow to take them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub dropped: u64,
-    /// The stream's last line, which has not ended yet: a question, or a progress bar's frame. The stream's next
-    /// `partial` replaces it, and so do its next `lines`, which have it whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partial: Option<String>,
-}
+    /// The answer to `token`.
+    TokenResult {
+        service: String,
+        token: String,
+    }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Exited {
-    pub service: String,
-    pub reason: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<String>,
-}
+    /// The answer to `shutdown`.
+    ShutdownResult {
+        stopped: Vec<String>,
+    }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Restarting {
-    pub service: String,
-    pub attempt: u64,
-    pub delay_ms: u64,
-    pub reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PortChanged {
-    pub service: String,
-    pub from: u16,
-    pub to: u16,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<Holder>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Swept {
-    pub processes: Vec<SweptProcess>,
-    pub groups: u64,
-    pub records: u64,
-    pub folders: u64,
-    pub problems: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SupervisorError {
-    pub error: Failure,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Gone {
-    pub message: String,
-    /// Whether the plugin starts it again; if not, a [`start`](crate::Sidecar::start) does.
-    pub restarting: bool,
+    /// A process that an earlier run had left.
+    SweptProcess {
+        pid: u32,
+        command?: String,
+    }
 }
 
 /// One line from the sidecar.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg(desktop)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
     Event(Event),
     Error { id: Option<u64>, error: Failure },
     Result { id: u64, result: Value },
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }

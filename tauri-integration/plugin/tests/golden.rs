@@ -9,7 +9,7 @@ use std::{
 use serde::{de::DeserializeOwned, Serialize};
 use serde_json::Value;
 use tauri_plugin_sidecar::models::{
-    Event, Failure, Initialized, LogsResult, ServiceResult, ShutdownResult, StatusResult,
+    Event, Failure, Initialized, LogsResult, OriginCheck, ServiceResult, ShutdownResult, StatusResult, TokenResult,
 };
 
 /// Decodes, and encodes again: nothing of it was overlooked, and nothing made up.
@@ -25,6 +25,8 @@ fn decode_result(method: &str, value: &Value, place: &str) {
         "start" | "stop" | "restart" => drop(decoded::<ServiceResult>(value, place)),
         "status" => drop(decoded::<StatusResult>(value, place)),
         "logs" => drop(decoded::<LogsResult>(value, place)),
+        "checkOrigin" => drop(decoded::<OriginCheck>(value, place)),
+        "token" => drop(decoded::<TokenResult>(value, place)),
         "shutdown" => drop(decoded::<ShutdownResult>(value, place)),
         other => panic!("{place}: an answer to {other}"),
     }
@@ -44,7 +46,7 @@ impl Asked {
         }
     }
 
-    /// An id that is in use is refused, and goes on belonging to the first who asked with it.
+    /// An id that is in use is refused, and goes on belonging to the first request that had it.
     fn answered(&mut self, id: &Value, refused: bool) -> Option<String> {
         let waiting = self.0.get_mut(&id.to_string())?;
         match refused {
@@ -56,7 +58,7 @@ impl Asked {
 
 #[test]
 fn every_line_of_the_golden_conversations_is_decoded_without_loss() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/wire/golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/protocol/golden");
     let mut lines = 0;
     let mut seen = HashSet::new();
     for file in fs::read_dir(&folder).unwrap() {

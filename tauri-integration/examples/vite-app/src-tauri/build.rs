@@ -4,7 +4,7 @@ fn main() {
     if let Some(missing) = placeholder() {
         println!("cargo:warning={missing} is a placeholder: `python3 build/dev.py freeze` makes the sidecar's binary");
     }
-    // Tauri has to know the commands by name, or no page on a dev server that it did not know could be allowed them.
+    // A command that is named here needs a permission; without this, every page of the app's own may call it.
     let manifest = tauri_build::AppManifest::new().commands(&["greet", "relaunch"]);
     tauri_build::try_build(tauri_build::Attributes::new().app_manifest(manifest)).expect("tauri-build failed");
 }

@@ -49,10 +49,10 @@ async function crash(): Promise<void> {
   await fetch(CRASH_PATH, { method: "POST", headers: { [CRASH_HEADER]: "1" } }).catch(() => undefined);
 }
 
-/** Which of the app's services this page came from. */
-async function ownService(): Promise<string | undefined> {
-  const services = Object.entries(await sidecar.status());
-  return services.find(([, { url }]) => url !== undefined && new URL(url).origin === location.origin)?.[0];
+/** Which of the app's services this page came from: its address is the app's own, and is there before any script. */
+function ownService(): string | undefined {
+  const services = Object.entries(window.__SIDECAR__?.services ?? {});
+  return services.find(([, { origin }]) => origin === location.origin)?.[0];
 }
 
 export async function showApp(): Promise<void> {
@@ -67,7 +67,7 @@ export async function showApp(): Promise<void> {
   });
   element("app").hidden = false;
 
-  const service = await ownService();
+  const service = ownService();
   if (service === undefined) {
     told.textContent = "The app’s sidecar has not started this page’s dev server.";
     return;
@@ -87,6 +87,6 @@ export async function showApp(): Promise<void> {
     }),
     sidecar.on("gone", (event) => showState("stopped", event.message)),
   ]);
-  showState("ready");
+  showState((await sidecar.status())[service]?.state ?? "stopped");
   showLines((await sidecar.logs(service)).map(({ text }) => text));
 }

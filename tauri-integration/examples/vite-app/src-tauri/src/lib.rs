@@ -16,16 +16,12 @@ fn relaunch<R: Runtime>(app: AppHandle<R>) {
     app.restart();
 }
 
-/// Runs the app. Both ways to start are here to be tried; an app of your own has one of them.
+/// Runs the app.
 pub fn run() {
     let mut context = tauri::generate_context!();
-    prefer_port(&mut context);
-    let sidecar = match env::var("SIDECAR_EXAMPLE_START").as_deref() {
-        Ok("setup") => tauri_plugin_sidecar::init(),
-        _ => tauri_plugin_sidecar::launch(&mut context),
-    };
+    adjust(&mut context);
     tauri::Builder::default()
-        .plugin(sidecar)
+        .plugin(tauri_plugin_sidecar::init(&mut context))
         .invoke_handler(tauri::generate_handler![greet, relaunch])
         .setup(|_| {
             assert!(env::var_os("SIDECAR_EXAMPLE_PANIC").is_none(), "a panic was asked for");
@@ -35,11 +31,15 @@ pub fn run() {
         .expect("the app could not be run");
 }
 
-/// `plugins.sidecar` is data until the plugin reads it: here another port is preferred than Vite's 5173.
-fn prefer_port<R: Runtime>(context: &mut Context<R>) {
+/// The configuration is data until the plugin and Tauri read it: another port than Vite's 5173, or other windows.
+fn adjust<R: Runtime>(context: &mut Context<R>) {
+    let config = context.config_mut();
     if let Ok(port) = env::var("SIDECAR_EXAMPLE_PORT") {
         let port: u16 = port.parse().expect("SIDECAR_EXAMPLE_PORT is no port");
-        let section = context.config_mut().plugins.0.get_mut("sidecar");
+        let section = config.plugins.0.get_mut("sidecar");
         section.expect("it is in tauri.conf.json")["services"]["web"]["port"] = serde_json::json!({"preferred": port});
+    }
+    if let Ok(windows) = env::var("SIDECAR_EXAMPLE_WINDOWS") {
+        config.app.windows = serde_json::from_str(&windows).expect("SIDECAR_EXAMPLE_WINDOWS are no windows");
     }
 }
