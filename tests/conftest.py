@@ -1,17 +1,24 @@
-"""For all tests: properties are tried on the same examples everywhere, so that a red run is red again."""
+"""For all tests. Properties are tried on the same examples everywhere, so a failed run fails again."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
 from hypothesis import settings
 
+LONG = "SIDECAR_FUZZ_EXAMPLES"
+"""A variable with the number of examples for each property. They differ each time: see tests/fuzz/__main__.py."""
+
 settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
-settings.load_profile("everywhere")
+settings.register_profile(
+    "long", deadline=None, database=None, max_examples=int(os.environ.get(LONG, "100")), print_blob=True
+)
+settings.load_profile("long" if LONG in os.environ else "everywhere")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # a shell that starts the tests in the background has them ignore Ctrl-C, which whatever they start would inherit
+    # a shell makes programs in the background ignore Ctrl-C, and everything that the tests start would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # so does nohup with the end of the terminal
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup does the same with SIGHUP

@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sidecar import __version__, cli
 from sidecar.cli import EXIT_CODES, main, make_parser
-from sidecar.schema import protocol_schema
-from tests.command import BINARY, MODULE, SIDECAR
+from sidecar.commands.options import DevOptions
+from sidecar.commands.schema import protocol_schema
+from tests.support.command import BINARY, MODULE, SIDECAR
 
 with_shtab = pytest.mark.skipif(
     BINARY is not None or find_spec("shtab") is None,
     reason="completions need shtab, which the binary lacks, and so does the Python under Wine",
 )
+
+COMMANDS = ("dev", "init", "logs", "ps", "clean", "doctor", "stdio", "schema", "unpack", "completions")
 
 WAIT_S = 60
 """Far more than a start takes on a busy machine."""
@@ -59,13 +62,26 @@ def test_help_is_there_for_every_command(words: list[str], run: Any) -> None:
     assert done.stdout.startswith("usage: sidecar")
 
 
-def test_the_help_names_every_command_and_every_exit_code(run: Any) -> None:
-    text = run("--help").stdout
-    assert all(
-        f"    {command}" in text
-        for command in ("stdio", "dev", "ps", "clean", "doctor", "init", "schema", "completions")
-    )
-    assert EXIT_CODES.strip() in text
+def test_the_help_fits_a_screen_and_names_every_command(run: Any) -> None:
+    lines = run("--help", env={"COLUMNS": "80"}).stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if line.startswith("    ")} == set(COMMANDS)
+    assert len([line for line in lines if line.startswith("  sidecar ")]) == 3, "examples"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_an_example_for_the_parser_and_its_page(name: str, run: Any) -> None:
+    text = run(name, "--help").stdout
+    [example] = re.findall(r"^example:\n  sidecar (.*)$", text, re.MULTILINE)
+    words = shlex.split(example.partition(" > ")[0])
+    assert words[0] == name
+    make_parser().parse_args(words)
+    assert re.fullmatch(rf"Docs: .*option.*sidecar.{name}", text.splitlines()[-1], re.IGNORECASE)
+
+
+def test_the_help_of_dev_has_every_exit_code(run: Any) -> None:
+    assert EXIT_CODES.strip() in run("dev", "--help").stdout
 
 
 def test_the_schema_goes_to_stdout_and_needs_nothing_else(run: Any, tmp_path: Path) -> None:
@@ -97,7 +113,7 @@ def test_without_shtab_completions_say_what_to_install(run: Any, tmp_path: Path)
     (tmp_path / "shtab.py").write_text("raise ImportError\n", encoding="utf-8")
     done = run("completions", "bash", env={"PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "pip install 'tauri-sidecar[terminal]'" in done.stderr
+    assert "pip install tauri-sidecar" in done.stderr
 
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,7 +125,7 @@ def test_a_known_dev_server_is_told_its_address_and_has_a_port(
 ) -> None:
     asked: list[list[str]] = []
 
-    def run(_command: str, options: SimpleNamespace) -> int:
+    def run(options: DevOptions) -> int:
         asked.append(options.program)
         return 0
 
@@ -141,6 +157,8 @@ def test_a_known_dev_server_is_told_its_address_and_has_a_port(
         (["dev", "--port", "http"], "http is no port: 1 to 65535"),
         (["dev", "--host", "::1", "--", "node"], "put {host} (or {port}, {url}) where it takes one"),
         (["dev", "--strict-port", "--", "node", "{port}"], "--strict-port needs --port"),
+        (["dev", "--config", "x.json", "--", "node"], "--config and a program after -- both say what to run"),
+        (["logs", "-n", "-1"], "number of lines"),
         (["dev", "--"], "sidecar dev -- node server.js"),
         (["dev", "node", "app.js"], "unrecognized arguments: app.js; a program goes after --"),
         (["dev", "--mode", "staging"], "unrecognized arguments: --mode; a program goes after --"),
@@ -159,6 +177,7 @@ def test_wrong_usage_is_told_on_stderr_with_code_2(
     assert (left.value.code, printed.out) == (2, "")
     assert said in printed.err
     assert printed.err.startswith("usage: sidecar")
+    assert printed.err.splitlines()[-1].startswith("Docs: ")
 
 
 def test_the_code_of_wrong_usage_is_the_processs_own(run: Any) -> None:
@@ -243,13 +262,14 @@ def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
     done = run("--version", python=("-X", "importtime"))
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sidecar.cli" in loaded
-    assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime"} & loaded
+    assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime.loop"} & loaded
 
 
-def test_started_as_an_app_starts_it_nothing_is_loaded_to_parse_a_command_line(run: Any) -> None:
-    """The guard would keep it for as long as the app runs."""
+def test_started_as_an_app_starts_it_nothing_is_loaded_that_only_other_commands_need(run: Any) -> None:
+    """The guard would keep it for as long as the app runs, and msgspec loads more than it needs."""
     done = run(python=("-X", "importtime"))
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
-    assert "sidecar.stdio" in loaded
-    assert "argparse" not in loaded
+    assert "sidecar.commands.stdio" in loaded
+    unneeded = {"argparse", "textwrap"} | ({"platform"} if sys.platform == "linux" else set())
+    assert not unneeded & loaded
     assert done.returncode == 3

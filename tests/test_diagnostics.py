@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-WAIT_S = 30.0
+from tests.support.waiting import WAIT_S
 
 if sys.platform == "win32":
     pytest.skip("on Windows nobody can tell whether a pipe has room", allow_module_level=True)

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 import pytest
-from msgspec import NODEFAULT, Struct
 
 from sidecar import cli
-from sidecar.config import (
-    BackoffConfig,
-    HealthConfig,
-    PortConfig,
-    RestartConfig,
-    Service,
-    StopConfig,
-    parse_services,
-)
+from sidecar.config.services import SERVICE_TYPES
+from sidecar.config.wiring import parse_services
 from sidecar.errors import ERROR_CODES
-from sidecar.launch import VITE_PORT
+from sidecar.protocol.messages import NOTIFICATIONS, State
+from sidecar.protocol.requests import METHODS
 from sidecar.services.frameworks import TABLE, config_files
 from sidecar.tauri.section import parse_section
-from sidecar.wire.messages import METHODS, NOTIFICATIONS, State
-from tests.test_schema import validator
+from tests.commands.test_schema import validator
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "tauri-integration" / "docs"
 PAGES = (
     ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / ".github" / "SECURITY.md",
     ROOT / "tauri-integration" / "README.md",
+    ROOT / "tauri-integration" / "CHANGELOG.md",
     *sorted(DOCS.glob("*.md")),
     ROOT / "sidecar" / "README.md",
     ROOT / "sidecar" / "host" / "README.md",
     ROOT / "tests" / "README.md",
+    ROOT / "build" / "README.md",
 )
-NOT_OURS = ("ENOSPC", "Found another Vite", "version", "resource path")
-"""Messages of node, Vite, the C library and Cargo."""
+NOT_OURS = ("ENOSPC", "Found another Vite", "version", "resource path", "failed to map", "decompression")
+"""Messages of node, Vite, the C library, Cargo and PyInstaller."""
 WORDS_COMPARED = 16
 """A shorter part of a message proves nothing."""
-README_LINES_MOST = 200
+README_LINES_MOST = 150
 """One page that is read to its end; all else has a page of its own."""
+COMMANDS = ("python3 build/dev.py demo", "python3 build/dev.py test")
+"""What the README offers to a stranger with a checkout, word for word."""
 
 
 def named(page: Path) -> str:
@@ -53,9 +54,13 @@ def named(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
 def section(page: Path, title: str) -> str:
     """From a heading to the next one of its rank or above."""
-    text = page.read_text(encoding="utf-8")
+    text = text_of(page)
     heading = re.search(rf"^(#+) {re.escape(title)}$\n", text, re.MULTILINE)
     assert heading, f"{named(page)} has no section {title!r}"
     rest = text[heading.end() :]
@@ -110,9 +115,29 @@ def test_the_readme_is_one_short_page() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES_MOST
 
 
-def test_every_page_is_reached_from_the_readme() -> None:
-    reached = {(ROOT / link.partition("#")[0]).resolve() for link in links(ROOT / "README.md")}
-    assert {page.resolve() for page in PAGES} <= reached | {ROOT / "README.md"}
+def test_the_readme_has_the_two_commands() -> None:
+    assert set(COMMANDS) <= set(re.findall(r"^python3 build/dev\.py \w+", text_of(ROOT / "README.md"), re.MULTILINE))
+
+
+def test_each_figure_of_the_readme_is_on_the_page_of_benchmarks() -> None:
+    measured = text_of(DOCS / "benchmarks.md")
+    figures = re.findall(r"\d[\d.,]* (?:ms|MB/s|MB)\b", section(ROOT / "README.md", "Beside others"))
+    assert len(figures) > len(COMMANDS)
+    assert [
+        figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure.split()[0])}\b", measured)
+    ] == []
+
+
+def linked(page: Path) -> set[Path]:
+    """The pages that a page leads to."""
+    targets = ((page.parent / link.partition("#")[0]).resolve() for link in links(page))
+    return {target for target in targets if target.suffix == ".md"}
+
+
+def test_every_page_is_two_steps_from_the_readme_at_most() -> None:
+    near = linked(ROOT / "README.md") | {ROOT / "README.md"}
+    reached = near.union(*(linked(page) for page in near))
+    assert {page.resolve() for page in PAGES} - reached == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -135,13 +160,19 @@ def test_the_anchors_of_headings_are_githubs() -> None:
 def test_every_configuration_on_a_page_is_accepted(page: Path) -> None:
     for block in re.findall(r"^ *```json\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         value = json.loads(block if block.lstrip().startswith("{") else f"{{{block.strip().rstrip(',')}}}")
-        if "plugins" in value:
-            parse_services(parse_section(value["plugins"]["sidecar"]).services, "$.plugins.sidecar.services")
+        section = value.get("plugins", {}).get("sidecar") or (value if "services" in value else None)
+        if section is not None:
+            parse_services(parse_section(section).services, "$.services", "dev")
 
 
 def source_text() -> str:
     """The literal texts of the sidecar and the plugin, with those joined that only a line's length keeps apart."""
-    files = [*(ROOT / "sidecar").rglob("*.py"), *(ROOT / "tauri-integration" / "plugin" / "src").glob("*.rs")]
+    integration = ROOT / "tauri-integration"
+    files = [
+        *(ROOT / "sidecar").rglob("*.py"),
+        *integration.glob("plugin*/src/*.rs"),
+        *integration.glob("npm/bin/*.js"),
+    ]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     return re.sub(r"""["']\s*\n\s*f?["']|\\\n\s*""", "", text)
 
@@ -162,12 +193,85 @@ def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
     assert missing == []
 
 
+# ── the developers' page ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+INSIDE = ROOT / "sidecar" / "README.md"
+FILE_NAME = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|cjs|rs|ts|toml|spec|html|yml)")
+
+
+@cache
+def functions(file: Path) -> set[str]:
+    """Each function of a module; a method also with its class before it, and a constructor as ``Class.__init__``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{it.name}" for it in node.body if isinstance(it, ast.FunctionDef)}
+    return found
+
+
+def unknown_functions(line: str) -> list[str]:
+    """``name()`` on a line that no module defines to which the line links; without a link, no module at all."""
+    linked = [INSIDE.parent / link for link in re.findall(r"\]\(([^)#]+\.py)\)", line)]
+    modules = linked or [*INSIDE.parent.rglob("*.py")]
+    return [name for name in re.findall(r"`([\w.]+)\(\)`", line) if not any(name in functions(it) for it in modules)]
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Paragraphs, rows of tables and items of lists: what a link is good for."""
+    return iter(re.split(r"\n(?=\s*(?:\d+\. |- |\|))|\n\s*\n", text))
+
+
+def our_files() -> set[str]:
+    """Every file of the project, from its root; no packages and nothing that was built."""
+    found: set[str] = set()
+    for top in ("sidecar", "build", "tests", "tauri-integration", ".github"):
+        for folder, folders, names in os.walk(ROOT / top):
+            folders[:] = [it for it in folders if it not in {"node_modules", "target", "__pycache__"}]
+            found |= {(Path(folder) / name).relative_to(ROOT).as_posix() for name in names}
+    return found
+
+
+def test_the_functions_that_developers_are_told_of_exist() -> None:
+    text = without_code(INSIDE.read_text(encoding="utf-8"))
+    assert "()`" in text
+    assert [name for it in paragraphs(text) for name in unknown_functions(it)] == []
+
+
+def test_the_files_that_developers_are_told_of_exist() -> None:
+    files = our_files()
+    said = {it for it in quoted(without_code(INSIDE.read_text(encoding="utf-8"))) if FILE_NAME.fullmatch(it)}
+    assert said
+    assert [it for it in sorted(said) if not any(f"/{file}".endswith(f"/{it}") for file in files)] == []
+
+
+def test_the_classes_and_constants_that_developers_are_told_of_exist() -> None:
+    said = {
+        it for it in quoted(without_code(INSIDE.read_text(encoding="utf-8"))) if re.fullmatch(r"[A-Z][A-Za-z_]{3,}", it)
+    }
+    modules = (ROOT / it for it in our_files() if it.endswith(".py") and it != "tests/test_readme.py")
+    known = {word for it in modules for word in re.findall(r"[A-Z]\w{3,}", it.read_text(encoding="utf-8"))}
+    assert said
+    assert sorted(said - known) == []
+
+
+def test_a_function_counts_only_in_a_module_that_its_line_links_to() -> None:
+    assert unknown_functions("| it | [the guard](host/linux/guard.py) `split()`, `Guard.watch()` |") == []
+    assert unknown_functions("| it | [the loop](runtime/loop.py) `split()`, `Runtime.watch()` |") == [
+        "split",
+        "Runtime.watch",
+    ]
+    assert unknown_functions("`no_such_function()`") == ["no_such_function"]
+
+
 # ── the protocol ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_errors_are_those_of_the_code() -> None:
-    found = re.findall(r"[\u2212-](\d{5})\W+(\w+)`", protocol("Errors"))
-    assert {-int(code): kind for code, kind in found} == ERROR_CODES
+    found = re.findall(r"^### (\w+)\n\nCode \u2212(\d{5})\. ", text_of(DOCS / "errors.md"), re.MULTILINE)
+    assert {-int(code): kind for kind, code in found} == ERROR_CODES
     assert len(found) == len(ERROR_CODES), "each once"
 
 
@@ -207,49 +311,15 @@ def test_every_line_of_the_transcript_is_in_the_schema() -> None:
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
     ours = re.findall(r"^ {2}(N|\d+(?:\+N)?) ", cli.EXIT_CODES, re.MULTILINE)
-    assert [row[0].replace(" ", "") for row in table(protocol("Exit codes"))] == ours
+    assert [row[0].replace(" ", "") for row in table(text_of(DOCS / "exit-codes.md"))] == ours
 
 
-# ── the configuration ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-NESTED: tuple[type[Struct], ...] = (PortConfig, HealthConfig, RestartConfig, BackoffConfig, StopConfig)
-SERVICES: tuple[type[Struct], ...] = get_args(Service)
-
-
-def fields(shape: type[Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each field's name as it is written, with its default."""
-    for field in msgspec.structs.fields(shape):
-        inner = next((kind for kind in (field.type, *get_args(field.type)) if kind in NESTED), None)
-        if inner is not None:
-            yield from fields(inner, f"{prefix}{field.encode_name}.")
-        else:
-            default = field.default if field.default_factory is NODEFAULT else field.default_factory()
-            yield prefix + field.encode_name, default
-
-
-def documented() -> dict[str, str]:
-    """Each field's name in the table, with what stands for its default."""
-    found: dict[str, str] = {}
-    for row in table(section(DOCS / "configuration.md", "Configuration of a service")):
-        names = quoted(row[0])
-        # in a row that begins with restart.limit, .windowMs is restart.windowMs
-        home = names[0].rpartition(".")[0]
-        names = [f"{home}{name}" if name.startswith(".") else name for name in names]
-        defaults = [text.strip().strip("`") for text in row[1].split(",")]
-        assert len(defaults) in (1, len(names)), row
-        found |= dict(zip(names, defaults * len(names) if len(defaults) == 1 else defaults, strict=False))
-    return found
-
-
-def test_every_field_of_a_service_is_in_the_table_and_nothing_else_is() -> None:
-    ours = {name for shape in SERVICES for name, _ in fields(shape)}
-    assert set(documented()) == ours | {"type"}
+# ── front ends ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_type_of_service_is_on_the_page_of_front_ends() -> None:
     said = set(quoted(section(DOCS / "front-ends.md", "Types")))
-    assert {str(shape.__struct_config__.tag) for shape in SERVICES} <= said
+    assert set(SERVICE_TYPES) <= said
 
 
 def test_the_front_ends_are_those_of_the_code() -> None:
@@ -259,20 +329,3 @@ def test_the_front_ends_are_those_of_the_code() -> None:
     packages = [(row, package) for row in TABLE for package in row.depends]
     ours = {(row.type, str(row.port), mark) for row, mark in (*configs, *packages)}
     assert said == ours
-
-
-@pytest.mark.parametrize("shape", SERVICES, ids=lambda shape: str(shape.__struct_config__.tag))
-def test_the_defaults_in_the_table_are_those_of_the_code(shape: type[Struct]) -> None:
-    table_says = documented()
-    for name, default in fields(shape):
-        said = table_says[name]
-        if name == "port.preferred":
-            assert said == f"vite: {VITE_PORT}"
-        elif default is NODEFAULT or default is None or default == []:
-            assert said == "" or said.startswith("none"), name
-        elif isinstance(default, bool):
-            assert said == str(default).lower(), name
-        elif isinstance(default, int | float):
-            assert float(said) == default, name
-        else:
-            assert said == (default if isinstance(default, str) else json.dumps(default)), name

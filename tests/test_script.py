@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecar.config import AstroService, ViteService, parse_service
+from sidecar.config.services import AstroService, ViteService, parse_service
 from sidecar.errors import ConfigurationError, InvalidParamsError
-from sidecar.init.binary import SUFFIX
-from sidecar.launch import plan, port_config
+from sidecar.host.machine import EXECUTABLE_SUFFIX
+from sidecar.services.launch import plan, port_config
 
 SCRIPTS = {
     "dev": "vite --force",
@@ -19,7 +19,7 @@ SCRIPTS = {
     "api": "node api.js",
 }
 
-NODE = f"node{SUFFIX}"
+NODE = f"node{EXECUTABLE_SUFFIX}"
 
 
 @pytest.fixture

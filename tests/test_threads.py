@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.threads import EXIT_INTERNAL
+from sidecar.exit_codes import EXIT_INTERNAL
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_S = 60
 
 SCRIPT = """
-import _thread, sys, time
+import _thread, sys, threading
 sys.path.insert(0, {root!r})  # an embedded Python, as under Wine, does not look here by itself
 from sidecar import threads
 
 threads.end_with_any_thread()
 {end}
-time.sleep(1000)
+threading.Event().wait()
 """
 
 ENDS = {

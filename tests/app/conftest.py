@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 from tests.app import support
 

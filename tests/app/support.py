@@ -7,6 +7,7 @@ Other tests use it through the fixtures in ``conftest.py``, or directly: ``missi
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import select
 import shlex
@@ -38,10 +39,11 @@ from Xlib import X
 from Xlib.display import Display
 from Xlib.protocol.event import ClientMessage
 
-from tests.command import BINARY
 from tests.e2e.support import EXAMPLE, ROOT, copy_example, listens
-from tests.liveness import await_end, lives, marked, open_pidfd, send, until
-from tests.ports import free_port
+from tests.support.command import BINARY
+from tests.support.liveness import await_end, lives, marked, open_pidfd, send
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 MARK = "SIDECAR_APP_TEST"
 """The variable that all processes of an app have, each app with a value of its own."""
@@ -68,15 +70,15 @@ PROGRAMS = {
 }
 
 
-def missing() -> str | None:
+def missing(example: Path = EXAMPLE) -> str | None:
     """Why no app can be built and driven here, with what to do; ``None`` if it can."""
     for program, source in PROGRAMS.items():
         if shutil.which(program) is None:
             return f"there is no {program} on PATH (it comes with {source}): {HINT}"
     if subprocess.run(["pkg-config", "--exists", "webkit2gtk-4.1"], check=False).returncode != 0:
         return f"WebKitGTK's headers are not installed (Debian's libwebkit2gtk-4.1-dev): {HINT}"
-    if not (EXAMPLE / "node_modules" / "@tauri-apps").is_dir():
-        return f"the example's npm packages are not installed: {HINT}"
+    if not (example / "node_modules" / "@tauri-apps").is_dir():
+        return f"the npm packages of {example.name} are not installed: {HINT}"
     return None
 
 
@@ -123,6 +125,13 @@ def add_vite_plugin(project: Path, body: str) -> None:
     config.write_text(f'import * as fs from "node:fs";\n{text}')
 
 
+def sidecar_of(project: Path) -> str:
+    """The name that a project's ``externalBin`` gives the sidecar, and that it has beside the app."""
+    config = json.loads((project / "src-tauri" / "tauri.conf.json").read_text(encoding="utf-8"))
+    [path] = config["bundle"]["externalBin"]
+    return Path(path).name
+
+
 def put_sidecar(project: Path) -> None:
     """Put the frozen sidecar where ``externalBin`` names it: the one under test, or one that is made now.
 
@@ -130,12 +139,12 @@ def put_sidecar(project: Path) -> None:
     """
     folder = project / "src-tauri" / "binaries"
     asked = subprocess.run(["rustc", "--print", "host-tuple"], capture_output=True, text=True, check=True)
-    name = f"sidecar-{asked.stdout.strip()}"
+    made_as, name = f"sidecar-{asked.stdout.strip()}", f"{sidecar_of(project)}-{asked.stdout.strip()}"
     with tempfile.TemporaryDirectory(prefix="sidecar-app-") as made:
         if not BINARY:
             freeze = [sys.executable, str(ROOT / "build" / "freeze.py"), "--out", made]
             subprocess.run(freeze, stdout=subprocess.DEVNULL, check=True)
-        fresh = Path(BINARY or Path(made, name))
+        fresh = Path(BINARY or Path(made, made_as))
         if not (folder / name).exists() or not filecmp.cmp(fresh, folder / name, shallow=False):
             folder.mkdir(exist_ok=True)
             shutil.copy2(fresh, folder / name)
@@ -185,18 +194,31 @@ class Screen:
         display = Display(self.display)
         try:
             protocols, delete = (display.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW"))
-            owner = display.intern_atom("_NET_WM_PID")
-            for window in display.screen().root.query_tree().children:
-                told = window.get_full_property(owner, 0)
-                seen = window.get_attributes().map_state == X.IsViewable  # GTK has one more, which is never shown
-                if seen and told is not None and told.value[0] == pid:
-                    data = (32, [delete, 0, 0, 0, 0])
-                    window.send_event(ClientMessage(window=window, client_type=protocols, data=data))
-                    display.sync()
-                    return
+            for window in self._windows(display, pid):
+                data = (32, [delete, 0, 0, 0, 0])
+                window.send_event(ClientMessage(window=window, client_type=protocols, data=data))
+                display.sync()
+                return
             raise AssertionError(f"process {pid} shows no window")
         finally:
             display.close()
+
+    def windows(self, pid: int) -> int:
+        """How many windows of the process are seen."""
+        display = Display(self.display)
+        try:
+            return len(self._windows(display, pid))
+        finally:
+            display.close()
+
+    def _windows(self, display: Any, pid: int) -> list[Any]:
+        """GTK has one more, which is never shown."""
+        owner, found = display.intern_atom("_NET_WM_PID"), []
+        for window in display.screen().root.query_tree().children:
+            told = window.get_full_property(owner, 0)
+            if told is not None and told.value[0] == pid and window.get_attributes().map_state == X.IsViewable:
+                found.append(window)
+        return found
 
 
 # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,7 +295,7 @@ class App:
     """One app of a project. Nothing of it may be left at the end of the test."""
 
     def __init__(self, binary: Path, project: Path, screen: Screen, folder: Path, **env: str) -> None:
-        """Nothing is started yet; ``env`` are more variables for it, such as ``SIDECAR_EXAMPLE_START``.
+        """Nothing is started yet; ``env`` are more variables for it, such as ``SIDECAR_EXAMPLE_PANIC``.
 
         ``folder`` is the test's, for what is written.
         """
@@ -284,11 +306,16 @@ class App:
         self.port = free_port()
         """The one that its page is to have, unless somebody takes it."""
         self.errors = folder / f"{self.tree.mark}.stderr"
+        self.cache = folder / "cache"
+        """Where apps keep what they can make again."""
+        self.prefix: tuple[str, ...] = ()
+        """What starts its binary, in place of a plain exec; see ``script``."""
         self.env = {
             **screen.env,
             MARK: self.tree.mark,
             "SIDECAR_EXAMPLE_PORT": str(self.port),
             "SIDECAR_STATE_DIR": str(folder / "state"),
+            "XDG_CACHE_HOME": str(self.cache),
             **env,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -322,10 +349,15 @@ class App:
         """A program that becomes the app: a driver can give it no environment of its own."""
         path = self.errors.with_suffix(".sh")
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env.items())
-        place, binary, errors = (shlex.quote(str(it)) for it in (self.project / "src-tauri", self.binary, self.errors))
-        path.write_text(f'#!/bin/sh\n{exports}cd {place}\nexec {binary} "$@" 2>{errors}\n')
+        place, errors = (shlex.quote(str(it)) for it in (self.project / "src-tauri", self.errors))
+        command = shlex.join([*self.prefix, str(self.binary)])
+        path.write_text(f'#!/bin/sh\n{exports}cd {place}\nexec {command} "$@" 2>{errors}\n')
         path.chmod(0o755)
         return path
+
+    def unpacked(self) -> list[Path]:
+        """The folders that sidecars of one file have in the app's own cache."""
+        return list(self.cache.glob("*/sidecar/_MEI*"))
 
     def main(self) -> psutil.Process:
         """The app's own process."""
@@ -334,20 +366,39 @@ class App:
         return found[0]
 
     def vite(self) -> psutil.Process:
-        """The process that has the port."""
+        """The dev server: the process of node that listens."""
+        return self._vite()[0]
+
+    def vite_port(self) -> int:
+        """Where the dev server itself listens, behind the app's own address."""
+        return self._vite()[1]
+
+    def await_vite_port(self) -> int:
+        """As ``vite_port``, once there is one."""
+        found: list[int] = []
+
+        def look() -> bool:
+            with suppress(AssertionError):  # not yet, or just not
+                found.append(self.vite_port())
+            return bool(found)
+
+        until(look, "a dev server that listens", WINDOW_WAIT_S)
+        return found[0]
+
+    def _vite(self) -> tuple[psutil.Process, int]:
         for process in self.tree.named("node"):
             with suppress(psutil.NoSuchProcess):  # it went since the look
-                if any(it.status == "LISTEN" and it.laddr.port == self.port for it in process.net_connections("tcp")):
-                    return process
-        raise AssertionError(f"nothing of the app listens on {self.port}: {self.tree.living()}")
+                for it in process.net_connections("tcp"):
+                    if it.status == "LISTEN":
+                        return process, it.laddr.port
+        raise AssertionError(f"no node of the app listens: {self.tree.living()}")
 
     def shows_page(self) -> bool:
-        """Whether a window has the page open: the webview holds a connection to Vite for its hot updates."""
-        for process in self.tree.named("WebKitNetworkProcess"):
-            with suppress(psutil.NoSuchProcess):  # it went since the look
-                for it in process.net_connections("tcp"):
-                    if it.raddr[1:] == (self.port,) and it.status == "ESTABLISHED":
-                        return True
+        """Whether a window has the page open: the app passes its connection for hot updates on to Vite."""
+        with suppress(AssertionError, psutil.NoSuchProcess):  # there is no Vite, or it went since the look
+            inner = self.vite_port()
+            passed_on = self.main().net_connections("tcp")
+            return any(it.raddr[1:] == (inner,) and it.status == "ESTABLISHED" for it in passed_on)
         return False
 
     def await_page(self) -> Self:

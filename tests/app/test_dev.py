@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 import os
 import signal
@@ -18,7 +18,7 @@ import psutil
 
 from tests.app.support import BUILD_S, App, Screen, target_folder
 from tests.e2e.support import EXAMPLE
-from tests.liveness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.vite
 
@@ -53,7 +53,7 @@ def test_where_only_the_cli_is_killed_the_app_lives_on_and_nothing_outlives_it(
     dev.tree.hit(tauri, number)
     dev.await_end_of(tauri)
     assert dev.main().is_running()
-    assert dev.shows_page()
+    dev.await_page()  # between two requests the page has no connection for an instant
     dev.hit(signal.SIGKILL)
     dev.assert_nothing_left()
 

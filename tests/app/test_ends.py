@@ -10,18 +10,16 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 import signal
 
 from selenium.common.exceptions import WebDriverException
 
 from tests.app.support import WINDOW_WAIT_S, App, Window, add_vite_plugin
-from tests.liveness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.vite
-
-MODES = pytest.mark.parametrize("start", ["early", "setup"])
 
 TELL = """configureServer() {
   process.on("SIGTERM", () => fs.writeFileSync("asked", ""));
@@ -40,9 +38,8 @@ def asked(app: App) -> bool:
     return (app.project / "asked").exists()
 
 
-@MODES
-def test_closing_the_window_ends_all_of_it_in_an_orderly_way(app: Callable[..., App], start: str) -> None:
-    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+def test_closing_the_window_ends_all_of_it_in_an_orderly_way(app: Callable[..., App]) -> None:
+    one = app().start().await_page()
     one.tree.hold()
     one.screen.close_window(one.main().pid)
     one.assert_nothing_left()
@@ -50,21 +47,17 @@ def test_closing_the_window_ends_all_of_it_in_an_orderly_way(app: Callable[..., 
     assert asked(one)
 
 
-@MODES
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_signal_that_asks_ends_all_of_it_in_an_orderly_way(
-    app: Callable[..., App], start: str, number: signal.Signals
-) -> None:
-    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda it: it.name)
+def test_a_signal_that_asks_ends_all_of_it_in_an_orderly_way(app: Callable[..., App], number: signal.Signals) -> None:
+    one = app().start().await_page()
     one.hit(number)
     one.assert_nothing_left()
     assert one.ended_with() == -number
     assert asked(one)
 
 
-@MODES
-def test_SIGKILL_ends_all_of_it_at_once(app: Callable[..., App], start: str) -> None:
-    one = app(SIDECAR_EXAMPLE_START=start).start().await_page()
+def test_SIGKILL_ends_all_of_it_at_once(app: Callable[..., App]) -> None:
+    one = app().start().await_page()
     one.hit(signal.SIGKILL)
     one.assert_nothing_left()
     assert one.ended_with() == -signal.SIGKILL
@@ -84,19 +77,17 @@ def test_a_signal_that_the_apps_parent_had_it_ignore_stays_ignored(app: Callable
     assert one.ended_with() == -signal.SIGTERM
 
 
-@MODES
-def test_a_panic_in_setup_ends_all_of_it_in_an_orderly_way(app: Callable[..., App], start: str) -> None:
-    one = app(SIDECAR_EXAMPLE_START=start, SIDECAR_EXAMPLE_PANIC="1").start()
+def test_a_panic_in_setup_ends_all_of_it_in_an_orderly_way(app: Callable[..., App]) -> None:
+    one = app(SIDECAR_EXAMPLE_PANIC="1").start()
     assert one.ended_with() != 0
     assert "a panic was asked for" in one.said()
     one.assert_nothing_left()
-    # in setup mode the panic comes while Vite is being started, or even before
-    assert asked(one) if start == "early" else asked(one) or not (one.project / "ran").exists()
+    # the panic comes while Vite is being started, or even before
+    assert asked(one) or not (one.project / "ran").exists()
 
 
-@MODES
-def test_an_app_that_restarts_itself_gets_its_port_again(window: Callable[..., Window], start: str) -> None:
-    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+def test_an_app_that_restarts_itself_gets_its_port_again(window: Callable[..., Window]) -> None:
+    seen = window().await_app()
     one = seen.app
     old = [one.main(), one.vite(), *one.tree.named("sidecar")]
     with suppress(WebDriverException):  # the app may be gone before it has answered

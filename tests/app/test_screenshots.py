@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 from PIL import Image, ImageColor
 
 from tests.app.support import WINDOW_WAIT_S, App, Screen, Window, add_vite_plugin, copy_app
 from tests.e2e.support import ROOT, open_gate
-from tests.liveness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.vite
 
@@ -31,6 +31,7 @@ GATE = """async configureServer(server) {
   server.config.logger.info("\\n  waiting for the database ...");
   while (!fs.existsSync("go")) await new Promise((done) => setTimeout(done, 20));
 }"""
+"""It polls, as ``GATED`` of tests/e2e/support.py does."""
 
 
 def keep(seen: Window, name: str, height: int, *colours: str) -> None:
@@ -63,7 +64,7 @@ def test_the_app(window: Callable[..., Window]) -> None:
 
 def test_the_loading_page(window: Callable[..., Window], project: Path) -> None:
     add_vite_plugin(project, GATE)
-    seen = window(SIDECAR_EXAMPLE_START="setup")
+    seen = window()
     seen.until(lambda: "database" in (seen.text("lines") or ""), "the output so far")
     assert seen.text("title") == "Starting web"
     keep(seen, "loading", 420, INK)

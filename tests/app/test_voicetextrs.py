@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 import os
 import shutil
@@ -27,7 +27,7 @@ import psutil
 from tests.app import support
 from tests.app.support import WINDOW_WAIT_S, App, Screen, Window
 from tests.e2e.support import EXAMPLE, ROOT, foreign_server, listens
-from tests.liveness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.vite
 
@@ -59,12 +59,12 @@ class VoiceText(App):
         return self
 
     def await_page(self) -> VoiceText:
-        until(self._find_port, "a dev server of the app", WINDOW_WAIT_S)
+        until(self._find_port, "an address of the app", WINDOW_WAIT_S)
         super().await_page()
         return self
 
     def _find_port(self) -> bool:
-        for process in self.tree.named("node"):
+        for process in self.tree.named(self.binary.name):
             try:
                 ports = [it.laddr.port for it in process.net_connections("tcp") if it.status == "LISTEN"]
             except psutil.NoSuchProcess:
@@ -81,7 +81,7 @@ def voicetext(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy2(EXAMPLE / "src-tauri" / "Cargo.lock", VOICETEXT / "src-tauri")
     built = support.build(VOICETEXT, "voicetext", locked=False)
     folder = tmp_path_factory.mktemp("voicetext")
-    for name in (built.name, "sidecar"):
+    for name in (built.name, support.sidecar_of(VOICETEXT)):
         shutil.copy2(built.with_name(name), folder)
     return folder / built.name
 
@@ -179,7 +179,7 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
         run = f'cd src-tauri && exec "{one.binary}"'
         one.start("ip", "netns", "exec", namespace, "sh", "-c", run)
         until(lambda: page_asked(1), "the page", WINDOW_WAIT_S)
-        before = {it.pid for it in one.tree.named("node", "sidecar")}
+        before = {it.pid for it in one.tree.named("node", "voicetext-sidecar")}
         ip("link", "del", "wlan0")
         add_interface(ip, "192.168.77.5/24")
         deadline = time.monotonic() + WINDOW_WAIT_S
@@ -191,7 +191,7 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
             except AssertionError:
                 if time.monotonic() > deadline:
                     raise
-        assert {it.pid for it in one.tree.named("node", "sidecar")} == before
+        assert {it.pid for it in one.tree.named("node", "voicetext-sidecar")} == before
         one.hit(signal.SIGKILL)
         one.tree.await_end()
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("windows are driven on Linux only, so far", allow_module_level=True)
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
 
 import signal
 from pathlib import Path
 
 from tests.app.support import WINDOW_WAIT_S, App, Window, add_vite_plugin
 from tests.e2e.support import EXAMPLE, foreign_server, listens, open_gate
-from tests.liveness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.vite
 
@@ -28,13 +28,11 @@ SLOW = """configureServer({ middlewares }) {
     next();
   });
 }"""
+"""It polls, as ``GATED`` of tests/e2e/support.py does."""
 
-MODES = pytest.mark.parametrize("start", ["early", "setup"])
 
-
-@MODES
-def test_the_page_renders_and_the_apps_own_command_answers(window: Callable[..., Window], start: str) -> None:
-    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+def test_the_page_renders_and_the_apps_own_command_answers(window: Callable[..., Window]) -> None:
+    seen = window().await_app()
     seen.click("greet-name")
     seen.script("document.querySelector('#greet button').click()")
     greeting = seen.until(lambda: seen.text("greeting"), "the greeting")
@@ -56,13 +54,12 @@ def test_an_edit_arrives_in_the_page_without_a_reload(window: Callable[..., Wind
     assert seen.script("return window.notReloaded") is True
 
 
-@MODES
 def test_where_the_port_is_taken_the_app_comes_up_on_another_and_the_holder_is_left_alone(
-    app: Callable[..., App], window: Callable[..., Window], start: str
+    app: Callable[..., App], window: Callable[..., Window]
 ) -> None:
     wanted = app().port
     with foreign_server("127.0.0.1", wanted) as (holder, _):
-        seen = window(SIDECAR_EXAMPLE_START=start, SIDECAR_EXAMPLE_PORT=str(wanted))
+        seen = window(SIDECAR_EXAMPLE_PORT=str(wanted))
         seen.until(lambda: seen.url.startswith("http://127.0.0.1:"), "a page")
         seen.app.port = int(seen.url.split(":")[2].split("/")[0])
         assert seen.app.port != wanted
@@ -75,16 +72,15 @@ def test_where_the_port_is_taken_the_app_comes_up_on_another_and_the_holder_is_l
         assert listens(wanted)
 
 
-@MODES
 def test_without_vite_the_window_says_so_and_once_it_is_there_retry_brings_the_app(
-    window: Callable[..., Window], project: Path, start: str
+    window: Callable[..., Window], project: Path
 ) -> None:
     (project / "node_modules").unlink()
-    seen = window(SIDECAR_EXAMPLE_START=start)
+    seen = window()
     told = seen.await_failure("npm install")
     assert told.startswith("web did not start")
     assert ".." not in told
-    assert seen.url.startswith("sidecar:")
+    assert seen.url == f"http://127.0.0.1:{seen.app.port}/"
 
     config = project / "vite.config.ts"
     good = config.read_text()
@@ -123,14 +119,13 @@ def test_a_dev_server_that_crashes_is_back_by_itself_in_the_same_place(window: C
     assert seen.url.endswith("/?tab=2#here")
 
 
-@MODES
 def test_a_page_below_a_base_has_the_apps_commands_and_comes_back_to_its_place(
-    window: Callable[..., Window], project: Path, start: str
+    window: Callable[..., Window], project: Path
 ) -> None:
     config = project / "vite.config.ts"
     good = config.read_text().replace("clearScreen: false,", 'base: "/app/", clearScreen: false,')
     config.write_text(good)
-    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+    seen = window().await_app()
     assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/"
     seen.script("document.querySelector('#greet button').click()")
     seen.until(lambda: (seen.text("greeting") or "").startswith("Hello, Ada!"), "the greeting")
@@ -144,35 +139,33 @@ def test_a_page_below_a_base_has_the_apps_commands_and_comes_back_to_its_place(
     assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/list?tab=2#here"
 
 
-@MODES
-def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place_on_another_port(
-    window: Callable[..., Window], project: Path, start: str
+def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place(
+    window: Callable[..., Window], project: Path
 ) -> None:
-    seen = window(SIDECAR_EXAMPLE_START=start).await_app()
+    seen = window().await_app()
     seen.script("history.replaceState(null, '', '/?tab=2#here')")
+    inner = seen.app.vite_port()
     config = project / "vite.config.ts"
     good = config.read_text()
     config.write_text("nonsense(")
     seen.click("app-restart")
     told = seen.await_failure("could not load its configuration")
     assert "vite.config.ts" in told
+    assert seen.url == f"http://127.0.0.1:{seen.app.port}/?tab=2#here"
 
-    with foreign_server("127.0.0.1", seen.app.port):
+    with foreign_server("127.0.0.1", inner):  # Vite has to go to another port, and the page notices nothing
         config.write_text(good)
         seen.click("retry")
-        seen.until(lambda: seen.url.startswith("http://127.0.0.1:"), "the app again")
-        port = int(seen.url.split(":")[2].split("/")[0])
-        assert port != seen.app.port
-        seen.await_app(port)
-        assert seen.url == f"http://127.0.0.1:{port}/?tab=2#here"
+        seen.await_app()
+        assert seen.app.vite_port() != inner
+        assert seen.url == f"http://127.0.0.1:{seen.app.port}/?tab=2#here"
         seen.script("document.querySelector('#greet button').click()")
         seen.until(lambda: (seen.text("greeting") or "").startswith("Hello, Ada!"), "the greeting")
-        seen.app.port = port
 
 
 def test_a_page_that_comes_slowly_comes_back_to_its_place(window: Callable[..., Window], project: Path) -> None:
     add_vite_plugin(project, SLOW)
-    seen = window(SIDECAR_EXAMPLE_START="setup").await_app()
+    seen = window().await_app()
     seen.script("history.replaceState(null, '', '/?tab=2#here')")
     config = project / "vite.config.ts"
     good = config.read_text()
@@ -197,7 +190,7 @@ def test_a_sidecar_that_is_killed_is_started_again_and_the_window_recovers(
     seen = window().await_app()
     before = seen.text("fact-pid")
     sidecar = seen.app.tree.named("sidecar")
-    parts = dict(zip(("bootloader", "guard", "supervisor"), sidecar, strict=True))
+    parts = dict(zip(("bootloader", "guard", "supervisor", "keeper"), sidecar, strict=True))
     old = [*sidecar, seen.app.vite()]
     for process in sidecar if victim == "all" else [parts[victim]]:
         seen.app.tree.hit(process, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -17,12 +18,24 @@ from pathlib import Path
 import platformdirs
 from rich.console import Console
 
-from tests.bench import cuts, death, frozen, idle, launch, relay, start
-from tests.bench.contenders import EXAMPLE, Tools, find_tools, script
+from tests.bench import cuts, death, frozen, idle, launch, relay, several, start, supervisors
+from tests.bench.contenders import EXAMPLE, PEERS, PM2, Tools, find_tools, script
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
-ROUNDS = {"start": 15, "frozen": 15, "launch": 9, "death": 5, "logs": 5, "idle": 1, "window": 5, "cuts": 15}
+ROUNDS = {
+    "start": 15,
+    "frozen": 15,
+    "launch": 9,
+    "several": 5,
+    "death": 5,
+    "supervisors": 5,
+    "logs": 5,
+    "idle": 1,
+    "window": 5,
+    "front": 5,
+    "cuts": 15,
+}
 """The benches in the order in which they run, and how many rounds each takes unless told: some six minutes in all."""
 ON_DEMAND = {"cuts"}
 """Those that run only when they are asked for: builds of a dozen binaries, which take longer than all the others."""
@@ -74,18 +87,21 @@ def pen() -> Iterator[Pen]:
 def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespace, console: Console) -> None:
     """Run the benches that were asked for. One that cannot be taken is named, and the next one runs."""
     assert sys.platform == "linux", ONLY_LINUX
-    from tests.bench import window
+    from tests.bench import front, window
 
     project: Path = options.project.resolve()
     benches: dict[str, Callable[[int], None]] = {
         "start": lambda rounds: start.run(report, place, rounds),
         "frozen": lambda rounds: frozen.run(report, place, project, rounds),
         "launch": lambda rounds: launch.run(report, place, tools, project, rounds),
+        "several": lambda rounds: several.run(report, place, rounds),
         "death": lambda rounds: death.run(report, place, tools, rounds),
+        "supervisors": lambda rounds: supervisors.run(report, place, tools, rounds),
         "logs": lambda rounds: relay.run(report, place, tools, rounds),
         "idle": lambda rounds: idle.run(report, place, project, rounds),
         "cuts": lambda rounds: cuts.run(report, place, rounds),
         "window": lambda rounds: window.run(report, place, rounds),
+        "front": lambda rounds: front.run(report, place, rounds),
     }
     for name, bench in benches.items():
         if name not in (options.only or ROUNDS.keys() - ON_DEMAND) or name in report.skipped:
@@ -110,7 +126,7 @@ def main() -> int:
     if sys.platform != "linux":
         print(ONLY_LINUX, file=sys.stderr)
         return 2
-    from tests.bench import window
+    from tests.bench import front, window
 
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGHUP, _ended)
@@ -122,10 +138,15 @@ def main() -> int:
         terminal.print(str(error), style="red", highlight=False)
         return 2
     programs = {"node": tools.node, **tools.programs}
-    versions = {name.split(" ")[0]: [program, "--version"] for name, program in programs.items()}
+    versions: dict[str, Sequence[str]] = {
+        name.split(" ")[0]: [program, "--version"] for name, program in programs.items()
+    }
+    if PM2 in tools.programs:
+        manifest = json.dumps(str(PEERS / "node_modules" / "pm2" / "package.json"))
+        versions[PM2] = [tools.node, "-p", f"require({manifest}).version"]
     report = Report(machine(versions), skipped=dict(tools.skipped))
     if (reason := window.missing()) is not None:
-        report.skipped[window.BENCH] = reason
+        report.skipped |= {window.BENCH: reason, front.BENCH: reason}
     missing = len(report.skipped)
     try:
         with pen() as place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ CONCURRENTLY = "concurrently"
 BUN = "bun --no-orphans"
 SETPRIV = "setpriv --pdeathsig"
 UNSHARE = "unshare --kill-child"
+PM2 = "pm2"
+MPROCS = "mprocs"
 KILLPG = "killpg"
 """No supervisor at all: we send the tree's process group a SIGKILL ourselves. Nothing that kills it can be quicker."""
 
@@ -63,6 +66,8 @@ def start(service: str) -> str:
 
 def _fault(name: str, program: Path) -> str | None:
     """Why ``program --version`` does not work, or None when it does."""
+    if name == PM2:  # even to be asked for its version it starts its daemon, which stays
+        return None if program.exists() else "it is not there"
     ask = ["--user", "--map-root-user", "--pid", "--fork", "true"] if name == UNSHARE else ["--version"]  # if it may
     try:
         done = subprocess.run([program, *ask], capture_output=True, text=True, timeout=30, check=False)
@@ -88,6 +93,9 @@ def find_tools() -> Tools:
         **{name: _on_path(program) for name, program in UTIL_LINUX.items()},
         # bun's install script moves the binary into place; where such scripts may not run it stays in its own package.
         BUN: [bins / "bun", *sorted(PEERS.glob("node_modules/@oven/bun-*/bin/bun"))],
+        PM2: [bins / "pm2"],
+        # without the script for node in front of it
+        MPROCS: sorted(PEERS.glob(f"node_modules/mprocs/mprocs-*-linux-{platform.machine()}-*/mprocs")),
     }
     programs: dict[str, str] = {}
     skipped: dict[str, str] = {}

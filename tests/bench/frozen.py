@@ -84,7 +84,7 @@ def _memory(pen: Pen, project: Path, argv: Sequence[str]) -> tuple[float, str]:
         each = [pss_bytes(pid) / 1e6 for pid in our_processes(sidecar.process.pid, hello["result"]["pid"])]
     finally:
         pen.let_go(sidecar.process)
-    return sum(each), "bootloader + guard + supervisor: " + " + ".join(f"{value:.1f}" for value in each)
+    return sum(each), "bootloader + guard + keeper + supervisor: " + " + ".join(f"{value:.1f}" for value in each)
 
 
 def _make(words: Sequence[str], folder: Path, cache: str = "") -> None:

@@ -80,6 +80,10 @@ class RollCall:
         """How many processes of the tree are alive."""
         return len(self._live)
 
+    def pids(self) -> set[int]:
+        """The living processes of the tree."""
+        return {peer_pid(connection) for connection in self._live}
+
     @property
     def watched(self) -> int:
         """How many of the processes held by pidfd are alive."""

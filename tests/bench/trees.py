@@ -1,4 +1,4 @@
-"""A script that makes a tree of processes: ``trees.py plain|wide|storm``, or ``trees.py wide CHILDREN``.
+"""A script that makes a tree of processes: ``trees.py plain|daemon|wide|storm``, or ``trees.py wide CHILDREN``.
 
 Each process of the tree holds a connection to the bench, so that the kernel tells the bench of its death. A new process
 connects before it lets go of the connection that it inherited: at no time is one alive without holding any.
@@ -62,6 +62,18 @@ def plain(connection: socket.socket) -> None:
     hold(connection)
 
 
+def daemon(connection: socket.socket) -> None:
+    """The same, and a process that has left it: its parent is dead, and its session is its own."""
+    if (between := os.fork()) == 0:
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        hold(renewed(connection))
+        os._exit(0)
+    os.waitpid(between, 0)
+    plain(connection)
+
+
 def wide(connection: socket.socket) -> None:
     """Fifty children, or as many as are wanted."""
     for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else WIDE):
@@ -107,7 +119,7 @@ def main() -> None:
     arm()
     connection = connect()
     connection.recv(1)
-    {"plain": plain, "wide": wide, "storm": storm}[sys.argv[1]](connection)
+    {"plain": plain, "daemon": daemon, "wide": wide, "storm": storm}[sys.argv[1]](connection)
 
 
 if __name__ == "__main__":

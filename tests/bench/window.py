@@ -3,6 +3,10 @@
 Both are built beforehand, and started by the Tauri CLI as a developer does: ours by ``npm run tauri:dev``, the other by
 ``npm run tauri dev`` with a ``devUrl`` and ``npm run dev`` as its ``beforeDevCommand``. So each has the same CLI, and
 the same look of cargo at what is built. Without the CLI there is only ours: nobody would start the other's Vite.
+
+The steps between are known afterwards, so that to look at them costs nothing: the kernel remembers when a process was
+forked, and the page when it was asked for. The CLI forks cargo, and the same process then becomes the app.
+build/pictures.py draws the steps from the page of benchmarks.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import platformdirs
 
 from tests.bench import contenders
 from tests.bench.contenders import EXAMPLE, HOST
-from tests.bench.processes import ONLY_LINUX, BenchError, Pen
+from tests.bench.processes import ONLY_LINUX, BenchError, Pen, marked
 from tests.bench.report import Report, Row, ratios
 
 if sys.platform != "linux":
@@ -37,8 +41,7 @@ from tests.app import support
 from tests.app.support import App, Screen
 
 BENCH = "window"
-EARLY, SETUP, PLAIN = "sidecar, early", "sidecar, setup", "beforeDevCommand"
-EARLY_ALONE, SETUP_ALONE = "sidecar, early, no CLI", "sidecar, setup, no CLI"
+OURS, ALONE, PLAIN = "sidecar", "sidecar, no CLI", "beforeDevCommand"
 PLAIN_PORT = 28_173
 """The other's dev server has one port, which is written into its ``tauri.conf.json`` when it is built."""
 PAINT_SECONDS = 120.0
@@ -49,12 +52,17 @@ BUILD_SECONDS = 1500.0
 TELL = """<script>
   new PerformanceObserver((list) => {
     if (list.getEntries().some(({ name }) => name === "first-contentful-paint")) {
-      new Image().src = "ADDRESS";
+      new Image().src = "ADDRESS" + performance.timeOrigin;
     }
   }).observe({ type: "paint", buffered: true });
 </script>
 """
-"""Put first into the page's head: it asks for a picture as soon as something of the page is painted."""
+"""Put first into the page's head: it asks for a picture as soon as something of the page is painted.
+
+The picture's name is the time at which the page was asked for (milliseconds since 1970).
+"""
+CARGO, VITE, ASKED, PAINTED = STEPS = ("cargo starts", "Vite starts", "the page is asked for", "page painted")
+"""Each counts from the launch."""
 
 PLAIN_MAIN = """fn main() {
     tauri::Builder::default().run(tauri::generate_context!()).expect("the app could not be run");
@@ -87,15 +95,22 @@ class Paper:
         """What a page needs for it."""
         return TELL.replace("ADDRESS", f"http://{HOST}:{self._listener.getsockname()[1]}/")
 
-    def await_painted(self) -> float:
-        """When (``time.perf_counter``, seconds) the page told."""
+    def await_painted(self) -> tuple[float, float]:
+        """When (``time.perf_counter``, seconds) the page was asked for, and when it told that it is painted."""
         try:
             connection, _ = self._listener.accept()
+            painted = time.perf_counter()
+            with connection:
+                connection.settimeout(PAINT_SECONDS)
+                request = b""
+                while b"\r\n" not in request and (more := connection.recv(4096)):
+                    request += more
         except TimeoutError as error:
             raise BenchError(f"no page was painted within {PAINT_SECONDS:g} s") from error
-        painted = time.perf_counter()
-        connection.close()
-        return painted
+        told = re.match(rb"GET /([\d.]+) ", request)
+        if told is None:
+            raise BenchError(f"the page told no time: {request[:80]!r}")
+        return float(told[1]) / 1e3 - time.time() + time.perf_counter(), painted
 
 
 @dataclass(frozen=True)
@@ -133,13 +148,11 @@ def without_us(tauri: Path) -> None:
     config["identifier"] += ".plain"
     config["build"]["beforeDevCommand"] = f"npm run dev -- --host {HOST} --port {PLAIN_PORT} --strictPort"
     config["build"]["devUrl"] = f"http://{HOST}:{PLAIN_PORT}"
-    del config["plugins"], config["bundle"]["externalBin"], config["app"]["windows"][0]["create"]
+    del config["plugins"], config["bundle"]["externalBin"]
     write(tauri / "tauri.conf.json", json.dumps(config, indent=2))
     capability = json.loads((tauri / "capabilities" / "default.json").read_text())
     write(tauri / "capabilities" / "default.json", json.dumps({**capability, "permissions": ["core:default"]}))
     manifest = (tauri / "Cargo.toml").read_text().replace('"sidecar-example"', '"plain-example"')
-    # what the plugin asks of Tauri, so that both link the same one, and it is built once
-    manifest = re.sub(r"(?m)^(tauri = .*features = )\[\]", r'\1["dynamic-acl"]', manifest)
     manifest = re.sub(r"\n\[lib\]\n(.+\n)+", "", manifest)
     write(tauri / "Cargo.toml", re.sub(r"\ntauri-plugin-sidecar = .*", "", manifest))
     write(tauri / "build.rs", "fn main() {\n    tauri_build::build();\n}\n")
@@ -176,10 +189,31 @@ def running(pen: Pen, screen: Screen, contender: Contender) -> Iterator[float]:
         pen.empty()
 
 
-def measure(pen: Pen, screen: Screen, paper: Paper, contender: Contender) -> float:
-    """Milliseconds from launch to paint."""
+def measure(pen: Pen, screen: Screen, paper: Paper, contender: Contender) -> dict[str, float]:
+    """Milliseconds from launch to each step."""
     with running(pen, screen, contender) as launched:
-        return (paper.await_painted() - launched) * 1e3
+        asked, painted = paper.await_painted()
+        began = started(pen, contender)
+    return {step: (when - launched) * 1e3 for step, when in ({**began, ASKED: asked, PAINTED: painted}).items()}
+
+
+def started(pen: Pen, contender: Contender) -> dict[str, float]:
+    """When (``time.perf_counter``, seconds; to 10 ms) what is now the app was forked, and the first Vite."""
+    found: dict[str, list[float]] = {CARGO: [], VITE: []}
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - time.perf_counter()
+    for pid in marked(pen.mark):
+        try:
+            process = Path("/proc", str(pid))
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            is_app = (process / "exe").resolve() == contender.binary.resolve()
+            ticks = int((process / "stat").read_text().rpartition(")")[2].split()[19])
+        except OSError:  # it has ended
+            continue
+        if is_app or any(word.endswith((b"/vite", b"/vite.js")) for word in words[1:]):
+            found[CARGO if is_app else VITE].append(ticks / os.sysconf("SC_CLK_TCK") - since_boot)
+    if not all(found.values()):
+        raise BenchError(f"the app or Vite is not among the processes: {found}")
+    return {step: min(times) for step, times in found.items()}
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
@@ -191,24 +225,21 @@ def run(report: Report, pen: Pen, rounds: int) -> None:
         folder = support.target_folder() / "debug"
         mine, other = folder / "sidecar-example", folder / "plain-example"
         dev = ("npm", "run", "tauri:dev")
-        early, setup = ({"SIDECAR_EXAMPLE_START": mode} for mode in ("early", "setup"))
         all_of_them = {
-            EARLY: Contender(mine, ours, dev, early),
-            SETUP: Contender(mine, ours, dev, setup),
+            OURS: Contender(mine, ours, dev),
             PLAIN: Contender(other, plain, ("npm", "run", "tauri", "dev")),
-            EARLY_ALONE: Contender(mine, ours, (), early),
-            SETUP_ALONE: Contender(mine, ours, (), setup),
+            ALONE: Contender(mine, ours),
         }
-        taken: dict[str, list[float]] = {name: [] for name in all_of_them}
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in all_of_them}
         for turn in range(rounds + 1):
             for name in contenders.in_turn(all_of_them, turn):
                 value = measure(pen, screen, paper, all_of_them[name])
                 if turn:
                     taken[name].append(value)
-    what = "launch → page painted"
-    notes = {PLAIN: "npm run dev, then the CLI waits for devUrl", EARLY_ALONE: "the app's binary alone"}
-    report.rows += [Row(BENCH, what, name, "ms", tuple(taken[name]), notes.get(name, "")) for name in all_of_them]
-    for name in (EARLY, SETUP):
-        report.rows.append(
-            Row(BENCH, f"{name} / {PLAIN}", name, "×", ratios(taken[name], taken[PLAIN]), "round by round")
-        )
+    notes = {PLAIN: "npm run dev, then the CLI waits for devUrl", ALONE: "the app's binary alone"}
+    for step in STEPS:
+        for name, seen in taken.items():
+            values = tuple(each[step] for each in seen)
+            report.rows.append(Row(BENCH, f"launch → {step}", name, "ms", values, notes.get(name, "")))
+    ours_ms, plain_ms = ([each[PAINTED] for each in taken[name]] for name in (OURS, PLAIN))
+    report.rows.append(Row(BENCH, f"{OURS} / {PLAIN}", OURS, "×", ratios(ours_ms, plain_ms), "round by round"))

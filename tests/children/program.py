@@ -12,12 +12,11 @@ import os
 import signal
 import socket
 import sys
-import time
 
 if sys.platform == "win32":
     raise ImportError("fork and process groups")
 
-LIFE_S = 100
+LIFE_S = 280
 """So long it lives at most, whatever becomes of the test."""
 
 servers: list[socket.socket] = []
@@ -96,7 +95,7 @@ def main() -> None:
                 os._exit(int(value))
             case "die":
                 os.kill(os.getpid(), signal.Signals[value])
-                time.sleep(LIFE_S)
+                hold()
             case "ignore":
                 signal.signal(signal.Signals[value], signal.SIG_IGN)
             case "report":

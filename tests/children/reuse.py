@@ -16,8 +16,8 @@ if sys.platform != "linux":
 
 sys.path.insert(0, sys.argv[1])
 
-from sidecar.host import records
-from sidecar.host.linux import sweep, tree
+from sidecar.host.linux import orphans, processes
+from sidecar.state import run_record
 
 RUN_ID = "f" * 32
 
@@ -57,31 +57,31 @@ def answers() -> bool:
 
 def main() -> None:
     first = child()
-    old = tree.read_process(first)
+    old = processes.read_process(first)
     assert old is not None
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
     while tick() <= old.start:
         pass  # the same pid within one tick would be the same identity, and take a namespace of a few pids
     second = successor(first)
-    new = tree.read_process(second)
+    new = processes.read_process(second)
     assert new is not None
     assert (new.pid, new.start > old.start) == (old.pid, True)
     print("another start")
 
     old.ppid = 0  # we have reaped it, so it is not signalled as a child of ours any more
-    tree.send(old, signal.SIGKILL)
+    processes.send(old, signal.SIGKILL)
     assert answers()
     print("the dead one takes no signal")
 
-    owner = records.Identity(old.pid, old.start)
-    assert not sweep.lives(owner)
+    owner = run_record.Identity(old.pid, old.start)
+    assert not orphans.lives(owner)
     print("the owner is dead")
 
-    path = records.run_path(RUN_ID)
-    boot = sweep.boot_id()
-    records.write_run(path, records.RunRecord(run_id=RUN_ID, boot_id=boot, owners=(owner,)))
-    report = sweep.sweep()
+    path = run_record.run_path(RUN_ID)
+    boot = orphans.boot_id()
+    run_record.write_run(path, run_record.RunRecord(run_id=RUN_ID, boot_id=boot, owners=(owner,)))
+    report = orphans.sweep()
     assert report is not None
     assert (report.records, report.processes) == (1, ())
     assert not os.path.exists(path)

@@ -1,8 +1,8 @@
 """A script that makes a hostile tree: ``trees.py KIND [PORT]``, to be run with ``python -I -S``.
 
-Each process connects to the roll call (see tests/liveness.py) before it lets go of the connection that it inherited.
-They end when the roll call closes their connection, or at the deadline. Nothing else ends them: they look neither at
-their parent, nor at stdin, nor at stdout.
+Each process connects to the roll call (see tests/support/liveness.py) before it lets go of the connection that it
+inherited. They end when the roll call closes their connection, or at the deadline. Nothing else ends them: they look
+neither at their parent, nor at stdin, nor at stdout.
 
 With ``ROLL_DECOY`` set, the same command line makes no tree, but one process that is nobody's business.
 """

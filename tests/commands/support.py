@@ -14,10 +14,10 @@ from typing import Any
 if sys.platform != "linux":
     raise ImportError("control groups are Linux's")
 
-from tests.command import SIDECAR
 from tests.faults.cell import ROOT
+from tests.support.command import SIDECAR
 
-WAIT_S = 110
+WAIT_S = 280
 """Far more than a proof takes on a busy machine, which starts nine sidecars; less than a test may take."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host.linux import sweep
-from tests.command import SIDECAR
+from sidecar.host import unpacked
+from sidecar.host.linux import orphans
 from tests.commands.support import WAIT_S, enter, run, told
 from tests.faults.cell import ROOT, Cell, own_groups, service
 from tests.faults.direct import Direct
-from tests.liveness import RollCall, control_group
+from tests.support.command import SIDECAR
+from tests.support.liveness import RollCall, control_group
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("supervisor", KILL), ("guard", KILL))
@@ -153,7 +155,9 @@ def test_a_group_that_a_record_names_is_left_alone_while_it_is_none_of_a_dead_gu
         planted = tmp_path / "state" / "runs" / ("c" * 32 + ".json")
         for folder in (f"{group}/{name}", str(group)):
             planted.write_text(
-                json.dumps({"version": 1, "runId": "c" * 32, "bootId": sweep.boot_id(), "owners": [], "group": folder})
+                json.dumps(
+                    {"version": 1, "runId": "c" * 32, "bootId": orphans.boot_id(), "owners": [], "group": folder}
+                )
             )
             done = run(tmp_path, "clean", "--yes", group=group)
             assert done.returncode == 0
@@ -175,6 +179,57 @@ def test_an_unfinished_file_is_removed_once_its_writer_is_dead(tmp_path: Path) -
             assert told(tmp_path, "clean", "--dry-run", group=group)["drafts"] == list(map(str, left))
             assert run(tmp_path, "clean", "--yes", group=group).returncode == 0
     assert [it for it in sorted(state.rglob("*")) if it.is_file()] == living
+
+
+def test_what_a_dead_runs_services_have_unpacked_is_shown_and_removed_and_nothing_else_is(tmp_path: Path) -> None:
+    """A record may say anything: only a folder that a bootloader can have made, and that very one, goes."""
+    runs = tmp_path / "state" / "runs"
+    runs.mkdir(mode=0o700, parents=True)
+    left, later, precious = (tmp_path / name for name in ("_MEIleft", "_MEIlater", "precious"))
+    for folder in (left, later, precious):
+        (folder / "lib").mkdir(parents=True)
+    link = tmp_path / "_MEIlink"
+    link.symlink_to(precious)
+
+    def named(path: Path | str, identity: str | None = None) -> dict[str, str]:
+        found = Path(left if identity is None and path == "/" else str(path).replace("\0", "")).lstat()
+        return {"path": str(path), "identity": identity or f"{found.st_dev:x}:{found.st_ino:x}"}
+
+    record = {"version": 1, "runId": "c" * 32, "bootId": orphans.boot_id(), "owners": []}
+    told_of = [named(left), named(later, "1:1"), named(precious), named(link), named("/"), named(f"{left}\0")]
+    planted = runs / ("c" * 32 + ".json")
+    planted.write_text(json.dumps({**record, "unpacked": told_of}))
+    with control_group(divisible=True) as group:
+        found = told(tmp_path, "clean", "--dry-run", group=group)
+        assert [it["path"] for it in found["runs"][0]["unpacked"]] == [str(left)]
+        assert str(left) in run(tmp_path, "clean", "--dry-run", group=group).stdout
+        assert told(tmp_path, "clean", "--yes", group=group)["folders"] == 1
+    assert not left.exists()
+    assert not planted.exists()
+    assert (later / "lib").is_dir()
+    assert (precious / "lib").is_dir()
+    assert link.is_symlink()
+
+
+def test_the_record_of_a_folder_that_stays_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    runs = tmp_path / "state" / "runs"
+    runs.mkdir(mode=0o700, parents=True)
+    stuck = tmp_path / "_MEIstuck"
+    (stuck / Path(*["deep"] * (unpacked.DEPTH_MOST + 1))).mkdir(parents=True)
+    there = [{"path": str(stuck), "identity": unpacked.identify(str(stuck))}]
+    record = {"version": 1, "runId": "c" * 32, "bootId": orphans.boot_id(), "owners": [], "unpacked": there}
+    planted = runs / ("c" * 32 + ".json")
+    planted.write_text(json.dumps(record))
+    with control_group(divisible=True) as group:
+        done = run(tmp_path, "clean", "--yes", group=group)
+        assert done.returncode == 1
+        assert (
+            f"the folder {stuck}, which a service of an earlier run has unpacked, could not be removed" in done.stdout
+        )
+        assert planted.exists()
+        shutil.rmtree(stuck)
+        assert run(tmp_path, "clean", "--yes", group=group).returncode == 0
+    assert not planted.exists()
 
 
 def test_what_could_not_be_removed_is_said_with_code_1(tmp_path: Path) -> None:
@@ -250,8 +305,8 @@ def test_what_a_sidecar_in_another_namespace_writes_just_now_is_left_to_it(tmp_p
         pytest.skip("such a namespace cannot be made here")
     script = """
 import os, sys
-from sidecar.host import records
-from sidecar.host.linux import sweep, tree
+from sidecar.state import run_record
+from sidecar.host.linux import orphans, processes
 replace = os.replace
 def wait(draft, path):
     print(draft, flush=True)
@@ -259,10 +314,10 @@ def wait(draft, path):
     replace(draft, path)
 os.replace = wait
 os.getpid = lambda: 1 << 22  # one that nobody has here
-path = records.run_path("e" * 32)
-owner = records.Identity(os.getpid(), 1)
-records.write_run(path, records.RunRecord(
-    run_id="e" * 32, boot_id=sweep.boot_id(), owners=(owner,), pid_namespace=tree.pid_namespace()
+path = run_record.run_path("e" * 32)
+owner = run_record.Identity(os.getpid(), 1)
+run_record.write_run(path, run_record.RunRecord(
+    run_id="e" * 32, boot_id=orphans.boot_id(), owners=(owner,), pid_namespace=processes.pid_namespace()
 ))
 """
     runs = tmp_path / "state" / "runs"

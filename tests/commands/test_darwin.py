@@ -17,17 +17,19 @@ if sys.platform != "linux":
     pytest.skip("pidfds and the process connector", allow_module_level=True)
 
 from sidecar.host.darwin import layers
-from sidecar.host.darwin.notices import Notices
+from sidecar.host.darwin.kernel_events import KernelEvents
 from tests.children.trees import SIZES
-from tests.command import BINARY
 from tests.commands import test_ps
 from tests.commands.support import run, told
 from tests.commands.test_clean import killed_whole
 from tests.faults.cell import Cell
 from tests.faults.darwin import COMMAND
 from tests.faults.direct import Direct
+from tests.faults.test_sweep import record
 from tests.host.bsd import Kernel, Kevent, skip_without_forks
-from tests.liveness import RollCall, state_of, until
+from tests.support.command import BINARY
+from tests.support.liveness import RollCall, state_of
+from tests.support.waiting import until
 
 if BINARY:
     pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
@@ -53,10 +55,6 @@ def runs(folder: Path) -> list[dict[str, Any]]:
 
 def shown(folder: Path, service: str, **wanted: object) -> dict[str, Any]:
     return test_ps.shown(folder, service, COMMAND, **wanted)
-
-
-def record(folder: Path, name: str, **fields: object) -> Path:
-    return test_ps.record(folder, name, **fields)
 
 
 # ── ps ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,7 +234,7 @@ def examined(folder: Path, *words: str) -> dict[str, Any]:
 
 
 def test_a_kernel_that_tells_of_nobody_is_no_guard_and_no_watch(kernel: Kernel) -> None:
-    class Sandboxed(Notices):
+    class Sandboxed(KernelEvents):
         def watch(self, pid: int, *, forks: bool = False) -> None:
             raise PermissionError
 
@@ -246,5 +244,5 @@ def test_a_kernel_that_tells_of_nobody_is_no_guard_and_no_watch(kernel: Kernel) 
 
 def test_an_app_that_has_ended_already_is_not_watched(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getppid", lambda: 1 << 30)  # nobody has such a pid
-    found = layers.find_layers(kernel, lambda: Notices(kernel.kqueue(), Kevent))
+    found = layers.find_layers(kernel, lambda: KernelEvents(kernel.kqueue(), Kevent))
     assert [it.name for it in found if not it.holds] == ["parentWatch"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,24 +18,33 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("control groups and /proc", allow_module_level=True)
 
-from sidecar.host import records
 from sidecar.host.linux import layers
-from sidecar.wire.messages import Guarantees
-from tests.command import from_source
+from sidecar.protocol.messages import Guarantees
+from sidecar.state import run_record
 from tests.commands.support import run, told
 from tests.faults.cell import ROOT, Cell
 from tests.faults.direct import Direct, program
 from tests.faults.test_pidns import WITHOUT_NAMESPACES
 from tests.faults.test_system_limits import only_root
 from tests.faults.test_system_surroundings import can
-from tests.liveness import control_group, until
-from tests.ports import free_port
+from tests.support.command import from_source
+from tests.support.liveness import control_group
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    return fake_project(tmp_path / "project")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> str:
+    return fake_node(tmp_path)
+
+
+def fake_project(folder: Path) -> Path:
     """A folder that looks like a Vite project with vite installed."""
-    folder = tmp_path / "project"
     package = folder / "node_modules" / "vite"
     (package / "bin").mkdir(parents=True)
     (folder / "package.json").write_text('{"devDependencies": {"vite": "7"}}')
@@ -43,13 +53,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> str:
-    """A folder for PATH with a node of a fit version, and nothing else."""
-    return fake_node(tmp_path, 'echo "v22.12.0"')
-
-
-def fake_node(folder: Path, script: str) -> str:
+def fake_node(folder: Path, script: str = 'echo "v22.12.0"') -> str:
+    """A folder for PATH with a node, by default of a fit version, and nothing else."""
     place = folder / "bin"
     place.mkdir(exist_ok=True)
     (place / "node").write_text(f"#!/bin/sh\n{script}\n")
@@ -153,12 +158,22 @@ def test_a_missing_vite_is_bad_and_says_how_to_get_it(tmp_path: Path, project: P
     assert "npm install" in finding(report, "vite")["advice"]
 
 
+def test_a_missing_yarn_is_bad_and_says_how_to_get_it(tmp_path: Path, project: Path, node: str) -> None:
+    shutil.rmtree(project / "node_modules")
+    (project / ".pnp.cjs").touch()
+    found = finding(told(tmp_path, "doctor", str(project), code=1, PATH=node), "vite")
+    assert (found["verdict"], found["advice"]) == ("bad", "Run 'corepack enable'.")
+    assert found["found"] == f"{project} uses Yarn Plug'n'Play, but there is no yarn on PATH"
+
+
 @pytest.mark.parametrize("name", ["absent", "empty"])
 def test_a_folder_without_a_project_is_bad(tmp_path: Path, node: str, name: str) -> None:
     (tmp_path / "empty").mkdir()
     report = told(tmp_path, "doctor", str(tmp_path / name), code=1, PATH=node)
     assert finding(report, "project")["verdict"] == "bad"
     assert "Correct root." in finding(report, "project")["advice"]
+    shown = run(tmp_path, "doctor", str(tmp_path / name), PATH=node).stdout
+    assert re.fullmatch("Docs: .*troubleshooting.*", shown.splitlines()[-1], re.IGNORECASE)
 
 
 def test_the_framework_and_its_command_are_named(tmp_path: Path, project: Path, node: str) -> None:
@@ -217,7 +232,7 @@ def test_a_port_that_a_sidecars_service_holds_is_told_as_such(tmp_path: Path, pr
     with Direct(tmp_path) as sidecar:
         port = sidecar.serve({"web": service}).client.status("web")["port"]
         report = told(tmp_path, "doctor", str(project), "--port", str(port), PATH=node)
-        assert "another sidecar" in finding(report, f"port {port}")["found"]
+        assert "started by a sidecar" in finding(report, f"port {port}")["found"]
         assert "sidecar ps" in finding(report, f"port {port}")["advice"]
         assert finding(report, "runs")["found"].startswith("1 sidecar running")
 
@@ -249,7 +264,7 @@ def test_a_state_folder_that_cannot_be_used_is_bad(tmp_path: Path, project: Path
     report = told(tmp_path, "doctor", str(project), code=1, PATH=node)
     found = finding(report, "state folder")
     assert found["verdict"] == "bad"
-    assert records.STATE_DIR in found["advice"]
+    assert run_record.STATE_DIR in found["advice"]
 
 
 def test_what_dead_runs_left_is_noted_and_not_touched(tmp_path: Path, project: Path, node: str) -> None:
@@ -295,12 +310,12 @@ def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project
 def test_a_stdin_guard_that_is_gone_is_neither_a_layer_nor_claimed(tmp_path: Path, project: Path, node: str) -> None:
     place = tmp_path / "without"
     place.mkdir()
-    (place / "sitecustomize.py").write_text("from sidecar.host import programs\nprograms.STDIN_GUARD = '/gone.cjs'\n")
+    (place / "sitecustomize.py").write_text("from sidecar.host import stdin_guard\nstdin_guard.SCRIPT = b''\n")
     path = f"{place}:{ROOT}"
     report = told(tmp_path, "doctor", str(project), PATH=node, PYTHONPATH=path)
     (layer,) = (it for it in report["layers"] if it["name"] == "stdinGuard")
     assert not layer["holds"]
-    assert "/gone.cjs is not there" in layer["advice"]
+    assert "stdin_guard.cjs is missing" in layer["advice"]
     with Direct(tmp_path, prefix=("env", f"PYTHONPATH={path}")) as sidecar:
         assert sidecar.client.hello({})["guarantees"]["stdinGuard"] is False
 
@@ -364,3 +379,46 @@ def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_dra
         assert child.wait() == 1
     assert b"\x1b[1;31mbad" in seen
     assert b"\x1b[2J" not in seen
+
+
+def test_node_is_asked_for_its_version_outside_of_the_project(tmp_path: Path, project: Path) -> None:
+    """What a version manager's shim runs is what the folder asks for in which it is started."""
+    place = fake_node(tmp_path, f'pwd > "{tmp_path}/asked"; echo v22.12.0')
+    report = json.loads(
+        run(
+            tmp_path,
+            "doctor",
+            str(project),
+            "--json",
+            prefix=["env", "-C", str(project)],
+            PATH=place + ":/bin:/usr/bin",
+        ).stdout
+    )
+    assert finding(report, "node")["verdict"] == "ok"
+    assert (tmp_path / "asked").read_text() == "/\n"
+
+
+@pytest.mark.parametrize(("script", "verdict"), [("echo v22.12.0", "ok"), ("echo none is set >&2; exit 126", "note")])
+def test_a_version_managers_shim_is_named_as_one(tmp_path: Path, project: Path, script: str, verdict: str) -> None:
+    shims = tmp_path / "asdf" / "shims"
+    shims.mkdir(parents=True)
+    (shims / "node").write_text(f"#!/bin/sh\n{script}\n")
+    (shims / "node").chmod(0o755)
+    report = json.loads(
+        run(tmp_path, "doctor", str(project), "--json", PATH=str(shims), ASDF_DATA_DIR=str(tmp_path / "asdf")).stdout
+    )
+    found = finding(report, "node")
+    assert found["verdict"] == verdict
+    assert "a shim of asdf" in found["found"]
+
+
+def test_a_package_that_is_linked_from_elsewhere_is_named_and_not_looked_at(
+    tmp_path: Path, project: Path, node: str
+) -> None:
+    (project / "node_modules" / "vite").rename(tmp_path / "vite")
+    (project / "node_modules" / "vite").symlink_to(tmp_path / "vite")
+    report = told(tmp_path, "doctor", str(project), "--port", str(free_port()), PATH=node)
+    found = finding(report, "vite")
+    assert found["verdict"] == "note"
+    assert "not looked at: a link there leads out of the project" in found["found"]
+    assert "7.1.2" not in str(report["findings"])

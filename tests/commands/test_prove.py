@@ -19,13 +19,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.doctor.ground import VITE
-from sidecar.doctor.linux import ground, trees
+from sidecar.commands.doctor.prove.linux import platform, trees
+from sidecar.commands.doctor.prove.platform import VITE
 from sidecar.host.linux import layers
-from tests.command import BINARY, SIDECAR, from_source
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT
-from tests.liveness import RollCall, await_end, control_group, marked, until
+from tests.support.command import BINARY, SIDECAR, from_source
+from tests.support.liveness import RollCall, await_end, control_group, marked
+from tests.support.waiting import until
 
 NODE = shutil.which("node")
 
@@ -142,17 +143,21 @@ def broken(folder: Path, code: str, *victims: str) -> str:
     """
     place = folder / "broken"
     place.mkdir()
-    (place / "sitecustomize.py").write_text(code + IMPATIENT.format(victims=victims))
+    (place / "sitecustomize.py").write_text(code + ONLY.format(victims=victims) + (IMPATIENT if code else ""))
     return f"{place}:{ROOT}"
 
 
-IMPATIENT = """
+ONLY = """
 import sys
 if "--prove" in sys.orig_argv:
-    from sidecar.doctor import prove, standin
-    from sidecar.doctor.linux import ground
-    prove.DEATH_S = standin.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
-    ground.PLANS = {{name: plan for name, plan in ground.PLANS.items() if name in {victims!r}}}
+    from sidecar.commands.doctor.prove.linux import platform
+    platform.PLANS = {{name: plan for name, plan in platform.PLANS.items() if name in {victims!r}}}
+"""
+
+IMPATIENT = """
+if "--prove" in sys.orig_argv:
+    from sidecar.commands.doctor.prove import harness, trials
+    trials.DEATH_S = harness.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
 """
 
 GUARD_KILLS_NOBODY = """
@@ -170,12 +175,12 @@ guard.Guard.__init__ = lambda self, supervisor, app, *others: init(self, supervi
 NOBODY_SEES_THE_APP = (
     GUARD_DOES_NOT_SEE_THE_APP
     + """
-from sidecar.host.linux import tether
-watch = tether.Guarded.watch
+from sidecar.host.linux import session
+watch = session.LinuxSession.watch
 def watch_blindly(self, gone, forwarded):
     self._lifeline.app = None
     watch(self, gone, forwarded)
-tether.Guarded.watch = watch_blindly
+session.LinuxSession.watch = watch_blindly
 """
 )
 
@@ -203,20 +208,19 @@ cgroup.make = lambda guard, member: cgroup._make(guard, "cgroup.max.depth", "1")
 """
 
 NO_COOKIE = """
-from sidecar.host.linux import host
-start = host.posix.start
-host.posix.start = lambda service, launch, marks, *others: start(service, launch, {}, *others)
+from sidecar.host.posix import host
+start = host.start
+host.start = lambda service, launch, marks, *others: start(service, launch, {}, *others)
 """
 
 NODE_IS_NOT_MADE_TO_END = """
-from sidecar.host import programs
-programs.STDIN_GUARD = __file__.replace("sitecustomize.py", "empty.cjs")
-open(programs.STDIN_GUARD, "w").close()
+from sidecar.host import stdin_guard
+stdin_guard.SCRIPT = b"// does nothing"
 """
 
 NOTHING_IS_SWEPT = """
-from sidecar.host.linux import tether
-tether.sweep = lambda: tether.SupervisorSwept((), 0, 1, 0, ())
+from sidecar.host.linux import session
+session.sweep = lambda: session.SupervisorSwept((), 0, 1, 0, ())
 """
 
 LIES = [
@@ -260,10 +264,10 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(
 
 
 def test_each_claim_is_broken_by_one_of_these() -> None:
-    claimed = {name for plan in ground.PLANS.values() for name in plan.claims}
+    claimed = {name for plan in platform.PLANS.values() for name in plan.claims}
     assert claimed == set(layers.LAYERS) == {claim for claim, _, _ in LIES}
     tried = {(claim, victim) for claim, _, victim in LIES}
-    assert {(name, it) for it, plan in ground.PLANS.items() for name in plan.claims} - tried == {
+    assert {(name, it) for it, plan in platform.PLANS.items() for name in plan.claims} - tried == {
         ("guard", "the bootloader")  # which there is in a frozen one only
     }
 
@@ -274,16 +278,16 @@ def test_a_sidecar_that_does_not_even_start_is_a_broken_claim(tmp_path: Path, pr
         path = broken(tmp_path, "from sidecar.host.linux import guard\nguard.split = None\n", "the app", "the guard")
         done = run(tmp_path, "doctor", project, "--prove", group=group, PYTHONPATH=path, **env)
     assert done.returncode == 1
-    assert done.stdout.count("not tried: the sidecar does not do as it should: it has ended") == 2
+    assert done.stdout.count("not tried: the sidecar failed: it has ended") == 2
     assert "TypeError" in done.stderr, "the sidecar's own words"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, project: str, number: int) -> None:
     """Its connections end with it, and the stand-in app ends with its end of stdin."""
-    with RollCall() as roll, control_group(divisible=True) as group:
+    with RollCall() as liveness, control_group(divisible=True) as group:
         mark = os.urandom(16).hex()
-        env = {**os.environ, **roll.env, "SIDECAR_STATE_DIR": str(tmp_path / "state"), "DOCTOR_MARK": mark}
+        env = {**os.environ, **liveness.env, "SIDECAR_STATE_DIR": str(tmp_path / "state"), "DOCTOR_MARK": mark}
         env["TMPDIR"] = str(tmp_path)
         with subprocess.Popen(
             [*SIDECAR, "doctor", project, "--prove", "--json"],

@@ -16,13 +16,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host.linux import sweep
-from sidecar.host.linux import tree as processes
-from tests.command import BINARY, SIDECAR, Message
+from sidecar.host.linux import processes
 from tests.commands.support import enter, run, told
 from tests.faults.cell import ROOT, Cell
 from tests.faults.direct import Direct, program
-from tests.liveness import WAIT_S, control_group, state_of, until
+from tests.faults.test_sweep import record, start_of
+from tests.support.command import BINARY, SIDECAR, Message
+from tests.support.liveness import control_group, state_of
+from tests.support.waiting import WAIT_S, until
 
 LISTENER = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, ready={"type": "tcp"})
 KILL = signal.SIGKILL
@@ -171,14 +172,6 @@ def test_a_run_that_was_killed_whole_is_counted_and_not_shown(tmp_path: Path) ->
         assert "sidecar clean" in run(tmp_path, "ps").stdout
 
 
-def record(folder: Path, name: str, **fields: object) -> Path:
-    path = folder / "state" / "runs" / f"{name}.json"
-    for made in (path.parent.parent, path.parent):
-        made.mkdir(mode=0o700, exist_ok=True)
-    path.write_text(json.dumps({"version": 1, "runId": name, "bootId": sweep.boot_id(), "owners": [], **fields}))
-    return path
-
-
 def test_a_record_that_knows_less_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
     owner: Message = {"pid": os.getpid(), "start": start_of(os.getpid())}
     record(tmp_path, "a" * 32, owners=[owner], something_newer=1)
@@ -242,9 +235,3 @@ def test_a_reader_that_goes_away_ends_it_without_a_trace(tmp_path: Path) -> None
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
-
-
-def start_of(pid: int) -> int:
-    found = processes.read_process(pid)
-    assert found is not None
-    return found.start

@@ -12,10 +12,7 @@ from math import isfinite
 
 from msgspec import UnsetType
 
-from sidecar.core.service import PORT_TRIES
-from sidecar.core.supervisor import Supervisor
-from sidecar.errors import TimeoutWaitingForServerError
-from sidecar.events import (
+from sidecar.core.events import (
     AwaitReady,
     CheckHealth,
     Effect,
@@ -27,19 +24,20 @@ from sidecar.events import (
     Spawn,
     Terminate,
 )
-from sidecar.wire.messages import (
+from sidecar.core.runs import PORT_TRIES
+from sidecar.core.supervisor import Supervisor
+from sidecar.errors import TimeoutWaitingForServerError
+from sidecar.protocol.messages import (
     AnyNotification,
-    AnyRequest,
     Id,
-    Restart,
     ServiceReady,
     ServiceRestarting,
     ServiceResult,
     ServiceState,
-    Shutdown,
-    Start,
-    Stop,
+    ServiceStatus,
+    StatusResult,
 )
+from sidecar.protocol.requests import AnyRequest, Restart, Shutdown, Start, Stop
 
 CLOCK = 1e-6
 """Two ways to add up the same times differ by less."""
@@ -72,7 +70,8 @@ class Laws:
                 if isinstance(call, int | str):
                     self._waiting[call] = (type(request), name)
                 if not isinstance(request, Stop):
-                    self._restarts[name].clear()  # perhaps: the law is weaker than the code then, and never wrong
+                    # perhaps, and of all that it needs: the law is weaker than the code then, and never wrong
+                    self._restarts.clear()
             case Shutdown(grace_ms=int(grace_ms)):
                 for name in self._core.services:
                     self._must_die_by(name, now + grace_ms / 1000)
@@ -111,11 +110,18 @@ class Laws:
                 elif kind is not None:
                     assert isinstance(result, ServiceResult)
                     assert result.status.state == "ready", "a start is answered by a service that is not ready"
+                if isinstance(result, ServiceResult):
+                    _judge_status(result.status)
+                elif isinstance(result, StatusResult):
+                    for status in result.services.values():
+                        _judge_status(status)
             case Refuse(id=call):
                 self._waiting.pop(call, None)
             case Prepare(service=name):
                 self._launches[name] += 1
                 assert self._launches[name] <= PORT_TRIES, "a new port is chosen for ever"
+                for dependency in self._core.services[name].config.depends_on:
+                    assert self._states[dependency] == "ready", "it is launched before what it depends on is ready"
             case Terminate(service=name, signal=signal):
                 stop = self._core.services[name].config.stop
                 assert stop.timeout_ms > 0, "asked to end with no time to do it"
@@ -143,6 +149,8 @@ class Laws:
                     assert (message.error is not None) is (state == "failed"), "a failure, and only that, has a reason"
             case ServiceReady(service=name):
                 self._ready_at[name] = now
+            case ServiceRestarting(service=name, cause="addressChanged"):
+                assert message.delay_ms == 0, "it is no crash"
             case ServiceRestarting(service=name):
                 restart = self._core.services[name].config.restart
                 times = [at for at in self._restarts[name] if now - at < restart.window_ms / 1000 - CLOCK]
@@ -167,3 +175,7 @@ class Laws:
                 assert now < at - CLOCK, f"{name} outlives its grace"
                 assert due is not None, "nobody looks at the clock"
                 assert due <= at + CLOCK, "nobody looks at the clock when the grace ends"
+
+
+def _judge_status(status: ServiceStatus) -> None:
+    assert status.url is None or status.state == "ready", "a URL at which another program may answer"

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.supervisor import EXIT_CLEAN, MAX_SERVICES
-from sidecar.events import AnnounceGrace, Notify, Reply, Swept
-from sidecar.wire.messages import (
-    AnyRequest,
-    Client,
-    Initialize,
-    Logs,
-    Restart,
-    ShutdownResult,
-    Start,
-    Status,
-    Stop,
-    SupervisorFault,
-    SupervisorSwept,
-    SweptProcess,
-)
+from sidecar.core.events import AnnounceGrace, Notify, Reply, Swept
+from sidecar.core.supervisor import MAX_SERVICES
+from sidecar.exit_codes import EXIT_CLEAN
+from sidecar.protocol.messages import ShutdownResult, SupervisorFault, SupervisorSwept, SweptProcess
+from sidecar.protocol.requests import AnyRequest, Client, Initialize, Logs, Restart, Start, Status, Stop
 from tests.core.scenes import db_and_web, graceful
 from tests.core.world import COMMAND, GUARANTEES, OUR_PID, VITE, World
 
@@ -79,6 +68,19 @@ def test_a_wrong_initialize_names_the_place_and_can_be_corrected(request_: Initi
     assert world.core.services == {}
     right = world.call(Initialize(1, Client("app", "1"), {str(n): VITE for n in range(MAX_SERVICES)}))
     assert len(world.result(right).services) == MAX_SERVICES
+
+
+def test_a_pattern_that_takes_too_long_to_compile_is_refused_and_named() -> None:
+    def too_slow(_pattern: str, _lines: tuple[str, ...]) -> None:
+        raise TimeoutError
+
+    world = World(silent=True)
+    world.core._matches = too_slow
+    log = {"type": "command", "command": ["serve"], "ready": {"type": "log", "pattern": "(?i)[^x]"}}
+    error = world.error(world.call(Initialize(1, services={"web": log})))
+    assert error.data["path"] == "$.params.services.web.ready.pattern"
+    assert "takes too long to compile" in error.message
+    assert world.core.services == {}
 
 
 def test_initialize_without_an_id_works_and_its_fault_is_told_unasked() -> None:

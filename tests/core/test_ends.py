@@ -6,23 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.core.supervisor import EXIT_APP_GONE, EXIT_CLEAN, EXIT_SIGNAL_BASE
+from sidecar.core.events import Exit, KillAll, Prepare, Refuse, Reply, Tick
 from sidecar.errors import NodeNotFoundError
-from sidecar.events import Exit, KillAll, Prepare, Refuse, Reply, Tick
-from sidecar.wire.messages import Initialize, Restart, ServiceState, Shutdown, ShutdownResult, Start, Status, Stop
+from sidecar.exit_codes import EXIT_APP_GONE, EXIT_CLEAN, EXIT_SIGNALLED
+from sidecar.protocol.messages import ServiceState, ShutdownResult
+from sidecar.protocol.requests import Initialize, Restart, Shutdown, Start, Status, Stop
 from tests.core.scenes import db_and_web, graceful
 from tests.core.world import COMMAND, VITE, World
 
 # ── shutdown ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_shutdown_stops_one_after_the_other_last_first_and_is_answered_at_the_end() -> None:
+def test_a_shutdown_stops_all_side_by_side_and_is_answered_at_the_end() -> None:
     world = db_and_web()
     call = world.shutdown()
-    assert world.processes["web"].signals == ["SIGTERM"]
-    assert world.processes["db"].signals == [], "it may still be needed by the one after it"
+    assert world.processes["web"].signals == world.processes["db"].signals == ["SIGTERM"]
     world.dies("web", code=0)
-    assert world.processes["db"].signals == ["SIGTERM"]
     assert call not in world.answers
     effects_before = len(world.effects)
     world.dies("db", code=0)
@@ -179,6 +178,19 @@ def test_a_shutdown_that_comes_again_is_answered_too_and_can_only_hurry() -> Non
         assert world.result(call) == ShutdownResult(("db", "web"))
 
 
+def test_three_slow_stops_fit_into_one_grace() -> None:
+    slow = {**COMMAND, "stop": {"timeoutMs": 4_000}}
+    world = World({"a": slow, "b": slow, "c": slow})
+    for name in "abc":
+        world.up(name, port=None)
+    world.shutdown(5_000)
+    world.now += 3.9
+    for name in "abc":
+        assert world.processes[name].signals == ["SIGTERM"]
+        world.dies(name, code=0)
+    assert world.exit_code == EXIT_CLEAN
+
+
 def test_a_grace_that_is_longer_than_needed_is_not_waited_for() -> None:
     world = db_and_web()
     world.shutdown(60_000)
@@ -187,14 +199,14 @@ def test_a_grace_that_is_longer_than_needed_is_not_waited_for() -> None:
     assert world.exit_code == EXIT_CLEAN
 
 
-def test_without_a_grace_each_service_has_its_own_stop_time() -> None:
+def test_without_a_grace_the_slowest_stop_time_is_that_of_all() -> None:
     world = World({"a": {**COMMAND, "stop": {"timeoutMs": 1_000}}, "b": {**COMMAND, "stop": {"timeoutMs": 2_000}}})
     world.up("a", port=None)
     world.up("b", port=None)
     asked = world.now
     world.shutdown()
     _finish(world)
-    assert world.now == pytest.approx(asked + 3)
+    assert world.now == pytest.approx(asked + 2)
 
 
 def test_while_shutting_down_questions_are_answered_and_work_is_refused() -> None:
@@ -243,7 +255,7 @@ def test_a_sleeping_machine_does_not_shorten_the_grace() -> None:
     world = db_and_web()
     world.shutdown(2_000)
     world.tick(late=3_600)
-    assert world.processes["db"].signals == []
+    assert world.processes["db"].signals == ["SIGTERM"]
     assert world.core.next_deadline() == world.now + 2
 
 
@@ -265,7 +277,7 @@ def test_the_first_signal_asks_like_a_shutdown_and_names_itself_in_the_exit_code
     assert world.processes["web"].signals == ["SIGTERM"]
     world.dies("web", code=0)
     world.dies("db", code=0)
-    assert world.exit_code == EXIT_SIGNAL_BASE + 2
+    assert world.exit_code == EXIT_SIGNALLED + 2
     assert not world.killed_all
 
 
@@ -273,7 +285,7 @@ def test_the_second_signal_insists() -> None:
     world = db_and_web()
     world.interrupt(2)
     world.interrupt(15)
-    assert world.effects[-2:] == [KillAll(), Exit(EXIT_SIGNAL_BASE + 15)]
+    assert world.effects[-2:] == [KillAll(), Exit(EXIT_SIGNALLED + 15)]
 
 
 def test_a_signal_during_a_shutdown_insists_too() -> None:
@@ -290,13 +302,13 @@ def test_a_shutdown_after_a_signal_is_answered_and_keeps_the_signals_exit_code()
     call = world.shutdown()
     world.dies()
     assert world.result(call)
-    assert world.exit_code == EXIT_SIGNAL_BASE + 15
+    assert world.exit_code == EXIT_SIGNALLED + 15
 
 
 def test_a_signal_with_nothing_running_exits_at_once() -> None:
     world = World({"web": VITE})
     world.interrupt(15)
-    assert world.exit_code == EXIT_SIGNAL_BASE + 15
+    assert world.exit_code == EXIT_SIGNALLED + 15
 
 
 # ── the death of the app ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from sidecar.core.judgement import LINES_IN_ERROR
-from sidecar.core.service import PORT_TRIES
-from sidecar.wire.messages import ServiceExited, ServiceRestarting
+from sidecar.core.diagnosis import LINES_IN_ERROR
+from sidecar.core.runs import PORT_TRIES
+from sidecar.protocol.messages import ServiceExited, ServiceRestarting
 from tests.core.scenes import TAKEN, TCP, command_world, ready_world, starting_world, vite_world
 from tests.core.world import World
 
@@ -46,11 +48,11 @@ def test_the_policy_decides_what_an_exit_leads_to(policy: str, code: int | None,
 def test_an_exit_is_told_with_its_code_or_signal() -> None:
     world = ready_world()
     world.dies(code=3)
-    assert world.last(ServiceExited) == ServiceExited("web", "exit code 3", 3, None)
+    assert world.last(ServiceExited) == ServiceExited("web", "exit code 3", 3, None, "crashed")
     world.tick()
     world.runs()
     world.dies(signal="SIGSEGV")
-    assert world.last(ServiceExited) == ServiceExited("web", "SIGSEGV", None, "SIGSEGV")
+    assert world.last(ServiceExited) == ServiceExited("web", "SIGSEGV", None, "SIGSEGV", "crashed")
 
 
 def test_who_waits_for_an_unhealthy_service_that_ends_cleanly_is_told_so() -> None:
@@ -65,7 +67,9 @@ def test_who_waits_for_an_unhealthy_service_that_ends_cleanly_is_told_so() -> No
 def test_a_clean_exit_that_is_repeated_by_policy_says_why() -> None:
     world = ready_world(restart={"policy": "always", "limit": 1})
     world.dies(code=0)
-    assert world.last(ServiceRestarting) == ServiceRestarting("web", 1, 250, "it ended, and its policy is always")
+    assert world.last(ServiceRestarting) == ServiceRestarting(
+        "web", 1, 250, "it ended, and its policy is always", "completed"
+    )
     world.tick()
     world.runs()
     world.probe()
@@ -127,7 +131,7 @@ def test_an_exit_before_ready_that_is_not_hopeless_is_tried_again_but_not_for_vi
     world = starting_world()
     call = world.start()
     world.dies(code=1)
-    assert "Vite ends so when it cannot start at all" in world.error(call).message
+    assert "Vite ends like this when it cannot start at all" in world.error(call).message
 
 
 def test_a_vite_that_was_killed_before_it_was_ready_is_tried_again() -> None:
@@ -263,3 +267,87 @@ def test_the_error_says_how_often_it_was_tried(limit: int, words: str) -> None:
         world.probe()
     world.dies(code=1)
     assert words in str(world.status().error)
+
+
+# ── causes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _crash(world: World) -> None:
+    world.dies(signal="SIGSEGV")
+
+
+def _end_well(world: World) -> None:
+    world.dies(code=0)
+
+
+def _miss_its_checks(world: World) -> None:
+    world.tick()
+    world.check("down")
+    world.dies()
+
+
+def _be_stopped(world: World) -> None:
+    world.stop()
+    world.dies()
+
+
+def _be_stopped_while_it_is_ended_for_its_misses(world: World) -> None:
+    world.tick()
+    world.check("down")
+    world.stop()
+    world.dies()
+
+
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [
+        (_crash, "crashed"),
+        (_end_well, "completed"),
+        (_miss_its_checks, "unhealthy"),
+        (_be_stopped, "requested"),
+        (_be_stopped_while_it_is_ended_for_its_misses, "requested"),
+    ],
+)
+def test_an_exit_has_its_cause(end: Callable[[World], None], cause: str) -> None:
+    world = ready_world(health={"failures": 1, "restart": True})
+    end(world)
+    assert world.last(ServiceExited).cause == cause
+
+
+def test_a_restart_has_the_cause_of_the_exit_before_it() -> None:
+    world = ready_world(health={"failures": 1, "restart": True})
+    _miss_its_checks(world)
+    assert world.last(ServiceRestarting).cause == "unhealthy"
+    world.tick()
+    world.runs()
+    world.probe()
+    _crash(world)
+    assert world.last(ServiceRestarting).cause == "crashed"
+
+
+def test_a_start_that_ends_without_being_ready_has_its_cause_too() -> None:
+    world = starting_world()
+    world.overdue()
+    world.dies()
+    assert world.last(ServiceExited).cause == "timeout"
+    world = starting_world()
+    world.prints(TAKEN)
+    world.dies(code=1)
+    assert world.last(ServiceExited).cause == "portTaken"
+    world.runs()
+    world.dies(code=2)
+    assert world.last(ServiceExited).cause == "crashed"
+    assert world.state() == "failed", "a port that was lost before says nothing about this run"
+
+
+def test_what_is_given_up_has_its_reason_without_the_advice() -> None:
+    world = starting_world(restart={"limit": 0})
+    world.dies(code=None, signal="SIGSEGV")
+    assert "reason" not in world.status().error.data, "there was no advice"
+    world = World({"web": {**TCP, "restart": {"limit": 0}}})
+    world.start()
+    world.runs()
+    world.dies(code=0)
+    error = world.status().error
+    assert error.message.startswith(error.data["reason"])
+    assert error.message.removeprefix(error.data["reason"]).startswith(" Does it go into the background?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.events import Probed, Verdict
-from sidecar.wire.messages import ServiceRestarting, ServiceState
+from sidecar.core.events import Probed, Verdict
+from sidecar.protocol.messages import ServiceRestarting, ServiceState
 from tests.core.scenes import ready_world, signals_of, starting_world
 
 

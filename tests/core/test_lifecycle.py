@@ -8,11 +8,22 @@ from typing import get_args
 
 import pytest
 
-from sidecar.core import service as service_module
+from sidecar.core import condition as condition_module
+from sidecar.core.events import (
+    Exited,
+    Launch,
+    Output,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Spawned,
+    SpawnFailed,
+    Tick,
+    Verdict,
+)
 from sidecar.core.lifecycle import TABLE, Trigger, next_state
 from sidecar.errors import InternalError, NodeNotFoundError
-from sidecar.events import Exited, Launch, Output, Prepared, PrepareFailed, Probed, Spawned, SpawnFailed, Tick, Verdict
-from sidecar.wire.messages import State
+from sidecar.protocol.messages import State
 from tests.core.world import COMMAND, VITE, World
 
 STATES: tuple[State, ...] = get_args(State)
@@ -143,7 +154,7 @@ def test_every_entry_of_the_table_is_reached_by_what_really_happens(
         seen.append((state, trigger))
         return next_state(state, trigger)
 
-    monkeypatch.setattr(service_module, "next_state", spy)
+    monkeypatch.setattr(condition_module, "next_state", spy)
     act(world)
     assert pair in seen
     assert world.state() == TABLE[seen[-1]]

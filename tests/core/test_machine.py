@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from sidecar.core.lifecycle import TABLE
-from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import (
+from sidecar.config.services import TaskService
+from sidecar.core.events import (
     AppGone,
     Event,
     Exited,
@@ -30,8 +29,11 @@ from sidecar.events import (
     Tick,
     Verdict,
 )
-from sidecar.wire.messages import AnyRequest, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
-from sidecar.wire.session import Received
+from sidecar.core.lifecycle import TABLE
+from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
+from sidecar.protocol.messages import OriginOwner
+from sidecar.protocol.requests import AnyRequest, CheckOrigin, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
+from sidecar.protocol.rpc import Received
 from tests.core.laws import UNDER_WAY
 from tests.core.world import World
 
@@ -39,10 +41,16 @@ NAMES = ("a", "b", "c")
 LINES = (
     "hello",
     "listening",
+    "listening on 5173",
+    "listening on 5174",
+    "listening on 0",
     "Error: Port 5173 is already in use",
     "OSError: [Errno 98] Address already in use",
     "Error: Cannot find module 'x'",
 )
+CAPTURES = {"type": "log", "pattern": r"^listening(?: on (?<port>\d+))?$"}
+"""Such a service may tell where it listens, and need not."""
+
 EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "800"))
 """Orders of events that are tried; raise it for a longer search."""
 
@@ -79,12 +87,14 @@ _health = st.fixed_dictionaries(
 )
 _timeout = st.sampled_from([0, 1_000, 30_000])
 _common = {"stop": _stop, "restart": _restart, "health": _health, "readyTimeoutMs": _timeout}
+_task = {name: strategy for name, strategy in _common.items() if name != "health"}
 _ready = st.sampled_from(
     [
         {"type": "http"},
         {"type": "tcp"},
         {"type": "log", "pattern": "listening"},
         {"type": "log", "pattern": "listening|hello"},
+        CAPTURES,
         {"type": "delay", "ms": 1_000},
         {"type": "delay", "ms": 0},
     ]
@@ -92,12 +102,17 @@ _ready = st.sampled_from(
 _services = st.one_of(
     st.fixed_dictionaries({"type": st.just("vite")}, optional=_common),
     st.fixed_dictionaries({"type": st.just("command"), "command": st.just(["serve"])}, optional=_common),
+    st.fixed_dictionaries({"type": st.just("task"), "command": st.just(["serve"])}, optional=_task),
+    st.fixed_dictionaries(
+        {"type": st.just("command"), "command": st.just(["serve"]), "ready": st.just(CAPTURES)}, optional=_common
+    ),
     st.fixed_dictionaries(
         {"type": st.just("command"), "command": st.just(["serve"]), "port": st.just({}), "ready": _ready},
         optional=_common,
     ),
 )
 _names = st.sampled_from(NAMES)
+_kept = st.dictionaries(_names, st.just("http://127.0.0.1:20000"))
 _requests: st.SearchStrategy[AnyRequest] = st.one_of(
     st.builds(Start, _names),
     st.builds(Start, _names),
@@ -106,9 +121,18 @@ _requests: st.SearchStrategy[AnyRequest] = st.one_of(
     st.builds(Restart, st.just("nobody")),
     st.builds(Status, st.none() | _names),
     st.builds(Logs, _names, st.integers(0, 10)),
+    st.builds(CheckOrigin, st.sampled_from(["http://127.0.0.1:5173", "https://localhost", "http://elsewhere", "no"])),
     st.just(Initialize(protocol_version=1)),
 )
 _ends = st.sampled_from([(0, None), (1, None), (127, None), (None, "SIGSEGV"), (None, "SIGTERM")])
+
+
+def _listens(service: dict[str, object]) -> bool:
+    return service["type"] == "vite" or "port" in service
+
+
+def _captures(service: dict[str, object]) -> bool:
+    return service.get("ready") == CAPTURES
 
 
 def _chosen(among: dict[str, object], pick: int) -> str:
@@ -124,11 +148,28 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         services=st.fixed_dictionaries(dict.fromkeys(NAMES, _services)),
+        references=st.sets(st.tuples(_names, _names)),
+        dependencies=st.sets(st.tuples(_names, _names)),
         chance=st.sampled_from([0.0, 0.5, 0.999]),
+        kept=_kept,
         end=st.sampled_from([None, 0, 500, 20_000, "signal", "app"]),
     )
-    def begin(self, services: dict[str, dict[str, object]], chance: float, end: int | str | None) -> None:
-        self.world = World(services, lambda: chance)
+    def begin(
+        self,
+        services: dict[str, dict[str, object]],
+        references: set[tuple[str, str]],
+        dependencies: set[tuple[str, str]],
+        chance: float,
+        kept: dict[str, str],
+        end: int | str | None,
+    ) -> None:
+        for name in NAMES:
+            needed = [to for by, to in sorted(dependencies) if by == name > to]
+            known = [to for to in NAMES if _listens(services[to]) or (to in needed and _captures(services[to]))]
+            targets = [to for by, to in sorted(references) if by == name != to and to in known]
+            services[name]["env"] = {to: f"{{services.{to}.origin}} {{token}}" for to in targets}
+            services[name]["dependsOn"] = needed
+        self.world = World(services, lambda: chance, origins=kept)
         self.end = end
 
     def port_of(self, name: str) -> int | None:
@@ -162,15 +203,41 @@ class Machine(RuleBasedStateMachine):
         if self.over() or world.state(name) not in ("stopped", "failed"):
             return
         world.start(name)
-        if name not in world.preparing:
-            return  # a shutdown is under way
-        world.runs(name, self.port_of(name))
-        if name in world.awaiting:
-            world.probe(service=name)
-        elif world.state(name) == "starting":
-            world.prints("listening", service=name)  # the line that a log probe waits for
+        for each in NAMES:  # in the order in which they depend on each other
+            self.choose_all()
+            if each not in world.preparing or self.over():
+                continue  # it is not needed, or it waits for one that is, or a shutdown is under way
+            world.prepared(each, self.port_of(each))
+            if each in world.spawning:  # its neighbours may have another address since
+                world.spawned(each)
+            if world.state(each) == "starting" and each in world.processes:
+                world.prints("listening on 5190", service=each)  # the line that a log probe may wait for
+            if each in world.awaiting:
+                world.probe(service=each)
+            elif world.state(each) != "starting" or each not in world.processes:
+                pass  # it is up, or being stopped
+            elif isinstance(world.core.services[each].config, TaskService):
+                world.dies(each, code=0)
+            else:
+                world.prints("listening", service=each)  # the line that a log probe waits for
         if checked:
             self.check(name, verdict)
+
+    def choose_all(self) -> None:
+        """Let all ports that others refer to be chosen."""
+        for at, name in enumerate(sorted(self.world.choosing)):
+            self.world.chosen(name, 5_180 + at)
+
+    @rule(pick=st.integers(0, 2), port=st.integers(5_173, 5_175), denied=st.integers(0, 4))
+    @precondition(lambda self: self.world.choosing)
+    def a_port_is_chosen_ahead(self, pick: int, port: int, denied: int) -> None:
+        if self.over():
+            return
+        name = _chosen({**self.world.choosing}, pick)
+        if denied == 4:
+            self.world.not_chosen(name, PortUnavailableError("no port"))
+        else:
+            self.world.chosen(name, port)
 
     def check(self, name: str, verdict: Verdict) -> None:
         """Let its next health check come, and find this."""
@@ -297,12 +364,18 @@ class Machine(RuleBasedStateMachine):
     @rule(name=_names, verdict=st.sampled_from(["ok", "down"]), age=st.integers(1, 3))
     def an_earlier_health_check_answers_late(self, name: str, verdict: Verdict, age: int) -> None:
         service = self.world.core.services[name]
-        if self.over() or service._turn <= age:
+        if self.over() or service._condition.run.turn <= age:
             return
         before = service.state
-        effects = self.world.step(Probed(name, service.run, service._turn - age, verdict, "late"))
+        effects = self.world.step(Probed(name, service.run, service._condition.run.turn - age, verdict, "late"))
         assert not [effect for effect in effects if name in str(effect)]
         assert service.state == before
+
+    @rule(owner=st.sampled_from(["service", "foreign", "nobody", "unknown"]))
+    @precondition(lambda self: self.world.looking)
+    def the_owner_of_an_origin_is_found(self, owner: OriginOwner) -> None:
+        if not self.over():
+            self.world.owner(owner, "a" if owner == "service" else None)
 
     @rule(seconds=st.sampled_from([0.001, 0.3, 6.0]))
     def time_passes(self, seconds: float) -> None:
@@ -358,7 +431,9 @@ class Machine(RuleBasedStateMachine):
     def _let_the_world_follow(self) -> None:
         world = self.world
         killed = [name for name, process in world.processes.items() if "KILL" in process.signals]
-        if world.preparing:
+        if world.choosing:
+            self.choose_all()
+        elif world.preparing:
             world.prepared(next(iter(world.preparing)))
         elif world.spawning:
             world.spawned(next(iter(world.spawning)))

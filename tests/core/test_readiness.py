@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.readiness import hopeless, how_it_ended, matches, plain, port_is_taken, told_address
-from sidecar.events import Address, Endpoint
+from sidecar.core.events import Address, Endpoint
+from sidecar.core.readiness import (
+    hopeless,
+    how_it_ended,
+    matches,
+    out_of_watches,
+    plain,
+    port_is_taken,
+    told_address,
+)
 
 HERE = Endpoint("127.0.0.1", 5173)
 
@@ -140,10 +148,19 @@ def test_a_death_by_signal_says_nothing_about_the_program() -> None:
 
 
 def test_a_pattern_is_looked_for_in_each_line_without_its_colours() -> None:
-    assert matches(r"listening on \d+$", ["hello", "\x1b[1mlistening on \x1b[32m8000\x1b[0m"])
-    assert not matches("hello world", ["hello", "world"])
+    assert matches(r"listening on \d+$", ["hello", "\x1b[1mlistening on \x1b[32m8000\x1b[0m"]) == {}
+    assert matches(r"on (?<port>\d+)(?P<rest>x)?$", ["on nothing", "on \x1b[32m8000\x1b[0m", "on 9"]) == {
+        "port": "8000"
+    }
+    assert matches("hello world", ["hello", "world"]) is None
 
 
 def test_an_end_is_named_by_its_code_or_its_signal() -> None:
     assert how_it_ended(3, None) == "exit code 3"
     assert how_it_ended(None, "SIGSEGV") == "SIGSEGV"
+
+
+@pytest.mark.parametrize("line", ["ENOSPC: no space left on device, watch '/p'", "it was EMFILE, and so no watch"])
+def test_an_error_of_watching_is_known_by_two_words_of_its_line(line: str) -> None:
+    assert out_of_watches(["boom", line])
+    assert not out_of_watches([line.replace("watch", "open"), "watch"])

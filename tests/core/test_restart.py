@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config import BackoffConfig, RestartConfig
+from sidecar.config.services import BackoffConfig, RestartConfig
 from sidecar.core.restart import RestartBudget
 
 STEADY = BackoffConfig(initial_ms=100, factor=2.0, max_ms=1_000, jitter=0.0)

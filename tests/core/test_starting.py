@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.config import TcpReady
+from sidecar.config.services import TcpReady
+from sidecar.core.events import Address, AwaitReady, Notify, Output, Prepare, Probed, RememberPort, Spawn
 from sidecar.errors import NodeNotFoundError, PortUnavailableError, ProcessSpawnFailedError
-from sidecar.events import Address, AwaitReady, Notify, Output, Prepare, Probed, RememberPort, Spawn
-from sidecar.wire.messages import (
+from sidecar.protocol.messages import (
     Holder,
     PortChanged,
     ServiceExited,
@@ -475,11 +475,11 @@ def test_a_pattern_that_takes_too_long_is_told_of_once_and_given_up() -> None:
     world = command_world(ready={"type": "log", "pattern": "(a+)+$"})
     tried: list[tuple[str, ...]] = []
 
-    def too_slow(_pattern: str, lines: tuple[str, ...]) -> bool:
+    def too_slow(_pattern: str, lines: tuple[str, ...]) -> None:
         tried.append(lines)
         raise TimeoutError
 
-    world.core.services["web"]._matches = too_slow
+    world.core.services["web"]._startup._matches = too_slow
     world.start()
     world.runs(port=None)
     world.prints("aaaa")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.core.events import Spawn
 from sidecar.errors import NodeNotFoundError
-from sidecar.events import Spawn
-from sidecar.wire.messages import Restart, ServiceExited, ServiceReady, Start, Stop
+from sidecar.protocol.messages import ServiceExited, ServiceReady
+from sidecar.protocol.requests import Restart, Start, Stop
 from tests.core.scenes import ready_world, signals_of, vite_world
 
 # ── stopping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -20,7 +21,7 @@ def test_a_stop_asks_first_and_is_answered_when_the_tree_is_gone() -> None:
     world.dies(code=0)
     status = world.result(call).status
     assert (status.state, status.pid, status.port) == ("stopped", None, None)
-    assert world.last(ServiceExited) == ServiceExited("web", "stopped", 0, None)
+    assert world.last(ServiceExited) == ServiceExited("web", "stopped", 0, None, "requested")
     assert world.ports == {}
 
 
@@ -202,7 +203,9 @@ def test_a_restart_while_stopping_starts_it_when_it_is_gone_and_answers_both() -
     world = ready_world()
     stop, restart = world.stop(), world.restart()
     world.dies()
-    assert world.result(stop)
+    status = world.result(stop).status
+    assert (status.state, status.pid, status.port, status.url) == ("stopped", None, None, None)
+    assert world.status().state == "starting"
     world.runs()
     world.probe()
     assert world.result(restart).status.state == "ready"

@@ -10,20 +10,21 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from sidecar.core.supervisor import SUSPEND_S, Supervisor
-from sidecar.errors import SidecarError
-from sidecar.events import (
+from sidecar.config.services import TaskService
+from sidecar.core.events import (
     Address,
     AnnounceGrace,
     AppGone,
     AwaitReady,
     CheckHealth,
+    ChoosePort,
     Effect,
     Endpoint,
     Event,
     Exit,
     Exited,
     FindListeners,
+    FindOwner,
     Interrupted,
     Kill,
     KillAll,
@@ -31,6 +32,9 @@ from sidecar.events import (
     Listening,
     Notify,
     Output,
+    OwnerFound,
+    PortChosen,
+    PortNotChosen,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -47,26 +51,15 @@ from sidecar.events import (
     Tick,
     Verdict,
 )
-from sidecar.wire.messages import (
-    AnyNotification,
-    AnyRequest,
-    Guarantees,
-    Id,
-    Initialize,
-    Logs,
-    Restart,
-    Server,
-    ServiceState,
-    Shutdown,
-    Start,
-    Status,
-    Stop,
-    Stream,
-)
-from sidecar.wire.session import Received
+from sidecar.core.supervisor import SUSPEND_S, Supervisor
+from sidecar.errors import SidecarError
+from sidecar.protocol.messages import AnyNotification, Guarantees, Id, OriginOwner, Server, ServiceState, Stream
+from sidecar.protocol.requests import AnyRequest, Initialize, Logs, Restart, Shutdown, Start, Status, Stop
+from sidecar.protocol.rpc import Received
 from tests.core.laws import Laws
 
 OUR_PID = 4242
+SERVER = Server("tauri-sidecar", "0.1.0")
 PLAIN = Address()
 GUARANTEES = Guarantees(
     platform="linux",
@@ -102,18 +95,25 @@ class World:
         random: Callable[[], float] = lambda: 0.5,
         *,
         silent: bool = False,
+        origins: dict[str, str] | None = None,
     ) -> None:
-        """Declare ``services`` with an ``initialize`` (but not if ``silent``); ``random`` 0.5 is no jitter at all."""
+        """Declare ``services`` with an ``initialize`` (but not if ``silent``); ``random`` 0.5 is no jitter at all.
+
+        ``origins`` are those that the app keeps.
+        """
         self.now = 1_000.0
-        self.core = Supervisor(Server("tauri-sidecar", "0.1.0"), OUR_PID, GUARANTEES, random)
+        self.core = Supervisor(SERVER, OUR_PID, GUARANTEES, random, self._make_token)
         self.effects: list[Effect] = []
+        self.tokens: list[str] = []
         self.told: list[AnyNotification] = []
+        self.choosing: dict[str, ChoosePort] = {}
         self.preparing: dict[str, Prepare] = {}
         self.spawning: dict[str, Spawn] = {}
         self.processes: dict[str, Process] = {}
         self.awaiting: dict[str, AwaitReady] = {}
         self.checks: dict[str, CheckHealth] = {}
         self.finding: dict[str, FindListeners] = {}
+        self.looking: list[FindOwner] = []
         self.ports: dict[str, int] = {}
         self.unanswered: list[Id] = []
         self.answers: dict[Id, Reply | Refuse] = {}
@@ -126,7 +126,12 @@ class World:
         self._next_pid = 100
         self._next_id = 1
         if not silent:
-            self.ask(Initialize(protocol_version=1, services={**(services or {})}), "initialize")
+            initialize = Initialize(protocol_version=1, services={**(services or {})}, origins=origins or {})
+            self.ask(initialize, "initialize")
+
+    def _make_token(self) -> str:
+        self.tokens.append(f"{len(self.tokens):x}" * 64)
+        return self.tokens[-1]
 
     # ── the client ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,15 +188,31 @@ class World:
     # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepared(
-        self, service: str = "web", port: int | None = 5173, steps: tuple[str, ...] = (), **endpoint: Any
+        self,
+        service: str = "web",
+        port: int | None = 5173,
+        steps: tuple[str, ...] = (),
+        **endpoint: Any,
     ) -> None:
         """The program is found, and the steps before it; its port is ``port`` (``None``: it needs none)."""
         effect = self.preparing.pop(service)
+        log_file = endpoint.pop("log_file", None)
         if port is not None:
             self.ports[service] = port
         where = None if port is None else Endpoint(endpoint.pop("host", "127.0.0.1"), port, **endpoint)
         before = tuple(Launch(("sh", "-c", step), "/project") for step in steps)
-        self.step(Prepared(service, effect.run, Launch(("serve",), "/project", before=before), where))
+        self.step(Prepared(service, effect.run, Launch(("serve",), "/project", before=before), where, log_file))
+
+    def chosen(self, service: str, port: int = 5173, host: str = "127.0.0.1") -> None:
+        """A port is chosen for a service before it is started."""
+        del self.choosing[service]
+        self.ports[service] = port
+        self.step(PortChosen(service, Endpoint(host, port)))
+
+    def not_chosen(self, service: str, error: SidecarError) -> None:
+        """There is no port for it."""
+        del self.choosing[service]
+        self.step(PortNotChosen(service, error))
 
     def prepare_fails(self, error: SidecarError, service: str = "web") -> None:
         """There is no such program."""
@@ -227,6 +248,10 @@ class World:
         """The look for where the service listens finds this; nothing can be read if ``blind``."""
         effect = self.finding.pop(service)
         self.step(Listening(service, effect.run, None if blind else places))
+
+    def owner(self, owner: OriginOwner, service: str | None = None) -> None:
+        """The oldest look for an origin's owner finds this."""
+        self.step(OwnerFound(self.looking.pop(0).number, owner, service))
 
     def check(self, verdict: Verdict, service: str = "web", detail: str = "no answer") -> None:
         """The health check that is out finds this."""
@@ -348,8 +373,13 @@ class World:
                 self.told.append(message)
             case Relay(output=output):
                 self.told.append(output.message())
+            case ChoosePort(service=service):
+                assert service not in self.choosing
+                self._assert_nothing_of(service)
+                self.choosing[service] = effect
             case Prepare(service=service):
-                assert not self.app_gone, "a new run while the app is gone"
+                assert service not in self.choosing, "its port is chosen twice at once"
+                assert self.core._exit_code is None, "a new run after the end has begun"
                 self._assert_nothing_of(service)
                 self.preparing[service] = effect
             case Spawn(service=service):
@@ -360,6 +390,8 @@ class World:
                 self.awaiting[service] = effect
             case FindListeners(service=service):
                 self.finding[service] = effect
+            case FindOwner():
+                self.looking.append(effect)
             case CheckHealth(service=service):
                 self.checks[service] = effect
             case Terminate(service=service, signal=name):
@@ -369,8 +401,8 @@ class World:
             case Release(service=service):
                 self._assert_nothing_of(service)
                 self.ports.pop(service, None)
-            case RememberPort(service=service, port=port):
-                assert self.ports[service] == port
+            case RememberPort(service=service, endpoint=endpoint):
+                assert self.ports[service] == endpoint.port
             case AnnounceGrace(ms=ms):
                 self.grace = ms
             case KillAll():
@@ -378,8 +410,20 @@ class World:
                 self.processes.clear()
             case Exit(code=code):
                 assert self.killed_all or not (self.preparing or self.spawning or self.processes)
-                assert self.killed_all or not self.ports, "a port was kept"
+                assert self.killed_all or self.choosing or not self.ports, "a port was kept"
                 self.exit_code = code
+
+    def _is_held(self, service: str) -> bool:
+        """Whether it waits for others to be ready, or for a port of another service, or its own, to be chosen."""
+        waiting_for = self.core.services[service].status(self.now).waiting_for
+        for each in waiting_for:
+            other = self.core.services[each]
+            assert other.desired == "running", "it waits for what will not come"
+            assert other.state != "ready", "it waits for what is there"
+        if waiting_for:
+            return True
+        needed = {service, *self.core._neighbours._book.targets(service)}
+        return bool(needed & {*self.choosing, *self.preparing})
 
     def _is_alive(self, service: str) -> bool:
         return service in self.preparing or service in self.spawning or service in self.processes
@@ -402,7 +446,7 @@ class World:
                 case "starting":
                     bounded = timed or name in self.finding or not service.config.ready_timeout_ms
                     assert process is None or bounded, "nothing bounds the start"
-                    assert process or name in self.preparing or name in self.spawning
+                    assert process or name in self.preparing or name in self.spawning or self._is_held(name)
                 case "stopping":
                     assert process is None or "KILL" in process.signals or timed, "nothing ends a stubborn program"
                     assert process or name in self.preparing or name in self.spawning
@@ -410,6 +454,6 @@ class World:
                     assert timed, "nothing ends the backoff"
                     self._assert_nothing_of(name)
                 case "ready" | "unhealthy":
-                    assert process
+                    assert (process is None) is isinstance(service.config, TaskService)
                 case "stopped" | "failed":
                     self._assert_nothing_of(name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Message
 from tests.e2e.support import Sidecar, copy_example, missing
+from tests.support.command import Message
 
 Launch = Callable[..., Sidecar]
 

@@ -13,19 +13,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import psutil
 
-from tests.command import SIDECAR, Message, Refused
-from tests.ports import free_port
+from tests.support import waiting
+from tests.support.command import SIDECAR, Message, Refused
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 SERVER = Path(__file__).parent / "children" / "server.py"
 WAIT_S = 40.0
-"""For what must happen: far more than it takes on two busy cores."""
+"""For what must happen: a Vite that is cold takes longer than other programs."""
+until = partial(waiting.until, seconds=WAIT_S)
 
 
 class Sidecar:
@@ -213,14 +216,6 @@ def hit(pid: int, number: int, of: Sidecar) -> None:
     process.send_signal(number)
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what must come true and tells nobody."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: awaited in vain"
-        time.sleep(0.005)
-
-
 @contextmanager
 def foreign_server(host: str, port: int = 0, status: int = 200) -> Iterator[tuple[psutil.Process, int]]:
     """Another program's HTTP server, in a process of its own; its port."""
@@ -332,7 +327,10 @@ export default {{
 
 
 GATED = plugin('writeFileSync("reached", ""); while (!existsSync("go")) await wait(5);')
-"""Vite writes ``reached`` before it would listen, and waits for ``go``."""
+"""Vite writes ``reached`` before it would listen, and waits for ``go``.
+
+It polls, as a node that reads a FIFO does not end by ``process.exit``.
+"""
 
 
 def open_gate(project: Path) -> None:

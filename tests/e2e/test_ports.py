@@ -6,8 +6,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from build.demo import fetch
-from tests.command import Refused
 from tests.e2e.conftest import Launch
 from tests.e2e.support import (
     GATED,
@@ -21,6 +19,8 @@ from tests.e2e.support import (
     until,
     vite,
 )
+from tests.support.command import Refused
+from tests.support.page import fetch
 
 pytestmark = pytest.mark.vite
 

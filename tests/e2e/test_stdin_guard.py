@@ -14,12 +14,12 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, and a parent-death signal to be left out", allow_module_level=True)
 
-from build.demo import fetch
-from tests.command import BINARY, Message
 from tests.e2e.conftest import Launch
 from tests.e2e.support import EXAMPLE, ROOT, Sidecar, copy_example, plugin, until, vite
 from tests.faults.cell import tree
-from tests.liveness import RollCall, await_end, lives, send
+from tests.support.command import BINARY, Message
+from tests.support.liveness import RollCall, await_end, lives, send
+from tests.support.page import fetch
 
 pytestmark = pytest.mark.vite
 

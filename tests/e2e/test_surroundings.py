@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from build.demo import fetch
-from tests.command import Message
 from tests.e2e.conftest import Launch
 from tests.e2e.support import copy_example, plugin, until, vite
+from tests.support.command import Message
+from tests.support.page import fetch
 
 pytestmark = pytest.mark.vite
 

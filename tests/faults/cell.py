@@ -16,18 +16,20 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from sidecar.host.linux import sockets
-from sidecar.host.linux import tree as processes
+from sidecar.host.linux import processes, sockets
 from tests.children.trees import DECOY, SIZES
-from tests.client import Client
-from tests.command import BINARY, SIDECAR, Message
-from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group, lives, marked, send, state_of, until
+from tests.support.client import Client
+from tests.support.command import BINARY, SIDECAR, Message
+from tests.support.liveness import LIFE_S, RollCall, await_end, control_group, lives, marked, name_of, send, state_of
+from tests.support.waiting import WAIT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = ROOT / "tests" / "children"
 
 VITE = "vite"
 """The one tree that is no script of ours: tests/faults/vite.py."""
+KEEPER = "sidecar-keeper"
+"""What the process is called that guards the tree in the guard's stead."""
 ALL_TREES = tuple(kind for kind in SIZES if kind != VITE)
 WITH_PORTS = ("listener", VITE)
 
@@ -117,10 +119,10 @@ class Cell:
             self.client = Client(self.app.stdin.fileno(), self.app.stdout.fileno())
             launched = self.client.find(lambda it: "launched" in it, "the sidecar's launch")["launched"]
             self.pids = {"app": self.app.pid, **_ours(launched)}
-            self.pidfds = {name: os.pidfd_open(pid) for name, pid in self.pids.items()}
-            for pidfd in self.pidfds.values():
-                self._stack.callback(os.close, pidfd)
+            self.pidfds: dict[str, int] = {}
             self._stack.callback(self._end_ours)
+            for name, pid in self.pids.items():
+                self.pidfds[name] = os.pidfd_open(pid)
             self.ports: list[int] = []
             self.whole = False
             """Whether every tree has been there, with all its processes."""
@@ -145,12 +147,15 @@ class Cell:
     def _end_ours(self) -> None:
         for pidfd in self.pidfds.values():
             send(pidfd, signal.SIGKILL)
+            os.close(pidfd)
 
     def greet(self) -> Message:
         """Say hello."""
         self.hello = self.client.hello(self.services)
         assert self.hello["pid"] == self.pids["supervisor"]
         self.contained = bool(self.hello["guarantees"]["controlGroup"])
+        self.pids["keeper"] = keeper_of(self.pids["guard"])
+        self.pidfds["keeper"] = os.pidfd_open(self.pids["keeper"])
         return self.hello
 
     def grow(self) -> Self:
@@ -228,13 +233,34 @@ def _ours(launched: int) -> dict[str, int]:
     names = ["bootloader", "guard", "supervisor"] if BINARY else ["guard", "supervisor"]
     found = {names[0]: launched}
     for parent, name in pairwise(names):
+        seen: list[int] = []
 
-        def children(of: int = found[parent]) -> list[int]:
-            return [it.pid for it in processes.all_processes().values() if it.ppid == of]
+        def is_there(of: int = found[parent], seen: list[int] = seen) -> bool:
+            """Whether there is one that does not call itself, or is about to, the keeper."""
+            all_of_it = [it.pid for it in processes.all_processes().values() if it.ppid == of]
+            seen[:] = [pid for pid in all_of_it if name_of(pid) != KEEPER]
+            return len(seen) == 1
 
-        until(children, f"the {name}")
-        [found[name]] = children()
+        until(is_there, f"the {name}")
+        [found[name]] = seen
     return found
+
+
+def keeper_of(guard: int) -> int:
+    """The pid of this guard's keeper; waits for it."""
+
+    def keepers() -> list[int]:
+        alive = [it.pid for it in processes.all_processes().values() if it.ppid == guard and not it.dead]
+        return [pid for pid in alive if name_of(pid) == KEEPER]
+
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = keepers()
+        return len(found) == 1
+
+    until(is_there, "the keeper")
+    return found[0]
 
 
 def own_groups(group: str | None) -> list[str]:

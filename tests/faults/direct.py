@@ -13,10 +13,11 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from tests.client import Client
-from tests.command import SIDECAR, Message
 from tests.faults.cell import CHILDREN, ROOT
-from tests.liveness import LIFE_S, WAIT_S, RollCall, await_end, control_group
+from tests.support.client import Client
+from tests.support.command import SIDECAR, Message
+from tests.support.liveness import LIFE_S, RollCall, await_end, control_group
+from tests.support.waiting import WAIT_S
 
 
 def program(*words: str, **more: object) -> Message:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
+from sidecar.host.linux import processes
 from tests.e2e.support import missing
-from tests.faults.cell import VITE
+from tests.faults.cell import VITE, Cell, keeper_of
 from tests.faults.moments import Scene
 from tests.faults.place import Place
 from tests.faults.plans import (
@@ -23,13 +26,18 @@ from tests.faults.plans import (
     GUARD_ALONE,
     INT,
     KILL,
+    PURGED,
     SERVICE,
+    STDIN,
     STOP,
     SUPERVISOR_ALONE,
+    TAURI_3,
     TERM,
+    WEDGED,
     Plan,
 )
-from tests.liveness import open_pidfd, send
+from tests.faults.wedge import NoWayError, wedge
+from tests.support.liveness import await_end, open_pidfd, send
 
 
 class NotHereError(Exception):
@@ -57,6 +65,11 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
     with Scene(plan, place, folder) as scene:
         cell = scene.cell
         root = scene.root() if SERVICE in plan.victims and not plan.shutdown else None
+        if plan.layers in WEDGED:
+            _wedge(cell, WEDGED[plan.layers])
+        if plan.layers == PURGED:
+            for unpacked in set(cell.unpacked.iterdir()) - {Path(it) for it in place.traces}:
+                shutil.rmtree(unpacked)
         if plan.layers in {SUPERVISOR_ALONE, GUARD_ALONE}:
             send(cell.pidfds["guard" if plan.layers == SUPERVISOR_ALONE else "supervisor"], STOP)
         began = time.monotonic()
@@ -66,6 +79,10 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
         else:
             _hit(plan, seed, scene, root)
         scene.pass_by()
+        if plan.victims == ("keeper",) and plan.signal != STOP:
+            _assert_nothing_ends_with_the_keeper(plan, scene)
+            began = time.monotonic()
+            send(cell.pidfds["app"], KILL)
         if plan.victims == (SERVICE,) and plan.signal != STOP:
             _assert_the_sidecar_minds_only_the_service(plan, scene)
             began = time.monotonic()
@@ -86,9 +103,22 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
         return Outcome(ms, later)
 
 
+def _wedge(cell: Cell, how: str) -> None:
+    try:
+        wedge(cell.pids["supervisor"], how)
+    except NoWayError as error:
+        raise NotHereError(str(error)) from None
+
+
 def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
+    if plan.victims == (STDIN,):
+        scene.cell.order("close")
+        return
     if plan.victims == (GROUP,):
         os.killpg(scene.cell.app.pid, plan.signal)  # not reaped yet, so the number is its own
+        return
+    if plan.victims == (TAURI_3,):
+        _kill_as_tauri_3(scene)
         return
     pidfds = scene.cell.pidfds if root is None else {**scene.cell.pidfds, SERVICE: root}
     for victim in plan.in_order(seed):
@@ -97,6 +127,31 @@ def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
         # what stops has all the time in the world; a second signal does not wait for it
         for victim in set(plan.victims) - {"app", SERVICE}:
             send(pidfds[victim], TERM if plan.signal == INT else INT)
+
+
+def _kill_as_tauri_3(scene: Scene) -> None:
+    """As the ``dev`` command of tauri-cli 3.0.0-alpha.5 does (its src/interface/rust/desktop.rs).
+
+    It lists everything below the app, each process before its own children, and then kills: first the app, then the
+    list in its order, each with SIGKILL. It would kill our decoys as well, which this app has started; here they show
+    that nobody else does.
+    """
+    spared = {it.pid for it in scene.decoys.living()}
+    children: dict[int, list[int]] = {}
+    for process in sorted(processes.all_processes().values(), key=lambda it: it.pid):
+        children.setdefault(process.ppid, []).append(process.pid)
+
+    def below(pid: int) -> Iterator[int]:
+        for child in children.get(pid, ()):
+            if child not in spared:
+                yield child
+                yield from below(child)
+
+    listed = [pidfd for pid in below(scene.cell.app.pid) if (pidfd := open_pidfd(pid)) is not None]
+    for pidfd in (scene.cell.pidfds["app"], *listed):
+        send(pidfd, KILL)
+    for pidfd in listed:
+        os.close(pidfd)
 
 
 def _shut_down(plan: Plan, scene: Scene) -> None:
@@ -112,7 +167,17 @@ def _shut_down(plan: Plan, scene: Scene) -> None:
 
 
 def _kills_the_app(plan: Plan) -> bool:
-    return plan.hits("app") or plan.signal == STOP or plan.victims == (SERVICE,)
+    return plan.hits("app") or plan.signal == STOP or plan.victims in {(SERVICE,), ("keeper",)}
+
+
+def _assert_nothing_ends_with_the_keeper(plan: Plan, scene: Scene) -> None:
+    """It is asked in vain; killed, it is followed by another one."""
+    cell = scene.cell
+    if plan.signal == KILL:
+        await_end(cell.pidfds["keeper"], "the keeper")
+    assert (keeper_of(cell.pids["guard"]) == cell.pids["keeper"]) == (plan.signal != KILL)
+    states = {name: cell.client.status(name)["state"] for name in cell.services}
+    assert all(state == "ready" or name == "fleeting" for name, state in states.items()), states
 
 
 def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("leases are Linux's")
 
-from tests.liveness import until
+from tests.support.waiting import until
 
 F_SETSIG = 10
 """fcntl(2); Python has no name for it."""

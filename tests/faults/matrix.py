@@ -14,10 +14,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 if sys.platform != "linux":
     sys.exit("The fault matrix needs pidfds, leases and /proc: it runs on Linux only.")
@@ -29,6 +31,9 @@ from tests.faults.plans import Plan
 
 Result = tuple[Plan, Outcome | str | None]
 """What came of a cell: how it held, the trace of a failure, or nothing where it cannot take place here."""
+
+Batch = TypeVar("Batch")
+Done = TypeVar("Done")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,17 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     batches = [found[at : at + GUESTS] for at in range(0, len(found), GUESTS)]
     results: list[Result] = []
     end_on_signal()
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), end_on_signal) as pool:
-        try:
-            for done in as_completed([pool.submit(run_batch, batch, options.seed) for batch in batches]):
-                results += done.result()
-                for plan, outcome in done.result():
-                    if isinstance(outcome, str):
-                        print(f"\n{outcome}FAILED: {plan.id}\nreplay: {replay(plan, options.seed)}", flush=True)
-                print(f"{len(results)} of {len(found)} cells, {time.monotonic() - began:.0f} s", flush=True)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # those under way come to their end, and tidy up
-            raise
+
+    def tell(done: list[Result]) -> None:
+        results.extend(done)
+        for plan, outcome in done:
+            if isinstance(outcome, str):
+                print(f"\n{outcome}FAILED: {plan.id}\nreplay: {replay(plan, options.seed)}", flush=True)
+        print(f"{len(results)} of {len(found)} cells, {time.monotonic() - began:.0f} s", flush=True)
+
+    run_side_by_side(partial(run_batch, seed=options.seed), batches, options.jobs, tell)
     print(f"\n{table(results)}")
     failed = [plan for plan, outcome in results if isinstance(outcome, str)]
     skipped = sum(outcome is None for _, outcome in results)
@@ -67,6 +70,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plan in failed:
         print(replay(plan, options.seed))
     return 1 if failed else 0
+
+
+def run_side_by_side(
+    run: Callable[[Batch], Done], batches: Sequence[Batch], jobs: int | None, tell: Callable[[Done], object]
+) -> None:
+    """Run each batch in one of so many processes, and tell what came of it.
+
+    An exception, such as Ctrl-C's, begins no further batch. Those under way come to their end, and tidy up.
+    """
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_on_signal) as pool:
+        pending = [pool.submit(run, batch) for batch in batches]
+        try:
+            for done in as_completed(pending):
+                tell(done.result())
+        except BaseException:
+            for it in pending:
+                it.cancel()  # one by one: the pool's own end would take back its shutdown(cancel_futures=True)
+            raise
 
 
 def end_on_signal() -> None:

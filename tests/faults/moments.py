@@ -15,13 +15,14 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from tests.command import Message
+from tests.children.trees import SIZES
 from tests.faults import vite
 from tests.faults.cell import ALL_TREES, VITE, Cell, service
 from tests.faults.held import Held
 from tests.faults.place import Place
 from tests.faults.plans import EVERY, GROUP, Plan
-from tests.liveness import RollCall, open_pidfd, send
+from tests.support.command import Message
+from tests.support.liveness import RollCall, open_pidfd, send
 
 NEVER_MS = 86_000_000
 """Nobody waits so long."""
@@ -57,6 +58,8 @@ class Scene:
                 "before exec": self._before_exec,
                 "starting": self._starting,
                 "ready": self._ready,
+                "dependency starting": self._dependency_starting,
+                "task running": self._task_running,
                 "restarting": self._restarting,
                 "stopping": self._stopping,
             }[plan.moment]()
@@ -131,6 +134,22 @@ class Scene:
         for name in self.cell.services:
             self.cell.client.send("start", service=name)
         self.cell.await_whole()
+
+    def _dependency_starting(self) -> None:
+        self._waited_for(ready={"type": "log", "pattern": "never"})
+
+    def _task_running(self) -> None:
+        self._waited_for(type="task")
+
+    def _waited_for(self, **more: object) -> None:
+        """The tree is on its way and stays so; another service waits for it, and has no process."""
+        first = {**self._service(self.tree, readyTimeoutMs=NEVER_MS), **more}
+        second = service("plain", dependsOn=[self.tree])
+        self._launch({self.tree: first, "plain": second})
+        self.cell.client.send("start", service="plain")
+        self.cell.client.note("service/state", service="plain", state="starting", waitingFor=[self.tree])
+        self.cell.roll.await_living(self.tree, SIZES[self.tree])
+        assert not self.cell.roll.living("plain"), "it was launched before what it depends on was ready"
 
     def _ready(self) -> None:
         self._launch(self._services())

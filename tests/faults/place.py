@@ -13,9 +13,10 @@ if sys.platform != "linux":
 
 import msgspec
 
-from sidecar.host import records
+from sidecar.state import run_record
 from tests.faults.cell import Cell
-from tests.liveness import control_group, until
+from tests.support.liveness import control_group
+from tests.support.waiting import until
 
 GUESTS = 20
 """So many cells have the same neighbour."""
@@ -62,7 +63,7 @@ class Place:
 
     def _is_recorded(self) -> bool:
         runs = (self.folder / "state" / "runs").glob("*.json")
-        found = [msgspec.json.decode(it.read_bytes(), type=records.RunRecord) for it in runs]
+        found = [msgspec.json.decode(it.read_bytes(), type=run_record.RunRecord) for it in runs]
         return any([it.state for it in run.services.values()] == ["ready", "ready"] for run in found)
 
     def prove_unharmed(self) -> None:

@@ -13,8 +13,8 @@ from itertools import permutations, product
 if sys.platform != "linux":
     raise ImportError("pidfds and control groups are Linux's")
 
-from tests.command import BINARY
 from tests.faults.cell import ALL_TREES, VITE
+from tests.support.command import BINARY
 
 KILL, TERM, HUP, INT, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGSTOP
 ASKING = (TERM, HUP, INT)
@@ -33,12 +33,24 @@ VICTIMS = (
     "app+supervisor",
     "app+guard",
     "app+guard+supervisor",
+    "keeper",
+    "guard+keeper",
+    "keeper+supervisor",
     *(("bootloader+guard", "bootloader+supervisor", "app+bootloader", "+".join(OURS)) if BINARY else ()),
     GROUP,
 )
 
+STDIN = "stdin"
+"""The app closes it, and lives on."""
+TAURI_3 = "tauri 3 list"
+"""What ``tauri dev`` of Tauri 3 kills once a Rust file has changed: the app, and then whom it had listed below it."""
+KEEPER_TREES = ("plain", "daemon", "storm")
+"""Beside *every*, these show what a keeper does, or its lack: it acts on whatever is below the supervisor."""
+
 UNBORN = ("before initialize", "choosing a port", "before exec", "sweeping")
 """Moments at which this run has no tree of the plan's kind yet."""
+ORDERED = ("dependency starting", "task running")
+"""Moments of two services with an order: the first has a tree, and the one that depends on it is waiting."""
 ASKED_TREES = ("plain", "deaf", "storm")
 GROWN = ("starting", "restarting", "stopping")
 READY = "ready"
@@ -49,7 +61,12 @@ SUPERVISOR_ALONE = "no guard"
 """There is no sidecar without a guard: here it is stopped, until the supervisor has done all of the work."""
 GUARD_ALONE = "no supervisor"
 """It is stopped."""
-LAYERS = (ALL_LAYERS, NO_GROUP, SUPERVISOR_ALONE, GUARD_ALONE)
+LOOP_WEDGED, ALL_WEDGED = "loop wedged", "interpreter lock held"
+"""The supervisor does nothing any more: its main thread, or all of it. See ``tests.faults.wedge``."""
+WEDGED = {LOOP_WEDGED: "loop", ALL_WEDGED: "interpreter"}
+PURGED = "unpacked folder purged"
+"""A frozen sidecar without a control group, after a cleaner of temporary files has removed what it runs from."""
+LAYERS = (ALL_LAYERS, NO_GROUP, SUPERVISOR_ALONE, GUARD_ALONE, *WEDGED, PURGED)
 
 SHUTDOWN = "shutdown"
 """Everything of the session is sent SIGTERM, one after another in the order that the id names."""
@@ -71,7 +88,11 @@ class Plan:
 
     @property
     def id(self) -> str:
-        """Such as ``guard+supervisor SIGKILL/ready/storm/all layers``."""
+        """Such as ``guard+supervisor SIGKILL/ready/storm/all layers``, or ``stdin closed/…``."""
+        if self.victims == (STDIN,):
+            return f"{STDIN} closed/{self.moment}/{self.tree}/{self.layers}"
+        if self.victims == (TAURI_3,):
+            return f"{TAURI_3}/{self.moment}/{self.tree}/{self.layers}"
         who = f"{SHUTDOWN} {'>'.join(self.victims)}" if self.shutdown else "+".join(self.victims)
         return f"{who} {self.signal.name}/{self.moment}/{self.tree}/{self.layers}"
 
@@ -87,7 +108,8 @@ class Plan:
 
     def hits(self, victim: str) -> bool:
         """Whether it is among those."""
-        return victim in self.victims or (self.victims == (GROUP,) and victim != SERVICE)
+        of_all = self.victims in {(GROUP,), (TAURI_3,)}
+        return victim in self.victims or (of_all and victim not in {SERVICE, STDIN})
 
 
 def strikes() -> Iterator[tuple[tuple[str, ...], signal.Signals]]:
@@ -110,10 +132,15 @@ def every_plan() -> list[Plan]:
     found: list[Plan] = []
     both = (ALL_LAYERS, NO_GROUP)
     for (victims, number), layers in product(strikes(), both):
+        if "keeper" in victims:
+            found += [Plan(victims, number, READY, kind, layers) for kind in (*KEEPER_TREES, EVERY)]
+            continue
         found += [Plan(victims, number, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
         for moment in UNBORN:
             if SERVICE not in victims:
                 found.append(Plan(victims, number, moment, "daemon", layers))
+        if SERVICE not in victims:
+            found += [Plan(victims, number, moment, "daemon", layers) for moment in ORDERED]
         if SERVICE not in victims and layers == ALL_LAYERS:
             found.append(Plan(victims, number, "sweeping", "scrubbed", layers))
         for moment, kind in product(GROWN, (*(ALL_TREES if number == KILL else ASKED_TREES), VITE)):
@@ -121,9 +148,21 @@ def every_plan() -> list[Plan]:
                 found.append(Plan(victims, number, moment, kind, layers))
     for layers, number in product((SUPERVISOR_ALONE, GUARD_ALONE), (KILL, *ASKING)):
         found += [Plan(("app",), number, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
-        found += [Plan(("app",), number, moment, "daemon", layers) for moment in (*UNBORN, *GROWN)]
+        found += [Plan(("app",), number, moment, "daemon", layers) for moment in (*UNBORN, *ORDERED, *GROWN)]
     for victims, kind in product((("guard",), ("app", "guard")), (*ALL_TREES, EVERY, VITE)):
         found.append(Plan(victims, KILL, READY, kind, GUARD_ALONE))  # the stopped supervisor is woken by the death
+    for layers, kind in product((*both, *WEDGED), (*ALL_TREES, EVERY, VITE)):
+        found.append(Plan((STDIN,), KILL, READY, kind, layers))
+    for victims, layers in product((("app",), ("guard",), ("supervisor",), ("app", "guard")), WEDGED):
+        found += [Plan(victims, KILL, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
+    for layers in both:
+        found += [Plan((TAURI_3,), KILL, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
+        found += [Plan((TAURI_3,), KILL, moment, "daemon", layers) for moment in (*UNBORN, *ORDERED)]
+        found += [Plan((TAURI_3,), KILL, moment, kind, layers) for moment, kind in product(GROWN, (*ALL_TREES, VITE))]
+    if BINARY:
+        purged = [victims for victims, number in strikes() if number == KILL and "keeper" not in victims]
+        for victims, kind in product((*purged, ("guard", "keeper"), (STDIN,), (TAURI_3,)), (*ALL_TREES, EVERY, VITE)):
+            found.append(Plan(victims, KILL, READY, kind, PURGED))
     for order in permutations(("app", *OURS, SERVICE)):
         for number, layers in product((TERM, KILL), both):
             found.append(Plan(order, number, READY, EVERY, layers, shutdown=True))
@@ -133,6 +172,8 @@ def every_plan() -> list[Plan]:
 
 def _is_out_of_reach(plan: Plan) -> bool:
     """The named exception: a daemon that scrubbed its environment, once guard and supervisor are killed together."""
+    if plan.victims == (TAURI_3,) and plan.moment == READY:
+        return False  # it is below the app, and so in the list
     both = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
     return both and plan.layers != ALL_LAYERS and plan.tree in {"scrubbed", EVERY}
 

@@ -25,7 +25,8 @@ if sys.platform != "linux":
 from tests.children.trees import SIZES
 from tests.faults.cell import ALL_TREES, Cell
 from tests.faults.matrix import end_on_signal
-from tests.liveness import WAIT_S, control_group, lives, send, until
+from tests.support.liveness import control_group, lives, send
+from tests.support.waiting import WAIT_S, until
 
 APPS = 3
 WARM = 3
@@ -37,12 +38,15 @@ SETTLE_S = WAIT_S
 CYCLE_S = 60
 """No cycle takes so long, on any machine: for how long the one that lives on may."""
 PAUSE_S = 0.02
-"""Two blows are so far apart at most: about as long as an end takes."""
+"""Two blows are so far apart at most: about as long as an end takes. Nothing is awaited: chance decides the moment."""
 
 PHASES = ("launched", "greeted", "starting", "whole")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSTOP)
 
 RESIDENT = ("plain", "daemon")
+
+LOGS_MOST = 40
+"""A project's folder, with a file for each of its services: far fewer than cycles of a soak."""
 
 
 class Soak:
@@ -109,7 +113,7 @@ class Soak:
         dice.shuffle(blows)
         for number, victim, blow in blows:
             cells[number].strike((victim, blow))
-            time.sleep(dice.choice((0, dice.uniform(0, PAUSE_S))))
+            time.sleep(dice.choice((0, dice.uniform(0, PAUSE_S))))  # part of the dice: no event is awaited
         return [f"{victim} {number} {blow.name}" for number, victim, blow in blows]
 
     def _end(self, cells: list[Cell]) -> None:
@@ -118,6 +122,8 @@ class Soak:
             send(cell.pidfds["app"], signal.SIGKILL)
             actor = "guard" if lives(cell.pidfds["guard"]) else "supervisor"
             send(cell.pidfds[actor], signal.SIGCONT)
+            if actor != "guard" and "keeper" in cell.pidfds:
+                send(cell.pidfds["keeper"], signal.SIGCONT)  # stopped after the guard's death, it has nobody to wake it
             cell.await_ours_gone()
 
     def assert_nothing_grows(self) -> None:
@@ -130,11 +136,13 @@ class Soak:
             resident.roll.await_living(kind, SIZES[kind])
             resident.roll.prove_alive(kind)
         resident.client.said.clear()
-        pids = [os.getpid(), resident.pids["guard"], resident.pids["supervisor"]]
+        pids = [os.getpid(), *(resident.pids[it] for it in ("guard", "supervisor", "keeper"))]
         traces = [Path(it).suffix for it in resident.traces() if "/" in it]
         state = sorted(it.name for it in (self._folder / "state").iterdir())
         assert sorted(traces) == [""] * ("bootloader" in resident.pids) + [".json"], traces
-        assert set(state) <= {"runs", "ports.json"}, state
+        assert set(state) <= {"logs", "runs", "ports.json"}, state
+        logs = [it for it in (self._folder / "state" / "logs").rglob("*") if it.is_file()]
+        assert len(logs) <= LOGS_MOST, logs
         if self._cycles == 1:
             self._before = [_descriptors(pid) for pid in pids]
         before = self._before

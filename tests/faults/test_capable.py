@@ -16,14 +16,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("file capabilities", allow_module_level=True)
 
-from sidecar.events import Launch
+from sidecar.core.events import Launch
 from sidecar.host.linux import sockets
-from tests.command import Message, Refused
 from tests.faults.direct import Direct
 from tests.faults.test_system_limits import AS_NOBODY, NOBODY, only_root
 from tests.host.served import RealHost
-from tests.liveness import until
-from tests.ports import free_port
+from tests.support.command import Message, Refused
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 PERL = shutil.which("perl")
 LISTEN = (
@@ -135,7 +135,7 @@ def test_another_programs_listener_is_surely_not_its_own(capable: str, user: tup
 @only_root
 @pytest.mark.parametrize("user", [AS_NOBODY, ()], ids=["the same user", "another user"])
 def test_what_another_program_has_is_not_taken_for_its_own(tmp_path: Path, capable: str, user: tuple[str, ...]) -> None:
-    idle = {**listener(capable), "command": [capable, "-e", "sleep 100"], "readyTimeoutMs": 3_000}
+    idle = {**listener(capable), "command": [capable, "-e", "sleep 100"], "readyTimeoutMs": 86_400_000}
     with Direct(tmp_path, prefix=AS_NOBODY) as it:
         it.client.hello({"web": idle})
         call = it.client.send("start", service="web")
@@ -144,9 +144,11 @@ def test_what_another_program_has_is_not_taken_for_its_own(tmp_path: Path, capab
         command = [*user, str(PERL), "-e", LISTEN]
         with subprocess.Popen(command, env={**os.environ, "PORT": port}, cwd="/") as stranger:
             try:
+                until(lambda: sockets.listeners(int(port)), "the stranger, who could be mistaken for it")
+                it.client.note("service/waiting", since=len(it.client.said))
+                it.client.call("stop", service="web")
                 with pytest.raises(Refused) as refused:
                     it.client.answer(call)
-                assert refused.value.kind == "TimeoutWaitingForServer"
-                assert sockets.listeners(int(port))  # it was there to be mistaken
+                assert refused.value.kind == "Superseded"
             finally:
                 stranger.kill()  # not reaped yet

@@ -19,13 +19,14 @@ if sys.platform != "linux":
 import fcntl
 import termios
 
-from sidecar.host.linux import tree as processes
+from sidecar.host.linux import processes
 from tests.children.trees import SIZES
-from tests.client import Client
-from tests.command import SIDECAR
 from tests.faults.cell import ROOT, Cell, service, tree
 from tests.faults.direct import Direct, program
-from tests.liveness import WAIT_S, RollCall, await_end, send, until
+from tests.support.client import Client
+from tests.support.command import SIDECAR
+from tests.support.liveness import RollCall, await_end, send
+from tests.support.waiting import WAIT_S, until
 
 CHATTER = [sys.executable, "-I", "-S", "-c", "import os\nwhile True: os.write(1, (b'x' * 99 + b'\\n') * 600)"]
 """Writes without end."""

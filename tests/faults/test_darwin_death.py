@@ -1,7 +1,7 @@
 """macOS's guard and host against hostile trees, on Linux's processes: whoever dies, nothing is left of any tree.
 
-The scrubbed daemon is not among the trees: whether it is seen in time is a race (sidecar/host/kin.py), and is tried in
-tests/host/test_kin.py, where the steps come one after another.
+The scrubbed daemon is not among the trees: whether it is seen in time is a race (sidecar/host/darwin/lineage.py), and
+tests/host/test_lineage.py tries it, where the steps come one after another.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds and the process connector", allow_module_level=True)
 
-from tests.command import BINARY
 from tests.faults.cell import ALL_TREES, Cell
 from tests.faults.darwin import COMMAND as SIDECAR
+from tests.faults.wedge import wedge_or_skip
 from tests.host.bsd import skip_without_forks
-from tests.liveness import RollCall, lives
+from tests.support.command import BINARY
+from tests.support.liveness import RollCall, lives
 
 if BINARY:
     pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
@@ -64,6 +65,27 @@ def test_nor_does_any_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: s
         cell.assert_nothing_left()
         assert lives(cell.pidfds["app"]) == (word == "close")
         decoys.prove_alive("decoy")
+
+
+@pytest.mark.parametrize("how", ["loop", "interpreter"])
+@pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
+def test_nor_when_the_supervisor_is_wedged(tmp_path: Path, how: str, victim: str) -> None:
+    with RollCall() as decoys, Cell(tmp_path, TREES, decoys=decoys, sidecar=SIDECAR) as cell:
+        decoys.await_living("decoy", 2)
+        cell.grow()
+        wedge_or_skip(cell.pids["supervisor"], how)
+        cell.strike((victim, KILL))
+        cell.assert_nothing_left()
+        decoys.prove_alive("decoy")
+
+
+def test_nor_when_the_loop_is_wedged_and_stdin_is_closed(tmp_path: Path) -> None:
+    with Cell(tmp_path, TREES, sidecar=SIDECAR) as cell:
+        cell.grow()
+        wedge_or_skip(cell.pids["supervisor"], "loop")
+        cell.order("close")
+        cell.assert_nothing_left()
+        assert cell.app_lives()
 
 
 @pytest.mark.parametrize("kind", ["daemon", "fleeting", "sessions", "stopped", "storm"])

@@ -12,7 +12,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.faults.cell import ALL_TREES, Cell
-from tests.liveness import RollCall, lives
+from tests.support.liveness import RollCall, lives
 
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
 

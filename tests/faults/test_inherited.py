@@ -14,11 +14,11 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.children.trees import SIZES
-from tests.command import BINARY, SIDECAR
 from tests.faults.cell import service, tree
 from tests.faults.direct import Direct
 from tests.host.bsd import skip_without_forks
-from tests.liveness import RollCall, await_end, control_group, send
+from tests.support.command import BINARY, SIDECAR
+from tests.support.liveness import RollCall, await_end, control_group, send
 
 
 def leaving(helper: list[str], roll: RollCall) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.children.trees import SIZES
-from tests.command import SIDECAR, Message
 from tests.faults.cell import CHILDREN, ROOT, Cell, own_groups, service
 from tests.faults.test_sweep import ALL, BOTH, freeze, swept
-from tests.liveness import control_group
+from tests.support.command import SIDECAR, Message
+from tests.support.liveness import control_group
 
 KILL = signal.SIGKILL
 

@@ -14,10 +14,10 @@ if sys.platform != "linux":
     pytest.skip("namespaces, control groups, ptrace", allow_module_level=True)
 
 from tests.children.odd import CLONE, SIZES
-from tests.command import Message
 from tests.faults.cell import CHILDREN, Cell, service
 from tests.faults.test_sweep import BOTH, freeze
 from tests.faults.test_system_surroundings import can
+from tests.support.command import Message
 
 ROOT_ONLY = {"moved", "unreadable"}
 """Another user may do that only in a group that is his; what he may not look into is the exception in guarantees.md."""

@@ -12,14 +12,15 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pid namespaces", allow_module_level=True)
 
-from sidecar.host.linux import tree as processes
+from sidecar.host.linux import processes
 from tests.children.trees import SIZES
-from tests.command import Message, Refused
 from tests.faults.cell import ALL_TREES, Cell, service
 from tests.faults.direct import Direct, program
 from tests.faults.test_system_limits import AS_NOBODY, only_root, shell
 from tests.faults.test_system_surroundings import can, commands_of
-from tests.liveness import await_end, marked, send, until
+from tests.support.command import Message, Refused
+from tests.support.liveness import await_end, marked, send
+from tests.support.waiting import until
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 ISOLATED: Message = {"isolation": "pidNamespace"}
@@ -187,7 +188,7 @@ def test_where_none_can_be_made_the_start_is_refused_with_what_to_do_and_the_nex
         with pytest.raises(Refused) as refused:
             it.client.call("start", service="isolated")
         assert refused.value.kind == "ProcessSpawnFailed"
-        for words in ("isolation 'pidNamespace' cannot be had here", "unshare: ", "kernel.", "leave isolation out"):
+        for words in ("isolation 'pidNamespace' is not available here", "unshare: ", "kernel.", "leave isolation out"):
             assert words in refused.value.message
         it.client.call("start", service="plain")
         it.roll.await_living("plain", SIZES["plain"])

@@ -15,14 +15,15 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host.linux import sweep, tree
-from tests.client import Client
-from tests.command import SIDECAR, Message, Refused
+from sidecar.host.linux import orphans, processes
 from tests.faults.cell import ROOT, Cell, service
 from tests.faults.cell import tree as command_of
 from tests.faults.direct import Direct, program
 from tests.faults.test_system_limits import only_root
-from tests.liveness import WAIT_S, RollCall, control_group
+from tests.support.client import Client
+from tests.support.command import SIDECAR, Message, Refused
+from tests.support.liveness import RollCall, control_group
+from tests.support.waiting import WAIT_S
 
 OTHER_USER = 54321
 SECRET = "hunter2-in-the-open"  # noqa: S105  to look for it where it must not be
@@ -44,7 +45,7 @@ class Bystander:
             command_of("decoy"), env={**os.environ, **roll.env}, stdin=subprocess.DEVNULL, start_new_session=True
         )
         roll.await_member(self.process.pid, "the bystander")
-        found = tree.read_process(self.process.pid)
+        found = processes.read_process(self.process.pid)
         assert found is not None
         self.start = found.start
 
@@ -52,7 +53,14 @@ class Bystander:
         """A dead run's record, as far as it can be forged."""
         dead = [{"pid": DEAD_PID, "start": 1}]
         return json.dumps(
-            {"version": 1, "runId": "e" * 32, "bootId": sweep.boot_id(), "owners": dead, "pidNamespace": None, **fields}
+            {
+                "version": 1,
+                "runId": "e" * 32,
+                "bootId": orphans.boot_id(),
+                "owners": dead,
+                "pidNamespace": None,
+                **fields,
+            }
         )
 
 
@@ -63,7 +71,7 @@ def names_its_pid(it: Bystander) -> None:
 
 
 def names_a_folder_that_looks_like_a_group(it: Bystander) -> None:
-    fake = it.state / f"tauri-sidecar-{tree.pid_namespace()}-{DEAD_PID}-1"
+    fake = it.state / f"tauri-sidecar-{processes.pid_namespace()}-{DEAD_PID}-1"
     fake.mkdir()
     (fake / "cgroup.procs").write_text(f"{it.process.pid}\n")
     (fake / "cgroup.kill").write_text("untouched")

@@ -41,15 +41,15 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Grow], None]:
 
     def instead(grow: Grow) -> None:
         monkeypatch.setattr(Soak, "cycle", lambda _, number: grow(number))
-        monkeypatch.setattr(soak, "SETTLE_S", 2.0)  # what grows here does not shrink again
         monkeypatch.setattr(soak, "end_on_signal", lambda: None)  # the signals are pytest's
 
     return instead
 
 
 @pytest.fixture
-def leaked() -> Iterator[list[int]]:
+def leaked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Descriptors that are closed after all."""
+    monkeypatch.setattr(soak, "SETTLE_S", 2.0)  # what grows here does not shrink again
     leaked: list[int] = []
     yield leaked
     for fd in leaked:

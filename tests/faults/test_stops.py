@@ -12,10 +12,11 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.children.trees import SIZES
-from tests.command import Refused
 from tests.faults.cell import ALL_TREES, Cell, service
 from tests.faults.direct import Direct, program
-from tests.liveness import state_of, until
+from tests.support.command import Refused
+from tests.support.liveness import state_of
+from tests.support.waiting import until
 
 NEVER_MS = 86_000_000
 """Nobody waits so long: the test fails if it is waited for."""
@@ -29,7 +30,8 @@ def test_a_stop_asks_the_whole_group_by_SIGTERM_and_waits_for_it(tmp_path: Path)
         it.client.find(lambda _: str(it.client.notes("service/log")).count("'up'") == 2, "both are up")
         assert it.client.call("stop", service="web")["status"]["state"] == "stopped"
         assert [line for note in it.client.notes("service/log") for line in note["lines"]].count("got SIGTERM") == 2
-        assert it.client.note("service/exited") == {"service": "web", "reason": "stopped", "code": 0}
+        exited = {"service": "web", "reason": "stopped", "cause": "requested", "code": 0}
+        assert it.client.note("service/exited") == exited
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
@@ -123,10 +125,11 @@ def test_a_stop_while_it_is_prepared_ends_the_start(tmp_path: Path) -> None:
         it.roll.await_dead()
 
 
-def test_a_shutdown_stops_the_services_in_reverse_order_one_after_the_other(tmp_path: Path) -> None:
+def test_a_shutdown_stops_what_depends_on_a_service_before_the_service(tmp_path: Path) -> None:
     names = ("database", "api", "web")
+    needs = {"database": [], "api": ["database"], "web": ["api"]}
     with Direct(tmp_path) as it:
-        it.serve({name: program("report:SIGTERM", "print:up", "hold") for name in names})
+        it.serve({name: program("report:SIGTERM", "print:up", "hold", dependsOn=needs[name]) for name in names})
         for name in names:
             it.client.printed(name, "up")
         it.client.call("shutdown")

@@ -16,12 +16,12 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host.linux import sweep
-from sidecar.host.linux import tree as processes
-from tests.command import Message
+from sidecar.host.linux import orphans, processes
 from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
 from tests.faults.held import Held
-from tests.liveness import RollCall, control_group, send, state_of, until
+from tests.support.command import Message
+from tests.support.liveness import RollCall, control_group, send, state_of
+from tests.support.waiting import until
 
 KILL = signal.SIGKILL
 BOTH = [("supervisor", KILL), ("guard", KILL)]
@@ -166,7 +166,7 @@ def record(folder: Path, name: str, **fields: object) -> Path:
     path = folder / "state" / "runs" / f"{name}.json"
     for made in (path.parent.parent, path.parent):
         made.mkdir(mode=0o700, exist_ok=True)
-    path.write_text(json.dumps({"version": 1, "runId": name, "bootId": sweep.boot_id(), "owners": [], **fields}))
+    path.write_text(json.dumps({"version": 1, "runId": name, "bootId": orphans.boot_id(), "owners": [], **fields}))
     return path
 
 

@@ -17,12 +17,13 @@ if sys.platform != "linux":
     pytest.skip("pid namespaces and control groups", allow_module_level=True)
 
 from tests.children.trees import SIZES
-from tests.command import BINARY, Message, Refused, from_source
 from tests.faults.cell import CHILDREN, service
 from tests.faults.direct import Direct
 from tests.faults.test_system_limits import CANNOT_START, ENOUGH, refuses_or_runs
 from tests.faults.test_system_surroundings import can
-from tests.liveness import control_group, marked, until
+from tests.support.command import BINARY, Message, Refused, from_source
+from tests.support.liveness import control_group, marked
+from tests.support.waiting import until
 
 NOFORK = CHILDREN / "nofork"
 

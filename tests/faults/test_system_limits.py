@@ -18,14 +18,15 @@ if sys.platform != "linux":
 import resource
 
 from sidecar.errors import PortUnavailableError
-from sidecar.host.linux import sweep, tree
-from sidecar.host.ports import PortBook, Wish
-from sidecar.host.records import Identity
+from sidecar.host.linux import orphans, processes
+from sidecar.services.ports import PortAllocator, PortRequest
+from sidecar.state.run_record import Identity
 from tests.children.trees import SIZES
-from tests.command import BINARY, Message, Refused
 from tests.faults.cell import Cell, service
 from tests.faults.direct import Direct, program
-from tests.liveness import marked, until
+from tests.support.command import BINARY, Message, Refused
+from tests.support.liveness import marked
+from tests.support.waiting import until
 
 CANNOT_START = 71
 
@@ -155,18 +156,18 @@ def no_descriptor_to_spare() -> Iterator[None]:
 
 
 def test_nobody_is_taken_for_dead_who_only_cannot_be_looked_at() -> None:
-    me = tree.read_process(os.getpid())
+    me = processes.read_process(os.getpid())
     assert me is not None
     with no_descriptor_to_spare():
         for look in (
-            lambda: tree.read_process(os.getpid()),
-            tree.all_processes,
-            lambda: tree.environment(os.getpid()),
-            lambda: sweep.lives(Identity(me.pid, me.start)),
+            lambda: processes.read_process(os.getpid()),
+            processes.all_processes,
+            lambda: processes.environment(os.getpid()),
+            lambda: orphans.lives(Identity(me.pid, me.start)),
         ):
             with pytest.raises(OSError, match="Too many open files"):
                 look()
-    assert sweep.lives(Identity(me.pid, me.start))
+    assert orphans.lives(Identity(me.pid, me.start))
 
 
 def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> None:
@@ -178,14 +179,14 @@ def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> 
             raise found
         return found
 
-    assert tree.kill_until_empty(look) == []
+    assert processes.kill_until_empty(look) == []
     assert next(looks, "all were asked") == "all were asked"
 
 
 def test_a_port_that_cannot_be_looked_at_is_not_called_taken_nor_its_host_foreign() -> None:
     """Or the page would lose its origin, and its user be told to correct what is right."""
-    book = PortBook(lambda _port: None)
-    wish = Wish(host="127.0.0.1", preferred=5999, current=None, last=lambda: None, keep=True)
+    book = PortAllocator(lambda _port: None)
+    wish = PortRequest(host="127.0.0.1", preferred=5999, current=None, last=lambda: None, keep=True)
     with no_descriptor_to_spare(), pytest.raises(PortUnavailableError, match=r"Too many open files\. Raise"):
         book.choose("web", wish)
 
@@ -195,7 +196,7 @@ def test_any_other_fault_of_a_look_is_told() -> None:
         raise OSError(5, "EIO")
 
     with pytest.raises(OSError, match="EIO"):
-        tree.kill_until_empty(look)
+        processes.kill_until_empty(look)
 
 
 @pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs of its own")

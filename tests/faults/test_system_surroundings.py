@@ -16,11 +16,12 @@ if sys.platform != "linux":
 import resource
 
 from tests.children.trees import SIZES
-from tests.command import BINARY, Message
 from tests.faults.cell import CHILDREN, ROOT, service
 from tests.faults.direct import Direct
 from tests.faults.test_system_limits import AS_NOBODY, limit, only_root, shell
-from tests.liveness import LIFE_S, RollCall, await_end, marked, until
+from tests.support.command import BINARY, Message
+from tests.support.liveness import LIFE_S, RollCall, await_end, marked
+from tests.support.waiting import until
 
 
 def can(*flags: str) -> bool:
@@ -101,7 +102,7 @@ def test_a_port_that_a_full_disk_keeps_from_being_remembered_leaves_no_part_of_i
         it.serve({"listener": service("listener", port={"sticky": True})})
         until(lambda: "could not be remembered: " in it.stderr.read_text(), "the warning")
         seen = Path(f"/proc/{it.process.pid}/root{state}")  # it is mounted in there only
-        assert [path.name for path in seen.iterdir()] == ["runs"]
+        assert sorted(path.name for path in seen.iterdir()) == ["logs", "runs"]
         assert "No space left on device" in ends(it)
 
 
@@ -153,24 +154,24 @@ def test_a_living_one_that_is_hidden_from_its_own_user_is_not_taken_for_dead() -
     """One that nobody may look into (as an agent that has keys): its run, and its group, would be swept."""
     script = """
 import ctypes, os
-from sidecar.host.linux import sweep, tree
-from sidecar.host.records import Identity
+from sidecar.host.linux import orphans, processes
+from sidecar.state.run_record import Identity
 told, tell = os.pipe()
 wait, go = os.pipe()
 child = os.fork()
 if child == 0:
     os.close(go)
-    start = tree.read_process(os.getpid()).start
+    start = processes.read_process(os.getpid()).start
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
     os.write(tell, str(start).encode())
     os.read(wait, 1)
     os._exit(0)
 start = int(os.read(told, 32))
-assert tree.read_process(child) is None
-assert sweep.lives(Identity(child, start))
+assert processes.read_process(child) is None
+assert orphans.lives(Identity(child, start))
 os.close(go)
 os.waitpid(child, 0)
-assert not sweep.lives(Identity(child, start))
+assert not orphans.lives(Identity(child, start))
 """
     hidden = within("mount -t proc -o hidepid=2 proc /proc")
     command = [*hidden, *AS_NOBODY, sys.executable, "-c", script]

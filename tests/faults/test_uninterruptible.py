@@ -19,11 +19,12 @@ if sys.platform != "linux":
 
 from tests.children.odd import SIZES as ODD
 from tests.children.trees import SIZES
-from tests.command import Message, Refused
 from tests.faults.cell import CHILDREN, Cell, service
 from tests.faults.direct import Direct
 from tests.faults.test_sweep import BOTH, freeze
-from tests.liveness import state_of, until
+from tests.support.command import Message, Refused
+from tests.support.liveness import state_of
+from tests.support.waiting import until
 
 FUSE = "/dev/fuse"
 REQUEST = struct.Struct("=IIQ")

@@ -12,32 +12,34 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from tests.command import BINARY
-from tests.faults.cell import ALL_TREES, CHILDREN, Cell, service
-from tests.liveness import RollCall, until
-
-if BINARY:
-    pytest.skip("a frozen sidecar takes no code from outside", allow_module_level=True)
+from tests.faults.cell import ALL_TREES, KEEPER, Cell, keeper_of, service
+from tests.faults.wedge import NoWayError, wedge
+from tests.support.command import BINARY
+from tests.support.liveness import RollCall, await_end, name_of
+from tests.support.waiting import until
 
 GRACE_MS = 300
 
-how = pytest.mark.parametrize("wedge", ["lock", "interpreter"])
+how = pytest.mark.parametrize("kind", ["loop", "interpreter"])
 
 
-def wedged(folder: Path, wedge: str, *, decoys: RollCall | None = None, grace_ms: int = 0) -> Cell:
+def wedged(
+    folder: Path, kind: str, *, decoys: RollCall | None = None, grace_ms: int = 0, contained: bool = False
+) -> Cell:
     """A cell whose supervisor does nothing any more."""
-    note = folder / "wedged"
-    env = {"PYTHONPATH": str(CHILDREN / "wedge"), "WEDGE": wedge, "WEDGED": str(note)}
-    services = {kind: service(kind, stop={"appDeathGraceMs": grace_ms}) for kind in ALL_TREES}
-    cell = Cell(folder, (), services=services, decoys=decoys, env=env).grow()
-    cell.strike(("supervisor", signal.SIGUSR1))
-    until(note.exists, "a wedged supervisor")
+    services = {tree: service(tree, stop={"appDeathGraceMs": grace_ms}) for tree in ALL_TREES}
+    cell = Cell(folder, (), contained=contained, services=services, decoys=decoys).grow()
+    try:
+        wedge(cell.pids["supervisor"], kind)
+    except NoWayError as error:
+        cell.__exit__(None)
+        pytest.skip(str(error))
     return cell
 
 
 @how
-def test_all_ends_with_the_app(tmp_path: Path, wedge: str) -> None:
-    with RollCall() as decoys, wedged(tmp_path, wedge, decoys=decoys) as cell:
+def test_all_ends_with_the_app(tmp_path: Path, kind: str) -> None:
+    with RollCall() as decoys, wedged(tmp_path, kind, decoys=decoys) as cell:
         decoys.await_living("decoy", 2)
         cell.strike(("app", signal.SIGKILL))
         cell.assert_nothing_left()
@@ -45,15 +47,35 @@ def test_all_ends_with_the_app(tmp_path: Path, wedge: str) -> None:
 
 
 @how
-def test_and_with_the_supervisor(tmp_path: Path, wedge: str) -> None:
-    with wedged(tmp_path, wedge) as cell:
+def test_and_with_the_supervisor(tmp_path: Path, kind: str) -> None:
+    with wedged(tmp_path, kind) as cell:
         cell.strike(("supervisor", signal.SIGKILL))
         cell.assert_nothing_left()
 
 
 @how
-def test_a_grace_that_a_service_asked_for_is_kept_and_has_its_end(tmp_path: Path, wedge: str) -> None:
-    with wedged(tmp_path, wedge, grace_ms=GRACE_MS) as cell:
+@pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
+def test_and_with_the_guard(tmp_path: Path, kind: str, contained: bool) -> None:
+    """It cannot see the guard's death, and the kernel alone would end only its direct children."""
+    with RollCall() as decoys, wedged(tmp_path, kind, decoys=decoys, contained=contained) as cell:
+        decoys.await_living("decoy", 2)
+        cell.strike(("guard", signal.SIGKILL))
+        cell.assert_nothing_left()
+        assert cell.app_lives()
+        decoys.prove_alive("decoy")
+
+
+@how
+def test_and_with_the_end_of_stdin_while_the_app_lives(tmp_path: Path, kind: str) -> None:
+    with wedged(tmp_path, kind) as cell:
+        cell.order("close")
+        cell.assert_nothing_left()
+        assert cell.app_lives()
+
+
+@how
+def test_a_grace_that_a_service_asked_for_is_kept_and_has_its_end(tmp_path: Path, kind: str) -> None:
+    with wedged(tmp_path, kind, grace_ms=GRACE_MS) as cell:
         cell.roll.tell("fleeting", b"g", "root")
         began = time.monotonic()
         cell.strike(("app", signal.SIGKILL))
@@ -61,6 +83,29 @@ def test_a_grace_that_a_service_asked_for_is_kept_and_has_its_end(tmp_path: Path
         assert (time.monotonic() - began) * 1000 >= GRACE_MS
 
 
+@how
+def test_and_with_the_guard_after_a_keeper_was_killed(tmp_path: Path, kind: str) -> None:
+    """Another keeper has come, and knows all that the first one did: nothing is left, not even a record."""
+    with wedged(tmp_path, kind, grace_ms=GRACE_MS) as cell:
+        cell.strike(("keeper", signal.SIGKILL))
+        await_end(cell.pidfds["keeper"], "the keeper")
+        second = keeper_of(cell.pids["guard"])
+        assert second != cell.pids["keeper"]
+        cell.roll.tell("fleeting", b"g", "root")
+        began = time.monotonic()
+        cell.strike(("guard", signal.SIGKILL))
+        cell.assert_nothing_left()
+        assert (time.monotonic() - began) * 1000 >= GRACE_MS
+        until(lambda: name_of(second) != KEEPER, "the end of the second keeper")
+
+
+def test_a_keeper_that_was_stopped_ends_all_the_same(tmp_path: Path) -> None:
+    with wedged(tmp_path, "interpreter") as cell:
+        cell.strike(("keeper", signal.SIGSTOP), ("guard", signal.SIGKILL))
+        cell.assert_nothing_left()
+
+
+@pytest.mark.skipif(bool(BINARY), reason="a frozen sidecar takes no code from outside")
 @pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
 def test_one_that_hangs_while_it_is_loaded_ends_with_each_of_the_others(tmp_path: Path, victim: str) -> None:
     slow = tmp_path / "slow"

@@ -10,10 +10,10 @@ from pathlib import Path
 if sys.platform != "linux":
     raise ImportError("an abstract socket is Linux's")
 
-from tests.command import Message
 from tests.e2e.support import EXAMPLE, copy_example
 from tests.faults.cell import CHILDREN, VITE, tree
-from tests.ports import free_port
+from tests.support.command import Message
+from tests.support.ports import free_port
 
 
 def project(folder: Path) -> Path:

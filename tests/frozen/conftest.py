@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.command import BINARY
+from tests.support.command import BINARY
 
 collect_ignore_glob = [] if BINARY else ["test_*.py"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,8 +18,10 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
 
-from tests.command import BINARY
+from PyInstaller.archive.readers import CArchiveReader  # type: ignore[import-untyped]
+
 from tests.faults.direct import Direct, program
+from tests.support.command import BINARY
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_BYTES = 8_000_000
@@ -101,3 +108,45 @@ def test_every_module_that_a_service_needs_is_in_it(tmp_path: Path) -> None:
         it.client.call("shutdown")
         assert it.exit_code() == 0
     assert it.stderr.read_bytes() == b""
+
+
+def imports_of(source: Path) -> set[str]:
+    """The modules that a file of ours imports anywhere, at its start or late, but for those that only types need."""
+    found: set[str] = set()
+
+    def look(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(it.name for it in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        for child in ast.iter_child_nodes(node):
+            look(child)
+
+    look(ast.parse(source.read_text(encoding="utf-8")))
+    return found
+
+
+def test_what_any_module_of_ours_imports_is_in_it() -> None:
+    """Most is imported late, by the command or the project that needs it: nothing else would miss it before a user."""
+    archive = CArchiveReader(BINARY or "")
+    [packed] = (name for name in archive.toc if name.startswith("PYZ"))
+    modules = set(archive.open_embedded_archive(packed).toc)
+    with zipfile.ZipFile(io.BytesIO(archive.extract("base_library.zip"))) as base:  # what Python's own start loads
+        modules |= {name.split(".pyc")[0].replace("/", ".").removesuffix(".__init__") for name in base.namelist()}
+    compiled = [name.split(".cpython")[0] for name in archive.toc if ".cpython" in name]
+    modules |= {name.split("lib-dynload/")[-1].replace("/", ".") for name in compiled}
+    modules |= {*archive.toc, *sys.builtin_module_names}  # the bootloader itself has struct
+    groups = tomllib.loads((ROOT / "build" / "left-out.toml").read_text(encoding="utf-8"))
+    dispensable = set(groups["terminal"]["modules"])  # what draws with them does without
+    ours = [name for name in modules if name.partition(".")[0] == "sidecar"]
+    assert len(ours) > 50
+    missing: dict[str, list[str]] = {}
+    for name in ours:
+        place = ROOT / name.replace(".", "/")
+        source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        for module in imports_of(source) - modules:
+            if module.partition(".")[0] not in dispensable and find_spec(module) is not None:  # else another system's
+                missing.setdefault(module, []).append(name)
+    assert missing == {}

@@ -13,11 +13,11 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
-from sidecar.host.linux import tree
+from sidecar.host.linux import processes
 from tests.faults.cell import ALL_TREES, Cell
 from tests.faults.direct import Direct
 from tests.faults.test_system_surroundings import can
-from tests.liveness import RollCall, control_group
+from tests.support.liveness import RollCall, control_group
 
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
 
@@ -91,7 +91,7 @@ def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_st
 
 def nobody() -> str:
     """A pid that no process has (nor gets soon), as a bootloader writes it into its folder's name."""
-    taken = tree.all_processes()
+    taken = processes.all_processes()
     last = int(Path("/proc/sys/kernel/pid_max").read_text()) - 1
     return next(f"{pid:08x}" for pid in range(last, 2, -1) if pid not in taken)
 

@@ -1,4 +1,4 @@
-"""The one-folder build: the same sidecar, which unpacks nothing and has no bootloader above it."""
+"""One folder, made by the one file: the same sidecar, which unpacks nothing and has no bootloader above it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,77 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
 
-from sidecar.host.linux import tree
-from tests.client import Client
-from tests.liveness import WAIT_S
+from sidecar.host.linux import processes
+from tests.support.client import Client
+from tests.support.command import SIDECAR
+from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("folder")
-    command = [sys.executable, str(ROOT / "build" / "freeze.py"), "--folder", "--out", str(out)]
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that has a folder in it, as macOS' always has."""
+    out = tmp_path_factory.mktemp("file")
+    command = [sys.executable, str(ROOT / "build" / "freeze.py"), "--with-folder", "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     [made] = out.iterdir()
-    return made / "sidecar"
+    return made
+
+
+@pytest.fixture
+def program(file: Path, tmp_path: Path) -> Path:
+    # where an app of macOS has it
+    there = tmp_path / "An App.app" / "Contents" / "Resources" / "sidecar"
+    there.parent.mkdir(parents=True)
+    assert unpack(file, there) == (0, "")
+    return there / "sidecar"
+
+
+def unpack(sidecar: str | Path, folder: Path) -> tuple[int, str]:
+    """Exit code, and what was said."""
+    done = subprocess.run([sidecar, "unpack", folder], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_a_folder_is_for_all_users_and_a_second_one_takes_its_place(file: Path, program: Path) -> None:
+    folder = program.parent
+    old = folder / "_internal" / "old"
+    old.touch()
+    assert unpack(file, folder) == (0, "")
+    assert not old.exists()
+    assert sorted(it.name for it in folder.parent.iterdir()) == [folder.name]
+    assert sorted(it.name for it in folder.iterdir()) == ["_internal", "sidecar"]
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode & 0o777
+        assert path.is_symlink() or mode == (0o755 if path.is_dir() or path == program else 0o644), path
+
+
+def test_a_folder_of_somebody_else_is_left_alone(file: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "sidecar").touch()
+    (mine / "precious").touch()
+    code, said = unpack(file, mine)
+    assert code == 1
+    assert "was not made by sidecar unpack" in said
+    assert len(list(mine.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_said_and_leaves_nothing(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, said = unpack(file, tmp_path / "file" / "folder")
+    assert code == 1
+    assert "Not a directory" in said
+    assert [it.name for it in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_sidecar_without_a_folder_in_it_says_so(tmp_path: Path) -> None:
+    done = subprocess.run([*SIDECAR, "unpack", tmp_path / "folder"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = done.stderr
+    assert "contains no folder" in said
 
 
 def test_a_folder_starts_unpacks_nothing_and_hands_nothing_of_itself_on(program: Path, tmp_path: Path) -> None:
@@ -40,7 +97,7 @@ def test_a_folder_starts_unpacks_nothing_and_hands_nothing_of_itself_on(program:
             assert process.stdout is not None
             client = Client(process.stdin.fileno(), process.stdout.fileno())
             hello = client.hello({"child": {"type": "command", "command": ["/bin/cat", "/proc/self/environ"]}})
-            supervisor = tree.read_process(hello["pid"])
+            supervisor = processes.read_process(hello["pid"])
             assert supervisor is not None
             assert supervisor.ppid == process.pid
             assert list(unpacked.iterdir()) == []

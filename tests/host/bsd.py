@@ -2,7 +2,32 @@
 
 ``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (a netlink connector, which a plain
 user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
-EVFILT_READ, by the manual page. tests/host/test_kqueue.py holds it to that, and on macOS the real one.
+EVFILT_READ, by the manual page. tests/host/test_kernel_events.py holds it to that, and on macOS the real one.
+
+The rules that it follows, and where xnu-11417.101.15 (macOS 15.4) has them, below bsd/kern:
+
+=====================================================================================================================
+what happens                                                                          where
+=====================================================================================================================
+A fork gives a number that is never given again, and a version.                       kern_fork.c:986 and 988
+It keeps the version that the forker has at that moment.                              kern_fork.c:991
+It keeps the forker's number.                                                         kern_proc.c:2525
+An exec keeps pid, number, and the forker's version.                                  kern_fork.c:1001 to 1007
+It replaces the forker's number by that of the parent at that moment (macOS 13).      kern_proc.c:2510 and 2525
+It gives a new version.                                                               kern_exec.c:7151
+The children of the dead are launchd's.                                               kern_exit.c:2425 and 2454
+A process can be read by every user. A zombie has numbers for those who ask for it.   proc_info.c:2143 and 2172
+All processes are listed, and all children, zombies among them.                       proc_info.c:418 and 471
+kqueue takes no zombie: ESRCH. NOTE_TRACK is ENOTSUP.                                 kern_event.c:1104 and 1109
+Events are edges, and only of what comes after the registration.                      kern_event.c:1138 and 1149
+NOTE_EXIT ends a registration. It is not there again after that.                      kern_event.c:1221
+The end of a traced process is told to its tracer, and to others once that reaps it.  kern_event.c:1202
+A fork is told to who watches the forker.                                             kern_fork.c:611
+An exec is told, and keeps the registration.                                          kern_exec.c:5573, kern_proc.c:4352
+A group of zombies alone cannot be signalled: EPERM for killpg.                       kern_sig.c:1708 and 1712
+=====================================================================================================================
+
+The forker's version is there since 15.4, so ``Kernel(keeps_versions=False)`` is a macOS 13 to 15.3.
 """
 
 from __future__ import annotations
@@ -25,8 +50,9 @@ import pytest
 if sys.platform != "linux":
     raise ImportError("pidfds and the process connector")
 
-from sidecar.host.darwin import kin, notices
-from sidecar.host.linux import tree
+from sidecar.host.darwin import kernel_events, lineage
+from sidecar.host.linux import processes as tree
+from sidecar.host.linux import sockets
 
 EV_ONESHOT = 0x0010
 EV_ERROR = 0x4000
@@ -39,13 +65,20 @@ _CN_IDX_PROC = 1
 _LISTEN = 1
 """PROC_CN_MCAST_LISTEN"""
 _EVENT = struct.Struct("=IIQIIII")
-"""proc_event: what, cpu, nanoseconds; of a fork: the parent's pid and tgid, the child's."""
+"""proc_event: what, cpu, nanoseconds; of a fork: the parent's pid and tgid, the child's; else the process's."""
 _EVENT_AT = 16 + 20
 """Behind nlmsghdr and cn_msg."""
 _FORK = 1
+_EXEC = 2
+_EXIT = 0x8000_0000
+_LAUNCHD = 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SO_RCVBUFFORCE = 33
 """socket(7)"""
+BATCH = 1000
+"""Of what is heard between two looks at who has ended."""
+TICK_S = 0.01
+"""Between two looks at what the kernel tells nobody."""
 _ROOM = 1 << 23
 """Of the socket's buffer: a storm's forks while the test is not scheduled."""
 
@@ -61,7 +94,14 @@ def skip_without_forks() -> None:
 class Kevent:
     """``select.kevent``."""
 
-    def __init__(self, ident: int, filter: int, flags: int = notices.EV_ADD, fflags: int = 0, data: int = 0) -> None:  # noqa: A002  its name there
+    def __init__(
+        self,
+        ident: int,
+        filter: int,  # noqa: A002  its name there
+        flags: int = kernel_events.EV_ADD,
+        fflags: int = 0,
+        data: int = 0,
+    ) -> None:
         self.ident = ident
         self.filter = filter
         self.flags = flags
@@ -72,14 +112,24 @@ class Kevent:
 class Kernel:
     """Births and forks. Of one process: it is not inherited."""
 
-    def __init__(self) -> None:
-        """Raises ``OSError`` where we may not hear of forks."""
+    def __init__(self, *, tells_listeners: bool = True, keeps_versions: bool = True) -> None:
+        """``tells_listeners`` is whether it has the table of sockets. Raises ``OSError`` where no forks are told."""
+        self._tells_listeners = tells_listeners
+        self._keeps_versions = keeps_versions
         self._lock = threading.RLock()
         self._queues: list[Kqueue] = []
         self._births: dict[int, int] = {}
         """By pid, of those whose fork we heard."""
         self._forkers: dict[int, int] = {}
         """By birth."""
+        self._parents: dict[int, int] = {}
+        """The parent's pid, by the pid of each whose fork we heard."""
+        self._children: dict[int, list[int]] = {}
+        """The other way round; some may be another's by now."""
+        self._versions: dict[int, int] = {}
+        self._forker_versions: dict[int, int] = {}
+        """By birth."""
+        self._last_version = 0
         self.events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)
         try:
             self._subscribe()
@@ -95,7 +145,7 @@ class Kernel:
         self.events.bind((0, _CN_IDX_PROC))
         wish = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 0, 0, 4, 0, _LISTEN)
         self.events.send(struct.pack("=IHHII", 16 + len(wish), 3, 0, 0, 0) + wish)
-        assert select.select([self.events], [], [], 10)[0], "the kernel does not answer"
+        assert select.select([self.events], [], [], 30)[0], "the kernel does not answer"
         self.events.setblocking(False)
 
     def close(self) -> None:
@@ -106,10 +156,10 @@ class Kernel:
             self._queues.append(Kqueue(self, self._lock))
             return self._queues[-1]
 
-    def hear(self) -> None:
-        """Take in what has happened."""
+    def hear(self, most: int = sys.maxsize) -> None:
+        """Take in what has happened, at most so much of it: the kernel tells of all processes of the machine."""
         with self._lock:
-            while True:
+            for _ in range(most):
                 try:
                     data = self.events.recv(4096)
                 except BlockingIOError:
@@ -118,17 +168,44 @@ class Kernel:
                     if error.errno == errno.ENOBUFS:
                         continue  # some were lost; ``_seen`` makes up for them
                     raise
-                what, _, nanoseconds, _, parent, pid, tgid = _EVENT.unpack_from(
-                    data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT
-                )
-                if what == _FORK and pid == tgid:  # else it is a thread
-                    child = tree.read_process(pid)
-                    self._births[pid] = (
-                        _birth(pid, nanoseconds * _TICKS // 10**9) if child is None else _birth_of(child)
-                    )
-                    self._forkers[self._births[pid]] = self._number(parent)
-                    for queue in self._queues:
-                        queue.forked(parent)
+                what, _, nanoseconds, *pids = _EVENT.unpack_from(data.ljust(_EVENT_AT + _EVENT.size, b"\0"), _EVENT_AT)
+                if what == _FORK and pids[2] == pids[3]:  # else it is a thread
+                    self._fork(pids[1], pids[2], nanoseconds)
+                elif what == _EXEC:
+                    self._exec(pids[1])
+                elif what == _EXIT and pids[0] == pids[1]:
+                    self._exit(pids[0])
+
+    def _fork(self, parent: int, pid: int, nanoseconds: int) -> None:
+        child = tree.read_process(pid)
+        birth = _birth(pid, nanoseconds * _TICKS // 10**9) if child is None else _birth_of(child)
+        self._births[pid] = birth
+        self._parents[pid] = parent
+        self._children.setdefault(parent, []).append(pid)
+        self._forkers[birth] = self._number(parent)
+        self._forker_versions[birth] = self._version(self._forkers[birth])
+        for queue in self._queues:
+            queue.tell(parent, kernel_events.NOTE_FORK)
+
+    def _exec(self, pid: int) -> None:
+        birth = self._number(pid)
+        self._versions.pop(birth, None)
+        if pid in self._parents:  # else its fork was not heard, and ``_seen`` takes the parent of the moment
+            self._forkers[birth] = self._number(self._parents[pid])
+        for queue in self._queues:
+            queue.tell(pid, kernel_events.NOTE_EXEC)
+
+    def _exit(self, pid: int) -> None:
+        for child in self._children.pop(pid, ()):
+            if self._parents[child] == pid:
+                self._parents[child] = _LAUNCHD
+
+    def _version(self, birth: int) -> int:
+        """The one that it has now. They count up, as the kernel's do, from where nobody takes them for pids."""
+        if birth not in self._versions:
+            self._last_version += 1
+            self._versions[birth] = self._last_version + (1 << 30)
+        return self._versions[birth]
 
     def _number(self, pid: int) -> int:
         process = None if pid in self._births else tree.read_process(pid)
@@ -136,13 +213,13 @@ class Kernel:
 
     # ── System ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def processes(self) -> dict[int, kin.Process]:
+    def processes(self) -> dict[int, lineage.Process]:
         with self._lock:
             found = tree.all_processes()
             self.hear()
             return {pid: self._seen(it) for pid, it in found.items()}
 
-    def read(self, pid: int) -> kin.Process | None:
+    def read(self, pid: int) -> lineage.Process | None:
         with self._lock:
             found = tree.read_process(pid)
             self.hear()
@@ -155,17 +232,39 @@ class Kernel:
         except OSError:
             return []  # ENOENT, ESRCH: it went, or a kernel without CONFIG_PROC_CHILDREN: then a look finds them
 
+    def listeners(self) -> list[lineage.Listener] | None:
+        """Of the processes that have a socket the oldest: nothing tells here which of them listened last."""
+        if not self._tells_listeners:
+            return None
+        holders: dict[str, int] = {}
+        for pid in sorted(tree.all_processes(), reverse=True):
+            holders |= dict.fromkeys(sockets.sockets_of(pid), pid)
+        return [
+            (address, port, holders.get(inode, 0), uid) for address, port, inode, uid in sockets.all_listeners() or ()
+        ]
+
     def variable(self, pid: int, name: str) -> str | None:
         return tree.variable(pid, name)
 
     def kill(self, pid: int, number: int) -> None:
         os.kill(pid, number)
 
-    def _seen(self, it: Any) -> kin.Process:
+    def _seen(self, it: Any) -> lineage.Process:
         birth = _birth_of(it)
         # one whose fork we did not hear (it was before us, or lost in a storm) still has its parent, mostly
         forker = self._forkers.setdefault(birth, self._number(it.ppid))
-        return kin.Process(it.pid, birth, forker=forker, ppid=it.ppid, sid=it.sid, dead=it.dead, stopped=it.stopped)
+        before = self._forker_versions.setdefault(birth, self._version(forker))
+        return lineage.Process(
+            it.pid,
+            birth,
+            forker=forker,
+            ppid=it.ppid,
+            sid=it.sid,
+            dead=it.dead,
+            stopped=it.stopped,
+            version=self._version(birth),
+            forker_version=before if self._keeps_versions else 0,
+        )
 
 
 class ClosedKernel(Kernel):
@@ -223,7 +322,7 @@ class Kqueue:
     def without_own(self, count: Callable[[], int]) -> int:
         """Count this process's descriptors, but for those that are only ours, and would not be there on macOS."""
         with self._lock:
-            return count() - sum(what == notices.EVFILT_PROC for _, what in self._knotes)
+            return count() - sum(what == kernel_events.EVFILT_PROC for _, what in self._knotes)
 
     def control(self, changes: Iterable[Kevent] | None, most: int, timeout: float | None = None, /) -> list[Kevent]:
         given: list[Kevent] = []
@@ -240,12 +339,15 @@ class Kqueue:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                self._kernel.hear()
+                self._kernel.hear(BATCH)  # where processes are forked without end, an end is told all the same
                 given = self._take(most)
-                awaited = [it.fd for it in self._knotes.values()]
+                withheld = {key for key in self._knotes if key[1] == kernel_events.EVFILT_PROC and _is_withheld(key[0])}
+                awaited = [it.fd for key, it in self._knotes.items() if key not in withheld]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if given or left == 0:
                 return given
+            if withheld:  # a tracer's reaping is told to nobody here
+                left = TICK_S if left is None else min(left, TICK_S)
             poll = select.poll()
             for fd in (self._poke_read, self._kernel.events.fileno(), *awaited):
                 poll.register(fd, select.POLLIN)
@@ -255,11 +357,11 @@ class Kqueue:
             except BlockingIOError:
                 pass  # it was something else
 
-    def forked(self, pid: int) -> None:
-        """The kernel tells: to be called with the lock held."""
-        knote = self._knotes.get((pid, notices.EVFILT_PROC))
-        if knote is not None and knote.wanted & notices.NOTE_FORK:
-            knote.happened |= notices.NOTE_FORK
+    def tell(self, pid: int, what: int) -> None:
+        """The kernel tells of a fork or an exec: to be called with the lock held."""
+        knote = self._knotes.get((pid, kernel_events.EVFILT_PROC))
+        if knote is not None and knote.wanted & what:
+            knote.happened |= what
             self._wake()
 
     def _wake(self) -> None:
@@ -270,17 +372,17 @@ class Kqueue:
 
     def _change(self, change: Kevent) -> None:
         key = (change.ident, change.filter)
-        if change.flags & notices.EV_DELETE:
+        if change.flags & kernel_events.EV_DELETE:
             if key not in self._knotes:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             self._drop(*key)
             return
-        assert change.flags & notices.EV_ADD
+        assert change.flags & kernel_events.EV_ADD
         if key in self._knotes:  # a second registration changes the first
             self._knotes[key].wanted = change.fflags
             self._knotes[key].flags = change.flags
             return
-        if change.filter == notices.EVFILT_READ:
+        if change.filter == kernel_events.EVFILT_READ:
             self._knotes[key] = _Knote(change.ident, change.flags, 0)
             return
         if change.fflags & NOTE_TRACK:
@@ -290,12 +392,12 @@ class Kqueue:
             os.close(pidfd)  # a zombie
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         self._kernel.hear()  # what was before is not told
-        self._knotes[key] = _Knote(pidfd, change.flags | notices.EV_CLEAR, change.fflags)
+        self._knotes[key] = _Knote(pidfd, change.flags | kernel_events.EV_CLEAR, change.fflags)
         self._wake()  # another thread may wait, and does not know of the pidfd
 
     def _drop(self, ident: int, what: int) -> None:
         knote = self._knotes.pop((ident, what))
-        if what == notices.EVFILT_PROC:
+        if what == kernel_events.EVFILT_PROC:
             os.close(knote.fd)
 
     def _take(self, most: int) -> list[Kevent]:
@@ -305,22 +407,31 @@ class Kqueue:
             if len(given) == most:
                 break
             flags = 0
-            if what == notices.EVFILT_READ:
+            if what == kernel_events.EVFILT_READ:
                 if knote.fd not in ended:
                     continue
-            elif knote.fd in ended:
-                knote.happened |= notices.NOTE_EXIT
-            told = knote.happened & (knote.wanted | notices.NOTE_EXIT)
-            if what == notices.EVFILT_PROC and not told:
+            elif knote.fd in ended and not _is_withheld(ident):
+                knote.happened |= kernel_events.NOTE_EXIT
+            told = knote.happened & (knote.wanted | kernel_events.NOTE_EXIT)
+            if what == kernel_events.EVFILT_PROC and not told:
                 continue
             knote.happened = 0
-            if what == notices.EVFILT_PROC and told & notices.NOTE_EXIT:
+            if what == kernel_events.EVFILT_PROC and told & kernel_events.NOTE_EXIT:
                 flags |= EV_EOF | EV_ONESHOT
             if (flags | knote.flags) & EV_ONESHOT:
                 self._drop(ident, what)
-            if what == notices.EVFILT_READ or told & knote.wanted:
+            if what == kernel_events.EVFILT_READ or told & knote.wanted:
                 given.append(Kevent(ident, what, knote.flags | flags, told))
         return given
+
+
+def _is_withheld(pid: int) -> bool:
+    """Whether the process is dead, and a debugger other than us has not collected it."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:
+        return False  # ENOENT, ESRCH: it is gone altogether
+    return fields["State"].strip().startswith("Z") and int(fields["TracerPid"]) not in {0, os.getpid()}
 
 
 def _ready(fds: Iterable[int]) -> list[tuple[int, int]]:

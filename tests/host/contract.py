@@ -6,10 +6,10 @@ from typing import Protocol
 
 import pytest
 
+from sidecar.core.events import Launch
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
-from sidecar.host.base import Child, Ended, Host
-from tests.ports import free_port
+from sidecar.host.base import FOREIGN, NOBODY, Child, Claim, Ended, Host
+from tests.support.ports import free_port
 
 
 class Subject(Protocol):
@@ -142,6 +142,7 @@ class Contract:
         subject.host.kill("web")
         assert subject.host.reap() == []
         assert subject.host.owns("web", "127.0.0.1", 80) == "foreign"
+        assert subject.host.owner_of("127.0.0.1", free_port()) == NOBODY
         assert subject.host.listening("web") == ()
         assert subject.host.memory("web") is None
 
@@ -204,6 +205,51 @@ class Contract:
         subject.line(child.stdout)
         assert subject.host.owns("web", "::1", port) == "ours"
         assert subject.host.owns("web", "127.0.0.1", port) == "foreign"
+
+    @pytest.mark.parametrize(
+        ("at", "asked"),
+        [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "127.0.0.1"),
+            ("::1", "::1"),
+            ("::", "::1"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ],
+    )
+    def test_an_address_is_the_services_while_its_tree_listens(self, subject: Subject, at: str, asked: str) -> None:
+        """Also if a grandchild listens; not any more once the service is gone, nor before it came."""
+        subject.needs("owners")
+        port = free_port()
+        idle = subject.spawn("print:up", "hold", service="api")
+        subject.line(idle.stdout)
+        assert subject.host.owner_of(asked, port) == NOBODY
+        for words in ((f"listen:{at}={port}", "print:up", "hold"), (f"grandchild:{at}={port}", "print:up", "hold")):
+            child = subject.spawn(*words)
+            subject.line(child.stdout)
+            assert subject.host.owner_of(asked, port) == Claim("service", "web")
+            subject.host.kill("web")
+            assert subject.ended() == [Ended("web", None, "SIGKILL")]
+            assert subject.host.owner_of(asked, port) == NOBODY
+
+    def test_an_address_is_a_strangers_whatever_ours_listens_on(self, subject: Subject) -> None:
+        subject.needs("owners")
+        port = subject.stranger("127.0.0.1")
+        assert subject.host.owner_of("127.0.0.1", port) == FOREIGN, "nothing of ours runs"
+        child = subject.spawn(f"listen:::1={port}", "print:up", "hold")
+        subject.line(child.stdout)
+        assert subject.host.owner_of("127.0.0.1", port) == FOREIGN
+        assert subject.host.owner_of("::1", port) == Claim("service", "web")
+
+    def test_each_service_has_its_own_addresses(self, subject: Subject) -> None:
+        subject.needs("owners")
+        port = free_port()
+        web = subject.spawn(f"listen:127.0.0.1={port}", "print:up", "hold")
+        api = subject.spawn(f"listen:::1={port}", "print:up", "hold", service="api")
+        subject.line(web.stdout)
+        subject.line(api.stdout)
+        assert subject.host.owner_of("127.0.0.1", port) == Claim("service", "web")
+        assert subject.host.owner_of("::1", port) == Claim("service", "api")
 
     def test_a_tree_listens_wherever_one_of_its_processes_does(self, subject: Subject) -> None:
         """The program itself, and a child of a child; two that share a socket are one listener."""

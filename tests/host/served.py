@@ -21,27 +21,26 @@ from typing import Any, Self
 if sys.platform == "win32":
     raise ImportError("descriptors are sent over a socket")
 
+from sidecar.core.events import Launch, Owner
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch, Owner
-from sidecar.host.base import Child, Ended, Host
+from sidecar.host.base import Child, Claim, Ended, Host
 from sidecar.host.darwin import host as darwin
-from sidecar.host.darwin import lsof, notices
-from sidecar.wire.messages import Guarantees, Holder
+from sidecar.host.darwin import kernel_events, lsof
+from sidecar.protocol.messages import Guarantees, Holder
+from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 30.0
 
-CLOSED = "darwin whose programs are another user's"
-NO_LSOF = "darwin without lsof"
-BLIND = (CLOSED, NO_LSOF)
-"""Kinds of hosts that cannot see the sockets of their trees."""
+LSOF = "darwin without the kernel's table of sockets"
+CLOSED = "such a darwin whose programs are another user's"
+NO_LSOF = "such a darwin without lsof"
 
 
 class RealHost:
     """A ``Host`` whose every method is done by the helper process."""
 
     def __init__(self, kind: str = "linux", prefix: Sequence[str] = ()) -> None:
-        """``kind`` is ``linux``, ``darwin``, or one of the ``BLIND``. ``prefix`` stands before the command line."""
+        """``kind`` is ``linux``, ``darwin``, or one of the above. ``prefix`` stands before the command line."""
         ours, theirs = socket.socketpair()
         self._fds, their_fds = socket.socketpair()
         self._helper = subprocess.Popen(
@@ -98,6 +97,10 @@ class RealHost:
     def owns(self, service: str, address: str, port: int) -> Owner:
         owner: Owner = self._call("owns", service, address, port)
         return owner
+
+    def owner_of(self, address: str, port: int) -> Claim:
+        found: Claim = self._call("owner_of", address, port)
+        return found
 
     def listening(self, service: str) -> tuple[tuple[str, int], ...] | None:
         found: tuple[tuple[str, int], ...] | None = self._call("listening", service)
@@ -164,11 +167,11 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
     """The host, and what counts the descriptors of its process."""
     run_id = os.urandom(16).hex()  # the machine may have other tests of this kind
     if sys.platform == "darwin":
-        from sidecar.host.darwin.kqueue import make_notices
+        from sidecar.host.darwin.kernel_events import make_kernel_events
         from sidecar.host.darwin.libproc import Libproc
 
-        own = make_notices()
-        real = darwin.DarwinHost(run_id, guarded=False, parent_watched=False, system=Libproc(), notices=own)
+        own = make_kernel_events()
+        real = darwin.DarwinHost(run_id, guarded=False, parent_watched=False, system=Libproc(), kernel_events=own)
         return real, _descriptors
     assert sys.platform == "linux"  # for mypy
     if kind == "linux":
@@ -177,12 +180,16 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
         return linux.LinuxHost(run_id, guarded=False, parent_watched=False, contained=False), _descriptors
     from tests.host.bsd import ClosedKernel, Kernel, Kevent
 
-    kernel = ClosedKernel() if kind == CLOSED else Kernel()
+    kernel = (ClosedKernel if kind == CLOSED else Kernel)(tells_listeners=kind == "darwin")
     if kind == NO_LSOF:
         lsof.PROGRAMS = ()
     queue = kernel.kqueue()
     host = darwin.DarwinHost(
-        run_id, guarded=False, parent_watched=False, system=kernel, notices=notices.Notices(queue, Kevent)
+        run_id,
+        guarded=False,
+        parent_watched=False,
+        system=kernel,
+        kernel_events=kernel_events.KernelEvents(queue, Kevent),
     )
 
     def count() -> int:

@@ -14,7 +14,7 @@ if sys.platform != "linux":
     pytest.skip("tests.host.bsd is made of Linux", allow_module_level=True)
 
 from sidecar.host.darwin import guard as darwin_guard
-from sidecar.host.darwin.notices import Notices
+from sidecar.host.darwin.kernel_events import KernelEvents
 from tests.host.bsd import Kernel, Kevent, skip_without_forks
 
 
@@ -56,7 +56,7 @@ def _be_guard(work: Callable[[Any], str], tell: int, ready: int) -> None:
         assert above is not None
         watched = darwin_guard.Watched(None, above)
         guard = darwin_guard.KqueueGuard(
-            kernel, Notices(kernel.kqueue(), Kevent), watched, supervisor=0, lifeline=-1, orders=-1
+            kernel, KernelEvents(kernel.kqueue(), Kevent), watched, supervisor=0, lifeline=-1, orders=-1
         )
         guard._await(above)
         os.write(tell, b"!")

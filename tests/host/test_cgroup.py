@@ -16,8 +16,9 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("control groups", allow_module_level=True)
 
-from sidecar.host.linux import cgroup, tree
-from tests.liveness import await_end, control_group, lives, until
+from sidecar.host.linux import cgroup, processes
+from tests.support.liveness import await_end, control_group, lives
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +47,7 @@ def sleeper() -> Iterator[tuple[int, int]]:
 
 
 def me() -> Any:
-    process = tree.read_process(os.getpid())
+    process = processes.read_process(os.getpid())
     assert process is not None
     return process
 
@@ -55,7 +56,7 @@ def me() -> Any:
 def test_a_group_holds_its_member_until_it_is_killed_and_removed(home: Path, kill: object) -> None:
     with sleeper() as (pid, pidfd):
         folder = cgroup.make(os.getpid(), pid)
-        assert folder == f"{home}/{cgroup.PREFIX}{tree.pid_namespace()}-{os.getpid()}-{me().start}"
+        assert folder == f"{home}/{cgroup.PREFIX}{processes.pid_namespace()}-{os.getpid()}-{me().start}"
         assert cgroup.members(folder) == [pid]
         assert not cgroup.remove(folder)
         assert callable(kill)
@@ -93,7 +94,7 @@ def test_orphaned_are_the_groups_whose_guard_is_dead_or_whose_pid_is_somebody_el
     with sleeper() as (dead, _):
         start = 1
     start = me().start
-    here = f"{cgroup.PREFIX}{tree.pid_namespace()}"
+    here = f"{cgroup.PREFIX}{processes.pid_namespace()}"
     ours = home / f"{here}-{os.getpid()}-{start}"
     orphans = [home / f"{here}-{os.getpid()}-{start - 1}", home / f"{here}-{dead}-{start}"]
     others = [home / name for name in (f"{here}-x-1", f"{here}-1", here, f"{cgroup.PREFIX}7-{dead}-1", "else-1-1-1")]
@@ -142,9 +143,16 @@ def test_before_a_group_is_killed_only_those_without_a_leader_are(home: Path) ->
             assert leaderless.stdin is not None
             leaderless.stdin.write("\n")
             leaderless.stdin.flush()
-            until(lambda: (it := tree.read_process(leaderless.pid)) and it.leaderless, "a process without a leader")
+            until(
+                lambda: (it := processes.read_process(leaderless.pid)) and it.leaderless, "a process without a leader"
+            )
             cgroup.kill_leaderless(str(home))
             assert leaderless.wait() == -signal.SIGKILL
             assert lives(pidfd)
         finally:
             leaderless.kill()
+
+
+def test_a_place_with_white_space_and_backslashes_is_read_from_mountinfo() -> None:
+    """fs/proc_namespace.c writes these in octal."""
+    assert cgroup._plain(rb"/a\040b\011c\012d\134040") == "/a b\tc\nd\\040"

@@ -19,15 +19,14 @@ if sys.platform == "win32":
 
 import psutil
 
-from sidecar.events import Launch
+from sidecar.core.events import Launch
 from sidecar.host.base import Child, Ended, Host
-from sidecar.wire.messages import Holder
-from tests.e2e.support import until
-from tests.fakes import PROGRAM, FakeHost
+from sidecar.protocol.messages import Holder
 from tests.host.contract import Contract
 from tests.host.served import RealHost
+from tests.support.fakes import PROGRAM, FakeHost
+from tests.support.waiting import WAIT_S, until
 
-WAIT_S = 30.0
 SCRIPT = Path(__file__).resolve().parents[1] / "children" / "program.py"
 
 

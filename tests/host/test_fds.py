@@ -1,4 +1,4 @@
-"""Waiting on single descriptors."""
+"""Waits on single descriptors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if sys.platform == "win32":
 import tty
 
 from sidecar.host import fds
-
-WAIT_S = 30.0
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture

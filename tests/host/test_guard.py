@@ -16,12 +16,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("pidfds", allow_module_level=True)
 
-from sidecar import diagnostics, parent
-from sidecar.host.lifeline import ON_WATCH, Lifeline, order_of_file
+from sidecar import diagnostics
 from sidecar.host.linux import guard
-from sidecar.host.linux import tether as guarded
-from sidecar.runtime import Inbox
-from tests.liveness import WAIT_S, await_end
+from sidecar.host.linux import session as guarded
+from sidecar.host.posix.lifeline import ON_WATCH, Lifeline, order_of_file
+from sidecar.runtime import run as parent
+from sidecar.runtime.loop import Inbox
+from tests.support.liveness import await_end
+from tests.support.waiting import WAIT_S
 
 
 def test_the_parent_is_watched_unless_another_one_is_named() -> None:
@@ -64,9 +66,9 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
 
     monkeypatch.setattr(guarded, "sweep", sweep)
     monkeypatch.setattr(diagnostics, "_threshold", 99)
-    tether = Mock(sweep=guarded.Guarded(Lifeline(0, -1, -1, None, None)).sweep)
+    session = Mock(sweep=guarded.LinuxSession(Lifeline(0, -1, -1, None, None)).sweep)
     inbox = Inbox()
-    run = parent.Run(tether, inbox)
+    run = parent.Run(session, inbox)
     run.wait_settled()
     assert "ZeroDivisionError" in str(inbox.get_nowait())
 
@@ -76,10 +78,10 @@ def test_a_run_without_a_record_says_so_before_it_sweeps(monkeypatch: pytest.Mon
     monkeypatch.setattr(diagnostics, "_threshold", 99)
     inbox = Inbox()
     told: list[object] = []
-    tether = Mock()
-    tether.begin_record.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    tether.sweep.side_effect = lambda: told.append(inbox.get_nowait())
-    parent.Run(tether, inbox).wait_settled()
+    session = Mock()
+    session.begin_record.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    session.sweep.side_effect = lambda: told.append(inbox.get_nowait())
+    parent.Run(session, inbox).wait_settled()
     assert "no record" in str(told)
     assert os.strerror(errno.ENOSPC) in str(told)
     assert inbox.empty()
@@ -91,11 +93,11 @@ def test_services_that_a_disk_which_hangs_kept_from_starting_start_and_that_ther
     monkeypatch.setattr(parent, "SETTLE_BOUND_S", 0.01)
     monkeypatch.setattr(diagnostics, "_threshold", 99)
     goes_on, kept = threading.Event(), threading.Event()
-    tether = Mock(sweep=lambda: None)
-    tether.begin_record.side_effect = lambda _: goes_on.wait(WAIT_S)
-    tether.keep_record.side_effect = kept.set
+    session = Mock(sweep=lambda: None)
+    session.begin_record.side_effect = lambda _: goes_on.wait(WAIT_S)
+    session.keep_record.side_effect = kept.set
     inbox = Inbox()
-    run = parent.Run(tether, inbox)
+    run = parent.Run(session, inbox)
     for _ in range(3):
         run.wait_settled()
     assert "has not answered" in str(inbox.get_nowait())
@@ -112,10 +114,10 @@ def test_a_sweep_that_takes_long_is_no_missing_record(monkeypatch: pytest.Monkey
         sweeps.set()
         assert goes_on.wait(WAIT_S)
 
-    tether = Mock(sweep=sweep)
-    tether.keep_record.side_effect = kept.set
+    session = Mock(sweep=sweep)
+    session.keep_record.side_effect = kept.set
     inbox = Inbox()
-    run = parent.Run(tether, inbox)
+    run = parent.Run(session, inbox)
     assert sweeps.wait(WAIT_S)
     run.wait_settled()
     goes_on.set()
@@ -149,7 +151,7 @@ def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before
         pidfd = os.pidfd_open(app.pid)
         await_end(pidfd)
     monkeypatch.setattr(os, "kill", send)
-    assert not guarded.Guarded(Lifeline(os.getppid(), signals, -1, pidfd, None)).await_guard()
+    assert not guarded.LinuxSession(Lifeline(os.getppid(), signals, -1, pidfd, None)).await_guard()
     assert sent == [(os.getppid(), signal.SIGCONT)]
     for fd in (signals, theirs, pidfd):
         os.close(fd)

@@ -8,6 +8,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 if sys.platform == "win32":
     pytest.skip("sessions", allow_module_level=True)
@@ -45,15 +47,28 @@ class Library:
 
     def __init__(self, processes: dict[int, tuple[Short, Unique]]) -> None:
         self.processes = processes
+        self.arguments: dict[int, bytes] = {}
 
-    def proc_pidinfo(self, pid: int, flavor: int, argument: object, into: Any, size: int) -> int:
+    def proc_pidinfo(self, pid: int, flavor: int, argument: ctypes.c_uint64, into: Any, size: int) -> int:
         if pid not in self.processes:
             return 0
+        if self.processes[pid][0].status == 5 and not argument.value:
+            return 0  # bsd/kern/proc_info.c:2143
         found = self.processes[pid][{13: 0, 17: 1}[flavor]]
         if size < ctypes.sizeof(found):
             return 0
         ctypes.memmove(into, ctypes.byref(found), ctypes.sizeof(found))
         return ctypes.sizeof(found)
+
+    def sysctl(self, what: Any, words: Any, into: Any, size: Any, new: object, new_size: object) -> int:
+        """As KERN_PROCARGS2 lays it out: man 3 sysctl, and xnu's sysctl_procargsx."""
+        assert (list(what)[:2], words.value, new) == ([1, 49], 3, None)
+        if what[2] not in self.arguments:
+            return -1
+        found = self.arguments[what[2]]
+        ctypes.memmove(into, found, len(found))
+        size._obj.value = len(found)
+        return 0
 
     def proc_listallpids(self, into: Any, size: int) -> int:
         if into is not None:
@@ -70,7 +85,12 @@ def a_process(pid: int, ppid: int, birth: int, forker: int, status: int = 2) -> 
     return (
         Short(pid=pid, ppid=ppid, pgid=5, status=status, comm=b"node", flags=0xFFFFFFFF, uid=501),
         Unique(
-            uuid=(ctypes.c_uint8 * 16)(*range(16)), uniqueid=birth, puniqueid=forker, idversion=-1, reserve2=1 << 63
+            uuid=(ctypes.c_uint8 * 16)(*range(16)),
+            uniqueid=birth,
+            puniqueid=forker,
+            idversion=-1,
+            orig_ppidversion=birth + 1000 & 0x7FFF_FFFF,
+            reserve2=1 << 63,
         ),
     )
 
@@ -82,12 +102,16 @@ def test_a_process_is_read_with_its_birth_and_its_forker() -> None:
     it = module.Libproc(Library({ME: a_process(ME, PARENT, 1 << 40, 77)})).read(ME)
     assert it is not None
     assert (it.pid, it.ppid, it.sid, it.birth, it.forker, it.dead) == (ME, PARENT, os.getsid(0), 1 << 40, 77, False)
+    assert (it.version, it.forker_version) == (-1, 1000)
 
 
-def test_a_zombie_is_dead() -> None:
-    it = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7, status=5)})).read(ME)
-    assert it is not None
-    assert (it.dead, it.stopped) == (True, False)
+def test_a_zombie_has_its_numbers_and_no_session() -> None:
+    """Getsid does not find it, and its orphans are known by its numbers."""
+    zombie = 1 << 30
+    it = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7), zombie: a_process(zombie, ME, 10, 9, status=5)}))
+    found = it.read(zombie)
+    assert found is not None
+    assert (found.dead, found.stopped, found.birth, found.forker, found.sid) == (True, False, 10, 9, 0)
 
 
 def test_one_that_is_stopped_is_not_dead() -> None:
@@ -105,6 +129,39 @@ def test_who_is_gone_is_not_read_nor_listed() -> None:
     assert libproc.children(12) == []
 
 
+def laid_out(path: bytes, arguments: list[bytes], variables: list[bytes]) -> bytes:
+    texts = b"".join(text + b"\0" for text in (*arguments, *variables))
+    return len(arguments).to_bytes(4, sys.byteorder) + path + b"\0" * (8 - len(path) % 8) + texts + b"\0ptr_munge="
+
+
+def test_a_variable_is_read_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard reads it in the middle of a kill, where nothing may be loaded any more."""
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    library = Library({ME: a_process(ME, PARENT, 9, 7)})
+    library.arguments[ME] = laid_out(b"/bin/node", [b"node", b"", b"A=argument"], [b"B=1", b"A=two=2", b"A=3"])
+    libproc = module.Libproc(library)
+    assert libproc.variable(ME, "A") == "two=2"
+    assert libproc.variable(ME, "ptr_munge") is None
+    assert libproc.variable(12, "A") is None
+
+
+WORD = st.binary(min_size=1, max_size=9).map(lambda it: it.replace(b"\0", b"="))
+
+
+@given(WORD, st.lists(WORD | st.just(b""), max_size=4), st.lists(WORD, max_size=4))
+def test_every_variable_is_found_and_no_argument(path: bytes, arguments: list[bytes], variables: list[bytes]) -> None:
+    raw = laid_out(path, [b"program", *arguments], variables)
+    first = {it.partition(b"=")[0]: it.partition(b"=")[2] for it in reversed(variables) if b"=" in it}
+    for name, value in first.items():
+        if name:
+            assert module.variable_in(raw, os.fsdecode(name)) == os.fsdecode(value)
+
+
+@given(st.binary(max_size=40))
+def test_whatever_the_kernel_answers_is_read_without_an_error(raw: bytes) -> None:
+    module.variable_in(raw, "A")
+
+
 def test_a_system_that_tells_no_births_is_an_error() -> None:
     with pytest.raises(UnsupportedPlatformError, match="which process forked which"):
         module.Libproc(Library({}))
@@ -119,4 +176,5 @@ def test_the_real_one_knows_us_and_our_parent() -> None:
     assert me.forker == parent.birth < me.birth
     assert libproc.processes()[ME].birth == me.birth
     assert ME in libproc.children(PARENT)
+    assert libproc.variable(ME, "PATH") == os.environ["PATH"]
     assert len(libproc.boot_id()) == len("6F0DD8A6-4C0B-4E4E-8F3B-0C6B7C1D2E3F")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import psutil
 import pytest
 
 if sys.platform == "win32":
@@ -92,4 +93,13 @@ def test_the_sockets_of_one_that_we_may_not_signal_are_hidden(refusal: type[OSEr
 def test_without_lsof_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lsof, "PROGRAMS", ("/nonexistent/lsof",))
     assert lsof.listeners(80) is None
+    assert lsof.holder_of(Mock(), 80) is None
+
+
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess(7), OSError(errno.ENOMEM, "no memory")])
+def test_a_holder_whose_user_cannot_be_read_now_is_passed_over(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lsof, "listeners", lambda _: [("127.0.0.1", os.getpid())])
+    monkeypatch.setattr(psutil.Process, "username", Mock(side_effect=error))
     assert lsof.holder_of(Mock(), 80) is None

@@ -14,12 +14,13 @@ import pytest
 if sys.platform != "darwin":
     pytest.skip("macOS itself", allow_module_level=True)
 
-from sidecar.host import look_at, records, survey
+from sidecar.host import look_at, survey
+from sidecar.state import run_record
 
 
 @pytest.fixture(autouse=True)
 def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(records.STATE_DIR, str(tmp_path / "state"))
+    monkeypatch.setenv(run_record.STATE_DIR, str(tmp_path / "state"))
 
 
 def test_all_layers_hold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -16,13 +17,17 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("/proc, namespaces, and the stand-in for macOS", allow_module_level=True)
 
-from sidecar.events import Launch
+from sidecar.core.events import Launch
+from sidecar.host.base import FOREIGN, NOBODY, UNKNOWN, Claim
+from sidecar.host.linux import host as linux
 from sidecar.host.linux import sockets
 from tests.host.bsd import skip_without_forks
-from tests.host.served import CLOSED, NO_LSOF, RealHost
-from tests.ports import free_port
+from tests.host.served import CLOSED, LSOF, NO_LSOF, RealHost
+from tests.support.ports import free_port
 
 PROGRAM = (sys.executable, "-I", "-S", str(Path(__file__).resolve().parents[1] / "children" / "program.py"))
+
+NO_USER = 65534
 
 NO_PROC = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
 OTHER_PROC = ("unshare", "--pid", "--fork", "--kill-child")
@@ -55,6 +60,7 @@ def test_without_a_proc_of_our_own_a_listener_may_be_ours(prefix: tuple[str, ...
     port = free_port()
     with RealHost(prefix=prefix) as host, running(host, f"listen:127.0.0.1={port}"):
         assert host.owns("web", "127.0.0.1", port) == "unknown"
+        assert host.owner_of("127.0.0.1", port) == UNKNOWN
         assert host.listening("web") is None
         assert host.owns("api", "127.0.0.1", port) == "foreign", "no such service runs"
         assert host.listening("api") == ()
@@ -68,23 +74,96 @@ def test_with_another_namespaces_proc_no_strangers_number_is_looked_at() -> None
         assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "the kernel's table shows that nobody listens"
 
 
+def shared(address: str, port: int) -> socket.socket:
+    """A listener that lets others of this user listen there, too."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((address, port))
+    listener.listen()
+    return listener
+
+
+@contextmanager
+def sharing(host: RealHost, address: str, port: int, service: str = "web") -> Iterator[None]:
+    """A service that has such a listener."""
+    family = "AF_INET6" if ":" in address else "AF_INET"
+    code = (
+        f"import socket; s = socket.socket(socket.{family}); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1);"
+        f"s.bind(('{address}', {port})); s.listen(); print('up', flush=True); s.accept()"
+    )
+    child = host.spawn(service, Launch((sys.executable, "-I", "-S", "-c", code), "/", {}))
+    try:
+        assert os.read(child.stdout, 3) == b"up\n"
+        yield
+    finally:
+        os.close(child.stdout)
+        os.close(child.stderr)
+
+
 def test_a_listener_that_we_and_a_stranger_have_is_not_ours() -> None:
     """SO_REUSEPORT lets both listen at one address; a connection comes to either."""
     port = free_port()
-    with RealHost() as host, socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        stranger.bind(("127.0.0.1", port))
-        stranger.listen()
-        code = (
-            "import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1);"
-            f"s.bind(('127.0.0.1', {port})); s.listen(); print('up', flush=True); s.accept()"
-        )
-        child = host.spawn("web", Launch((sys.executable, "-I", "-S", "-c", code), "/", {}))
-        assert os.read(child.stdout, 3) == b"up\n"
+    with RealHost() as host, shared("127.0.0.1", port), sharing(host, "127.0.0.1", port):
         assert host.owns("web", "127.0.0.1", port) == "foreign"
+        assert host.owner_of("127.0.0.1", port) == FOREIGN
         assert host.listening("web") == (("127.0.0.1", port),)
-        os.close(child.stdout)
-        os.close(child.stderr)
+
+
+@pytest.mark.parametrize(
+    ("ours", "strangers"),
+    [
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.1", "::"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "::"),
+        ("::", "127.0.0.1"),
+        ("::", "0.0.0.0"),
+    ],
+)
+def test_a_stranger_bound_more_or_less_closely_makes_an_address_foreign(ours: str, strangers: str) -> None:
+    """If not now, then it takes the next connection as soon as ours closes."""
+    port = free_port()
+    with RealHost() as host, sharing(host, ours, port):
+        assert host.owner_of("127.0.0.1", port) == Claim("service", "web")
+        with shared(strangers, port):
+            assert host.owner_of("127.0.0.1", port) == FOREIGN
+        assert host.owner_of("127.0.0.1", port) == Claim("service", "web")
+
+
+def test_an_address_of_two_services_is_nobodys_in_particular() -> None:
+    port = free_port()
+    with RealHost() as host, sharing(host, "127.0.0.1", port), sharing(host, "0.0.0.0", port, "api"):
+        assert host.owner_of("127.0.0.1", port) == UNKNOWN
+        assert host.owner_of("127.0.0.2", port) == Claim("service", "api")
+
+
+def test_another_users_listener_is_foreign_and_then_nobodys() -> None:
+    """What the kernel's table shows counts, though that user's descriptors are closed to us."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    code = (
+        "import os, socket; os.setgid(65534); os.setuid(65534); s = socket.create_server(('127.0.0.1', 0));"
+        "print(s.getsockname()[1], flush=True); s.accept()"
+    )
+    thief = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE)
+    with RealHost() as host, running(host):
+        try:
+            assert thief.stdout is not None
+            port = int(thief.stdout.readline())
+            assert host.owner_of("127.0.0.1", port) == FOREIGN
+        finally:
+            thief.kill()
+            thief.communicate()
+        assert host.owner_of("127.0.0.1", port) == NOBODY
+
+
+def test_listeners_that_change_in_each_look_are_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user opens and closes sockets all the time, so that no process is seen with one of them."""
+    inodes = map(str, itertools.count(1))
+    monkeypatch.setattr(linux, "all_listeners", lambda: [("127.0.0.1", 4000, next(inodes), NO_USER)])
+    host = linux.LinuxHost.__new__(linux.LinuxHost)  # without an init: the test does not become a subreaper
+    host._trees = {}
+    assert host.owner_of("127.0.0.1", 4000) == FOREIGN
 
 
 def test_a_tree_without_a_listener_listens_nowhere_though_others_do() -> None:
@@ -133,6 +212,24 @@ def test_an_unseen_socket_of_the_same_user_may_be_a_closed_process(closed: int) 
 # ── macOS ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("kind", ["darwin", LSOF])
+def test_a_listener_of_the_tree_is_ours_and_a_strangers_is_not(kind: str) -> None:
+    skip_without_forks()
+    port = free_port()
+    with RealHost(kind) as host, running(host, "child", f"grandchild:127.0.0.1={port}"):
+        assert host.owns("web", "127.0.0.1", port) == "ours"
+        assert host.listening("web") == (("127.0.0.1", port),)
+        with socket.create_server(("127.0.0.1", 0)) as stranger:
+            theirs = stranger.getsockname()[1]
+            assert host.owns("web", "127.0.0.1", theirs) == "foreign"
+            assert host.listening("web") == (("127.0.0.1", port),)
+            holder = host.holder(theirs)
+            assert holder is not None
+            assert (holder.pid, holder.ours) == (os.getpid(), False)
+        assert host.owns("web", "127.0.0.1", theirs) == "foreign", "nobody listens"
+        assert host.holder(theirs) is None
+
+
 def test_without_lsof_a_listener_may_be_ours() -> None:
     skip_without_forks()
     port = free_port()
@@ -147,6 +244,7 @@ def test_lsof_does_not_show_a_listener_that_became_another_users() -> None:
     port = free_port()
     with RealHost(CLOSED) as host, running(host):
         assert host.owns("web", "127.0.0.1", port) == "unknown"
+        assert host.owner_of("127.0.0.1", port) == UNKNOWN
         assert host.listening("web") is None
         with socket.create_server(("127.0.0.1", port)):
             assert host.owns("web", "127.0.0.1", port) == "foreign", "lsof shows a stranger"

@@ -13,10 +13,10 @@ if sys.platform != "linux":
 
 from sidecar.host.base import SignalledTo
 from sidecar.host.darwin import guard as darwin_guard
-from sidecar.host.darwin import tether
-from sidecar.host.darwin.kin import Process
-from sidecar.host.darwin.notices import Notices
-from sidecar.host.lifeline import Lifeline
+from sidecar.host.darwin import session
+from sidecar.host.darwin.kernel_events import KernelEvents
+from sidecar.host.darwin.lineage import Process
+from sidecar.host.posix.lifeline import Lifeline
 from tests.host.bsd import Kernel, Kevent
 
 Heard = list[tuple[SignalledTo, int]]
@@ -27,15 +27,15 @@ def passed_on(kernel: Kernel, bootloader: Process | None, *numbers: int) -> Hear
     signals, lifeline = os.pipe()
     watched = darwin_guard.Watched(None, bootloader)
     with kernel.kqueue() as queue, kernel.kqueue() as other:
-        notices = Notices(queue, Kevent)
-        guard = darwin_guard.KqueueGuard(kernel, notices, watched, supervisor=0, lifeline=lifeline, orders=-1)
+        kernel_events = KernelEvents(queue, Kevent)
+        guard = darwin_guard.KqueueGuard(kernel, kernel_events, watched, supervisor=0, lifeline=lifeline, orders=-1)
         for number in numbers:
             guard._take_signal(number)
         os.close(lifeline)
         ends = Lifeline(os.getpid(), signals, orders=-1, app=None, bootloader=None)
         heard: Heard = []
         gone: list[str] = []
-        tether.KqueueTether(kernel, lambda: Notices(other, Kevent), ends, watched, "").watch(
+        session.DarwinSession(kernel, lambda: KernelEvents(other, Kevent), ends, watched, "").watch(
             gone.append, lambda to, number: heard.append((to, number))
         )
     os.close(signals)

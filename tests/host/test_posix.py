@@ -14,7 +14,7 @@ BOUND_S = 60
 
 LOOP = """
 import queue, signal, threading
-from sidecar.host import posix
+from sidecar.host.posix import host as posix
 
 inbox = queue.SimpleQueue()
 posix.watch_signals(lambda number: inbox.put(number), lambda: inbox.put(None))

@@ -14,8 +14,10 @@ from typing import Self
 if sys.platform != "linux":
     raise ImportError("Debian packages and mount namespaces are Linux's")
 
-from tests.liveness import WAIT_S, await_end, marked, open_pidfd, send, until
+from tests.support.liveness import await_end, marked, open_pidfd, send
+from tests.support.waiting import WAIT_S, until
 
+APP = "sidecar-example"
 SERVICE = "api"
 """The service in the package (app.conf.json)."""
 
@@ -73,11 +75,11 @@ class App:
         self._held: dict[int, str] = {}
         self.mark = f"app-{os.urandom(12).hex()}"
         self.state = folder / "state"
-        self.unpacked = folder / "unpacked"
-        self.unpacked.mkdir()
-        (folder / "home").mkdir()
+        self.temporary, self.home = folder / "temporary", folder / "home"
+        self.temporary.mkdir()
+        self.home.mkdir()
         env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "WAYLAND_", "DBUS_"))}
-        env |= {"HOME": str(folder / "home"), "TMPDIR": str(self.unpacked), "SIDECAR_STATE_DIR": str(self.state)}
+        env |= {"HOME": str(self.home), "TMPDIR": str(self.temporary), "SIDECAR_STATE_DIR": str(self.state)}
         env |= {"DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1", "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
         # no session bus, and none started for it: that would be nobody's, and live on
         env |= {"DBUS_SESSION_BUS_ADDRESS": "disabled:", "NO_AT_BRIDGE": "1", "GSETTINGS_BACKEND": "memory"}
@@ -109,6 +111,10 @@ class App:
                 continue  # it went since the look
         return found
 
+    def unpacked(self) -> list[Path]:
+        """What a sidecar of one file has unpacked and not removed: in the app's cache, or with the temporary files."""
+        return [*self.home.rglob("_MEI*"), *self.temporary.glob("_MEI*")]
+
     def await_page(self) -> None:
         """Wait until it has a webview: the plugin was set up before."""
         until(lambda: any(name.startswith("WebKitWebProc") for name in self.programs().values()), "a webview")
@@ -133,3 +139,16 @@ class App:
             await_end(pidfd, name)
         self.process.wait()
         until(lambda: not marked(self.mark), "the end of all that has the app's mark")
+
+
+def live_and_die(folder: Path, display: str, command: Sequence[str]) -> None:
+    """Run the app until its service runs, kill it, and see that nothing is left."""
+    with App(folder, display, command) as app:
+        service = app.await_service()
+        app.await_page()
+        assert os.readlink(f"/proc/{service}/cwd").endswith(f"/usr/lib/{APP}")  # where its resources are
+        assert "sidecar-guard" in app.programs().values()
+        assert len(app.unpacked()) == 1
+        app.kill()
+    assert list((app.state / "runs").iterdir()) == []
+    assert app.unpacked() == []

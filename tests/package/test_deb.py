@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,14 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("Debian packages", allow_module_level=True)
 
-from tests.package.support import App, machine, screen
+from tests.package.support import APP, App, live_and_die, machine
 
 DEB = Path(os.environ.get("SIDECAR_DEB", ""))
-APP = "sidecar-example"
 PLAIN_APP = os.environ.get("SIDECAR_PLAIN_APP", "")
 """The same app as a release without services."""
 BINARY = os.environ.get("SIDECAR_BINARY", "")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to install a package on a copy of this machine needs root")
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    with screen() as name:
-        yield name
 
 
 @pytest.fixture
@@ -41,18 +33,6 @@ def unpacked(tmp_path: Path) -> Path:
 def field(name: str) -> str:
     done = subprocess.run(["dpkg-deb", "--field", str(DEB), name], capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def live_and_die(folder: Path, display: str, command: Sequence[str]) -> None:
-    """Run the app until its service runs, kill it, and see that nothing is left."""
-    with App(folder, display, command) as app:
-        service = app.await_service()
-        app.await_page()
-        assert os.readlink(f"/proc/{service}/cwd").endswith(f"/usr/lib/{APP}")  # where its resources are
-        assert "sidecar-guard" in app.programs().values()
-        app.kill()
-    assert list((app.state / "runs").iterdir()) == []
-    assert list(app.unpacked.glob("_MEI*")) == []
 
 
 def test_the_sidecar_in_the_package_is_the_binary_that_was_frozen_byte_for_byte(unpacked: Path) -> None:
@@ -93,4 +73,4 @@ def test_a_release_without_services_starts_no_sidecar(tmp_path: Path, display: s
         assert not [name for name in app.programs().values() if name.startswith("sidecar") and name != APP]
         app.kill()
     assert not app.state.exists()
-    assert list(app.unpacked.glob("_MEI*")) == []
+    assert app.unpacked() == []

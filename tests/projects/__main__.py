@@ -9,9 +9,9 @@ import sys
 if sys.platform != "linux":
     raise SystemExit("The projects are tried on Linux only.")
 
-from tests.command import BINARY
 from tests.projects.setups import load, shortened
 from tests.projects.tries import Result, attempts, missing, possible
+from tests.support.command import BINARY
 
 WIDTH = 56
 

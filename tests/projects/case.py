@@ -28,10 +28,11 @@ from urllib.parse import urlsplit
 if sys.platform != "linux":
     raise ImportError("what is left of a run is read from /proc")
 
-from tests.command import SIDECAR, Message
-from tests.liveness import marked, open_pidfd, send, until
-from tests.ports import free_port
 from tests.projects.setups import PROJECTS, Setup, Step, fill
+from tests.support.command import SIDECAR, Message
+from tests.support.liveness import marked, open_pidfd, send
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 MARK = "SIDECAR_PROJECT_RUN"
@@ -42,6 +43,9 @@ UNSET = (
 """Of our own environment: what would change or hide what is tried."""
 
 DESKTOP_TOOLS = ("sh", "bash", "env", "cat", "ls", "uname", "dirname", "basename", "readlink", "realpath", "sed", "ps")
+END_S = 60.0
+"""For an end or an answer: no more than a moment, on a machine that does nothing else."""
+
 PAGE = "<!doctype html><html><head><title>page</title></head><body>the page of the project</body></html>\n"
 
 FRAMEWORKS = Path(os.environ.get("SIDECAR_FRAMEWORKS", "frameworks"))
@@ -152,9 +156,9 @@ class Case:
     def close(self) -> None:
         """End what is left; that there is something is a fault."""
         self._busy.close()
-        deadline = time.monotonic() + 15
-        while (left := marked(self.mark)) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        with suppress(AssertionError):  # whoever is left is named below
+            until(lambda: not marked(self.mark), "its end", END_S)
+        left = marked(self.mark)
         told = [f"{pid} {_command_of(pid)}" for pid in left]
         for pid in left:
             pidfd = open_pidfd(pid)
@@ -246,7 +250,7 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End it as its owner does; what is no service ends by itself."""
         match self._case.setup.way:
             case "stdio":
@@ -254,7 +258,7 @@ class Run:
             case "json" | "pipe" | "terminal" if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(15)
+            self.process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -262,7 +266,8 @@ class Run:
         finally:
             self.close_stdin()
         fault = re.search(r"(?m)^(sidecar error: )?Traceback[^\x00]*", self._texts["err"])
-        assert fault is None, fault[0]
+        # a step's own fault goes first: it may have ended a Python that was starting still, which says so in this way
+        assert fault is None or kind is not None, fault[0]
 
     def close_stdin(self) -> None:
         """Close it, once."""
@@ -677,9 +682,9 @@ def get(url: str, path: str) -> tuple[int, str, str]:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection(host, port, timeout=END_S, context=context)
     else:
-        connection = http.client.HTTPConnection(host, port, timeout=20)
+        connection = http.client.HTTPConnection(host, port, timeout=END_S)
     try:
         connection.request("GET", path or parts.path or "/", headers={"Accept": "text/html"})
         answer = connection.getresponse()

@@ -19,9 +19,9 @@ from pathlib import Path
 if sys.platform != "linux":
     raise ImportError("see case.py")
 
-from tests.command import BINARY
 from tests.projects.case import Case
 from tests.projects.setups import PROJECTS, Setup
+from tests.support.command import BINARY
 
 AT_ONCE = 2
 """They mostly wait."""

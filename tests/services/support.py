@@ -12,7 +12,8 @@ from msgspec import structs
 if sys.platform == "win32":
     raise ImportError("programs are found in another way there")
 
-from sidecar.host import login_shell, programs
+from sidecar.host import programs
+from sidecar.services import login_shell
 
 
 def program(path: Path, text: str = "") -> Path:
@@ -34,6 +35,7 @@ class Machine:
         self.path = top / "path"
         self.project = top / "repository" / "app"
         self.state = top / "state"
+        self.stdin_guard = str(self.state / "stdin_guard.cjs")
         for folder in (self.home, self.path, self.project):
             folder.mkdir(parents=True)
         self._monkeypatch = monkeypatch

@@ -14,7 +14,8 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("programs are found in another way there", allow_module_level=True)
 
-from sidecar.config import (
+from sidecar.commands.dev.serve import choose_services
+from sidecar.config.services import (
     SERVICE_TYPES,
     CommandService,
     DevServer,
@@ -24,14 +25,12 @@ from sidecar.config import (
     ViteService,
     parse_service,
 )
-from sidecar.console.dev import choose_services
+from sidecar.core.events import Launch
 from sidecar.errors import ConfigurationError, ProjectNotFoundError, ViteNotFoundError
-from sidecar.events import Launch
-from sidecar.host.programs import STDIN_GUARD
-from sidecar.launch import find_program, plan, port_config, project_key, step_launch
-from sidecar.services.files import FILE_BYTES_MOST
+from sidecar.files import FILE_BYTES_MOST
+from sidecar.services.dev_script import Step
 from sidecar.services.frameworks import TABLE, VITE, Framework
-from sidecar.services.project import Step
+from sidecar.services.launch import find_program, plan, port_config, project_key, step_launch
 
 ROWS = {row.name: row for row in TABLE}
 WITH_PACKAGE = [row for row in TABLE if row.package and (row is VITE or not row.vite)]
@@ -46,8 +45,13 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     place.chmod(0o755)
     monkeypatch.setenv("PATH", str(place.parent))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     return str(place)
+
+
+def stdin_guard(tmp_path: Path) -> str:
+    return str(tmp_path / "state" / "stdin_guard.cjs")
 
 
 def project(folder: Path, dev: str | None = None, **package: object) -> str:
@@ -86,7 +90,7 @@ def test_a_framework_is_run_by_node_from_its_own_package(row: Framework, node: s
     folder = project(tmp_path / "app", devDependencies=dict.fromkeys(row.depends, "1"))
     entry = install(folder, row)
     made = plan("web", named(row.type, folder))
-    assert made.argv == (node, "--require", STDIN_GUARD, entry, *row.verb, *row.listen)
+    assert made.argv == (node, "--require", stdin_guard(tmp_path), entry, *row.verb, *row.listen)
     assert made.cwd == folder
     assert dict(row.env).items() <= made.env.items()
 
@@ -106,11 +110,12 @@ def test_a_bare_type_is_started_as_the_dev_script_says(node: str, tmp_path: Path
     entry = install(folder, VITE)
     made = plan("web", ViteService(root=folder, env={"B": "own"}))
     own = ("--mode", "staging", "--config", "dev.js", "--force")
-    assert made.argv == (node, "--require", STDIN_GUARD, entry, "web", *VITE.listen, *own)
+    assert made.argv == (node, "--require", stdin_guard(tmp_path), entry, "web", *VITE.listen, *own)
     assert (made.env["A"], made.env["B"]) == ("1", "own")
     wish = port_config(ViteService(root=folder))
     assert wish is not None
     assert wish.preferred == 3100
+    assert made.port == wish
 
 
 @pytest.mark.parametrize("own", [{"args": []}, {"mode": "x"}, {"configFile": "x.js"}], ids=str)
@@ -124,6 +129,7 @@ def test_a_service_that_says_how_is_started_so(own: dict[str, object], node: str
     wish = port_config(service)
     assert wish is not None
     assert wish.preferred == 5173
+    assert made.port == wish
 
 
 def test_what_a_script_does_before_it_becomes_steps(node: str, tmp_path: Path) -> None:
@@ -442,7 +448,7 @@ def test_what_dev_passes_over_is_said(
     folder = project(tmp_path / "app", "vite --host 0.0.0.0")
     (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")
     assert chosen(folder)[1].port == PortConfig()
-    assert "--host of the dev script is passed over" in capfd.readouterr().err
+    assert "--host of the dev script is ignored" in capfd.readouterr().err
     chosen(folder, host="0.0.0.0", port=3)
     assert capfd.readouterr().err == ""
 
@@ -455,7 +461,7 @@ def test_a_port_of_vites_that_only_vite_can_read_is_passed_over_aloud(node: str,
     told: list[str] = []
     plan("web", ViteService(root=folder), told.append)
     [said] = told
-    assert said.startswith("web: server.port of the vite.config is passed over, as it is no plain number. Name it")
+    assert said.startswith("web: server.port of the vite.config is ignored, as it is no plain number. Name it")
     plan("web", ViteService(root=folder, port=PortConfig(preferred=3)), told.append)
     assert len(told) == 1
 

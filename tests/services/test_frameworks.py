@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import SERVICE_TYPES, DevServer, ServerReady, parse_service, ready_probe
+from sidecar.config.services import SERVICE_TYPES, DevServer, ServerReady, parse_service, ready_probe
+from sidecar.core.addresses import AddressBook
+from sidecar.core.neighbours import Neighbours
 from sidecar.core.readiness import matches
 from sidecar.core.service import SupervisedService
+from sidecar.services.dev_script import NotUnderstood, Start, understand
 from sidecar.services.frameworks import BY_TYPE, SCRIPT, TABLE, VITE, Framework, config_files
-from sidecar.services.project import NotUnderstood, Start, look, recognise, understand
+from sidecar.services.project import look, recognise
 
 ROWS = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 CALLED = [(words, row) for row in TABLE for words in row.called]
@@ -45,7 +48,7 @@ def test_each_type_is_a_service_that_is_ready_when_it_answers(row: Framework) ->
 
 
 def test_the_types_of_the_table_are_those_of_the_configuration() -> None:
-    assert set(SERVICE_TYPES) == {*BY_TYPE, "command"}
+    assert set(SERVICE_TYPES) == {*BY_TYPE, "command", "task"}
     assert BY_TYPE["vite"] is VITE
     assert len({row.name for row in TABLE}) == len(TABLE)
 
@@ -109,4 +112,6 @@ def test_what_such_a_program_can_do_beside_is_no_dev_server(words: str) -> None:
 def test_a_service_s_status_has_its_type(type_: str) -> None:
     more = {"command": ["x"]} if type_ == "command" else {}
     config = parse_service({"type": type_, **more}, "$")
-    assert SupervisedService("web", config, lambda: 0.0, matches, lambda _: None).status(0.0).type == type_
+    alone = Neighbours({}, AddressBook({}, str), lambda _: None)
+    service = SupervisedService("web", config, alone, lambda: 0.0, matches, lambda _: None)
+    assert service.status(0.0).type == type_

@@ -11,21 +11,19 @@ from typing import Any
 
 import pytest
 
-from sidecar.services.frameworks import SCRIPT, SCRIPTED, TABLE, VITE
-from sidecar.services.project import (
-    LOCKS,
+from sidecar.services.dev_script import (
+    COMMAND_MOST,
     NotUnderstood,
     Start,
     Step,
-    find_manager,
-    heed,
-    look,
     understand,
     understand_script,
     understand_words,
-    wanted_port,
 )
-from sidecar.services.viteconfig import ServerPort
+from sidecar.services.frameworks import SCRIPT, SCRIPTED, TABLE, VITE
+from sidecar.services.package_json import LOCKS, find_manager, package_fault, read_package
+from sidecar.services.project import heed, look, wanted_port
+from sidecar.services.vite_config import ServerPort
 
 ROWS = {row.name: row for row in TABLE}
 
@@ -128,9 +126,9 @@ def test_a_command_that_starts_one_dev_server_is_understood(command: str, start:
         ("(vite)", "only a shell understands its ("),
         ('vite --mode "$(cat mode)"', "only a shell understands its $"),
         ("cd web && vite", "it changes the folder (cd web)"),
-        ("bunx --bun vite", "bunx is told --bun"),
+        ("bunx --bun vite", "bunx gets the option --bun"),
         ("npm --prefix front run vite", "the sidecar does not know npm"),
-        ("pnpm --filter vite dev", "pnpm is told --filter"),
+        ("pnpm --filter vite dev", "pnpm gets the option --filter"),
         ("deno run -A npm:vite", "the sidecar does not know deno"),
         ("A=$npm_package_version vite", "it uses variables"),
         ("set A=%B%&& vite", "it uses variables"),
@@ -272,6 +270,13 @@ def test_a_server_whose_words_are_known_is_told_its_port_behind_its_script(
     "line", ["vitepress build", "vitepress & node x.js", "run-p vitepress", "vitepress | cat", "sh -c 'vitepress'"]
 )
 def test_words_behind_a_script_that_would_not_reach_its_server_are_not_put_there(tmp_path: Path, line: str) -> None:
+    assert look(project(tmp_path, scripts={"dev": line})).start is None
+
+
+@pytest.mark.parametrize(
+    "line", ["vitepress dev --port abc", "tsc && storybook dev -p 99999999", "docusaurus start --port"]
+)
+def test_a_port_that_is_none_behind_a_script_is_not_understood(tmp_path: Path, line: str) -> None:
     assert look(project(tmp_path, scripts={"dev": line})).start is None
 
 
@@ -426,3 +431,61 @@ def test_a_lock_file_above_the_repository_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "yarn.lock").touch()
     (tmp_path / "app" / ".git").mkdir(parents=True)
     assert find_manager(str(tmp_path / "app"), {}) == "npm"
+
+
+@pytest.mark.parametrize("number", ["70000", "9" * 5_000, "99999"])
+@pytest.mark.parametrize("command", ["vite --port {}", "vite --port={}", "PORT={} next dev"])
+def test_a_number_that_is_no_port_is_not_understood(command: str, number: str) -> None:
+    found = understand(command.format(number), {})
+    assert isinstance(found, NotUnderstood)
+    assert "port" in found.reason
+
+
+def test_scripts_that_name_each_other_are_searched_once() -> None:
+    names = [f"s{number}" for number in range(40)]
+    scripts = {name: f"run {' '.join(names)} |" for name in names}
+    found = understand("s0 |", scripts)
+    assert isinstance(found, NotUnderstood)
+    assert found.server is None
+    scripts["s39"] = "vite |"
+    found = understand("s0 |", scripts)
+    assert isinstance(found, NotUnderstood)
+    assert found.server is VITE
+
+
+def test_a_command_that_nobody_wrote_is_not_understood() -> None:
+    found = understand("vite " + "x" * COMMAND_MOST, {})
+    assert isinstance(found, NotUnderstood)
+    assert "longer than" in found.reason
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_told(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    assert read_package(str(tmp_path)) == {}
+    assert "nested too deeply" in package_fault(str(tmp_path))
+
+
+@pytest.mark.parametrize("members", ['["."]', '["./"]', '["**"]', '[".", "packages/*"]'])
+def test_a_workspace_may_list_its_own_root(tmp_path: Path, members: str) -> None:
+    """Its members were looked for among its members, and so on."""
+    (tmp_path / "package.json").write_text(f'{{"workspaces": {members}, "scripts": {{"build": "tsc"}}}}')
+    (tmp_path / "packages" / "web").mkdir(parents=True)
+    (tmp_path / "packages" / "web" / "package.json").write_text('{"scripts": {"dev": "vite"}}')
+    found = look(str(tmp_path))
+    assert found.start is None
+    assert found.apps == (() if "/*" not in members and "**" not in members else ("packages/web",))
+
+
+def test_scripts_that_all_name_each_other_are_looked_at_once(tmp_path: Path) -> None:
+    """Each path through them took its turn: 60 to the power of 5. pytest's own bound ends a test that hangs."""
+    every = " & ".join(f"npm run s{number}" for number in range(60))
+    scripts = {**{f"s{number}": every for number in range(60)}, "dev": every}
+    (tmp_path / "package.json").write_text(json.dumps({"scripts": scripts}))
+    assert look(str(tmp_path)).problem is not None
+
+
+@pytest.mark.parametrize(
+    "line", ["vite \\", "vite --port 65536", f"vite --port {'9' * 5_000}", f"PORT={'9' * 5_000} next"]
+)
+def test_a_line_that_python_itself_refuses_is_not_understood(line: str) -> None:
+    assert isinstance(understand(line, {}), NotUnderstood)

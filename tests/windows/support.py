@@ -1,6 +1,6 @@
 """What the tests of Windows share: a roll call over TCP, a client with a thread that reads, and a sidecar of their own.
 
-As in tests/liveness.py a process's death is the end of a connection that nobody else has.
+As in tests/support/liveness.py a process's death is the end of a connection that nobody else has.
 """
 
 from __future__ import annotations
@@ -27,10 +27,24 @@ if sys.platform != "win32":
 import psutil
 import pytest
 
-from tests.command import SIDECAR, Message
-from tests.conversation import Conversation
+from tests.support.command import SIDECAR, Message
+from tests.support.conversation import Conversation
 
-UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+_ntdll = ctypes.WinDLL("ntdll")
+UNDER_WINE = hasattr(_ntdll, "wine_get_version")
+
+
+def wine() -> tuple[int, ...] | None:
+    """Which Wine this is; ``None`` on Windows."""
+    if not UNDER_WINE:
+        return None
+    _ntdll.wine_get_version.restype = ctypes.c_char_p
+    text = str(_ntdll.wine_get_version().decode())
+    return tuple(int(part) for part in text.partition("-")[0].split(".") if part.isdecimal())
+
+
+OWNERS_UNNAMED = (wine() or (10,)) < (10,)
+"""Wine 8's table of sockets names no owner, and Wine 10's does, as Windows' does."""
 
 WAIT_S = 120.0
 """For what must happen: far more than it takes on two busy cores, under Wine."""

@@ -7,9 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from sidecar.console import OPENER_PART
-from sidecar.doctor.windows import trees
-from tests.command import BINARY, SIDECAR, Message, from_source
+from sidecar.commands.dev import OPENER_PART
+from sidecar.commands.doctor.prove.windows import trees
+from tests.support import waiting
+from tests.support.command import BINARY, SIDECAR, Message, from_source
 from tests.windows.support import (
     CHILDREN,
+    OWNERS_UNNAMED,
     PYTHON,
     ROOT,
-    UNDER_WINE,
     WAIT_S,
     Direct,
     RollCall,
@@ -41,6 +42,7 @@ PROOF_S = 500.0
 
 LOOK_S = 0.1
 """Between two looks at a record, which a thread writes, and tells nobody."""
+until = partial(waiting.until, seconds=WAIT_S, pause_s=LOOK_S)
 
 LISTENER = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, ready={"type": "tcp"})
 
@@ -67,14 +69,6 @@ def told(folder: Path, *words: str, code: int = 0, **env: Any) -> Any:
     done = run(folder, *words, "--json", **env)
     assert (done.returncode, done.stderr) == (code, b"")
     return json.loads(done.stdout)
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + WAIT_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"awaited in vain: {what}"
-        time.sleep(LOOK_S)
-    return found
 
 
 def shown(folder: Path, state: str) -> Any:
@@ -126,7 +120,7 @@ def test_a_run_is_shown_with_its_app_its_layers_and_its_services(tmp_path: Path)
         assert service["memoryBytes"] > 0
         assert service["program"]["uptimeMs"] >= 0
         assert "program.py" in service["program"]["command"]
-        if not UNDER_WINE:  # whose table of sockets names no owner
+        if not OWNERS_UNNAMED:
             assert (service["listening"], service["url"]) == (True, status["url"])
         text = run(tmp_path, "ps").stdout.decode()
         for fact in (f"(pid {os.getpid()})", "web", "ready", str(status["pid"]), "jobObject"):
@@ -247,7 +241,7 @@ def test_doctor_tells_that_a_port_is_taken_and_by_whom(tmp_path: Path) -> None:
         found, _ = findings(tmp_path, str(tmp_path), "--port", str(port), code=1)
         assert found[f"port {port}"]["verdict"] == "note"
         assert "taken by" in found[f"port {port}"]["found"]
-        if not UNDER_WINE:  # whose table of sockets names no owner
+        if not OWNERS_UNNAMED:
             assert f"pid {os.getpid()}" in found[f"port {port}"]["found"]
 
 
@@ -310,24 +304,24 @@ def test_here_every_claim_holds_and_nobody_survives_what_can_be_killed(tmp_path:
 BROKEN = """
 import sys
 sys.path.insert(0, {root!r})
-from sidecar.host import bundle
-bundle.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
+from sidecar.host import frozen
+frozen.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
 from sidecar.host.windows import winapi
 {code}
 if "--prove" in sys.argv:
-    from sidecar.doctor import prove
-    from sidecar.doctor.windows import ground
-    prove.DEATH_S = 2.0  # somebody survives by design: nobody needs to wait for it
-    ground.PLANS = {{{victim!r}: ground.PLANS[{victim!r}]}}
-    ground.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
+    from sidecar.commands.doctor.prove import trials
+    from sidecar.commands.doctor.prove.windows import platform
+    trials.DEATH_S = 2.0  # somebody survives by design: nobody needs to wait for it
+    platform.PLANS = {{{victim!r}: platform.PLANS[{victim!r}]}}
+    platform.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
 from sidecar.cli import main
 sys.exit(main())
 """
 """The sidecar with other code put into it before it runs: doctor, and all that it starts."""
 
 APP_IS_NOT_SEEN = """
-from sidecar.host.windows.tether import Unguarded
-Unguarded.watch = lambda *_: None
+from sidecar.host.windows.session import WindowsSession
+WindowsSession.watch = lambda *_: None
 """
 
 
@@ -420,8 +414,8 @@ def test_the_browser_that_open_starts_outlives_us(tmp_path: Path) -> None:
     """All else that was started ends with the supervisor's job, also what opens pages."""
     script = [*PYTHON, str(CHILDREN / "program.py"), "listen:127.0.0.1={port}", "hold"]
     browser = " ".join(Path(it).as_posix() for it in (*PYTHON, str(CHILDREN / "browser.py"))) + " %s"
-    with RollCall() as roll:
-        env = environment(tmp_path, BROWSER=browser, **roll.env)
+    with RollCall() as liveness:
+        env = environment(tmp_path, BROWSER=browser, **liveness.env)
         with subprocess.Popen(
             [*SIDECAR, "dev", "--open", "--", *script], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         ) as dev:
@@ -430,7 +424,7 @@ def test_the_browser_that_open_starts_outlives_us(tmp_path: Path) -> None:
                 while b"is ready on http://127.0.0.1:" not in (line := dev.stdout.readline()):
                     assert line
                 url = next(word for word in line.decode().split() if word.startswith("http://"))
-                roll.await_living(url, 1)
+                liveness.await_living(url, 1)
                 service = held(shown(tmp_path, "ready")["program"]["pid"])
                 openers = [it for it in psutil.Process(dev.pid).children(recursive=True) if OPENER_PART in it.cmdline()]
             finally:
@@ -438,4 +432,4 @@ def test_the_browser_that_open_starts_outlives_us(tmp_path: Path) -> None:
             for it in (service, *openers):
                 await_end(it)
         assert openers
-        roll.prove_alive(url)
+        liveness.prove_alive(url)

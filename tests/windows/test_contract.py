@@ -17,16 +17,16 @@ if sys.platform != "win32":
 
 import psutil
 
-from sidecar.events import Launch
+from sidecar.core.events import Launch
 from sidecar.host.base import Child, Ended, Host
 from sidecar.host.windows import host as windows
 from tests.host.contract import Contract
-from tests.windows.support import UNDER_WINE, WAIT_S
+from tests.windows.support import OWNERS_UNNAMED, WAIT_S
 
 ABSENT = {
     "signals": "there are no signals on Windows",
     "asking others": "on Windows only the program's own process group can be asked to end",
-    **({"owners": "Wine's table of sockets names no owner"} if UNDER_WINE else {}),
+    **({"owners": "this Wine's table of sockets names no owner"} if OWNERS_UNNAMED else {}),
 }
 SCRIPT = Path(__file__).resolve().parent / "children" / "program.py"
 

@@ -16,7 +16,7 @@ if sys.platform != "win32":
 
 import psutil
 
-from tests.command import BINARY
+from tests.support.command import BINARY
 from tests.windows.children.tree import SIZES
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, Direct, RollCall, await_end, held, tree
 

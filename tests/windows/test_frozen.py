@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import BINARY
+from tests.support.command import BINARY
 
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)

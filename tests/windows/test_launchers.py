@@ -19,7 +19,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from tests.command import MODULE, from_source
+from tests.support.command import MODULE, from_source
 from tests.windows.support import PYTHON, ROOT, Client, await_end, held
 from tests.windows.test_commands import environment, told
 

@@ -11,11 +11,11 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from sidecar import launch
-from sidecar.config import ViteService
+from sidecar.config.services import ViteService
+from sidecar.core.events import Launch
 from sidecar.errors import ProcessSpawnFailedError
-from sidecar.events import Launch
 from sidecar.host.windows import host as windows
+from sidecar.services import launch
 from tests.windows.support import PYTHON, Direct
 
 MAX_PATH = 260

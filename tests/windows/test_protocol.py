@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
-from tests.command import SIDECAR, Refused
+from tests.support.command import SIDECAR, Refused
 from tests.windows.support import PYTHON, ROOT, WAIT_S, Direct, await_end, held, program
 
 EXIT_APP_GONE = 3
@@ -136,12 +136,12 @@ def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> 
     """Its other thread sees the app's death, and waits for the loop no longer than the services' grace and a bound."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from sidecar.host.windows import tether as windows\n"
+        "from sidecar.host.windows import session as windows\n"
         "windows.WEDGED_S = 0.1\n"
-        "tether = windows.Unguarded(int(sys.argv[2]))\n"
-        "tether.announce_grace(100)\n"
+        "session = windows.WindowsSession(int(sys.argv[2]))\n"
+        "session.announce_grace(100)\n"
         "print('watching', flush=True)\n"
-        "tether.watch(print, print)\n"
+        "session.watch(print, print)\n"
     )
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
     with subprocess.Popen([*PYTHON, "-c", "import sys; sys.stdin.read()"], stdin=pipe) as app:
@@ -151,6 +151,22 @@ def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> 
             assert supervisor.stdout.readline().strip() == b"watching"
             app.kill()
             assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
+
+
+def test_and_one_whose_stdin_ends_while_the_app_lives(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from sidecar.host.windows import session as windows\n"
+        "windows.WEDGED_S = 0.1\n"
+        "session = windows.WindowsSession(windows.UNWATCHED)\n"
+        "session.announce_grace(100)\n"
+        "session.read_stdin(lambda: print(sys.stdin.read(), flush=True))\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, str(ROOT)], stdin=pipe, stdout=pipe) as supervisor:
+        assert supervisor.stdin is not None
+        supervisor.stdin.close()
+        assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
 
 
 def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ if sys.platform != "win32":
 
 from ctypes import wintypes
 
-from sidecar.host.windows import session
+from sidecar.host import frozen
+from sidecar.host.windows import logoff, session
+from tests.support.command import BINARY
 from tests.windows.support import WAIT_S, Direct, await_end, held, program
 from tests.windows.test_commands import until
 
@@ -28,10 +32,13 @@ user32.SendMessageTimeoutW.argtypes = (
 )
 
 
-def window_of(pid: int) -> int | None:
+BOOTLOADERS_CLASS = "PyInstallerOnefileHiddenWindow"
+
+
+def window_of(pid: int, kind: str = logoff.CLASS) -> int | None:
     """The top-level window of that kind that the process has."""
     window, owner = None, wintypes.DWORD()
-    while window := user32.FindWindowExW(None, window, session.CLASS, None):
+    while window := user32.FindWindowExW(None, window, kind, None):
         user32.GetWindowThreadProcessId(window, ctypes.byref(owner))
         if owner.value == pid:
             return int(window)
@@ -53,12 +60,46 @@ def test_the_end_of_the_session_ends_it_gracefully_and_leaves_no_record(tmp_path
         window = until(lambda: window_of(pid), "a window")
         supervisor = held(pid)
 
-        assert tell(window, session.WM_QUERYENDSESSION, 0) == 1
-        assert tell(window, session.WM_ENDSESSION, 0) == 0, "somebody else has said no"
+        assert tell(window, logoff.WM_QUERYENDSESSION, 0) == 1
+        assert tell(window, logoff.WM_ENDSESSION, 0) == 0, "somebody else has said no"
         assert it.client.status("web")["state"] == "ready"
 
-        assert tell(window, session.WM_ENDSESSION, 1) is None, "it holds Windows back until it has ended"
+        assert tell(window, logoff.WM_ENDSESSION, 1) is None, "it holds Windows back until it has ended"
         await_end(supervisor)
         it.client.printed("web", "got SIGTERM")
         assert it.exit_code() == 128 + signal.SIGTERM
         assert list((it.state / "runs").iterdir()) == []
+
+
+@pytest.mark.skipif(not BINARY, reason="there is no bootloader when the sidecar runs from source")
+def test_a_log_off_ends_a_deaf_service_before_the_bootloader_ends_us(tmp_path: Path) -> None:
+    """The bootloader gives us a second, and the service has five: its record would be left behind."""
+    with Direct(tmp_path) as it:
+        pid = it.client.hello({"web": program("ignore:SIGTERM", "print:up", "hold")})["pid"]
+        it.client.call("start", service="web")
+        it.client.printed("web", "up")
+        windows = [until(lambda: window_of(pid), "a window"), window_of(it.process.pid, BOOTLOADERS_CLASS)]
+        supervisor = held(pid)
+        assert all(tell(it, logoff.WM_QUERYENDSESSION, 0) == 1 for it in windows if it is not None)
+        both = [threading.Thread(target=tell, args=(it, logoff.WM_ENDSESSION, 1)) for it in windows]
+        for thread in both:
+            thread.start()
+        await_end(supervisor)
+        for thread in both:
+            thread.join(WAIT_S)
+        assert list((it.state / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "times"), [(r"C:\Temp\_MEI1", 2), (None, 1)], ids=["one file", "source or a folder"]
+)
+def test_only_below_a_bootloader_the_grace_is_cut(
+    folder: str | None, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    seen: list[int] = []
+    monkeypatch.setattr(frozen, "unpacked_folder", lambda: folder)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    session._end_in_time(seen.append, session.SESSION_ENDS_S)
+    assert seen == [signal.SIGTERM] * times
+    assert all(it < session.SESSION_ENDS_S for it in slept)

@@ -13,8 +13,8 @@ if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
 from sidecar.host.windows import host as windows
-from sidecar.launch import step_launch
-from sidecar.services.project import Step
+from sidecar.services.dev_script import Step
+from sidecar.services.launch import step_launch
 
 
 @pytest.mark.parametrize(

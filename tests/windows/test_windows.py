@@ -9,9 +9,11 @@ import queue
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -21,16 +23,18 @@ if sys.platform != "win32":
 
 import psutil
 
-from sidecar.events import Launch
-from sidecar.host import bundle, ports
-from sidecar.host.base import Host
+from sidecar.core.events import Launch
+from sidecar.host import frozen, machine
+from sidecar.host.base import FOREIGN, NOBODY, UNKNOWN, Claim, Host
 from sidecar.host.windows import host as windows
-from sidecar.host.windows import processes, tree, winapi
-from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, WAIT_S
+from sidecar.host.windows import job, processes, winapi
+from sidecar.services import ports
+from sidecar.state import run_record
+from tests.windows.support import CHILDREN, OWNERS_UNNAMED, PYTHON, UNDER_WINE, WAIT_S
 
 
-def wish(port: int) -> ports.Wish:
-    return ports.Wish(host="127.0.0.1", preferred=port, current=None, last=lambda: None, keep=True)
+def wish(port: int) -> ports.PortRequest:
+    return ports.PortRequest(host="127.0.0.1", preferred=port, current=None, last=lambda: None, keep=True)
 
 
 def test_a_program_gets_no_handle_but_its_three_pipes() -> None:
@@ -63,7 +67,7 @@ def test_a_port_that_somebody_listens_on_is_not_taken_from_him() -> None:
 
 
 def test_a_chosen_port_is_not_held_as_the_program_could_not_listen_then() -> None:
-    book = ports.PortBook(lambda _: None)
+    book = ports.PortAllocator(lambda _: None)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
@@ -82,7 +86,7 @@ def test_an_excluded_port_is_held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> 
         return real(family, address, port)
 
     monkeypatch.setattr(ports, "bind", bind)
-    endpoint = ports.PortBook(lambda _: None).choose("web", wish(50_000))
+    endpoint = ports.PortAllocator(lambda _: None).choose("web", wish(50_000))
     assert endpoint.port != 50_000
     assert endpoint.holder is not None
     assert endpoint.holder.pid is None
@@ -140,6 +144,9 @@ def test_sockets_are_judged_by_the_pids_of_the_tables(
     monkeypatch.setattr(winapi, "listeners", lambda: rows)
     assert host.owns("web", "127.0.0.1", 4000) == owner
     assert host.owns("web", "127.0.0.1", 4001) == "foreign"
+    claim = {"ours": Claim("service", "web"), "unknown": UNKNOWN}.get(owner, FOREIGN)
+    assert host.owner_of("127.0.0.1", 4000) == (claim if owners else NOBODY)
+    assert host.owner_of("127.0.0.1", 4001) == NOBODY
     assert host.listening("web") == listening
 
 
@@ -147,6 +154,7 @@ def test_tables_that_cannot_be_read_prove_nothing(program: tuple[Host, int], mon
     host, _ = program
     monkeypatch.setattr(winapi, "listeners", Mock(side_effect=PermissionError(errno.EACCES, "denied")))
     assert host.owns("web", "127.0.0.1", 4000) == "unknown"
+    assert host.owner_of("127.0.0.1", 4000) == UNKNOWN
     assert host.listening("web") is None
     monkeypatch.setattr(winapi, "listeners", Mock(side_effect=OSError(errno.ENOMEM, "no memory")))
     with pytest.raises(OSError, match="no memory"):
@@ -169,7 +177,44 @@ def test_a_system_without_IPv6_has_the_listeners_of_IPv4(monkeypatch: pytest.Mon
         assert not [at for at, _ in found if ":" in at]
 
 
-@pytest.mark.skipif(not UNDER_WINE, reason="Windows names the owners of sockets")
+def test_a_socket_that_probes_is_told_not_to_repeat_a_refused_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows repeats it for 2 s; what it is told is read back from the very bytes."""
+    told: list[tuple[int, int, bytes]] = []
+
+    def control(sock: int, code: int, data: Any, size: int, *_: object) -> int:
+        told.append((sock, code, ctypes.string_at(ctypes.cast(data, ctypes.c_void_p), size)))
+        return 0
+
+    monkeypatch.setattr(winapi, "_ws2_32", Mock(WSAIoctl=control))
+    with socket.socket() as sock:
+        winapi.fail_at_once(sock)
+        assert told == [(sock.fileno(), 0x98000011, b"\xff\xff\xfe\x00")]
+
+
+def test_a_windows_without_that_option_probes_all_the_same() -> None:
+    """Wine is one."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
+        winapi.fail_at_once(sock)
+        sock.connect(server.getsockname())
+
+
+def test_state_folders_get_no_access_list_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since 3.12.4 Python makes one of the mode 0o700, which locks a user out after a first run as administrator."""
+    modes: list[int] = []
+    real = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        modes.append(mode)
+        real(path, mode)
+
+    monkeypatch.setenv(run_record.STATE_DIR, str(tmp_path / "made" / "state"))
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr(os, "chmod", Mock(side_effect=AssertionError("it has an access list")))
+    assert Path(run_record.state_folder("runs")).is_dir()
+    assert modes == [0o777] * 3
+
+
+@pytest.mark.skipif(not OWNERS_UNNAMED, reason="the owners of sockets are named here")
 def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
     host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     with socket.socket() as sock:
@@ -188,7 +233,7 @@ def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
         os.close(fd)
 
 
-@pytest.mark.skipif(UNDER_WINE, reason="Wine's table of sockets names no owner")
+@pytest.mark.skipif(OWNERS_UNNAMED, reason="this Wine's table of sockets names no owner")
 def test_the_owner_of_a_socket_is_the_process_that_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert ("127.0.0.1", server.getsockname()[1], os.getpid()) in winapi.listeners()
@@ -225,16 +270,16 @@ def test_whom_we_may_not_end_the_systems_own_tool_is_asked_to(monkeypatch: pytes
     """Its handle refuses us, as another user's does; the tool is run as it is, and by its number."""
     refuse = Mock(side_effect=psutil.AccessDenied)
     monkeypatch.setattr(psutil.Process, "kill", refuse)
-    monkeypatch.setattr(tree, "terminate", lambda process: None)
+    monkeypatch.setattr(job, "terminate", lambda process: None)
     run = Mock(wraps=subprocess.run)
     monkeypatch.setattr(subprocess, "run", run)
-    with subprocess.Popen([*PYTHON, "-c", "import time; time.sleep(100)"]) as stranger:
+    with subprocess.Popen([*PYTHON, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as stranger:
         try:
             handle = processes.open_process(stranger.pid)
             assert handle is not None
-            it = tree.Tree(stranger.pid, handle, None, None)
-            tree.strike(it)
-            tree.close(it)
+            it = job.Tree(stranger.pid, handle, None, None)
+            job.strike(it)
+            job.close(it)
             [command] = [call.args[0] for call in run.call_args_list]
             assert Path(command[0]).is_file()
             assert command[1:] == ["/T", "/F", "/PID", str(stranger.pid)]
@@ -253,5 +298,24 @@ def test_the_folder_where_a_bootloader_has_libraries_looked_for_is_forgotten(
     kernel32.SetDllDirectoryW(ctypes.c_wchar_p(str(tmp_path)))
     assert kernel32.GetDllDirectoryW(len(room), room) == len(str(tmp_path))
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    bundle.forget_variables()
+    frozen.forget_variables()
     assert kernel32.GetDllDirectoryW(len(room), room) == 0
+
+
+RUST = {"win-amd64": "x86_64", "win-arm64": "aarch64", "win32": "i686"}
+"""What Python calls its own platform, and Rust's word for that architecture."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "3.12.8 (tags/v3.12.8:2dc476b, Dec  3 2024, 19:30:04) [MSC v.1942 64 bit (AMD64)]",
+        "3.13.1 (tags/v3.13.1:0671451, Dec  3 2024, 19:06:28) [MSC v.1942 64 bit (ARM64)]",
+        "3.11.9 (tags/v3.11.9:de54cf5, Apr  2 2024, 10:12:12) [MSC v.1938 32 bit (Intel)]",
+    ],
+)
+def test_windows_binaries_are_named_by_pythons_own_platform(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows on ARM runs a Python for x86_64, and says ARM64 when it is asked for the machine."""
+    monkeypatch.setattr(sys, "version", words)
+    monkeypatch.setenv("PROCESSOR_ARCHITECTURE", "ARM64")
+    assert machine.architecture() == RUST[sysconfig.get_platform()]

@@ -13,8 +13,7 @@ if sys.platform != "linux":
     pytest.skip("Wine runs on Linux", allow_module_level=True)
 
 from build import wine
-
-WAIT_S = 30.0
+from tests.support.waiting import WAIT_S
 
 
 def start(run_id: str, *words: str) -> subprocess.Popen[bytes]:

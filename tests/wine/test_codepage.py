@@ -15,7 +15,7 @@ if sys.platform != "linux":
     pytest.skip("Wine takes the code page from Linux's locale", allow_module_level=True)
 
 from build import wine
-from tests.command import BINARY
+from tests.support.command import BINARY
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "tests" / "windows" / "children" / "program.py"

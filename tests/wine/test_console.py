@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ if sys.platform != "linux":
 import pty
 
 from build import wine
-from tests.command import BINARY
+from tests.support.command import BINARY
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "tests" / "windows" / "children" / "program.py"
@@ -28,13 +29,10 @@ CTRL_C = b"\x03"
 WAIT_S = 120.0
 
 
-class Console:
+class Terminal:
     """A program in a terminal of its own."""
 
-    def __init__(self, *words: str, folder: Path) -> None:
-        launch = [BINARY] if BINARY else [PYTHON, "-c", MAIN, str(ROOT)]
-        env = wine.environment(FOLDER, SIDECAR_STATE_DIR=str(folder), TERM="xterm")
-        command = [*wine.launch(), *launch, *words]
+    def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
         self.seen = b""
         self._deadline = time.monotonic() + WAIT_S
         self.pid, self._fd = pty.fork()
@@ -69,10 +67,16 @@ class Console:
         return data
 
 
+def sidecar(*words: str, folder: Path) -> Terminal:
+    launch = [BINARY] if BINARY else [PYTHON, "-c", MAIN, str(ROOT)]
+    env = wine.environment(FOLDER, SIDECAR_STATE_DIR=str(folder), TERM="xterm")
+    return Terminal([*wine.launch(), *launch, *words], env)
+
+
 @pytest.mark.timeout(300)
 def test_ctrl_c_ends_it_gracefully_with_130_and_its_lines_are_plain(tmp_path: Path) -> None:
     program = [PYTHON, "-I", "-S", str(PROGRAM), "report:SIGTERM", "print:it is up", "hold"]
-    console = Console("dev", "--", *program, folder=tmp_path)
+    console = sidecar("dev", "--", *program, folder=tmp_path)
     try:
         console.read_until(b"| it is up")
         console.press(CTRL_C)

@@ -16,8 +16,8 @@ if sys.platform != "linux":
     pytest.skip("SIGKILL", allow_module_level=True)
 
 from build import wine
-from tests.client import Client
-from tests.command import BINARY
+from tests.support.client import Client
+from tests.support.command import BINARY
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "tests" / "windows" / "children" / "tree.py"

@@ -11,15 +11,12 @@ import os
 import socket
 import sys
 import threading
-import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = json.dumps(dict(os.environ)).encode()
         status = int(sys.argv[3]) if len(sys.argv) > 3 else 200
-        if self.path == "/slow":
-            time.sleep(60)
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))

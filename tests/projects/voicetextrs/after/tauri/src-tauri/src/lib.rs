@@ -10,14 +10,14 @@ fn clean(spoken: &str) -> String {
 /// Where the page comes from.
 #[tauri::command]
 fn address(app: AppHandle) -> Option<String> {
-    app.sidecar().url("web").map(String::from)
+    app.sidecar().service("web").url().map(String::from)
 }
 
 pub fn run() {
     let mut context = tauri::generate_context!();
     tauri::Builder::default()
         .invoke_handler(tauri::generate_handler![clean, address])
-        .plugin(tauri_plugin_sidecar::launch(&mut context))
+        .plugin(tauri_plugin_sidecar::init(&mut context))
         .run(context)
         .expect("the app could not be run");
 }

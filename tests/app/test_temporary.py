@@ -1,0 +1,55 @@
+"""Where the sidecar of a real app unpacks itself, and what the window says where it cannot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("WebKitWebDriver, which drives the windows, is on Linux only", allow_module_level=True)
+
+import signal
+
+from tests.app.support import App, Window
+from tests.faults.test_system_surroundings import namespaces, within
+from tests.frozen.test_temporary import mounted
+
+pytestmark = pytest.mark.vite
+
+
+def test_it_unpacks_into_the_apps_cache_and_its_services_have_the_users_tmpdir(
+    app: Callable[..., App], tmp_path: Path
+) -> None:
+    users = tmp_path / "temporary"
+    users.mkdir()
+    one = app(TMPDIR=str(users)).start().await_page()
+    assert one.vite().environ()["TMPDIR"] == str(users)
+    assert "SIDECAR_USERS_TMPDIR" not in one.vite().environ()
+    assert len(one.unpacked()) == 1
+    assert list(users.glob("_MEI*")) == []
+    one.hit(signal.SIGKILL)
+    one.assert_nothing_left()
+    assert one.unpacked() == []
+
+
+@namespaces
+def test_where_no_folder_will_do_the_window_names_each_with_its_reason(app: Callable[..., App], tmp_path: Path) -> None:
+    """Each further try leaves nothing either: it would take the last of a full disk."""
+    users, cache = tmp_path / "temporary", tmp_path / "cache"
+    for folder in (users, cache):
+        folder.mkdir()
+    one = app(TMPDIR=str(users))
+    one.prefix = within(f"{mounted(users, 'noexec')} && {mounted(cache, 'size=6m')}")
+    with Window(one) as seen:
+        for _ in range(2):
+            said = seen.await_failure("unpacks itself")
+            assert f"{users} is mounted noexec" in said
+            assert "/sidecar has " in said
+            assert "MB left" in said
+            inside = Path(f"/proc/{one.main().pid}/root")
+            assert list((inside / cache.relative_to("/")).glob("*/sidecar/*")) == []
+            assert list((inside / users.relative_to("/")).glob("_MEI*")) == []
+            seen.click("retry")

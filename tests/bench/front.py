@@ -1,0 +1,115 @@
+"""What the app's own address costs: a page's modules, a large file and a hot update's way, through the app and past it.
+
+The app passes each connection on to Vite. Both addresses are opened in the same window of the same app, in turn: the
+web view's own work counts in both.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bench.processes import ONLY_LINUX, BenchError, Pen
+from tests.bench.report import Goal, Report, Row, ratios
+
+if sys.platform != "linux":
+    raise ImportError(ONLY_LINUX)
+
+from tests.app import support
+from tests.app.support import App, Screen, Window
+
+BENCH = "front"
+OURS, DIRECT = "through the app", "directly"
+MODULES = 1_000
+FILE_BYTES = 100_000_000
+PINGS = 200
+
+PAGE = "<!doctype html><title>bench</title><script type=module src=/bench/main.js></script>"
+MAIN = """
+const times = {};
+const timed = async (name, work) => {
+  const began = performance.now();
+  await work();
+  times[name] = performance.now() - began;
+};
+const all = () => Promise.all(Array.from({ length: COUNT }, (_, at) => import(`/bench/modules/m${at}.js`)));
+await timed("modules", all);
+await timed("file", async () => {
+  const reader = (await fetch("/large.bin", { cache: "no-store" })).body.getReader();
+  let left = BYTES;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) left -= part.value.length;
+  if (left !== 0) throw new Error(`${left} bytes of the file are missing`);
+});
+const ping = () => new Promise((done) => {
+  import.meta.hot.on("bench:pong", function told() { import.meta.hot.off("bench:pong", told); done(); });
+  import.meta.hot.send("bench:ping");
+});
+await ping();
+await timed("pings", async () => { for (let left = PINGS; left > 0; left -= 1) await ping(); });
+document.title = JSON.stringify(times);
+"""
+"""The modules come first: they are the page's own load. ``import.meta.hot`` is Vite's own socket for hot updates."""
+
+ANSWER_PINGS = 'configureServer({ ws }) { ws.on("bench:ping", (_, client) => client.send("bench:pong")); }'
+
+
+def missing() -> str | None:
+    """Why this cannot be measured here; ``None`` if it can."""
+    return support.missing()
+
+
+def prepare(project: Path) -> None:
+    """Make a copy of the example the page that is measured."""
+    support.copy_app(project)
+    support.add_vite_plugin(project, ANSWER_PINGS)
+    (project / "bench.html").write_text(PAGE)
+    modules = project / "bench" / "modules"
+    modules.mkdir(parents=True)
+    for number in range(MODULES):
+        (modules / f"m{number}.js").write_text(f"export const m{number} = {number};\n")
+    words = {"COUNT": MODULES, "BYTES": FILE_BYTES, "PINGS": PINGS}
+    main = MAIN
+    for word, value in words.items():
+        main = main.replace(word, str(value))
+    (modules.parent / "main.js").write_text(main)
+    with (project / "public" / "large.bin").open("wb") as file:
+        file.truncate(FILE_BYTES)
+
+
+def load(window: Window, origin: str) -> dict[str, float]:
+    """Milliseconds of each part, of one load of the page at an origin."""
+    window.web.get(f"{origin}/bench.html")
+    try:
+        told = window.until(lambda: (title := window.web.title).startswith("{") and title, "the page's own times")
+    except AssertionError as error:
+        raise BenchError(str(error)) from error
+    return dict(json.loads(str(told)))
+
+
+def run(report: Report, pen: Pen, rounds: int) -> None:
+    """Take ``rounds`` rounds, each address once a round, after one that has Vite transform the modules."""
+    taken: dict[str, list[dict[str, float]]] = {OURS: [], DIRECT: []}
+    project = pen.folder / "front"
+    prepare(project)
+    with ExitStack() as stack:
+        screen = stack.enter_context(Screen())
+        app = stack.enter_context(App(support.build(), project, screen, pen.folder))
+        window = stack.enter_context(Window(app)).await_app()
+        for turn in range(rounds + 1):
+            places = [(OURS, app.port), (DIRECT, app.vite_port())]
+            for name, port in places if turn % 2 else reversed(places):
+                times = load(window, f"http://127.0.0.1:{port}")
+                if turn:
+                    taken[name].append(times)
+    pen.empty()
+    for part, what in (("modules", f"{MODULES:,} modules"), ("file", f"a file of {FILE_BYTES // 10**6} MB")):
+        ours, direct = ([times[part] for times in taken[name]] for name in (OURS, DIRECT))
+        report.rows += [Row(BENCH, what, name, "ms", tuple(it)) for name, it in ((OURS, ours), (DIRECT, direct))]
+        report.rows.append(Row(BENCH, f"{what}, by comparison", OURS, "×", ratios(ours, direct), "", (Goal(1.05),)))
+    trips = {name: [times["pings"] / PINGS for times in taken[name]] for name in taken}
+    what = "there and back on the socket of hot updates"
+    report.rows += [Row(BENCH, what, name, "ms", tuple(it)) for name, it in trips.items()]
+    more = tuple(ours - direct for ours, direct in zip(trips[OURS], trips[DIRECT], strict=True))
+    report.rows.append(Row(BENCH, f"{what}, longer by", OURS, "ms", more, "", (Goal(2),)))

@@ -1,0 +1,85 @@
+"""A stranger that takes a port again and again: ``thief.py ADDRESS PORT UID REUSEPORT``.
+
+Its stdin has a byte for each question that the test has asked, written once that is answered. The thief listens until
+one was asked and answered meanwhile, however slow the machine is. It prints a line for each time: ``BEGIN END``, in
+nanoseconds of the system's monotonic clock. It listened through all of that interval. It lives until its stdin ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from contextlib import suppress
+
+if sys.platform == "win32":
+    raise ImportError("users, and select on a pipe")
+
+HELD_S = 0.02
+"""So long at least, for several questions where they are answered quickly."""
+ANSWERS = 2
+"""Of two answers that come while it listens, the second one's question was asked after the first."""
+
+FREE_S = 0.005
+HELD_TO_FREE = 4
+"""So long is the port free, or a part of the time for which it was held if that is longer: the service comes back."""
+
+
+def hear(seconds: float | None) -> int:
+    """How many answers there were; waits for one, at most so long. Raises ``EOFError`` once stdin has ended."""
+    if not select.select([0], [], [], seconds)[0]:
+        return 0
+    data = os.read(0, 4096)
+    if not data:
+        raise EOFError
+    return len(data)
+
+
+def listen(address: str, port: int, *, shared: bool) -> float:
+    """Listen once, if that is possible now; for how many seconds."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", 0), 1)
+        try:
+            sock.bind((address, port))
+            sock.listen()
+        except OSError:
+            return 0.0  # EADDRINUSE: the service has it
+        begin = time.monotonic_ns()
+        try:
+            while hear(0):
+                pass  # of questions that may have been asked before
+            heard = 0
+            least = time.monotonic() + HELD_S
+            while heard < ANSWERS or time.monotonic() < least:
+                heard += hear(None if heard < ANSWERS else max(0.0, least - time.monotonic()))
+        finally:
+            end = time.monotonic_ns()
+            os.write(1, f"{begin} {end}\n".encode())
+        return (end - begin) / 1e9
+
+
+def let_go(held_s: float) -> None:
+    """Leave the port free for a moment."""
+    again = time.monotonic() + max(FREE_S, held_s / HELD_TO_FREE)
+    while (left := again - time.monotonic()) > 0:
+        hear(left)
+
+
+def main() -> None:
+    address, port, uid, shared = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
+    if uid != os.geteuid():
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+    os.write(1, b"up\n")
+    with suppress(EOFError):
+        while True:
+            let_go(listen(address, port, shared=shared))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What the tests of the standalone view are made of: a real terminal around ``sidecar dev``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import pytest
+
+assert sys.platform == "linux"  # for mypy: what follows exists on Linux; conftest.py leaves these tests out elsewhere
+
+from tests.e2e.support import ROOT, descendants
+from tests.support.command import BINARY, SIDECAR
+from tests.support.liveness import await_end, open_pidfd, send
+from tests.support.waiting import WAIT_S
+
+SERVER = Path(__file__).parent / "children" / "server.py"
+PYTHON = (sys.executable, "-I", "-S")
+SERVICE = (*PYTHON, str(SERVER), "{port}")
+END = b"\x00end of what was written\x00"
+CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
+
+with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
+
+Modes = list[Any]
+"""What ``termios.tcgetattr`` gives."""
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The test's own, but for what changes colours and buffers, and a state folder of its own."""
+    unset = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLORTERM", "LC_ALL", "LC_CTYPE", "LANG", "BROWSER"}
+    unset |= {"PYTHONIOENCODING", "PYTHONUNBUFFERED"}
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    defaults = {
+        "SIDECAR_STATE_DIR": str(folder / "state"),
+        "PYTHONPATH": str(ROOT),
+        "TERM": "xterm-256color",
+        "LC_ALL": "C.UTF-8",
+    }
+    return {**kept, **defaults, **more}
+
+
+def command(*words: str, sidecar: Sequence[str] = SIDECAR) -> list[str]:
+    """``sidecar dev`` with these."""
+    return [*sidecar, "dev", *words]
+
+
+class Watched:
+    """Processes of a run, held by pidfds: their deaths are the kernel's word."""
+
+    def __init__(self, pid: int) -> None:
+        """Take ``pid`` and all below it, as they are now."""
+        found = descendants(pid)
+        parents = set()
+        for process in found:
+            with suppress(psutil.NoSuchProcess):  # it went since the look
+                parents.add(process.ppid())
+        # what has a child first: the supervisor before the keeper, its sibling, whose pid may be the smaller one
+        found.sort(key=lambda process: process.pid not in parents)
+        held = [(process.pid, open_pidfd(process.pid)) for process in found]
+        self._fds = {pid: fd for pid, fd in held if fd is not None}
+
+    @property
+    def pids(self) -> list[int]:
+        """The first is the one that was asked for; the second is the supervisor, where that was the guard.
+
+        The last is a program of the service's.
+        """
+        return list(self._fds)
+
+    def kill(self, pid: int, number: int) -> None:
+        """Signal one of them."""
+        send(self._fds[pid], number)
+
+    def await_gone(self) -> None:
+        """Wait until all of them are dead."""
+        for pid, fd in self._fds.items():
+            await_end(fd, f"process {pid}")
+
+    def close(self) -> None:
+        """Whoever still lives is a fault, and is ended."""
+        for fd in self._fds.values():
+            send(fd, signal.SIGKILL)
+            os.close(fd)
+
+
+class Terminal:
+    """A terminal with a program in it, which leads its session; what it shows is read all the time."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        cwd: Path,
+        env: dict[str, str],
+        *,
+        rows: int = 30,
+        columns: int = 120,
+        controlling: bool = True,
+    ) -> None:
+        """Start it. A terminal that is not ``controlling`` sends no signals: neither Ctrl-C's nor SIGHUP."""
+        self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (rows, columns))
+        self.slave = os.dup(slave)
+        """Kept open, so that the terminal lives on when the program has gone, as a terminal with a shell does."""
+        self.modes_before = termios.tcgetattr(slave)
+        self._seen = bytearray()
+        self._changed = threading.Condition()
+        self._reading = threading.Event()
+        self._reading.set()
+        self._watched: list[Watched] = []
+        self.process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_take_terminal if controlling else None,  # noqa: PLW1509  one system call, no lock
+        )
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = Watched(self.process.pid) if self.process.poll() is None else None
+        self.process.kill()
+        self.process.wait()
+        for watched in (*self._watched, *([left] if left else [])):
+            watched.close()
+        self._reading.set()
+        self.hang_up()
+        self._reader.join(WAIT_S)
+        fault = re.search(r"(?m)^(sidecar error: )?(Traceback|Exception in thread)[^\x00]*", self.text())
+        assert fault is None, fault[0]
+
+    def hang_up(self) -> None:
+        """Close the terminal window."""
+        slave, self.slave = self.slave, -1
+        if slave >= 0:
+            with suppress(OSError):  # EIO: the reader has seen it already
+                os.write(slave, b"\x00")  # wakes the reader, which closes the other end
+            os.close(slave)
+
+    def _read(self) -> None:
+        while True:
+            self._reading.wait()
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:  # EIO: nobody has the other end open any more
+                data = b""
+            if not data or self.slave < 0:
+                break
+            with self._changed:
+                self._seen += data
+                self._changed.notify_all()
+        os.close(self.master)
+
+    # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def raw(self, since: int = 0) -> bytes:
+        """All that was written to the terminal."""
+        with self._changed:
+            return bytes(self._seen[since:])
+
+    def text(self, since: int = 0) -> str:
+        """The same without colours and cursor movements."""
+        return CONTROL.sub(b"", self.raw(since)).decode("utf-8", "replace")
+
+    def mark(self) -> int:
+        """A place in what was written: now."""
+        with self._changed:
+            return len(self._seen)
+
+    def wait(self, pattern: str, since: int = 0) -> re.Match[str]:
+        """Wait until the text has the regular expression in it."""
+        deadline = time.monotonic() + WAIT_S
+        with self._changed:
+            while True:
+                text = self.text(since)
+                if found := re.search(pattern, text):
+                    return found
+                left = deadline - time.monotonic()
+                assert left > 0, f"{pattern!r} was awaited in vain; the terminal has:\n{text[-4000:]}"
+                self._changed.wait(left)
+
+    def freeze(self) -> None:
+        """Read no more: the terminal fills up."""
+        self._reading.clear()
+
+    # ── what a person does ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.master, keys.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Pull at the window's corner."""
+        termios.tcsetwinsize(self.master, (rows, columns))
+
+    def modes(self) -> Modes:
+        """The terminal's modes now."""
+        return termios.tcgetattr(self.slave)
+
+    def echoes(self) -> bool:
+        """Whether what is typed is shown: not while the view has the terminal."""
+        return bool(self.modes()[3] & termios.ECHO)
+
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self.master)
+
+    # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def watch(self) -> Watched:
+        """All processes of it, as they are now."""
+        watched = Watched(self.process.pid)
+        self._watched.append(watched)
+        return watched
+
+    def exit_code(self) -> int:
+        """Wait for its end, and until all that it wrote has been read."""
+        try:
+            code = self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end; the terminal has:\n{self.text()[-4000:]}") from None
+        if self.slave >= 0 and self._reading.is_set():
+            os.write(self.slave, END)  # it comes after all else
+            with self._changed:
+                assert self._changed.wait_for(lambda: END in self._seen, WAIT_S), "the terminal's reader hangs"
+                self._seen[:] = self._seen.replace(END, b"")
+        return code
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def ask(url: str, path: str) -> None:
+    """Have the service do something; it may die of it before it answers."""
+    host, _, port = url.removeprefix("http://").strip("/").partition(":")
+    with socket.create_connection((host, int(port)), WAIT_S) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        with suppress(ConnectionError):  # it is dead
+            sock.recv(4096)

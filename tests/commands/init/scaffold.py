@@ -1,0 +1,300 @@
+"""A workshop for apps that ``create-tauri-app`` makes: packages to install, a screen to show them on, their deaths.
+
+Each app gets the sidecar as a user's app does: from a registry on loopback, with the crates of the same build. Its page
+reports to the test: where it is, and what the app's own command answers. So the page is shown, its scripts
+come from the Vite that the sidecar started, and it may call the app.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import platformdirs
+import psutil
+
+if sys.platform != "linux":
+    raise ImportError("apps are built and shown on Linux only, so far")
+
+from tests.dist.registry import serving, unpack_crates
+from tests.dist.support import must
+from tests.e2e.support import EXAMPLE
+from tests.support.liveness import await_end, marked, open_pidfd, send
+from tests.support.waiting import until
+
+SCAFFOLDER = "create-tauri-app@4.7.4"
+NAME = f"scaffold-{os.urandom(4).hex()}"
+"""Of this run alone: other runs may build theirs in the same folder."""
+PROGRAMS = {"cargo": "Rust", "npx": "Node", "Xvfb": "Debian's xvfb", "rustfmt": "Rust"}
+
+BUILD_S = 1500
+"""For a build of all of Tauri where nothing is cached: minutes on two cores that have nothing else to do."""
+NETWORK_S = 300
+"""For npm and pip, which may have to fetch everything."""
+SHOWN_S = 120.0
+"""For an app to start and to show its page: seconds on two cores that have nothing else to do."""
+
+REPORT = """
+<script type="module">
+  const internals = window.__TAURI_INTERNALS__;
+  const greeting = await internals.invoke("greet", { name: "page" }).catch((error) => `refused: ${error}`);
+  new Image().src = `http://127.0.0.1:PORT/?${new URLSearchParams({ url: location.href, greeting })}`;
+</script>
+"""
+
+
+def missing() -> str | None:
+    """Why no app can be built and shown here; ``None`` if it can."""
+    for program, source in PROGRAMS.items():
+        if shutil.which(program) is None:
+            return f"there is no {program} on PATH (it comes with {source})"
+    wanted = ["pkg-config", "--exists", "webkit2gtk-4.1"]
+    if shutil.which("pkg-config") is None or subprocess.run(wanted, check=False).returncode != 0:
+        return "WebKitGTK's headers are not installed (Debian's libwebkit2gtk-4.1-dev)"
+    return None
+
+
+@contextmanager
+def screen() -> Iterator[str]:
+    """An X server that shows its windows to nobody; it chooses its own number."""
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1000x900x24", "-nolisten", "tcp", "-noreset"]
+    server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            yield f":{told.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Pages:
+    """Takes what pages report."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.port = server.server_address[1]
+        self._first: dict[str, str] = {}
+        self._told = threading.Event()
+
+    def tell(self, path: str) -> None:
+        if not self._told.is_set():
+            self._first = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+            self._told.set()
+
+    def forget(self) -> None:
+        """Take the next report for the first one."""
+        self._told.clear()
+
+    def first(self, seconds: float) -> dict[str, str] | None:
+        """The first report, once it comes; ``None`` if none does in this time."""
+        return self._first if self._told.wait(seconds) else None
+
+
+@contextmanager
+def listening() -> Iterator[Pages]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+            pages.tell(self.path)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its own name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        pages = Pages(server)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield pages
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Tree:
+    """All processes that have the mark; they are ended with the test."""
+
+    def __init__(self) -> None:
+        self.mark = f"scaffold-{os.urandom(8).hex()}"
+        self._held: dict[int, int] = {}
+
+    def hold(self) -> list[int]:
+        """Take hold of all there are; their pids."""
+        pids = marked(self.mark)
+        for pid in pids:
+            if pid not in self._held and (pidfd := open_pidfd(pid)) is not None:
+                self._held[pid] = pidfd
+        return pids
+
+    def owner(self, port: int) -> str:
+        """The program of the tree that listens on the port."""
+        for pid in self.hold():
+            try:
+                process = psutil.Process(pid)
+                if any(it.status == "LISTEN" and it.laddr.port == port for it in process.net_connections("tcp")):
+                    return Path(process.exe()).name
+            except psutil.NoSuchProcess:
+                continue  # it went since the look
+        return ""
+
+    def kill(self, program: str) -> None:
+        """Kill the one that runs it."""
+        self.hold()
+        (pid,) = [pid for pid in self._held if Path(f"/proc/{pid}/exe").resolve().name == program]
+        send(self._held[pid], signal.SIGKILL)
+
+    def await_end(self) -> None:
+        """Wait until nobody of it lives."""
+        for pid, pidfd in self._held.items():
+            await_end(pidfd, f"process {pid}")
+        until(lambda: not marked(self.mark), "the end of all that has the mark")
+
+    def end(self) -> None:
+        """End whoever is left, if the test has failed."""
+        while self.hold():
+            for pidfd in self._held.values():
+                send(pidfd, signal.SIGKILL)
+            for pidfd in self._held.values():
+                await_end(pidfd)
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+
+def target_folder() -> Path:
+    """Where cargo builds: outside the checkout, and kept, as it is gigabytes and minutes of work."""
+    told = os.environ.get("CARGO_TARGET_DIR")
+    return Path(told) if told else platformdirs.user_cache_path("tauri-sidecar") / "cargo-target"
+
+
+@dataclass
+class Workshop:
+    """What all apps of a session share."""
+
+    folder: Path
+    """All apps are made below it: a file there tells cargo where our crates are."""
+    dist: Path
+    """The packages, as build/dist.py made them."""
+    registry: str
+    """npm's option that names ours."""
+    display: str
+    pages: Pages
+
+    @property
+    def cargo(self) -> dict[str, str]:
+        """Variables for cargo. An app is built once, so what a second build would be quicker by is not kept."""
+        return {"CARGO_TARGET_DIR": str(target_folder()), "CARGO_INCREMENTAL": "0"}
+
+    def scaffold(self, name: str, template: str) -> Path:
+        """A fresh app in a folder of this name; its page reports, and its lock names the example's crates."""
+        folder = self.folder / name
+        folder.mkdir()
+        words = ["npx", "--yes", SCAFFOLDER, NAME, "--template", template, "--manager", "npm"]
+        must(folder, *words, "--identifier", "dev.sidecar.scaffold", "--yes", timeout=NETWORK_S)
+        project = folder / NAME
+        shutil.copy2(EXAMPLE / "src-tauri" / "Cargo.lock", project / "src-tauri")
+        page = next(path for path in (project / "index.html", project / "src" / "app.html") if path.exists())
+        text = page.read_text()
+        assert text.count("</body>") == 1
+        page.write_text(text.replace("</body>", REPORT.replace("PORT", str(self.pages.port)) + "</body>"))
+        return project
+
+    def npm_install(self, project: Path, *words: str) -> None:
+        must(project, "npm", "install", "--no-audit", "--no-fund", self.registry, *words, timeout=NETWORK_S)
+
+    def npx(self, project: Path, *words: str) -> str:
+        """Run ``npx tauri-sidecar`` with these words where it is not installed; what it printed.
+
+        npx keeps what it fetched, by name. In a cache of the session's own it is the session's own.
+        """
+        cache = f"--cache={self.folder / 'npx'}"
+        return must(project, "npx", "--yes", cache, self.registry, "tauri-sidecar", *words, timeout=NETWORK_S)
+
+    def show_and_kill(self, project: Path, *words: str) -> None:
+        """Build the app, start it or what starts it, see its page, kill it, and see that nothing is left."""
+        must(project / "src-tauri", "cargo", "build", "--quiet", timeout=BUILD_S, **self.cargo)
+        self.pages.forget()
+        with ExitStack() as stack:
+            tree = Tree()
+            stack.callback(tree.end)
+            process = self._start(project, tree, *(words or (target_folder() / "debug" / NAME,)))
+            stack.callback(process.wait)
+            stack.callback(tree.end)  # before it is waited for
+
+            report = self.pages.first(BUILD_S if words else SHOWN_S)
+            assert report is not None, (project.parent / "output").read_text()[-4000:]
+            assert report["greeting"].startswith("Hello, page!"), report
+            url = urlsplit(report["url"])
+            assert (url.scheme, url.hostname) == ("http", "127.0.0.1"), report
+            assert url.port is not None
+            assert tree.owner(url.port) == NAME  # the app itself, with the dev server behind it
+
+            tree.kill(NAME)
+            tree.await_end()
+            with socket.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended hold no port
+                sock.bind(("127.0.0.1", url.port))
+                sock.listen()
+
+    def _start(self, project: Path, tree: Tree, *words: str | Path) -> subprocess.Popen[bytes]:
+        """Start it on the screen, with a state folder of its own. It is to start no D-Bus, which would outlive it.
+
+        The app's binary lies elsewhere: it knows its project by cargo's word, or by where it is started.
+        """
+        env = {
+            **os.environ,
+            **self.cargo,
+            "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+            "DISPLAY": self.display,
+            "GDK_BACKEND": "x11",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "NO_AT_BRIDGE": "1",
+            "SCAFFOLD_MARK": tree.mark,
+            "SIDECAR_STATE_DIR": str(project.parent / "state"),
+            "WEBKIT_DISABLE_COMPOSITING_MODE": "1",
+        }
+        with (project.parent / "output").open("wb") as sink:
+            return subprocess.Popen(
+                words,
+                cwd=project / "src-tauri",
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+
+
+@contextmanager
+def opened(dist: Path, folder: Path) -> Iterator[Workshop]:
+    """A workshop with the packages of ``dist``; what cargo built of its apps goes with it."""
+    unpack_crates(dist, folder)
+    with screen() as display, listening() as pages, serving(dist / "npm", others=True) as npm:
+        try:
+            yield Workshop(folder, dist, f"--registry={npm.url}", display, pages)
+        finally:
+            _remove_builds()
+
+
+def _remove_builds() -> None:
+    """Remove what cargo has built of this run's apps. ``cargo clean`` would wait for every other build there."""
+    debug = target_folder() / "debug"
+    for name in (NAME, NAME.replace("-", "_")):
+        for path in (*debug.glob(f"*{name}*"), *debug.glob(f"*/*{name}*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -1,0 +1,59 @@
+"""System calls: signals as something to read, with their senders, and what a refused call raises."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("signalfd", allow_module_level=True)
+
+from sidecar.host.linux import syscalls
+from tests.support.waiting import WAIT_S, until
+
+WANTED = (signal.SIGUSR1, signal.SIGUSR2)
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    # what is blocked in one thread would be given to another, of a test before, and end us all
+    until(lambda: len(os.listdir("/proc/self/task")) == 1, "being the only thread")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    fd = syscalls.open_signals(WANTED)
+    try:
+        yield fd
+    finally:
+        while select.select([fd], [], [], 0)[0]:  # one that is left would end us when it is unblocked
+            list(syscalls.read_signals(fd))
+        os.close(fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_each_is_told_once_with_its_sender(fd: int) -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    with subprocess.Popen(["sh", "-c", f"kill -USR2 {os.getpid()}"]) as other:
+        other.wait(WAIT_S)
+    assert select.select([fd], [], [], WAIT_S)[0]
+    assert sorted(syscalls.read_signals(fd)) == [(signal.SIGUSR1, os.getpid()), (signal.SIGUSR2, other.pid)]
+    assert not select.select([fd], [], [], 0)[0]
+
+
+def test_one_that_is_ignored_is_told_all_the_same(fd: int) -> None:
+    """As SIGINT is in a program that a shell has started in the background."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert list(syscalls.read_signals(fd)) == [(signal.SIGUSR1, os.getpid())]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_call_that_the_system_refuses_is_an_error_with_its_reason() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syscalls.call("close", -1)

@@ -1,0 +1,8 @@
+"""The tests of what draws in a terminal run on Linux only, so far."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]
