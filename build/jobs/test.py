@@ -1,0 +1,74 @@
+"""The job that runs everything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from build.jobs.debian import command
+from build.jobs.lanes import Work, at_once
+from build.jobs.lint import lint_steps
+from build.jobs.needs import IP, install_all, ready
+from build.jobs.paths import BACKEND_EXAMPLE, EXAMPLE, PLUGIN, PROJECTS, PYTHON, WORKFLOW_LINT
+from build.jobs.rust import PLUGIN_CHECKS, WINDOW_TESTS, fetch_crates, tauri_steps
+from build.jobs.steps import Steps
+from build.jobs.suites import FROZEN_NAME, WINE_NAME, frozen_steps, source_steps, source_works, wine_steps
+from build.jobs.tools import say
+
+PURE = "sidecar/core/*,sidecar/protocol/*"
+"""These must have 100 % branch coverage: they do not touch the system, so there is no excuse for a gap."""
+ONLY_A_PART = "only a part of the tests was asked for"
+PROCESSES = "--processes"
+GATE = "coverage of core and protocol is 100 %"
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run everything that guards the project: lint, then all tests under branch coverage, then the coverage gate.
+
+    It installs what it needs before the first test. Every step runs, whatever failed before it. The summary at the end
+    has each step with its time, the slowest tests, and the skips with their reasons. Tests run in several lanes at
+    once, because most of them wait. Arguments go to pytest (-k, a path, -x, ...). Then only those tests run, without
+    lint and the coverage gate. With --processes coverage measures the sidecar's own processes, too, which nearly
+    doubles the work.
+    """
+    processes = PROCESSES in arguments
+    arguments = [word for word in arguments if word != PROCESSES]
+    env = ready(packages=[EXAMPLE, BACKEND_EXAMPLE, PLUGIN, PROJECTS, WORKFLOW_LINT])
+    steps = Steps(env)
+    if arguments:
+        a_part(steps, arguments, processes=processes)
+        return steps.summary()
+    install_all(env)
+    fetch_crates(env)
+    coverage(steps, "erase")
+    at_once(
+        steps,
+        [
+            Work("lint", lint_steps, 80),
+            *source_works(processes=processes),
+            Work("frozen", frozen_steps, 300),
+            Work("Wine", wine_steps, 500),
+            Work("Tauri", tauri_steps, 700),
+        ],
+    )
+    coverage(steps, "combine", "--quiet")
+    steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
+    steps.run(GATE, [PYTHON, "-m", "coverage", "report", f"--include={PURE}", "--fail-under=100"])
+    return steps.summary()
+
+
+def a_part(steps: Steps, arguments: Sequence[str], *, processes: bool) -> None:
+    """Run the tests from source that were asked for."""
+    if sys.platform == "linux" and not IP.got(steps.env):
+        say(f"The tests of lost networks need ip and will be skipped; it comes with: {command(IP.packages)}")
+    coverage(steps, "erase")
+    source_steps(steps, "pytest", arguments, processes=processes)
+    coverage(steps, "combine", "--quiet")
+    steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
+    for name in ("lint", FROZEN_NAME, WINE_NAME, PLUGIN_CHECKS, WINDOW_TESTS, GATE):
+        steps.skip(name, ONLY_A_PART)
+
+
+def coverage(steps: Steps, *words: str) -> None:
+    """Run a command of coverage on its data."""
+    steps.run(f"coverage {words[0]}", [PYTHON, "-m", "coverage", *words], quiet=True)
