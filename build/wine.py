@@ -93,13 +93,14 @@ def main(argv: Sequence[str]) -> int:
     """Make the Python if it is missing, and run a program in it; return its exit code."""
     folder, what, *words = Path(argv[0]), *argv[1:]
     try:
-        prepare(folder)
-        if what in {NEWER_PYTEST, SESSION}:
-            prepare_newer(folder)
+        with only_one(folder):
+            prepare(folder)
+            if what in {NEWER_PYTEST, SESSION}:
+                prepare_newer(folder)
+            vite = prepare_vite(folder) if what in {"pytest", NEWER_PYTEST, SESSION, "demo"} else None
     except WineError as problem:
         print(problem)
         return 1
-    vite = prepare_vite(folder) if what in {"pytest", NEWER_PYTEST, SESSION, "demo"} else None
     python = folder / (NEWER_FOLDER if what == NEWER_PYTEST else PYTHON_FOLDER) / "python.exe"
     with awake(folder):
         if what == SESSION:
@@ -117,6 +118,20 @@ def main(argv: Sequence[str]) -> int:
         return show(
             [*run(folder, str(python)), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder, **more)
         )
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other program makes the Python in this folder. All checkouts and lanes share it."""
+    if sys.platform == "win32":
+        yield  # this file is not used there
+        return
+    import fcntl  # noqa: PLC0415 (Windows has none)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it if this program is killed
+        yield
 
 
 @contextmanager

@@ -59,6 +59,8 @@ NEWER_WINE_TESTS = tuple(
 
 FROZEN_NAME = "pytest of the frozen binary"
 WINE_NAME = "pytest of Windows under Wine"
+FROZEN_WINE_NAME = f"{WINE_NAME}, frozen"
+SIGKILL_NAME = "SIGKILL of Windows programs"
 
 
 def source_works(*, processes: bool = False) -> list[Work]:
@@ -104,36 +106,60 @@ def frozen_steps(steps: Steps) -> None:
 
 
 def wine_steps(steps: Steps) -> None:
-    """Run the tests of Windows under Wine: from source, then with a binary that is frozen there."""
-    if sys.platform != "linux":
-        steps.skip(WINE_NAME, "Wine is used on Linux only")
+    """Run the tests of Windows under Wine, from source."""
+    if not has_wine(steps, WINE_NAME):
         return
-    try:
-        ensure_wine(steps.env)
-    except CannotError as problem:
-        steps.skip(WINE_NAME, str(problem))
+    wine = wine_program()
+    with wine_session(steps, wine):
+        pytest_step(steps, WINE_NAME, [], program=[*wine, "pytest"])
+        # Python 3.12 turns modes into access lists, and asks Windows for its machine in another way
+        pytest_step(steps, f"{WINE_NAME}, Python 3.12", NEWER_WINE_TESTS, program=[*wine, "pytest-3.12"])
+        pytest_step(steps, SIGKILL_NAME, ["tests/wine"], variables=in_wine())
+    wine_10_steps(steps)
+
+
+def frozen_wine_steps(steps: Steps) -> None:
+    """Freeze the sidecar under Wine, and run those of Windows' tests that could differ with the binary."""
+    if not has_wine(steps, FROZEN_WINE_NAME):
         return
     if not MAKENSIS.got(steps.env):
         steps.skip("installer of Windows", f"it is missing; it comes with: {debian.command(MAKENSIS.packages)}")
     vite = MINGW.got(steps.env)  # else its test is skipped
-    wine: list[str | Path] = [PYTHON, BUILD / "wine.py", wine_folder()]
-    source = {"SIDECAR_WINE": str(wine_folder())}
+    wine = wine_program()
     with wine_session(steps, wine), tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
-        pytest_step(steps, WINE_NAME, [], program=[*wine, "pytest"])
-        # Python 3.12 turns modes into access lists, and asks Windows for its machine in another way
-        pytest_step(steps, f"{WINE_NAME}, Python 3.12", NEWER_WINE_TESTS, program=[*wine, "pytest-3.12"])
-        pytest_step(steps, "SIGKILL of Windows programs", ["tests/wine"], variables=source)
         steps.run("freeze under Wine", [*wine, "freeze", "--out", folder])
         for binary in Path(folder).glob("*.exe"):
-            frozen = {**source, "SIDECAR_BINARY": str(binary)}
-            pytest_step(steps, f"{WINE_NAME}, frozen", FROZEN_WINE_TESTS, program=[*wine, "pytest"], variables=frozen)
-            pytest_step(steps, "SIGKILL of Windows programs, frozen", ["tests/wine"], variables=frozen)
+            frozen = in_wine() | {"SIDECAR_BINARY": str(binary)}
+            pytest_step(steps, FROZEN_WINE_NAME, FROZEN_WINE_TESTS, program=[*wine, "pytest"], variables=frozen)
+            pytest_step(steps, f"{SIGKILL_NAME}, frozen", ["tests/wine"], variables=frozen)
             demo = "demo under Wine, frozen"
             if vite:
                 steps.run(demo, [*wine, "demo"], variables=frozen)
             else:
                 steps.skip(demo, f"{MINGW.name} is missing; it comes with: {debian.command(MINGW.packages)}")
-    wine_10_steps(steps)
+
+
+def has_wine(steps: Steps, name: str) -> bool:
+    """Tell whether there is a Wine to run a step in; if not, remember that it was left out, and why."""
+    if sys.platform != "linux":
+        steps.skip(name, "Wine is used on Linux only")
+        return False
+    try:
+        ensure_wine(steps.env)
+    except CannotError as problem:
+        steps.skip(name, str(problem))
+        return False
+    return True
+
+
+def wine_program() -> list[str | Path]:
+    """Return the words that run build/wine.py."""
+    return [PYTHON, BUILD / "wine.py", wine_folder()]
+
+
+def in_wine() -> dict[str, str]:
+    """Return the variable that tells tests/wine where the Windows Python is."""
+    return {"SIDECAR_WINE": str(wine_folder())}
 
 
 @contextmanager

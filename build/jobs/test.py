@@ -12,7 +12,16 @@ from build.jobs.needs import IP, install_all, ready
 from build.jobs.paths import BACKEND_EXAMPLE, EXAMPLE, PLUGIN, PROJECTS, PYTHON, WORKFLOW_LINT
 from build.jobs.rust import PLUGIN_CHECKS, WINDOW_TESTS, fetch_crates, tauri_steps
 from build.jobs.steps import Steps
-from build.jobs.suites import FROZEN_NAME, WINE_NAME, frozen_steps, source_steps, source_works, wine_steps
+from build.jobs.suites import (
+    FROZEN_NAME,
+    FROZEN_WINE_NAME,
+    WINE_NAME,
+    frozen_steps,
+    frozen_wine_steps,
+    source_steps,
+    source_works,
+    wine_steps,
+)
 from build.jobs.tools import say
 
 PURE = "sidecar/core/*,sidecar/protocol/*"
@@ -48,6 +57,7 @@ def test(arguments: Sequence[str]) -> int:
             *source_works(processes=processes),
             Work("frozen", frozen_steps, 300),
             Work("Wine", wine_steps, 500),
+            Work("Wine, frozen", frozen_wine_steps, 450),
             Work("Tauri", tauri_steps, 700),
         ],
     )
@@ -65,7 +75,7 @@ def a_part(steps: Steps, arguments: Sequence[str], *, processes: bool) -> None:
     source_steps(steps, "pytest", arguments, processes=processes)
     coverage(steps, "combine", "--quiet")
     steps.run("coverage of all of it", [PYTHON, "-m", "coverage", "report"])
-    for name in ("lint", FROZEN_NAME, WINE_NAME, PLUGIN_CHECKS, WINDOW_TESTS, GATE):
+    for name in ("lint", FROZEN_NAME, WINE_NAME, FROZEN_WINE_NAME, PLUGIN_CHECKS, WINDOW_TESTS, GATE):
         steps.skip(name, ONLY_A_PART)
 
 
