@@ -289,6 +289,8 @@ class Guard(Kept):
 
     def _tree(self) -> list[Process]:
         self._reap()
+        if not has_children():
+            return []  # a subreaper without a child has nothing below it, so no process has to be read
         processes = all_processes()
         if self._before_us:
             processes = {it.pid: it for it in processes.values() if (it.pid, it.start) not in self._before_us}
