@@ -185,9 +185,22 @@ class Terminal:
         return CONTROL.sub(b"", self.raw(since)).decode("utf-8", "replace")
 
     def mark(self) -> int:
-        """A place in what was written: now."""
+        """A place in what was written: after all that has been written so far, also what is not read yet."""
+        self._read_up()
         with self._changed:
             return len(self._seen)
+
+    def _read_up(self) -> None:
+        """Wait until everything written so far has been read: write a marker, and wait until it has been read.
+
+        Without this, a test whose reader lags could find a prompt that was written before its mark.
+        """
+        if self.slave < 0 or not self._reading.is_set():
+            return
+        os.write(self.slave, END)
+        with self._changed:
+            assert self._changed.wait_for(lambda: END in self._seen, WAIT_S), "the terminal's reader hangs"
+            self._seen[:] = self._seen.replace(END, b"")
 
     def wait(self, pattern: str, since: int = 0) -> re.Match[str]:
         """Wait until the text has the regular expression in it."""
@@ -198,7 +211,7 @@ class Terminal:
                 if found := re.search(pattern, text):
                     return found
                 left = deadline - time.monotonic()
-                assert left > 0, f"{pattern!r} was awaited in vain; the terminal has:\n{text[-4000:]}"
+                assert left > 0, f"{pattern!r} was awaited in vain; {self.state()}; the terminal has:\n{text[-4000:]}"
                 self._changed.wait(left)
 
     def freeze(self) -> None:
@@ -227,6 +240,15 @@ class Terminal:
         """The process group that has the terminal."""
         return os.tcgetpgrp(self.master)
 
+    def state(self) -> str:
+        """Describe the terminal and its processes, for the message of a failure."""
+        found = []
+        for process in descendants(self.process.pid):
+            with suppress(psutil.NoSuchProcess):  # it has ended since the look
+                found.append(f"{process.pid} {process.name()} {process.status()}")
+        code, group = self.process.poll(), self.foreground()
+        return f"exit code {code}, group in the foreground {group}, modes {self.modes()}, processes {found}"
+
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self) -> Watched:
@@ -241,11 +263,7 @@ class Terminal:
             code = self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it does not end; the terminal has:\n{self.text()[-4000:]}") from None
-        if self.slave >= 0 and self._reading.is_set():
-            os.write(self.slave, END)  # it comes after all else
-            with self._changed:
-                assert self._changed.wait_for(lambda: END in self._seen, WAIT_S), "the terminal's reader hangs"
-                self._seen[:] = self._seen.replace(END, b"")
+        self._read_up()
         return code
 
 
