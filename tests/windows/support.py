@@ -1,6 +1,8 @@
 """What the tests of Windows share: a roll call over TCP, a client with a thread that reads, and a sidecar of their own.
 
-As in tests/support/liveness.py a process's death is the end of a connection that nobody else has.
+Each process of a tree connects to the roll call and says its pid. Its death is the end of its handle's wait. The end of
+its connection would not do under Wine: if a process is killed while it waits for data, Wine's server may keep the
+socket open after the death.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from typing import Self
 if sys.platform != "win32":
     raise ImportError("Windows' own")
 
+import _winapi
+
 import psutil
 import pytest
 
+from sidecar.host.windows import winapi
 from tests.support.command import SIDECAR, Message
 from tests.support.conversation import Conversation
 
@@ -46,6 +51,9 @@ def wine() -> tuple[int, ...] | None:
 OWNERS_UNNAMED = (wine() or (10,)) < (10,)
 """Wine 8's table of sockets names no owner, and Wine 10's does, as Windows' does."""
 
+LOOK_S = 0.02
+"""Between two looks at the handles of a roll call. A wait for all of them at once would leave out the sockets."""
+
 WAIT_S = 120.0
 """For what must happen: far more than it takes on two busy cores, under Wine."""
 
@@ -61,6 +69,33 @@ class Member:
         self.connection = connection
         self.kind = "?"
         self.pid = 0
+        self.process: int | None = None
+        """Its handle, from its introduction on."""
+
+    def hear(self, data: bytes) -> None:
+        """Take its introduction. What it says after that is an echo."""
+        if self.process is not None:
+            return
+        kind, pid = data.decode().split()  # sent at once: it comes at once, over loopback
+        self.kind, self.pid = kind, int(pid)
+        try:
+            self.process = _winapi.OpenProcess(winapi.SYNCHRONIZE, False, self.pid)
+        except OSError as error:
+            if error.winerror != winapi.ERROR_INVALID_PARAMETER:
+                raise
+            self.connection.close()  # it has ended since
+
+    def is_dead(self) -> bool:
+        """Whether it has ended; asked of the system, not of the connection."""
+        ended = self.process is not None and _winapi.WaitForSingleObject(self.process, 0) == _winapi.WAIT_OBJECT_0
+        return ended or self.connection.fileno() < 0
+
+    def close(self) -> None:
+        """Close the connection, upon which it ends if it lives, and the handle."""
+        self.connection.close()
+        if self.process is not None:
+            _winapi.CloseHandle(self.process)
+            self.process = None
 
     def __repr__(self) -> str:
         return f"{self.kind} {self.pid}"
@@ -83,7 +118,7 @@ class RollCall:
     def __exit__(self, *_: object) -> None:
         """Whoever is left sees the end of its connection, and ends."""
         for member in self.members:
-            member.connection.close()
+            member.close()
         self._listener.close()
         self._selector.close()
 
@@ -122,11 +157,13 @@ class RollCall:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            for key, _ in self._selector.select(left):
+            for key, _ in self._selector.select(min(left, LOOK_S)):
                 if key.data is None:
                     self._accept()
                 else:
                     self._hear(key.data)
+            for member in [it for it in self.members if it.is_dead()]:
+                self._drop(member)
         return True
 
     def _accept(self) -> None:
@@ -142,12 +179,14 @@ class RollCall:
         except ConnectionError:
             data = b""  # it was ended, and the system says so
         if data:
-            kind, pid = data.decode().split()  # sent at once: it comes at once, over loopback
-            member.kind, member.pid = kind, int(pid)
+            member.hear(data)
         else:
-            self._selector.unregister(member.connection)
-            member.connection.close()
-            self.members.discard(member)
+            self._drop(member)
+
+    def _drop(self, member: Member) -> None:
+        self._selector.unregister(member.connection)
+        member.close()
+        self.members.discard(member)
 
 
 class Client(Conversation):
