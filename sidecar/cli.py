@@ -1,6 +1,6 @@
-"""The command line: arguments → one of the commands.
+"""Parse the command line, and run one command.
 
-What only one command needs is imported in its function: the guard is forked before anything heavy is loaded.
+Each command's function imports what only it needs, because the guard forks before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sidecar.exit_codes import EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE
 from sidecar.host.fds import is_terminal
 
 TYPE_CHECKING = False  # see sidecar.errors
-if TYPE_CHECKING:  # as heavy as all that the guard needs, and an app's sidecar has nothing to be parsed
+if TYPE_CHECKING:  # argparse is as heavy as everything that the guard loads, and an app passes no arguments
     import argparse
     from typing import NoReturn
 
@@ -84,11 +84,11 @@ OPTIONS: dict[str, type[AnyOptions]] = {
 }
 
 HELP_COLUMN = 18
-"""Where the help of a command begins: one line each."""
+"""Column where a command's help begins, so that each command takes one line."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit code."""
+    """Run a command; return the exit code."""
     ensure_standard_streams()
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] == DOCTOR_PART:
@@ -117,8 +117,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> AnyOptions | None:
-    """What a command is told, or ``None`` for the help. Wrong usage exits. Set the log level."""
-    # what follows -- is a program's command line, and none of argparse's business
+    """Return the options of a command; ``None`` to show the help. Set the log level. Wrong usage exits."""
+    # the words after -- are a program's command line, which argparse must not parse
     own, program = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     parsed, unknown = parser.parse_known_args(own)
     parsed.program = program
@@ -137,7 +137,7 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> AnyOptions | No
 
 
 def _check_program(parser: argparse.ArgumentParser, options: DevOptions) -> None:
-    """Refuse options that a program could not be told of. A dev server that is known is told, and has a port."""
+    """Refuse options that we cannot pass on to the program. A known dev server gets them, and has a default port."""
     if options.config:
         parser.error("--config and a program after -- both say what to run: leave one out")
     if not options.host and not options.strict_port:
@@ -149,17 +149,17 @@ def _check_program(parser: argparse.ArgumentParser, options: DevOptions) -> None
     if not uses_port(words) and isinstance(understand_words(words), Start):
         return
     if options.host and not uses_port(words):
-        parser.error("the program is not told its address: put {host} (or {port}, {url}) where it takes one")
+        parser.error("--host needs a place in the program's arguments: write {host} (or {port}, {url}) there")
     if options.strict_port and not options.port:
-        parser.error("--strict-port needs --port: a program has no port of its own")
+        parser.error("--strict-port needs --port: a program has no default port")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All commands and options."""
+    """Make the parser of all commands and options."""
     import argparse
 
     class OneLineEach(argparse.RawDescriptionHelpFormatter):
-        """Gives each command one line, and leaves out the one that only says COMMAND: the help fits a screen."""
+        """Prints one line for each command, and no heading COMMAND, so that the help fits a screen."""
 
         def __init__(self, prog: str) -> None:
             super().__init__(prog, max_help_position=HELP_COLUMN)
@@ -170,7 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
             return text.partition("\n")[2] if isinstance(action, argparse._SubParsersAction) else text  # noqa: SLF001
 
     class Parser(argparse.ArgumentParser):
-        """Names the page that lists the options below what is wrong with them."""
+        """Adds the page of the documentation that lists the options to each error."""
 
         def error(self, message: str) -> NoReturn:
             super().error(f"{message}\n{docs('options', self.prog)}")
@@ -205,7 +205,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=None, help="the preferred port; a program gets it as {port} and as $PORT"
     )
     dev.add_argument(
-        "--config", default=None, metavar="FILE", help="the services are in this file (default: sidecar.json, if any)"
+        "--config", default=None, metavar="FILE", help="read the services from FILE (default: sidecar.json, if any)"
     )
     dev.add_argument(
         "--strict-port", action="store_true", help="fail if the preferred port is taken, and name its holder"
@@ -216,35 +216,35 @@ def make_parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=None,
         metavar="SECONDS",
-        help="fail a start that takes longer (default: wait, and say what is found)",
+        help="fail a start that takes longer (default: keep waiting, and report progress)",
     )
     dev.add_argument("--open", action="store_true", help="open the page in the browser once it is ready")
     dev.add_argument("--json", action="store_true", help="print the raw notifications, one JSON object a line")
 
-    init = command("init", "put the sidecar into a Tauri app", "sidecar init --dry-run")
+    init = command("init", "add the sidecar to a Tauri app", "sidecar init --dry-run")
     init.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the app's folder (default: this one)")
     init.add_argument("--plugin", metavar="WHERE", help="the plugin's crate: a folder, a git URL, or a version")
     init.add_argument("--dry-run", action="store_true", help="only show what would change")
     init.add_argument("--yes", action="store_true", help="do not ask")
 
-    logs = command("logs", "print what the services of this project have printed", "sidecar logs api -f")
+    logs = command("logs", "print the output of this project's services", "sidecar logs api -f")
     logs.add_argument("name", nargs="?", default=None, metavar="NAME", help="only this service (default: all)")
     logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="the last N lines (default: 100)")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines, until Ctrl-C")
 
-    ps = command("ps", "show every sidecar that runs, with its services", "sidecar ps --watch")
+    ps = command("ps", "show every running sidecar, with its services", "sidecar ps --watch")
     ps.add_argument("--json", action="store_true", help="print one JSON object")
-    ps.add_argument("--watch", action="store_true", help="show it again each second, until Ctrl-C")
+    ps.add_argument("--watch", action="store_true", help="refresh each second, until Ctrl-C")
 
-    clean = command("clean", "show what killed sidecars have left, ask, and end it", "sidecar clean --dry-run")
-    clean.add_argument("--dry-run", action="store_true", help="only show it")
+    clean = command("clean", "list what killed sidecars left, ask, and clean it up", "sidecar clean --dry-run")
+    clean.add_argument("--dry-run", action="store_true", help="only list it")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     clean.add_argument("--json", action="store_true", help="print one JSON object; needs --dry-run or --yes")
 
-    doctor = command("doctor", "check node, the project, ports, and what holds here", "sidecar doctor --prove")
+    doctor = command("doctor", "check node, the project, ports and active guarantees", "sidecar doctor --prove")
     doctor.add_argument("root", nargs="?", default=".", metavar="ROOT", help="the project (default: this folder)")
-    doctor.add_argument("--port", type=_port, default=None, help="the port to look at (default: the project's)")
-    doctor.add_argument("--prove", action="store_true", help="start hostile trees, kill for real, and count survivors")
+    doctor.add_argument("--port", type=_port, default=None, help="the port to check (default: the project's)")
+    doctor.add_argument("--prove", action="store_true", help="start hostile process trees, kill, and count survivors")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
     stdio = command("stdio", "speak JSON-RPC (the default without a terminal)", "sidecar stdio --log-level debug")
@@ -252,11 +252,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     schema = command("schema", "print the JSON Schema of the protocol", "sidecar schema --config > sidecar.schema.json")
     which = schema.add_mutually_exclusive_group()
-    which.add_argument("--config", action="store_true", help="print the one of plugins.sidecar in tauri.conf.json")
-    which.add_argument("--file", action="store_true", help="print the one of sidecar.json")
+    which.add_argument("--config", action="store_true", help="print the schema of plugins.sidecar in tauri.conf.json")
+    which.add_argument("--file", action="store_true", help="print the schema of sidecar.json")
 
-    unpack = command("unpack", "make a folder of this file, for an app of macOS", "sidecar unpack sidecar-folder")
-    unpack.add_argument("folder", metavar="FOLDER", help="where: it must not be there, or be one that was made so")
+    unpack = command("unpack", "unpack this one-file binary, for a macOS app", "sidecar unpack sidecar-folder")
+    unpack.add_argument("folder", metavar="FOLDER", help="the folder to make; one from an earlier call is replaced")
 
     completions = command("completions", "print a completion script for your shell", "sidecar completions bash")
     completions.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
@@ -264,7 +264,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """Options that may stand before or after the command's name. The help of the commands that take them has them."""
+    """Add the options that may stand before or after the command's name. Only the command's own help shows them."""
     import argparse
 
     default = None if top else argparse.SUPPRESS
@@ -295,13 +295,13 @@ def _port(text: str) -> int:
 
 
 def _lines(text: str) -> int:
-    return 0 if text == "0" else _number(text, "number of lines", LINES_MAX)
+    return _number(text, "number of lines", LINES_MAX, least=0)
 
 
-def _number(text: str, what: str, most: int) -> int:
-    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(most)) else 0
-    if not 1 <= number <= most:
-        raise _wrong(f"{text} is no {what}: 1 to {most}")
+def _number(text: str, what: str, most: int, least: int = 1) -> int:
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(most)) else -1
+    if not least <= number <= most:
+        raise _wrong(f"{text} is not a {what}: {least} to {most}")
     return number
 
 
@@ -311,13 +311,13 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise _wrong(f"{text} is no number of seconds: {SECONDS_MIN} to {SECONDS_MAX}")
+        raise _wrong(f"{text} is not a number of seconds: {SECONDS_MIN} to {SECONDS_MAX}")
     return seconds
 
 
 def _host(text: str) -> str:
     if not text:
-        raise _wrong("an empty text is no address")
+        raise _wrong("the address is empty")
     return text
 
 
@@ -330,8 +330,8 @@ def _wrong(message: str) -> Exception:
 def _run(options: OfProcesses) -> int:
     """Run a command that works on processes.
 
-    While a supervisor loads its modules, there is no garbage, and to search for it slows down the start. The search
-    begins in ``PosixGuard._take_over`` and in ``all_is_loaded`` of ``sidecar.runtime.run``.
+    A supervisor that loads its modules makes no garbage, and collecting it would slow down the start.
+    ``PosixGuard._take_over`` and ``sidecar.runtime.run.all_is_loaded`` turn the collector on.
     """
     if isinstance(options, StdioOptions | DevOptions):
         gc.disable()
@@ -383,12 +383,12 @@ def _completions(parser: argparse.ArgumentParser, options: CompletionsOptions) -
 
 
 def ensure_standard_streams() -> None:
-    """Make 0, 1 and 2 exist: a pipe of ours that landed on a closed one's number would be taken for stdout."""
+    """Open the null device on each closed descriptor of 0, 1 and 2. Else a pipe of ours could become stdout."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # EBADF: we were started without it; open gives the lowest free number
-    # Python made no objects for closed ones, and argparse of Debian 12's 3.11.2 writes to them all the same
+    # Python has None for a stream that was closed, but argparse of Python 3.11.2 (Debian 12) writes to it
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

@@ -1,7 +1,7 @@
 """Our own messages on stderr, for a person. This module is small on purpose: importing logging slows down the start.
 
-An error of a command ends with the page that explains it (``docs``). Nothing is imported for that, because an error may
-be that no file can be opened any more.
+An error of a command ends with the page that explains it (``docs``). That imports nothing, because the error may be
+that no more files can be opened.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TITLES = {
 """The pages that messages name, with the title that each has in the menu of the site."""
 
 ADDRESS_FILE = "site.txt"
-"""In a package whose builder knew it: the address of the documentation's site. A checkout has no such file."""
+"""Holds the address of the documentation's site, if the package was built with one. A checkout has no such file."""
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 def read_address() -> str:
-    """Return the address of the documentation's site; nothing if this was not built for one."""
+    """Return the address of the documentation's site; an empty text if there is none."""
     try:
         with open(os.path.join(_PACKAGE, ADDRESS_FILE), encoding="utf-8") as address:
             return address.read().strip().rstrip("/")

@@ -10,10 +10,13 @@ EXIT_CLEAN = 0
 """The command has done what it was asked to do."""
 
 EXIT_FAILED = 1
-"""It could not: a service failed, something could not be ended, or its output was closed."""
+"""The command could not do it: a service failed, a process could not be ended, or its output was closed."""
 
 EXIT_USAGE = 2
-"""The command line is wrong, or the command has to ask a person and cannot. argparse exits with the same code."""
+"""The command line is wrong, the command has to ask a person and cannot, or an optional package is not installed.
+
+argparse exits with the same code.
+"""
 
 EXIT_APP_GONE = 3
 """The app is gone: stdin ended, or the watched process died."""

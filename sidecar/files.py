@@ -45,12 +45,15 @@ class _Kept(NamedTuple):
 
 
 _kept: list[_Kept | None] = []
-"""A stack: the innermost ``kept_in`` is the last. ``None`` stands for ``unkept``. A process looks at one project."""
+"""A stack: the innermost ``kept_in`` is the last. ``None`` stands for ``unkept``.
+
+This is global, because a process looks at one project only.
+"""
 
 
 @contextmanager
 def kept_in(home: str, root: str) -> Iterator[None]:
-    """Within this context, open nothing outside of ``home``, and find no program of the project itself.
+    """Within this context, open nothing outside of ``home``, and take no program of the project for the user's.
 
     ``root`` is the folder to look at, as the user spells it. ``home`` is the whole project or workspace around it. No
     link inside ``home`` is followed out of it. Links outside, such as one on the way to the project, are the user's own
@@ -260,7 +263,7 @@ def _mode(path: str | os.PathLike[str]) -> int:
 
 def _check_regular(found: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", path)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -334,9 +337,9 @@ def _follow(real: str, words: list[str], home: str, *, within: bool, links: list
 def _target(place: str) -> str | None:
     """Return the target of a link; ``None`` for anything else."""
     try:
-        return os.readlink(place).removeprefix("\\\\?\\")  # Windows puts that before it
+        return os.readlink(place).removeprefix("\\\\?\\")  # Windows adds this prefix
     except OSError:
-        return None  # EINVAL: it is no link; ENOENT, ENOTDIR, EACCES: opening it will report that
+        return None  # EINVAL: not a link; ENOENT, ENOTDIR, EACCES: opening it will report that
 
 
 def _words(path: str) -> list[str]:

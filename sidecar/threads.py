@@ -14,8 +14,8 @@ from sidecar.exit_codes import EXIT_INTERNAL
 def end_with_any_thread() -> None:
     """From now on end the whole process if an exception ends a thread.
 
-    A supervisor without its reader, for one, would never hear of the app's end. If the process ends, the guard or the
-    job ends the tree.
+    A supervisor without its reader, for example, would never notice the app's end. If the process ends, the guard or
+    the job ends the tree.
     """
 
     def died(it: threading.ExceptHookArgs) -> None:

@@ -53,7 +53,7 @@ def test_a_pipe_in_place_of_a_manifest_stops_nobody(tmp_path: Path) -> None:
     os.mkfifo(vite / "package.json")
     assert read_package(str(tmp_path)) == {}
     assert find_vite(str(tmp_path)) is None
-    with pytest.raises(TauriConfigError, match="cannot be read: it is no regular file"):
+    with pytest.raises(TauriConfigError, match="cannot be read: it is not a regular file"):
         read_text(tmp_path / "package.json")
 
 

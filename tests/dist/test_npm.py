@@ -70,7 +70,7 @@ def test_the_shim_is_the_command_with_its_arguments_and_exit_code(shim: Path, tm
     assert (done.stdout, done.stderr, done.returncode) == (f"sidecar {version()}\n", "", 0)
     done = run(tmp_path, shim, "dev", "--port", "no number")
     assert done.returncode == 2
-    assert "no number is no port" in done.stderr
+    assert "no number is not a port" in done.stderr
 
 
 def test_init_by_npm_adds_the_package_and_the_binary(shim: Path, tmp_path: Path) -> None:

@@ -252,9 +252,9 @@ def test_a_strict_port_that_somebody_has_ends_dev_with_the_holders_name(run: Run
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--port", "70000"), b"70000 is no port: 1 to 65535"),
-        (("--host", ""), b"an empty text is no address"),
-        (("--host", "::1", "--", "server"), b"put {host} (or {port}, {url}) where it takes one"),
+        (("--port", "70000"), b"70000 is not a port: 1 to 65535"),
+        (("--host", ""), b"the address is empty"),
+        (("--host", "::1", "--", "server"), b"write {host} (or {port}, {url}) there"),
         (("--", ""), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--",), b"as in: sidecar dev -- node server.js --port {port}"),
         (("--nonsense",), b"unrecognized arguments: --nonsense"),
