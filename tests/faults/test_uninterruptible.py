@@ -142,7 +142,7 @@ def test_when_the_app_dies_the_guard_names_it_and_ends(
         abyss.close()
         cell.assert_nothing_left()
     said = capfd.readouterr().err.splitlines()
-    assert f"sidecar error: process {pid} could not be ended; it is in the kernel, or another user's" in said
+    assert f"sidecar error: process {pid} could not be ended; it hangs in the kernel, or is another user's" in said
 
 
 def test_the_next_start_names_it_and_goes_on(tmp_path: Path, abyss: Abyss) -> None:

@@ -28,9 +28,9 @@ LAYERS: LayerTable = {
         "the app's death is seen at once, without polling",
         "The process that started this is gone or may not be watched. The end of stdin still tells of the app's death.",
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
+    "stdinGuard": ("Vite ends with its stdin, even if the whole sidecar is killed at once", NO_STDIN_GUARD),
     "runCookie": (
-        "the next start finds what was left, by the mark in its environment; the system's own programs show none",
+        "the next start finds what was left, by the mark in its environment; macOS hides that of its own programs",
         "",
     ),
 }

@@ -21,7 +21,7 @@ RUN_ID = "doctor"
 """For a host that belongs to no run and starts nothing."""
 
 ISOLATION = "pidNamespace"
-ISOLATION_MEANS = "a service with this isolation leaves nothing, even when everything of ours was killed at once"
+ISOLATION_MEANS = "a service with this isolation leaves nothing, even if the whole sidecar is killed at once"
 
 
 def find_layers() -> list[Layer]:
@@ -106,7 +106,7 @@ LAYERS: LayerTable = {
         "a process stays in it even if it daemonises or clears its environment; one write ends all of it",
         _no_group,
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
+    "stdinGuard": ("Vite ends with its stdin, even if the whole sidecar is killed at once", NO_STDIN_GUARD),
     "runCookie": ("the next start finds what was left, by the mark in its environment", _refused),
 }
 """Each layer by its name in ``initialize``: its meaning, and why it may be absent.

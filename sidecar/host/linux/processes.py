@@ -98,7 +98,7 @@ UNSEEN = Process(0, 0, 0, 0, b"", 0)
 def still_alive(process: Process) -> str:
     """Make the message for a process that survived SIGKILL."""
     who = f"process {process.pid}" if process is not UNSEEN else "a process that /proc does not show"
-    return f"{who} could not be ended; it is in the kernel, or another user's"
+    return f"{who} could not be ended; it hangs in the kernel, or is another user's"
 
 
 def sees_itself() -> bool:

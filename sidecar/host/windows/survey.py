@@ -26,8 +26,8 @@ __all__ = ["end", "find", "find_layers", "holder_of", "overview"]
 
 LAYERS: LayerTable = {
     "jobObject": (
-        "when the supervisor dies, the system ends all that was started; no process leaves a job",
-        "The process that started this is in a job that allows no job inside. Start the sidecar outside of it.",
+        "when the supervisor dies, the system ends all that was started; no process can leave the job",
+        "The process that started this is in a job that allows no nested job. Start the sidecar outside of it.",
     ),
     "parentWatch": (
         "the app's death is seen at once, without polling",
@@ -36,7 +36,7 @@ LAYERS: LayerTable = {
             "the app's death."
         ),
     ),
-    "stdinGuard": ("Vite ends with its stdin, even when everything of ours was killed at once", NO_STDIN_GUARD),
+    "stdinGuard": ("Vite ends with its stdin, even if the whole sidecar is killed at once", NO_STDIN_GUARD),
 }
 """Each layer by its name in ``initialize``: its meaning, and why it may be absent. Windows has no other layers."""
 
@@ -47,7 +47,7 @@ def overview() -> Overview:
 
 
 def find_layers() -> list[Layer]:
-    """See ``Survey``. Do what a start does: put this process into a job. That has no other effect on it."""
+    """See ``Survey``. Do what a start does: put this process into a job."""
     try:
         session = WindowsSession(None)
     except ProcessLookupError:
@@ -56,7 +56,7 @@ def find_layers() -> list[Layer]:
         watched = session.watches_app
     host = WindowsHost("doctor", parent_watched=watched, child_died=lambda: None)
     if host.own_job is not None:
-        winapi.let_out(host.own_job)  # else it would catch processes that try to leave the jobs of a proof
+        winapi.let_out(host.own_job)  # else it would hold processes that break away from a trial's job, and hide that
     claimed: dict[str, bool | str] = msgspec.to_builtins(host.guarantees())
     return layers_of(LAYERS, claimed)
 
@@ -89,7 +89,7 @@ class _ProcessTable:
             try:
                 found |= {root, *(it.pid for it in psutil.Process(root).children(recursive=True))}
             except psutil.NoSuchProcess:
-                pass  # it went since the look
+                pass  # it has ended since
         return sorted(found)
 
     def listens(self, pids: list[int], port: int) -> bool:
