@@ -14,8 +14,8 @@ from sidecar.host.darwin.lineage import Lineage, Process, System
 from sidecar.host.shared import RUN_ID
 
 LOOK_S = 0.1
-"""Seconds between two looks at all processes while one of ours forks or ends: a fork storm must not keep us busy. While
-none does, we do not look, and set no timer."""
+"""Least seconds between two looks at all processes, so that a fork storm cannot keep us busy. While none of ours forks
+or ends, we do not look, and set no timer."""
 
 Branch = tuple[Lineage, int | None]
 """A part of the descendants, with its session if that is certain."""
@@ -25,9 +25,9 @@ class Descendants:
     """The descendants of this process. Guard and supervisor each have their own."""
 
     def __init__(self, system: System, kernel_events: KernelEvents, run_id: str = "", since: int = 0) -> None:
-        """``kernel_events`` is a queue of this process. All descendants are born after it, and after ``since``.
+        """``kernel_events`` is a queue of this process. Descendants are born later than this process and ``since``.
 
-        If ``run_id`` is not known yet, it is set before ``everybody`` is called.
+        If ``run_id`` is not known yet, the caller sets it before calling ``everybody``.
         """
         me = system.read(os.getpid())
         assert me is not None, "a process can see itself"
@@ -43,22 +43,22 @@ class Descendants:
         """When to look at all processes, if one has forked or ended since the last look."""
 
     def meet(self, pid: int, branches: Sequence[Branch] = ()) -> Process | None:
-        """Follow a process that a descendant has forked, if it still exists, and all that it has forked until now."""
+        """Follow a process that a descendant forked, and what it has forked so far. ``None`` if it is gone."""
         process = self._system.read(pid)
         if process is None or process.birth in self._followed or not self._lineage.adopt(process):
             return process
         for branch, _ in branches:
             branch.adopt(process)
-        if not process.dead:  # we need only the numbers of a zombie: by them a look finds its children
+        if not process.dead:  # a zombie forks no more, and its numbers suffice to find its children
             self._watch(process, branches)
         return process
 
     def patience(self) -> float | None:
-        """Return for how many seconds to wait for kernel events. Then call ``follow`` even without any."""
+        """Return how many seconds to wait for kernel events. Then call ``follow``, even if none came."""
         return None if self._due is None else max(0.0, self._due - time.monotonic())
 
     def follow(self, told: Iterable[Event], branches: Sequence[Branch] = ()) -> bool:
-        """Learn of forked processes at once, of others at the next look. Return whether this call looked."""
+        """Follow the children of a forker at once, other descendants at the next look. Return whether this looked."""
         for event in told:
             if event.filter != EVFILT_PROC:
                 continue
@@ -103,14 +103,14 @@ class Descendants:
         self._greet(process.pid, branches)  # the children that it forked before we were registered
 
     def _note(self, pid: int, branches: Sequence[Branch]) -> None:
-        """Learn the process's new version: its children will be known by it."""
+        """Read the process's new version, by which its later children are recognized."""
         process = self._system.read(pid)
         if process is not None:
             for lineage in (self._lineage, *(branch for branch, _ in branches)):
                 lineage.note(process)
 
     def _greet(self, forker: int, branches: Sequence[Branch]) -> None:
-        """Learn the children's numbers before the children may be gone."""
+        """Read the children at once, because they may end soon."""
         for pid in self._system.children(forker):
             self.meet(pid, branches)
 

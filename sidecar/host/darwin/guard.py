@@ -12,19 +12,19 @@ then sends ``ON_WATCH``. The supervisor waits for that byte (``DarwinSession._ma
 service from its first fork on.
 
 **What it waits for.** One ``kevent``: the ends of app and bootloader; forks, execs and ends of all descendants that it
-knows; the pipe that signals wake; the pipe of orders. macOS has no subreaper, so the guard follows the tree while it
-lives (``sidecar.host.darwin.lineage``). It looks at the whole process table at most once in ``LOOK_S``, and only after
-a fork or an end.
+knows; the wake-up pipe of the signal handlers; the pipe of orders. macOS has no subreaper, so the guard follows the
+tree while it lives (``sidecar.host.darwin.lineage``). It looks at the whole process table at most once in ``LOOK_S``,
+and only after a fork or an end.
 
 **What it does when each one dies.**
 
 - The supervisor dies: SIGCHLD comes, ``_reap`` keeps its status, and the guard ends the tree at once.
 - The app dies: the supervisor gets the grace of its services, then the guard ends the tree.
 - The bootloader dies: the guard ends the tree at once.
-- The keeper dies: ``Kept`` forks another one, unless the keeper failed by itself.
+- The keeper dies: ``Kept`` forks another one, unless the keeper itself failed.
 - The supervisor's stdin ends: the guard does not see it. ``DarwinSession.read_stdin`` ends a supervisor that hangs.
 - The guard dies: the lifeline closes, and the supervisor ends the tree. If the supervisor hangs, the keeper ends what
-  it finds. No SIGCONT comes here: a keeper that is stopped stays stopped.
+  it finds. Unlike on Linux, no SIGCONT comes: a keeper that is stopped stays stopped.
 - Guard and supervisor die together: the next start ends each process with the run's cookie
   (``sidecar.host.darwin.orphans``).
 
@@ -64,7 +64,11 @@ BOOTLOADER_BOUND_S = 0.25
 
 
 class Watched:
-    """App and bootloader: the death of either ends the run. Identified before the fork: a child inherits no kqueue."""
+    """App and bootloader: the death of either ends the run.
+
+    They are identified before the fork, so that guard and supervisor register the same processes. A child inherits no
+    kqueue, so each has its own.
+    """
 
     __slots__ = ("app", "bootloader", "launched_by_app")
 
@@ -166,7 +170,7 @@ class KqueueGuard(Kept):
         self._kernel_events = kernel_events
         self._watched = watched
         self._gone: set[int] = set()
-        """Pids of ``watched`` that are dead. The registered process counts, not the one that has the pid now."""
+        """Pids of ``watched`` whose registered process is dead. Another process may have the pid now."""
         self._descendants = Descendants(system, kernel_events, since=since)
         self._odd: set[int] = set()
         """Numbers of the signals that came an odd number of times."""
@@ -226,10 +230,10 @@ class KqueueGuard(Kept):
             self._gone.add(pid)
 
     def _take_signal(self, number: int) -> None:
-        """Take every second signal of a number for one from the bootloader: macOS does not tell the sender.
+        """Count every second signal of the same number as the bootloader's: macOS does not name the sender.
 
-        A bootloader forwards each signal, also one to the whole group. So Ctrl-C comes twice and must count once. If
-        signals are sent to the bootloader alone, the second one does not count as a repeat yet.
+        A bootloader forwards each signal, even one that the whole group gets. So Ctrl-C comes twice and must count
+        once. If signals are sent to the bootloader alone, the second one does not count as a repeat yet.
         """
         if number == signal.SIGCHLD or self._watched.bootloader is None:
             super()._take_signal(number)
@@ -256,7 +260,7 @@ class KqueueGuard(Kept):
         for pid in self._enders():
             os.kill(pid, signal.SIGKILL)  # only we reap it, so the pid is its own
         for process in end_all(self._system, self._tree):
-            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+            say("error", f"process {process.pid} could not be ended; it hangs in the kernel, or is another user's")
         self._remove_files()
         if self._status is None:
             self._await_supervisor()
@@ -290,7 +294,7 @@ class KqueueGuard(Kept):
                     self._note_exit(event.ident)
 
     def _await_supervisor(self) -> None:
-        """Reap the supervisor. The last look did not show it any more, but WNOHANG may not find its zombie yet."""
+        """Reap the supervisor. It is dead for the last look, but WNOHANG may not have found its zombie yet."""
         try:
             _, self._status = os.waitpid(self._supervisor, 0)
         except ChildProcessError:

@@ -1,6 +1,6 @@
-"""The host on macOS, without subreaper, parent-death signal and container.
+"""The host on macOS, which has no subreaper, parent-death signal or container.
 
-``lineage`` knows which processes belong to a tree, and why. ``kernel_events`` (kqueue) reports deaths and forks.
+``lineage`` decides which processes belong to a tree. ``kernel_events`` (kqueue) reports deaths and forks.
 This module reaches the system only through ``System`` and ``KernelEvents``. So the tests run it on Linux, on real
 processes, with a kqueue made of pidfds and the kernel's process events.
 """
@@ -132,7 +132,7 @@ class DarwinHost:
         return as_owner(self._claim({service: tree}, None, port, lambda table: reached_at(table, address)))
 
     def owner_of(self, address: str, port: int) -> Claim:
-        """See ``Host``. lsof does not show another user's listener. Only a connection tells that there is one."""
+        """See ``Host``. lsof does not show another user's listener, so we try to connect."""
         trees = dict(self._trees)
         claim = self._claim(trees, self._members_of(trees), port, lambda table: could_take(table, address))
         return FOREIGN if claim == NOBODY and takes_connections(address, port) else claim
@@ -146,7 +146,7 @@ class DarwinHost:
     ) -> Claim:
         """Tell who owns the sockets on the port that ``choose`` picks. Ask lsof if the kernel's table is not enough.
 
-        ``before`` are the members at an earlier look, if that matters.
+        ``before`` are the members before this call; ``None`` if a process that joins meanwhile may count as a member.
         """
         table = self._system.listeners()
         left: set[int] = set()
@@ -199,7 +199,7 @@ class DarwinHost:
             try:
                 total += psutil.Process(process.pid).memory_info().rss
             except (psutil.Error, OSError):
-                continue  # it went since the look; OSError: psutil passes on errors that it does not know (ENOMEM)
+                continue  # it has ended since; OSError: psutil passes on errors that it does not know (ENOMEM)
         return total
 
     def _follow(self) -> None:
@@ -232,7 +232,7 @@ class DarwinHost:
         return [it for it in members if not it.dead]
 
     def _ask_others(self, service: str, tree: _Tree, number: signal.Signals) -> None:
-        """Signal what the program left in other sessions. It ended as asked, but its signal did not reach them."""
+        """Signal the processes of other sessions. The program ended as asked, but its signal did not reach these."""
         for process in self._members(service, tree):
             if process.sid != tree.program.popen.pid:
                 try:
@@ -262,12 +262,12 @@ class DarwinHost:
     def _end(self, look: Callable[[], list[Process]]) -> tuple[int, ...]:
         left = end_all(self._system, look)
         for process in left:
-            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+            say("error", f"process {process.pid} could not be ended; it hangs in the kernel, or is another user's")
         return tuple(process.pid for process in left)
 
 
 def claims(*, guarded: bool, parent_watched: bool) -> Guarantees:
-    """Return what ``initialize`` claims. ``sidecar doctor`` asks for the same."""
+    """Return what ``initialize`` claims. ``sidecar doctor`` uses this, too."""
     return Guarantees(
         platform="darwin",
         guard=guarded,

@@ -21,7 +21,7 @@ from sidecar.host.posix.keeper import Keeping
 from sidecar.host.shared import RUN_ID
 
 GLANCE_S = 0.01
-"""Seconds between two looks for the supervisor's end. It is no child of the keeper, so no signal reports it."""
+"""Seconds between two checks for the supervisor's end. It is not a child of the keeper, so no signal reports it."""
 
 
 class DarwinKeeping(Keeping):
@@ -66,7 +66,7 @@ class DarwinKeeping(Keeping):
         left = end_all(self._system, self._below)
         send(self._system, self._root, signal.SIGKILL)
         for process in left:
-            say("error", f"process {process.pid} could not be ended; it is in the kernel, or another user's")
+            say("error", f"process {process.pid} could not be ended; it hangs in the kernel, or is another user's")
 
     def _below(self) -> list[Process]:
         found = self._lineage.look(self._system.processes(), self._has_cookie)

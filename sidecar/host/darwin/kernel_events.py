@@ -1,18 +1,16 @@
 """The kernel's events about processes that are not our children: kqueue's EVFILT_PROC (macOS).
 
-The rules that matter here. The manual page has only some of them:
+These rules matter here. The manual page has only some of them:
 
 - Only a living process can be registered. ESRCH means that it is dead. Systems differ about zombies (macOS refuses
   them, FreeBSD reports their exit at once), so we rely on neither.
-- A registration belongs to the process, not to the pid. A later process with the same pid causes no event. But the pid
-  may have changed hands *before* the registration. So check the identity after it: only then are the events about the
-  right process.
+- A registration belongs to the process, not to the pid. A later process with the same pid causes no event. But another
+  process may have got the pid *before* the registration. So check the identity after the registration.
 - NOTE_EXIT comes once and ends the registration. It comes from the middle of exit(2): the process may not be a zombie
   yet, and waitpid with WNOHANG may still find nothing.
-- The kernel does not count forks, as it does not count signals. Several forks become one event, and an exit meanwhile
-  becomes part of it.
+- The kernel merges events, as it merges signals. Several forks become one event, and an exit may become part of it.
 - NOTE_EXEC comes when the new program is in place. The registration stays.
-- A child does not inherit a queue by fork(2): guard and supervisor each have their own.
+- A child does not inherit a queue across fork(2): guard and supervisor each have their own.
 - macOS refuses NOTE_TRACK, by which FreeBSD registers children itself.
 """
 

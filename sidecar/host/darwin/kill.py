@@ -12,7 +12,7 @@ assert sys.platform != "win32"  # for mypy: signals that stop
 from sidecar.host.darwin.lineage import Process, System
 
 KILL_BOUND_S = 10.0
-"""The bound of a kill. Processes that are left hang in the kernel, or we may not kill them. The caller names them."""
+"""The bound of a kill. Survivors hang in the kernel, or we may not kill them. The caller names them."""
 
 RESCAN_S = 0.0005
 """The time between two looks at a tree after SIGKILL was sent to all of it: about as long as a death takes."""
@@ -21,9 +21,9 @@ RESCAN_S = 0.0005
 def send(system: System, process: Process, number: int) -> None:
     """Signal exactly this process, or none.
 
-    Between the check and the signal pass microseconds, and macOS has no pidfd to close this gap. But the kernel reuses
-    a pid only after all others (99,999), which takes minutes. Raises ``PermissionError`` if the process belongs to
-    another user.
+    The process may end in the microseconds between the check and the signal, and macOS has no pidfd to close this gap.
+    But the kernel reuses a pid only after all others (99,999), which takes minutes. Raises ``PermissionError`` if the
+    process belongs to another user.
     """
     again = system.read(process.pid)
     if again is None or again.birth != process.birth or again.dead:
@@ -31,7 +31,7 @@ def send(system: System, process: Process, number: int) -> None:
     try:
         system.kill(process.pid, number)
     except ProcessLookupError:
-        pass  # it went between the check and the signal
+        pass  # it ended between the check and the signal
 
 
 def end_all(system: System, look: Callable[[], Iterable[Process]], bound_s: float = KILL_BOUND_S) -> list[Process]:

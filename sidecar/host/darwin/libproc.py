@@ -53,17 +53,17 @@ _SZOMB = 5
 
 _TABLE_TRIES = 3
 """How often to ask for the table of sockets. The kernel adds an eighth to its size (bsd/netinet/in_pcblist.c:320), so
-one try is mostly enough."""
+one try is usually enough."""
 
 _ROOM = 64
 """Room for pids beyond those counted: more may exist when they are listed. Also the room for a process's children."""
 
 
 def variable_in(arguments: bytes, name: str) -> str | None:
-    """Find a variable in what KERN_PROCARGS2 gives; ``None`` if it is not there.
+    """Find a variable in the result of KERN_PROCARGS2; ``None`` if it is not there.
 
-    KERN_PROCARGS2 gives the number of arguments (an int), the program's path, NULs up to a full word, the arguments,
-    then the variables. A NUL follows each text. An empty text ends the variables.
+    The result is the number of arguments (an int), the program's path, NULs up to a full word, the arguments, then the
+    variables. A NUL follows each text. An empty text ends the variables.
     """
     if len(arguments) < _COUNT.size:
         return None
@@ -110,7 +110,7 @@ class Libproc:
         try:
             sid = 0 if dead else os.getsid(pid)
         except OSError:
-            return None  # ESRCH: it went between the calls
+            return None  # ESRCH: it ended between the calls
         versions = {"version": version, "forker_version": forker_version}
         return Process(pid, birth, forker=forker, ppid=ppid, sid=sid, dead=dead, stopped=stopped, **versions)
 
@@ -135,7 +135,7 @@ class Libproc:
                     return sockets.parse(into.raw[: size.value])
                 except ValueError:
                     return None  # a later system may have another layout
-        return None  # ENOMEM: each time the table had grown since its size was asked for
+        return None  # ENOMEM: each time the table grew after we had asked for its size
 
     def variable(self, pid: int, name: str) -> str | None:
         """See ``System``. macOS shows no variables of the system's own programs."""

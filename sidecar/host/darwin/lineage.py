@@ -34,7 +34,7 @@ Listener = tuple[str, int, int, int]
 
 
 class Process:
-    """One process as a look saw it. A plain class: a look makes hundreds, and dataclasses would delay the guard."""
+    """One process as a look saw it. Not a dataclass, because importing dataclasses would delay the guard."""
 
     __slots__ = ("birth", "dead", "forker", "forker_version", "pid", "ppid", "sid", "stopped", "version")
 
@@ -97,7 +97,7 @@ class System(Protocol):
 
 
 class Lineage:
-    """The descendants of one process and the process itself, as far as looks saw them in time."""
+    """One process and its descendants, as far as a look saw them in time."""
 
     def __init__(self, root: Process | None, *, since: int, outside: int) -> None:
         """``root`` is ``None`` if it died before we could read it. Its session may still be known.

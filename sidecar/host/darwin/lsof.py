@@ -1,4 +1,4 @@
-"""Listening sockets and their owners by lsof, for this user's processes. ``sockets`` tells when we ask it."""
+"""Listening sockets and their owners by lsof, for this user's processes. See ``sockets`` for when lsof is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAMS: tuple[str, ...] = ("/usr/sbin/lsof", "/usr/bin/lsof")
 """The path of lsof on macOS, and on Debian for the tests. A project's PATH could name another program."""
 
 BOUND_S = 10.0
-"""The bound for lsof. It takes 50 ms, but it may hang on a dead network drive, and must not block a probe for ever."""
+"""The bound for lsof. It takes 50 ms, but may hang on a dead network drive. It must not block a probe forever."""
 
 _WILDCARDS = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  compared, not bound
 
@@ -44,7 +44,7 @@ def hides(system: System, pids: Iterable[int]) -> bool:
         except PermissionError:
             return True
         except ProcessLookupError:
-            continue  # it went since the look
+            continue  # it has ended since
     return False
 
 
@@ -82,7 +82,7 @@ def holder_of(system: System, port: int, own_run_id: str | None = None) -> Holde
         try:
             user = psutil.Process(pid).username()
         except (psutil.Error, OSError):
-            continue  # it went since the look; OSError: psutil passes on errors that it does not know (ENOMEM)
+            continue  # it has ended since; OSError: psutil passes on errors that it does not know (ENOMEM)
         return Holder(pid, command_of(pid), user, ours=run_id not in {None, own_run_id})
     return None
 

@@ -1,7 +1,7 @@
 """The sweep on macOS at the next start: it ends what a run left if its guard and supervisor were killed together.
 
-A run is dead if all owners in its record are. A process belongs to it if it has the run's id in its environment. A
-recorded pid never proves anything. A daemon that has emptied its environment is not found.
+A run is dead if all owners in its record are dead. A process belongs to it if it has the run's id in its environment.
+A recorded pid never proves anything. A daemon that has emptied its environment is not found.
 
 There are two steps, as on Linux: ``find`` looks, ``end`` acts on what it found.
 """

@@ -1,7 +1,7 @@
-"""The supervisor's side of the guard on macOS; ``sidecar.host.base.Session`` says what each method owes.
+"""The supervisor's side of the guard on macOS; ``sidecar.host.base.Session`` describes the methods.
 
 It works as on Linux, with the same threads (``sidecar.host.linux.session`` has the theory of operation). Three things
-differ. A kqueue of its own tells ``watch`` of the app's end. No signal comes with the guard's death, so the keeper ends
+differ. ``watch`` has its own kqueue, which reports the app's end. The guard's death sends no signal, so the keeper ends
 a supervisor that is stopped then. The guard does not see the end of stdin: ``read_stdin`` gives the loop the grace and
 ``WEDGED_S``, then exits, and the guard ends the tree.
 """
@@ -32,7 +32,7 @@ WEDGED_S = 2.0
 """Added to the grace after the end of stdin: the loop needs milliseconds to end."""
 
 GLANCE_S = 0.1
-"""Between two looks at a guard that is stopped: nothing tells that it goes on."""
+"""Seconds between two checks of a stopped guard: no event reports that it runs again."""
 
 
 class DarwinSession(GuardedSession):
@@ -57,7 +57,7 @@ class DarwinSession(GuardedSession):
     def read_stdin(self, read: Callable[[], None]) -> None:
         """See ``Session``. Only we watch stdin here; the guard sees our exit and ends the tree.
 
-        A guard that is stopped would not: while it is, the loop alone can end the tree, however long that takes.
+        A stopped guard cannot. While it is stopped, only the loop can end the tree, so wait, however long that takes.
         """
         read()
         time.sleep(self._grace_s + WEDGED_S)
@@ -95,7 +95,7 @@ class DarwinSession(GuardedSession):
         return guard is not None and guard.stopped and os.getppid() == guard.pid
 
     def _register_app(self, kernel_events: KernelEvents) -> bool:
-        """Register the app, if it is watched. Return ``False`` if it ended before."""
+        """Register the app, if it is watched. Return ``False`` if it has ended already."""
         try:
             if self._watched.app is not None:
                 watch(self._system, kernel_events, self._watched.app)
