@@ -1,1 +1,1 @@
-"""Windows: jobs."""
+"""Windows: job objects, which the system ends when their last handle closes."""

@@ -1,8 +1,8 @@
-"""The host on Windows: a kill-on-close job around ourselves, in it a job for each service; socket owners by TCP table.
+"""The host on Windows: a kill-on-close job around ourselves, and in it a job for each service.
 
 Our death, by any cause, closes the last handle of our own job. The system then ends everything that was ever started
-below us: no process leaves a job that does not allow it. (Processes that the tree has others start are not below us:
-services, WMI.)
+below us: no process can leave a job that does not allow it. (If the tree has a Windows service or WMI start a process,
+this process is not below us.) The TCP tables tell the owners of sockets.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WindowsHost:
                 service=service,
                 program=launch.argv[0],
             )
-        # names in capitals, or Path would be another variable beside our PATH
+        # names in upper case, or Path would become a second variable beside our PATH
         own = {name.upper(): value for name, value in launch.env.items()}
         env = child_environment(own, {RUN_ID: self._run_id, SERVICE: service})
         ours: list[int] = []
@@ -113,7 +113,7 @@ class WindowsHost:
         return Child(tree.pid, ours[1], ours[2])
 
     def _start(self, launch: Launch, env: dict[str, str], pipes: list[int], stdin: int) -> windows_tree.Tree:
-        """Create the program suspended: else it could start others before it is in its job. Raises ``OSError``."""
+        """Create the program suspended, so that it starts nothing before it is in its job. Raises ``OSError``."""
         handles = [msvcrt.get_osfhandle(fd) for fd in pipes]
         for handle in handles:
             os.set_handle_inheritable(handle, True)
@@ -128,7 +128,7 @@ class WindowsHost:
         # the program shares our console (perhaps a hidden one), so that Ctrl-Break reaches it. If we have no console,
         # it gets its own hidden one
         flags |= 0 if self._console else subprocess.CREATE_NO_WINDOW
-        # not Popen: it would close the thread's handle, and only by this handle the program can be resumed
+        # not Popen: it would close the thread's handle, which we need to resume the program
         process, thread, pid, _ = _winapi.CreateProcess(
             None,
             command_line(launch.argv),
@@ -158,7 +158,7 @@ class WindowsHost:
             winapi.tell(job, self._port)
             winapi.assign(job, process)
         except OSError as error:
-            # ERROR_ACCESS_DENIED: we are in another program's job, which allows no job inside
+            # ERROR_ACCESS_DENIED: we are in another program's job, which allows no nested job
             say("warning", f"a service cannot be put into a job: {error.strerror}")
             _winapi.CloseHandle(job)
             return None
@@ -173,7 +173,7 @@ class WindowsHost:
     def terminate(self, service: str, signal: str) -> None:
         """See ``Host``. Send Ctrl-Break to the program's process group, then end its stdin. It may react to either.
 
-        Windows has no other signals. Only SIGKILL makes a difference: it kills the program.
+        Windows has no other signals, so all names mean the same, except for SIGKILL, which kills the program.
         """
         tree = self._trees.get(service)
         if tree is None:
@@ -282,12 +282,12 @@ class WindowsHost:
             try:
                 total += psutil.Process(pid).memory_info().rss
             except psutil.Error:
-                continue  # it went since the look
+                continue  # it has ended since
         return total
 
 
 def command_line(argv: tuple[str, ...]) -> str:
-    """Join the words. Programs split the line by the rules of C, but cmd takes it unchanged between two quotes."""
+    """Join the words. Most programs split the line by the rules of C. cmd takes its line unchanged, in quotes."""
     if argv[1:-1] == TO_CMD:
         return f'{subprocess.list2cmdline(argv[:-1])} "{argv[-1]}"'
     return subprocess.list2cmdline(argv)
@@ -299,7 +299,7 @@ def _enter_job() -> int | None:
         job = winapi.create_job()
         winapi.assign(job, _winapi.GetCurrentProcess())
     except OSError as error:
-        # ERROR_ACCESS_DENIED: we are in another program's job, which allows no job inside
+        # ERROR_ACCESS_DENIED: we are in another program's job, which allows no nested job
         say("warning", f"this process cannot have a job of its own: {error.strerror}")
         return None
     return job

@@ -1,4 +1,4 @@
-"""A service's processes on Windows: those in its job. If it has no job: the descendants of its program."""
+"""A service's processes on Windows: those in its job, or without a job the descendants of its program."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sidecar.host.base import Ended
 from sidecar.host.windows import winapi
 
 KILLED = 0x5344_4B4C
-"""The exit code of processes that we kill. No other program uses it, so it tells our kill from an exit."""
+"""The exit code of processes that we kill. Programs do not use it, so we can tell a kill from an exit."""
 
 CONTROL_C_EXIT = 0xC000_013A
 """The exit code of a program that did not handle Ctrl-C or Ctrl-Break."""
 
 KILL_BOUND_S = 10.0
-"""The bound of a kill. Processes that are left hang in the kernel. We name them."""
+"""The bound of a kill. Survivors hang in the kernel. We name them."""
 
 RESCAN_S = 0.001
-"""The time between two looks at a job that was ended: about as long as a death takes."""
+"""Seconds between two checks of a killed job: about as long as a death takes."""
 
 
 class Tree(Struct):
@@ -111,13 +111,13 @@ def strike(tree: Tree) -> None:
         return
     import psutil
 
-    pids = members(tree)  # before the program is killed: then its children could not be found
+    pids = members(tree)  # before the kill: without a living parent, its children could not be found
     terminate(tree.process)
     for pid in pids:
         try:
             psutil.Process(pid).kill()
         except psutil.NoSuchProcess:
-            pass  # it went since the look
+            pass  # it has ended since
         except psutil.AccessDenied:
             # another user's process; if we are an administrator, the system's own tool may do more than we can
             tool = [f"{os.environ['SYSTEMROOT']}\\System32\\taskkill.exe", "/T", "/F", "/PID", str(pid)]
@@ -132,11 +132,11 @@ def end(tree: Tree) -> None:
         if time.monotonic() >= deadline:
             tree.left = tuple(members(tree))
             for pid in tree.left:
-                say("error", f"process {pid} could not be ended; it is in the kernel, or another user's")
+                say("error", f"process {pid} could not be ended; it hangs in the kernel, or is another user's")
             return
         time.sleep(RESCAN_S)
         if tree.job is None:
-            strike(tree)  # without a job we miss processes that are started meanwhile
+            strike(tree)  # without a job, a strike misses processes that start meanwhile
 
 
 def terminate(process: int) -> None:

@@ -1,8 +1,8 @@
-"""The end of the user's session: a log-off, or the machine's shutdown.
+"""Notice the end of the user's session: a log-off, or the machine's shutdown.
 
-No console event reports this to us. A program that has loaded user32.dll (as psutil and the lookup of the shell's
-folders do) counts as a program with windows. Windows sends such a program messages to its top-level windows instead. So
-we have a hidden one. A message-only window would not get them.
+No console event reports this to us. A program that has loaded user32.dll (psutil and the lookup of the shell's folders
+do) counts as a program with windows. Windows sends messages to its top-level windows instead. So we create a hidden
+one. A message-only window would not get these messages.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def watch(ends: Callable[[], None]) -> None:
 
     def answer(window: int, number: int, word: int, more: int) -> int:
         if number == WM_QUERYENDSESSION:
-            return 1  # we have no question to the user
+            return 1  # we agree to the end of the session
         if number == WM_ENDSESSION and word:  # 0: another program kept the session from ending
             ends()
             threading.Event().wait()

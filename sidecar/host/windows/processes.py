@@ -23,7 +23,7 @@ def open_process(pid: int) -> int | None:
             return None  # a process of the system or of another user
         raise ProcessLookupError from None
     if _winapi.WaitForSingleObject(handle, 0) == _winapi.WAIT_OBJECT_0:
-        _winapi.CloseHandle(handle)  # it is dead; only another program's handle still reserves its pid
+        _winapi.CloseHandle(handle)  # it is dead; another program's handle keeps its pid reserved
         raise ProcessLookupError
     return handle
 
@@ -90,7 +90,7 @@ def parent_of(pid: int, process: int) -> tuple[int, int] | None:
 
     parent = psutil.Process(pid).ppid()
     if parent == 0:
-        return None  # Windows does not know the parent, such as a Linux program under Wine
+        return None  # Windows does not know the parent, for example a Linux program under Wine
     handle = open_process(parent)
     if handle is None:
         return None

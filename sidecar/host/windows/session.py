@@ -6,8 +6,8 @@ Theory of operation
 **Which process runs this.** The supervisor. Windows has no guard: ``WindowsHost`` puts the supervisor into a job, and
 the system kills everything in the job when the supervisor dies.
 
-**Threads.** The main thread runs the loop. One thread *session* runs ``watch``, another one waits for the log-off's
-messages (``sidecar.host.windows.logoff``). The thread *requests* runs ``read_stdin``. The thread *record* runs
+**Threads.** The main thread runs the loop. One thread *session* runs ``watch``, another one waits for the messages of a
+log-off (``sidecar.host.windows.logoff``). The thread *requests* runs ``read_stdin``. The thread *record* runs
 ``begin_record``, ``sweep`` and ``keep_record``. The system calls the console's handler on a thread of its own.
 
 **What it waits for.** ``watch`` waits for the first end among the app and the launchers, through handles: while we hold
@@ -17,7 +17,7 @@ a handle, no other process gets that pid.
 
 - The app or a launcher dies, or stdin ends: ``AppGone`` goes into the inbox, and the core ends the tree. If the loop
   hangs, ``_end_if_wedged`` exits after the grace and ``WEDGED_S``, and the job ends the tree.
-- The console closes, the user logs off or the machine shuts down: ``_end_in_time`` puts in SIGTERM, and in a one-file
+- The console closes, the user logs off or the machine shuts down: ``_end_in_time`` reports a SIGTERM, and in a one-file
   binary a second one before the bootloader kills us.
 - A service dies: a handle or its job tells ``WindowsHost``, which reaps on the main thread.
 - The supervisor dies: the system closes the job's last handle and kills the tree.
@@ -62,10 +62,10 @@ CTRL_BREAK_EVENT = 1
 
 CONSOLE_CLOSED_S = 0.5
 SESSION_ENDS_S = 1.0
-"""A one-file bootloader calls TerminateProcess on us after so long (pyi_utils_win32.c of PyInstaller 6, both named
+"""A one-file bootloader calls TerminateProcess on us after these times (pyi_utils_win32.c of PyInstaller 6, both named
 ``grace_period``). Without a bootloader the system's own limit of some seconds holds."""
 OWN_END_S = 0.3
-"""The part of these bounds that we need after the last service is dead: the record, and the interpreter's end."""
+"""The part of these times that we need after the last service is dead, for the record and the interpreter's end."""
 
 WEDGED_S = 5.0
 """Added to the grace of the services: the loop needs milliseconds to end."""
@@ -75,7 +75,7 @@ class WindowsSession:
     """See ``sidecar.host.base.Session``."""
 
     def __init__(self, parent_pid: int | None) -> None:
-        """Hold the app: ``parent_pid``, or else the process that launched us.
+        """Open a handle of the app: ``parent_pid``, or else the process that launched us.
 
         Raises ``ProcessLookupError`` if it is dead.
         """
@@ -166,7 +166,7 @@ class WindowsSession:
 
 
 def _end_in_time(seen: Callable[[int], None], bootloader_s: float) -> None:
-    """Ask for the end. Under a one-file bootloader ask again before it kills us: the second SIGTERM kills the tree."""
+    """Ask for a stop. Under a one-file bootloader, ask again before it kills us: a second SIGTERM kills the tree."""
     seen(signal.SIGTERM)
     if frozen.unpacked_folder() is not None:
         time.sleep(bootloader_s - OWN_END_S)
@@ -176,7 +176,7 @@ def _end_in_time(seen: Callable[[int], None], bootloader_s: float) -> None:
 def _climb() -> tuple[list[tuple[int, str]], int | None]:
     """Open handles of our launchers above us, nearest first, and of the process that launched the topmost one.
 
-    Each launcher's handle comes with the name of its end, for people. Raises ``ProcessLookupError`` if one is dead.
+    Each launcher's handle comes with the message for its end. Raises ``ProcessLookupError`` if a launcher is dead.
     """
     held = []
     above = parent_of(os.getpid(), _winapi.GetCurrentProcess())
@@ -193,9 +193,9 @@ def _climb() -> tuple[list[tuple[int, str]], int | None]:
 
 
 def _own_launchers() -> list[tuple[str, str]]:
-    """Give the programs of ours that start us and wait for our end, nearest first: the path, and the name of its end.
+    """Return our programs that start us and wait for our end, nearest first: the path, and the message for its end.
 
-    They outlive the app, so they cannot stand in for it: the app is what started the topmost one.
+    They may outlive the app, so they cannot stand in for it: the app is the process that started the topmost one.
     """
     if frozen.unpacked_folder() is not None:
         return [(sys.executable, "the bootloader has ended")]
@@ -211,7 +211,7 @@ def _own_launchers() -> list[tuple[str, str]]:
 
 
 def _is(process: int, program: str) -> bool:
-    """Whether the process runs that program."""
+    """Tell whether the process runs that program."""
     try:
         return os.path.samefile(winapi.image(process), program)
     except OSError:

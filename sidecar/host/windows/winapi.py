@@ -27,7 +27,7 @@ ERROR_INSUFFICIENT_BUFFER = 122
 ERROR_MORE_DATA = 234
 
 ROOM_FOR_MORE = 64
-"""Room for processes that a job gets between our count and our list. With more of them we count again."""
+"""Room for processes that start between our count and our list. If there are more, we count again."""
 
 CTRL_BREAK_EVENT = 1
 
@@ -201,7 +201,7 @@ def create_job() -> int:
 
 
 def let_out(job: int) -> None:
-    """Allow processes in the job to start others outside of it, so that it hides no escape from another job."""
+    """Allow processes in the job to start others outside of it. So it cannot hide an escape from another job."""
     _limit(job, _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK)
 
 
@@ -323,7 +323,7 @@ def is_console(handle: int) -> bool:
 
 
 def ask_group(group: int) -> None:
-    """Send Ctrl-Break to a process group. It shares our console, or has its own while we have none."""
+    """Send Ctrl-Break to a process group. The group shares our console, or has its own if we have none."""
     if has_console():
         _must(_kernel32.GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group))
         return
@@ -347,7 +347,7 @@ def on_console_event(handle: Callable[[int], bool]) -> None:
 def fail_at_once(sock: socket.socket) -> None:
     """Make ``connect`` fail with the first refusal. Else Windows tries again every 500 ms, for about 2 s.
 
-    Call this before ``connect``. A Windows without this option keeps its own pace.
+    Call this before ``connect``. A Windows without this option still tries again.
     """
     wanted = _InitialRto(_UNSPECIFIED_RTT, _NO_SYN_RETRANSMISSIONS)
     size = wintypes.DWORD()
@@ -376,7 +376,7 @@ def listeners() -> list[tuple[str, int, int]]:
 
 def _table(family: socket.AddressFamily) -> bytes:
     size = wintypes.DWORD(4096)
-    while True:  # the table may grow between two calls, but not for ever
+    while True:  # the table may grow between two calls, but not forever
         buffer = ctypes.create_string_buffer(size.value)
         kind = _TABLE_OWNER_PID_LISTENER
         result = _iphlpapi.GetExtendedTcpTable(buffer, ctypes.byref(size), 0, int(family), kind, 0)
