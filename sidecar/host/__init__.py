@@ -37,17 +37,17 @@ def _load_msgspec() -> None:
 
 
 class _Later(ModuleType):
-    """Stands for a module that is loaded when something of it is asked for."""
+    """A stand-in for a module. The module is loaded on first use."""
 
     def __getattr__(self, name: str) -> object:
-        """Load it, unless it is only asked for what we know."""
+        """Load the module and look there, unless we know the answer."""
         if (self.__name__, name) == ("platform", "system"):
             return lambda: "Linux"
         if name.startswith("__"):
             raise AttributeError(name)  # the import system looks for __spec__ and __path__
         import importlib
 
-        if sys.modules.get(self.__name__) is self:  # another msgspec than ours needs it at once
+        if sys.modules.get(self.__name__) is self:  # another version of msgspec may use it while it is imported
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
@@ -105,7 +105,7 @@ def make_host(run_id: str, *, guarded: bool, parent_watched: bool, contained: bo
 
 
 def survey(command: str) -> Survey:
-    """Return the platform as ``command`` sees it, a command that supervises nothing.
+    """Return the platform's survey for ``command``, which supervises nothing.
 
     Raises ``UnsupportedPlatformError`` on a platform without a survey.
     """

@@ -71,8 +71,8 @@ Members = Mapping[str, set[tuple[int, int]]]
 def of_services(pids: set[int], before: Members, after: Members) -> tuple[set[Claim], set[int]]:
     """Return the claims of the services that have processes among ``pids``, and the pids that are left.
 
-    A system may reuse a pid at once. ``before`` and ``after`` are the members before and after the look that found
-    ``pids``. A process that is in both surely belongs to the service. One that is in only one of them is unknown.
+    A system may reuse a pid at once. ``before`` and ``after`` are the members before and after ``pids`` were read. A
+    process that is in both surely belongs to the service. If it is in only one of them, its owner is unknown.
     """
     claims: set[Claim] = set()
     left = set(pids)
@@ -87,7 +87,7 @@ def of_services(pids: set[int], before: Members, after: Members) -> tuple[set[Cl
 
 
 def as_owner(claim: Claim) -> Owner:
-    """Turn a claim into the answer of ``owns``. The claim was made by a look at this service alone."""
+    """Turn a claim into the answer of ``owns``. The claim must come from a check of this service alone."""
     match claim.owner:
         case "service":
             return "ours"
@@ -100,7 +100,7 @@ def as_owner(claim: Claim) -> Owner:
 
 
 def refuse_pid_namespace(service: str, launch: Launch) -> None:
-    """Raise if the service asks for a pid namespace: this platform has none, and we do not drop the wish silently."""
+    """Raise if the service asks for a pid namespace, which this platform lacks, instead of silently ignoring it."""
     if launch.pid_namespace:
         raise ProcessSpawnFailedError(
             f"{service}: isolation 'pidNamespace' exists on Linux only. Leave isolation out for this system.",
@@ -143,7 +143,7 @@ class Host(Protocol):
         """Tell whether the service's socket takes the connections to ``address``:``port`` (a literal address).
 
         The answer is ``foreign``, too, if no socket listens there, or the service is not running.
-        Raises ``OSError`` if the system has too few descriptors or processes, or too little memory, for a look.
+        Raises ``OSError`` if the system has no descriptor, process or memory to spare for the check.
         """
         ...
 
@@ -176,7 +176,7 @@ class Seen(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         ...
 
     @property
@@ -206,14 +206,14 @@ class Session(Protocol):
         ...
 
     def make_host(self, run_id: str) -> Host:
-        """Wait until the guard, if there is one, is on watch, then make the host. So no child starts earlier.
+        """Wait until the guard, if there is one, is watching, then make the host. So no child starts earlier.
 
         ``run_id`` marks every process of this run.
         """
         ...
 
     def watch(self, gone: Callable[[str], None], forwarded: Callable[[SignalledTo, int], None]) -> None:
-        """A thread's body: report once each end of what we depend on, and report signals that the guard was sent."""
+        """A thread's body: report, once each, the end of a process we depend on. Report signals sent to the guard."""
         ...
 
     def read_stdin(self, read: Callable[[], None]) -> None:
@@ -232,7 +232,7 @@ class Session(Protocol):
         ...
 
     def sweep(self) -> SupervisorSwept | None:
-        """End what dead runs left. Return what there is to report. Never raises."""
+        """End and remove what dead runs left. Return what there is to report. Never raises."""
         ...
 
     def keep_record(self) -> None:
@@ -240,9 +240,9 @@ class Session(Protocol):
         ...
 
     def note(self, told: ServiceState | ServiceReady) -> None:
-        """Write it into the record."""
+        """Write this news of a service into the record."""
         ...
 
     def let_go(self) -> None:
-        """Remove what the next start would have to sweep, and wake the guard. Everything below us is dead."""
+        """Remove what the next start would have to sweep, and wake the guard. Call this when all below us is dead."""
         ...

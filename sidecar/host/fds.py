@@ -72,11 +72,11 @@ if sys.platform == "win32":
         return False
 
     def is_terminal(fd: int) -> bool:
-        """Tell whether ``fd`` is a console. ``os.isatty`` takes the empty device (NUL) for one, too."""
+        """Tell whether ``fd`` is a console. ``os.isatty`` is also true for the null device (NUL)."""
         return winapi.is_console(msvcrt.get_osfhandle(fd))
 
     def takes_escapes(fd: int) -> bool:
-        """Return ``False``: a console takes colours only after a switch, which old ones do not have."""
+        """Return ``False``: a console shows colours only in a mode that has to be set, and old ones lack it."""
         del fd
         return False
 
@@ -104,7 +104,7 @@ else:
             self._wake: int | None
             self._wakes, self._wake = os.pipe()
             self._waking = threading.Lock()
-            """Held to close ``_wake``: a second close could hit another pipe that has the number by then."""
+            """Held while ``_wake`` is closed. A second close could hit a new descriptor with the same number."""
             for fd in (*self._fds, self._wakes):
                 self._poll.register(fd, select.POLLIN)
             for fd in self._fds:
@@ -158,11 +158,11 @@ else:
                 os.close(self._fds.pop())
 
     def wait_readable(fd: int) -> None:
-        """Block until a read of ``fd`` gives something (data or its end)."""
+        """Block until a read of ``fd`` would return data or its end."""
         _wait(fd, select.POLLIN)
 
     def wait_writable(fd: int) -> None:
-        """Block until a write to ``fd`` takes something (or fails for good)."""
+        """Block until a write to ``fd`` would take data, or fail for good."""
         _wait(fd, select.POLLOUT)
 
     def hung_up(fd: int) -> bool:
@@ -172,7 +172,7 @@ else:
         return bool(poll.poll(0))
 
     def is_terminal(fd: int) -> bool:
-        """Tell whether ``fd`` is a terminal, with perhaps a person at it."""
+        """Tell whether ``fd`` is a terminal."""
         return os.isatty(fd)
 
     def takes_escapes(fd: int) -> bool:
@@ -199,7 +199,7 @@ else:
 
 
 def read_some(fd: int) -> bytes:
-    """Read what there is. Block for it, even if the descriptor is non-blocking. ``b""`` is the end."""
+    """Read what is available. Block until there is some, even if ``fd`` is non-blocking. ``b""`` is the end."""
     while True:
         try:
             return os.read(fd, PIPE_BYTES)

@@ -25,21 +25,22 @@ if TYPE_CHECKING:
 PREFIX = "_MEI"
 MARKER = "tauri-sidecar.bundle"
 PID_DIGITS = 8
-"""The prefix is followed by the bootloader's pid, in hexadecimal, and by six random characters (mkdtemp)."""
+"""After the prefix come the bootloader's pid, in hexadecimal, and six random characters (mkdtemp)."""
 
 HOME = os.path.abspath(os.sep)
-"""The folder in which we start ourselves again. No process can remove it meanwhile."""
+"""The folder in which we start ourselves again: one that cannot be removed meanwhile."""
 
 _PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
-"""Used instead of ``-m``, which looks in the current folder and in variables. An embedded Python looks in neither."""
+"""Used instead of ``-m``, which also searches the current folder and PYTHONPATH. Windows' embeddable Python searches
+neither, so it would not find us."""
 
 _OWN_VARIABLES = ("_PYI_", "_MEIPASS")
 
 USERS_TMPDIR = "SIDECAR_USERS_TMPDIR"
-"""The user's own TMPDIR; empty if there is none. It is set if TMPDIR names another folder, for the bootloader alone,
-which cannot unpack in the user's folder or run what it unpacked there (``noexec``, full, not writable)."""
+"""The user's own TMPDIR; empty if there is none. This is set only if TMPDIR was changed for the bootloader, which
+cannot unpack into the user's folder, or cannot run files there (``noexec``, full, not writable)."""
 
 
 def unpacked_folder() -> str | None:
@@ -62,7 +63,7 @@ def is_intact() -> bool:
     try:
         found = os.lstat(folder)
     except OSError:
-        return False  # ENOENT: a cleaner removed it, and another user may make it again at any time
+        return False  # ENOENT: a cleaner removed it, so another user could make a folder of that name
     return stat.S_ISDIR(found.st_mode) and not _is_foreign(found)
 
 
@@ -112,7 +113,7 @@ if sys.platform == "win32":
         return False
 
     def hold() -> None:
-        """Do nothing: Windows has one set of pids, so no other sidecar takes our bootloader for dead."""
+        """Do nothing: Windows has one set of pids, so another sidecar can see that our bootloader lives."""
 
     def keep_executable() -> None:
         """Do nothing: on Windows no one can write to the file of a running program, or remove it."""
@@ -178,7 +179,7 @@ else:
         if folder is None:
             return
         try:
-            # exclusively: systemd-tmpfiles checks by a shared lock, as we do, and holds it only for a moment
+            # exclusively: systemd-tmpfiles, like us, checks with a shared lock, which it holds only for a moment
             fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_EX)
         except OSError:
             pass  # ENOENT: our bootloader is dead already, and the folder was removed; ENOLCK: the pid has to suffice
@@ -240,7 +241,7 @@ def left_behind() -> list[str]:
     places = dict.fromkeys((os.path.dirname(own), _temporary_folder()))
     orphaned = [path for place in places for path in _orphaned_in(place) if path != own]
     if not orphaned:
-        return []  # nearly always: then our own folder need not be read
+        return []  # the usual case: then we need not read our own folder
     ours = set(_files(own))
     return [path for path in orphaned if _is_ours(path, ours) and not _is_held(path)]
 
@@ -270,7 +271,7 @@ def _bootloader_is_dead(name: str) -> bool:
 
 
 def _is_ours(folder: str, ours: set[str]) -> bool:
-    """Tell whether our binary unpacked the folder: it has the marker, or so far only files that ours has, too."""
+    """Tell whether our binary unpacked the folder: it has the marker, or only files that our own folder also has."""
     try:
         found = os.lstat(folder)
     except OSError:
@@ -287,9 +288,9 @@ def _files(folder: str) -> Iterator[str]:
 
 
 def remove(folder: str) -> bool:
-    """Remove an unpacked folder; return whether it is gone. Files in use may be removed, too: only their names go.
+    """Remove an unpacked folder; return whether it is gone. Files in use stay readable: only their names go.
 
-    A folder that another user has made in its place is not touched: a link in it could redirect our removal.
+    If another user has made a folder in its place, leave it alone: a link in it could redirect our removal.
     """
     try:
         if _is_foreign(os.lstat(folder)):

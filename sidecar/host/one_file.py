@@ -6,9 +6,9 @@ Theory of operation
 A one-file program of PyInstaller is two processes. The bootloader unpacks into a temporary folder ``_MEI…``, starts the
 program proper, waits for its end and removes the folder. If both are killed, the folder stays.
 
-**How a folder is found.** The bootloader names it in a variable of its program's environment. So the environments of
-the processes below a service's program tell it, and no folder is listed. A value that we were started with ourselves
-belongs to another program, which has passed it on to us.
+**How a folder is found.** The bootloader names it in a variable of its program's environment. So we read the
+environments of the processes below a service's program, and need not list any folder. A value that is also in our own
+environment belongs to another program, which passed it on to us.
 
 **When.** The thread *record* looks when the service is ready, and at the times of ``LOOK_AFTER_S``: a service may be
 ready before it has unpacked, and may start such a program later. Neither the loop nor the kill path waits for this, and
@@ -40,13 +40,13 @@ from sidecar.host import unpacked
 from sidecar.state.run_record import Identity, ServiceRecord, UnpackedFolder
 
 VARIABLES = ("_PYI_APPLICATION_HOME_DIR", "_MEIPASS2")
-"""What a bootloader tells its program: since PyInstaller 6.9, and before."""
+"""The variables in which a bootloader names its folder: since PyInstaller 6.9, and before."""
 
 LOOK_AFTER_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds after a service's start. Its program unpacks for a second or so, or much longer on a slow disk."""
 
 PROCESSES_MOST = 256
-"""How many processes of a tree a look reads."""
+"""How many processes of a tree one look reads at most."""
 
 
 class _Looks(Struct):
@@ -55,7 +55,7 @@ class _Looks(Struct):
     since: float
     done: int = 0
     when_ready: bool = False
-    """Whether one has succeeded since the service is ready."""
+    """Whether a look has succeeded since the service became ready."""
 
 
 class OneFilePrograms:
@@ -81,15 +81,15 @@ class OneFilePrograms:
         self._tell_gone = tell_gone
         self._looks: dict[Identity, _Looks] = {}
         self._found: dict[UnpackedFolder, Identity] = {}
-        """With the service's program whose tree has unpacked it."""
+        """Each folder → the service's program whose tree has unpacked it."""
         self._stuck: set[UnpackedFolder] = set()
 
     def tend(
         self, services: Mapping[str, ServiceRecord], *, looking: bool
     ) -> tuple[tuple[UnpackedFolder, ...], float | None]:
-        """Look at the programs that run, if ``looking``, and remove the folders of the others.
+        """If ``looking``, look at the running programs. Remove the folders of programs that have ended.
 
-        Return all folders that are there, and after how many seconds to call this again. Never raises.
+        Return the folders that remain, and after how many seconds to call this again. Never raises.
         """
         running = {it.process: it for it in services.values() if it.process is not None}
         if looking:
@@ -136,5 +136,6 @@ class OneFilePrograms:
         self._stuck.add(folder)
         say(
             "warning",
-            f"the folder {folder.path}, which a service has unpacked, could not be removed; it is tried again later",
+            f"the folder {folder.path}, which a service unpacked, could not be removed; "
+            "we try again at the end or at the next start",
         )

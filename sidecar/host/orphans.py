@@ -1,8 +1,8 @@
 """What dead runs left, for all systems: records, drafts, unpacked folders. A run is dead if all its owners are.
 
-``look`` finds what is to be ended, and ``finish`` removes the rest once that is dead. Only ``seen`` asks the disks on
-which programs unpack themselves. Such a disk may hang, so a start does this after it has killed. So
-``sidecar clean --dry-run`` can show what a sweep would end and remove.
+``look`` only finds things, so ``sidecar clean --dry-run`` can show them. ``finish`` removes files and folders, once the
+processes are dead. Only ``seen`` reads the disks to which programs unpack. Such a disk may hang, so a start calls
+``seen`` after it has killed.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ if sys.platform == "win32":
         return (os.environ.get("COMSPEC", r"C:\Windows\System32\cmd.exe"), *TO_CMD, line)
 
     def absolute(path: str) -> str:
-        """Return the absolute path. Windows itself resolves ``..`` by the names."""
+        """Return the absolute path. Windows itself resolves ``..`` in the text, without following links."""
         return os.path.abspath(path)
 
 else:
@@ -151,22 +151,22 @@ else:
         return ("/bin/sh", "-c", line)
 
     def absolute(path: str) -> str:
-        """Return the absolute path. ``..`` stays: after a symbolic link it does not mean the folder before it."""
+        """Return the absolute path. Keep ``..``: after a symbolic link it is the parent of the link's target."""
         return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def runs(path: str) -> bool:
-    """Whether this user can run the file."""
+    """Tell whether this user can run the file."""
     return (is_file(path) if is_own(path) else os.path.isfile(path)) and os.access(path, os.X_OK)
 
 
 def expand(places: Iterable[str]) -> list[str]:
-    """Expand ``~`` and variables. Leave out places that are then no absolute path, as with an unset variable."""
+    """Expand ``~`` and variables. Leave out results that are not absolute, for example because of an unset variable."""
     paths = (os.path.expandvars(os.path.expanduser(place)) for place in places)
     return [path for path in paths if os.path.isabs(path)]
 
 
 def with_upper_drive(path: str) -> str:
-    """Return the path with Windows' drive in capitals. For Vite, two spellings of one path are two modules."""
+    """Return the path with its drive letter in upper case. For Vite, two spellings of one path are two modules."""
     drive, rest = os.path.splitdrive(path)
     return drive.upper() + rest

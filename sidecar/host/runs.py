@@ -1,7 +1,7 @@
 """The runs that live now: their records, checked against the system.
 
-A record names pids and ports. We ask the system whether they are still the same processes, and for what only the system
-knows: uptime, memory, listening sockets. So a record that lags behind shows nothing that no longer exists.
+A record names pids and ports. We ask the system whether these are still the same processes, and for uptime, memory and
+listening sockets. So nothing is shown that no longer exists, even if the record is out of date.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class RunningService(Wire, frozen=True, omit_defaults=False, kw_only=True):
 
     name: str
     state: str
-    """The last one that its supervisor recorded."""
+    """The last state that its supervisor recorded."""
     program: Program | None
-    """``null`` while none runs."""
+    """``null`` while no program runs."""
     host: str | None
     port: int | None
     listening: bool
@@ -48,9 +48,9 @@ class Running(Wire, frozen=True, omit_defaults=False, kw_only=True):
 
     run_id: str
     app: Program | None
-    """``null`` if it is not watched, or dead."""
+    """``null`` if the app is not watched, or dead."""
     guard: Program | None
-    """``null`` if there is none."""
+    """``null`` if there is no guard."""
     supervisor: Program | None
     """``null`` for the moment after it was killed, while the guard ends the tree. ``guard`` is ``null`` likewise."""
     memory_bytes: int
@@ -89,11 +89,11 @@ class ProcessTable(Protocol):
         ...
 
     def tree(self, run_id: str, service: str, root: int | None) -> list[int]:
-        """Return the service's living processes: its program ``root``, those with its mark, and what these started."""
+        """Return the service's living processes: its program ``root``, those with its mark, and their descendants."""
         ...
 
     def listens(self, pids: list[int], port: int) -> bool:
-        """Whether one of them listens on the port."""
+        """Tell whether one of the processes listens on the port."""
         ...
 
     def strangers(self, known: set[str]) -> Iterable[Program]:
@@ -164,5 +164,5 @@ def _memory(pid: int) -> int:
     try:
         rss: int = psutil.Process(pid).memory_info().rss
     except (psutil.Error, OSError):
-        return 0  # it went since the look; OSError: psutil passes on errors that it does not know (ENOMEM)
+        return 0  # it has ended since; OSError: psutil passes on errors that it does not know (ENOMEM)
     return rss

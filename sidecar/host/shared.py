@@ -17,10 +17,10 @@ COMMAND_SHOWN = 200
 """How many characters of a process's command line are shown."""
 
 CONNECT_S = 1.0
-"""The bound for a connection to this machine itself. Its kernel answers at once."""
+"""The bound for a connection to this machine itself, whose kernel answers at once."""
 
 UNWATCHED = 0
-"""Given instead of the app's pid: no process is watched. No program has that number."""
+"""Stands in place of the app's pid: no process is watched. No program has this pid."""
 
 REFUSALS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system has no process, descriptor or memory to spare."""
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
-    """Return the listeners that a connection to ``address`` reaches. The kernel prefers the exact one to a wildcard."""
+    """Return the listeners that a connection to ``address`` reaches. The kernel prefers the exact address."""
     found = list(table)
     wildcards = ("::",) if ":" in address else ("0.0.0.0", "::")  # noqa: S104  compared, not bound
     at_each = ([it for it in found if it[0] == bound] for bound in (address, *wildcards))
@@ -40,7 +40,7 @@ def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
 
 
 def could_take(table: Iterable[_Listener], address: str) -> list[_Listener]:
-    """Return the listeners that a connection to ``address`` may reach, now or once one with the exact address closes.
+    """Return the listeners that a connection to ``address`` may reach, now or after other listeners have closed.
 
     The tables do not say whether a socket on ``::`` takes IPv4, too. We assume that it does.
     """
@@ -49,7 +49,7 @@ def could_take(table: Iterable[_Listener], address: str) -> list[_Listener]:
 
 
 def takes_connections(address: str, port: int) -> bool:
-    """Whether anything listens there."""
+    """Tell whether anything listens there."""
     import socket  # the guard loads this module, and needs no sockets
 
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as sock:
@@ -57,7 +57,7 @@ def takes_connections(address: str, port: int) -> bool:
         try:
             sock.connect((address, port))
         except TimeoutError:
-            return True  # something is there: its backlog is full, or a packet filter drops what comes
+            return True  # something listens: its backlog is full, or a packet filter drops the packets
         except OSError:
             return False  # ECONNREFUSED; EADDRNOTAVAIL, ENETUNREACH: there is no such address
     return True
@@ -73,7 +73,7 @@ def child_environment(own: Mapping[str, str], marks: Mapping[str, str]) -> dict[
     """Make a program's whole environment: ours, its ``own``, and our ``marks``.
 
     Python buffers what it prints to a pipe until it has 8 kB. A small server's output would never be seen, so we set
-    PYTHONUNBUFFERED. A user who sets this variable overrides us, also by an empty value.
+    PYTHONUNBUFFERED. If the user sets this variable, even to an empty value, the user's value wins.
     """
     return {"PYTHONUNBUFFERED": "1", **os.environ, **own, **marks}
 

@@ -38,7 +38,7 @@ _writing = threading.Lock()
 
 
 def exists() -> bool:
-    """Whether there is a script that node can be given."""
+    """Tell whether there is a script to give to node."""
     return bool(SCRIPT)
 
 

@@ -1,4 +1,4 @@
-"""What ``ps``, ``clean`` and ``doctor`` see and end. They supervise nothing themselves."""
+"""What ``ps``, ``clean`` and ``doctor`` need from a platform. These commands supervise nothing."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Survey(Protocol):
         ...
 
     def end(self, left: Orphans) -> SupervisorSwept | None:
-        """End what ``find`` found, and what was added to it since. Raises as ``find`` does.
+        """End and remove what ``find`` found, and processes that have joined it since. Raises as ``find`` does.
 
-        Return what there was; ``None`` if nothing.
+        Return what there was; ``None`` if there was nothing.
         """
         ...
 

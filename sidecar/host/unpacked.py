@@ -17,26 +17,26 @@ PATH_MOST = 400
 """A longer path is left alone: an order to the guard has to fit into PIPE_BUF, which is 512 bytes on macOS."""
 
 REMOVE_BOUND_S = 30.0
-"""A large program's folder is removed in a second or two."""
+"""The bound of a removal. A large program's folder takes a second or two."""
 
 RELEASE_S = 2.0 if sys.platform == "win32" else 0.0
 """How long to try again. Windows keeps a file while a dying process, or a virus scanner, has it open."""
 
 PAUSE_S = 0.05
-"""Between two such tries."""
+"""Seconds between two tries."""
 
 DEPTH_MOST = 64
-"""No program unpacks folders within folders so deep."""
+"""How deep to follow folders within folders. No program unpacks deeper ones."""
 
 ENTRIES_AT_ONCE = 1_000
-"""So many names of one folder are kept in memory."""
+"""How many names of one folder are kept in memory."""
 
 
 def identify(folder: str) -> str | None:
     """Return what tells this folder from a later one of the same name; ``None`` if it cannot be a bootloader's.
 
     A bootloader's folder has an absolute path without ``..`` and a name as bootloaders give it. It is a real folder, no
-    link, and belongs to this user. Raises ``OSError`` if the disk does not tell.
+    link, and belongs to this user. Raises ``OSError`` if the disk cannot be read.
     """
     try:
         if len(folder.encode()) > PATH_MOST or not os.path.isabs(folder) or os.pardir in folder.split(os.sep):
@@ -45,7 +45,7 @@ def identify(folder: str) -> str | None:
             return None
         found = os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None  # it is gone; ValueError: a NUL, or bytes that are no text
+        return None  # it is gone; ValueError: a NUL, or bytes that are not text
     if not _is_real_folder(found) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
         return None
     return f"{found.st_dev:x}:{found.st_ino:x}"
@@ -54,7 +54,7 @@ def identify(folder: str) -> str | None:
 def remove(folder: str, identity: str) -> bool:
     """Remove exactly this folder. Return whether it is gone. Never raises.
 
-    A link in the folder is removed, and its target stays. A mount in the folder stays, and so does the folder then.
+    Of a link in the folder, only the link is removed, not its target. If a mount is in the folder, both stay.
     """
     again_until = time.monotonic() + RELEASE_S
     while is_there(folder, identity):
@@ -70,7 +70,7 @@ def remove(folder: str, identity: str) -> bool:
 
 
 def is_there(folder: str, identity: str) -> bool:
-    """Tell whether this folder is there, or may be there: its disk may not tell."""
+    """Tell whether this folder is there. It counts as there if its disk cannot be read."""
     try:
         return identify(folder) == identity
     except OSError:
@@ -78,7 +78,7 @@ def is_there(folder: str, identity: str) -> bool:
 
 
 def _empty(folder: str, device: int, deadline: float, depth: int) -> None:
-    """Remove its entries, until the deadline. Raises ``OSError``."""
+    """Remove the folder's entries, until the deadline. Raises ``OSError``."""
     goes_on = depth > 0
     while goes_on and time.monotonic() < deadline:
         with os.scandir(folder) as found:
