@@ -18,13 +18,13 @@ _TUPLE = re.compile(r"[A-Za-z0-9_.]+(?:-[A-Za-z0-9_.]+){2,3}")
 _CRATE = re.compile(r"[A-Za-z0-9_-]+")
 
 NEUTRAL = Path(sys.executable).anchor
-"""The root of the disk, where no project has a file."""
+"""The root of the disk, where no project's files affect a program."""
 RUSTC_S = 10.0
 """Bound on one call. rustc answers in 30 ms, but rustup may look for an update first."""
 
 
 def host_tuple() -> str:
-    """Return the name that rustc, and so Tauri, gives this machine. Without rustc, build the name by the same rule.
+    """Return the target triple that rustc, and so Tauri, gives this machine. Without rustc, build it by the same rule.
 
     rustc comes from an absolute folder of PATH and runs outside of the project. Inside, rustup's rustc would run the
     toolchain that the project asks for, which may be a program of the project.
@@ -35,9 +35,9 @@ def host_tuple() -> str:
 
 
 def own_tuple() -> str:
-    """Return the name of the machine that this Python, or this frozen binary, was made for.
+    """Return the target triple that this Python, or this frozen binary, was made for.
 
-    It may have another architecture than the machine: Rosetta and Windows emulate others. Then rustc's name is wrong.
+    Its architecture may differ from the machine's: Rosetta and Windows emulate others. Then rustc's triple is wrong.
     """
     asked = host_tuple()
     return asked if asked.partition("-")[0] == machine.architecture() else machine.target()
@@ -74,10 +74,10 @@ def place_in(folder: Path, external: str) -> Path:
 
 
 def command_in_folder(external: str) -> str:
-    """Return the command that starts the binary in a shell in the Tauri project's folder.
+    """Return the shell command that starts the binary from the Tauri project's folder.
 
-    The file's name contains the machine's. A POSIX shell asks rustc for it, so the command works on other machines,
-    too. The shell of Windows has no short way to ask, so there the command has this machine's name.
+    The file's name contains the target triple. A POSIX shell asks rustc for it, so the command works on other machines,
+    too. Windows' shell has no short way to ask, so there the command contains this machine's triple.
     """
     if machine.EXECUTABLE_SUFFIX:
         return f"{external}-{host_tuple()}{machine.EXECUTABLE_SUFFIX}".replace("/", "\\")
@@ -87,7 +87,7 @@ def command_in_folder(external: str) -> str:
 def own_binary() -> Path | None:
     """Return the binary of our own version for this machine: the file that we run from, or the one that pip installed.
 
-    ``None`` if there is none: in a checkout, frozen as a folder, or frozen for another machine.
+    ``None`` if there is none: we run from a checkout, are frozen as a folder, or are frozen for another machine.
     """
     if is_for_another_machine():
         return None

@@ -26,7 +26,7 @@ def run(root: str, *, plugin: str | None, dry_run: bool, yes: bool) -> int:
     """Plan, show, ask and write; return the exit code."""
     if not (dry_run or yes or is_terminal(0)):
         say_error(
-            "it asks at a terminal only: use --dry-run to look, or --yes to change the project",
+            "init can ask only at a terminal: add --dry-run to see the changes, or --yes to make them",
             "options",
             "sidecar init",
         )
@@ -80,7 +80,7 @@ def _diff(edit: Edit, name: str) -> list[str]:
 
 
 def _refuse(error: NotUnderstoodError, out: Report) -> None:
-    out.line(("This project is left as it is, because init does not surely understand it:", BAD))
+    out.line(("Nothing was changed, because init cannot edit this project safely:", BAD))
     for reason in error.reasons:
         out.line(f"  - {reason}")
     if error.steps:

@@ -17,7 +17,7 @@ HELPER = "tauri-sidecar-build"
 """The crate that puts the binary in place when the app is built."""
 MAC_FOLDER = "binaries/sidecar-folder"
 MAC_PLACE = "Resources/sidecar"
-"""The helper makes a folder of the binary for an app on macOS. Its place in the bundle."""
+"""The place in a macOS app's bundle of the folder that the helper unpacks from the binary."""
 
 _VERSION = re.compile(r"[=^~<>]{0,2}\s*\d[\w.*+-]*")
 _SOURCES = frozenset({"version", "git", "branch", "tag", "rev", "registry"})
@@ -42,17 +42,17 @@ def requirement(plugin: str | None, folder: Path) -> str | dict[str, Any]:
         return {"path": _path(path, folder)}
     if _VERSION.fullmatch(plugin):
         return plugin
-    raise ConfigurationError(f"--plugin {plugin}: this is no folder with {CRATE}, no URL and no version.")
+    raise ConfigurationError(f"--plugin {plugin}: this is not a folder with {CRATE}, a URL or a version.")
 
 
 def dead_path(dependency: object, folder: Path) -> str | None:
-    """Return the path that the Cargo.toml of ``folder`` names, if the crate is no longer there."""
+    """Return the dependency's path, as in the Cargo.toml of ``folder``, if there is no crate."""
     path = dependency.get("path") if isinstance(dependency, dict) else None
     return path if isinstance(path, str) and not (folder / path / "Cargo.toml").is_file() else None
 
 
 def helper(dependency: object) -> str | dict[str, Any] | None:
-    """Return the helper's source for this source of the plugin; ``None`` if another clone could not get it."""
+    """Return where to get the helper, like the plugin; ``None`` if other clones of the project could not get it."""
     if isinstance(dependency, str):
         return dependency
     if not isinstance(dependency, dict) or "path" in dependency:
@@ -68,7 +68,7 @@ def is_published(dependency: object) -> bool:
 
 
 def _path(path: Path, folder: Path) -> str:
-    """Write a relative path if the two have more in common than the root of the disk, else an absolute one."""
+    """Return a relative path if the two share more than the root of the disk, else an absolute one."""
     here, there = folder.resolve(), path.resolve()
     near = here.anchor == there.anchor and here.parts[1:2] == there.parts[1:2]
     return (Path(os.path.relpath(there, here)) if near else there).as_posix()

@@ -19,7 +19,7 @@ from sidecar.tauri import project
 from sidecar.tauri.section import read_services
 
 _PLATFORMS = ("linux", "macos", "windows")
-"""Phones are not here: they have their own dev command (``phones``)."""
+"""Phones are left out: they have their own dev command (``phones``)."""
 _FRONTS = ("*/", "*/*/")
 """If there is no package.json beside the app, Tauri's CLI looks for one this far below."""
 _NO_FRONTS = {"node_modules", "target", "dist", "build", "gen", ".git"}
@@ -31,16 +31,16 @@ _WITHOUT_PLUGIN = (
 )
 _MAJOR = re.compile(r"[\s^~=<>v]*(\d{1,9})\b")
 DIGITS_MOST = 10
-"""A part of a version has fewer digits. Anything else is no version."""
+"""Each part of a version has fewer digits. Anything longer is not a version."""
 _LAYERS_DEEP = 2
-"""How far below the named folder to look for a project, to name it in the message."""
+"""How deep below the given folder to look for a project to name in the message."""
 
 
 def look(root: Path) -> Found:
     """Look at the project in ``root``.
 
-    Raises ``NotUnderstoodError`` if there is no project at all, or ``TauriConfigError``. The result has all other
-    reasons against editing, together with everything that was found.
+    Raises ``NotUnderstoodError`` if there is no project, or ``TauriConfigError``. All other reasons against editing are
+    in the result.
     """
     folder = project.find(root)
     file = project.main_file(folder) if folder else None
@@ -92,7 +92,7 @@ def look(root: Path) -> Found:
 
 
 def _front(root: Path, folder: Path) -> tuple[Path, Path]:
-    """Return the front end's folder, where Tauri's CLI runs ``beforeDevCommand``, and the project's, without links."""
+    """Return the front end's folder, where Tauri's CLI runs ``beforeDevCommand``, and the project's real folder."""
     inner = folder.absolute()
     front = next((each for each in (inner.parent, inner) if is_file(each / "package.json")), None)
     if front is not None:
@@ -106,17 +106,17 @@ def _front(root: Path, folder: Path) -> tuple[Path, Path]:
 def _refuse_other_tauri(
     config: dict[str, Any], cargo: dict[str, Any], locked: tuple[int, ...] | None, source: Path
 ) -> None:
-    """Raise ``NotUnderstoodError`` for an app of another Tauri: a plugin for Tauri 2 does not compile there."""
+    """Raise ``NotUnderstoodError`` for an app of another major version of Tauri: the plugin does not compile there."""
     wanted = section(cargo, "dependencies").get("tauri", "")
     found = _MAJOR.match(str(wanted.get("version", "") if isinstance(wanted, dict) else wanted))
-    # without a number, Tauri comes from a repository, a folder or the workspace: then the lock file has its version
+    # without a number, Tauri comes from a repository, a folder or the workspace; the lock file then has its version
     major = int(found[1]) if found else (locked or (TAURI,))[0]
     if "tauri" in config or major < TAURI:
         raise NotUnderstoodError(
             ["this is an app of Tauri 1, and the plugin is for Tauri 2"],
             ["Migrate it first: npx @tauri-apps/cli@2 migrate"],
         )
-    # in Tauri 3 an app names its runtime; the Builder of Tauri 2 has no method for that
+    # an app of Tauri 3 names its runtime; Tauri 2's Builder has no method for that
     if major > TAURI or (is_file(source) and rust.names_runtime(project.read_text(source))):
         raise NotUnderstoodError(
             [f"this is an app of Tauri {max(major, TAURI + 1)}, and the plugin is for Tauri 2"],
@@ -135,7 +135,7 @@ def _cargo_reasons(folder: Path, cargo: dict[str, Any]) -> Iterator[str]:
 
 
 def _platform_reasons(folder: Path) -> Iterator[str]:
-    """Name the files for one platform with a value that we would set: there it would replace ours."""
+    """Name the files of a single platform that set a value that we would set: theirs would replace ours."""
     touched = [("build", "beforeDevCommand"), ("bundle", "externalBin"), ("plugins", "sidecar")]
     for name in _PLATFORMS:
         for file in (f"tauri.{name}.conf.json", f"tauri.{name}.conf.json5", f"Tauri.{name}.toml"):
@@ -147,7 +147,7 @@ def _platform_reasons(folder: Path) -> Iterator[str]:
 
 
 def _source(folder: Path) -> Path:
-    """Return the file that calls ``generate_context!``; if none does, the usual one, for the message."""
+    """Return the file that calls ``generate_context!``. If there is none, return the usual one for the message."""
     files = [folder / "src" / name for name in ("lib.rs", "main.rs")]
     there = [file for file in files if is_file(file)]
     building = [file for file in there if "generate_context!" in project.read_text(file)]
@@ -160,7 +160,7 @@ def _has_cli(package: dict[str, Any]) -> bool:
 
 
 def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
-    """Return Tauri's version in Cargo.lock, which may be further up in a workspace; ``None`` if there is none."""
+    """Return Tauri's version from Cargo.lock, which may be further up in a workspace; ``None`` if there is none."""
     for place in (folder, *folder.absolute().parents):
         lock = place / "Cargo.lock"
         if is_file(lock):
@@ -179,7 +179,7 @@ def _locked_tauri(folder: Path) -> tuple[int, ...] | None:
 
 
 def _where(root: Path) -> str:
-    """Say what to do for a person that has named another folder than the app's."""
+    """Say what to do if the given folder is not the app's."""
     for pattern in ("*/" * deep + project.FOLDER for deep in range(1, _LAYERS_DEEP + 1)):
         for folder in map(Path, find_below(root, pattern)):
             if project.main_file(folder) is not None:

@@ -21,7 +21,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def take_dev_command(found: Found) -> list[str]:
-    """Fill in how the dev server is started; return the reasons against editing."""
+    """Set the fields of ``found`` that describe the dev server; return the reasons against editing."""
     given = section(found.config, "build").get("beforeDevCommand")
     options = given if isinstance(given, dict) else {}
     command = options.get("script") if options else given
@@ -38,7 +38,7 @@ def take_dev_command(found: Found) -> list[str]:
     elif not is_folder(package.folder):
         reasons.append(f"beforeDevCommand has the cwd {options['cwd']}, and there is no folder {package.folder}")
     if command is not None and not isinstance(command, str):
-        reasons.append(f"beforeDevCommand is neither a text nor an object with a script: {command!r}")
+        reasons.append(f"beforeDevCommand is neither a string nor an object with a script: {command!r}")
     elif command is not None and command.strip():
         meaning = understand(command, package)
         if isinstance(meaning, Start):
@@ -49,7 +49,7 @@ def take_dev_command(found: Found) -> list[str]:
             why = "starts no server" if isinstance(meaning, Quiet) else "has ended when the app starts"
             found.notes.append(f"beforeDevCommand stays: {command!r} {why}.")
         elif found.has_section:  # the project is set up already; perhaps only the binary is missing
-            found.notes.append(f"beforeDevCommand stays: {meaning.reason}. If it starts a dev server, take it out.")
+            found.notes.append(f"beforeDevCommand stays: {meaning.reason}. If it starts a dev server, remove it.")
         else:
             reasons.append(f"beforeDevCommand ({command}): {meaning.reason}; there might be two dev servers")
     if row is None and found.start is None and not found.has_section:
@@ -58,7 +58,7 @@ def take_dev_command(found: Found) -> list[str]:
     scheme, port = _address(found.dev_url)
     if scheme == "https":
         found.notes.append(
-            "devUrl is https: the page will be at https://127.0.0.1, so the certificate has to name that."
+            "devUrl is https: the page will be at https://127.0.0.1, so the certificate has to name 127.0.0.1."
         )
     if start.elsewhere:
         reasons.append("Vite is started with a root and a configuration file of its own")
@@ -87,7 +87,7 @@ def _address(url: object) -> tuple[str, int | None]:
 
 
 def _no_server(found: Found, command: object) -> str:
-    """Say why no dev server is found."""
+    """Say why no dev server was found."""
     if not command and found.dev_url is None:
         return f"the app has no dev server: {found.config_file.name} has neither a beforeDevCommand nor a devUrl"
     where = (
@@ -97,7 +97,7 @@ def _no_server(found: Found, command: object) -> str:
 
 
 def _says_enough(start: Start) -> bool:
-    """Tell whether the service has options of its own. Then a start does not read the dev script."""
+    """Tell whether the service has options of its own. If so, a start does not read the dev script."""
     return bool(start.mode or start.config or start.args)
 
 
@@ -125,11 +125,11 @@ def _instead(found: Found, command: str, options: dict[str, Any], start: Start) 
     if start.steps and not start.script:
         kept = [step for step in start.steps if not only_ends(step, section(found.package, "scripts"))]
         found.notes += [
-            f"{step!r} is left out: it ends what an earlier run has left, and the sidecar leaves nothing."
+            f"{step!r} is removed: it ends what an earlier run left, and the sidecar leaves nothing."
             for step in start.steps
             if step not in kept
         ]
-        inline = all(step in command for step in kept)  # it ran in the same shell before
+        inline = all(step in command for step in kept)  # the same shell ran them before
         steps = kept if inline else [_anywhere(step, found) for step in kept]
         if not steps:
             return None, ""

@@ -31,12 +31,12 @@ class Capability(Struct):
 
     file: Path
     place: tuple[str | int, ...]
-    """Its place in the file, which may have several."""
+    """Its place in the file, which may have several capabilities."""
     permissions: list[Any]
 
 
 class Found(Struct):
-    """A project, as ``detect`` has found it."""
+    """A project, as ``detect`` found it."""
 
     root: Path
     folder: Path
@@ -47,7 +47,7 @@ class Found(Struct):
     """The project's own folder, without links. Edits read and write nothing outside of it."""
     config_file: Path
     config: dict[str, Any]
-    """The configuration in that file alone, because edits go there."""
+    """The content of ``config_file`` alone, without the platforms' files, because edits go there."""
     package: dict[str, Any]
     has_package: bool
     """Whether there is a package.json in a folder where Tauri's CLI finds the app."""
@@ -79,7 +79,7 @@ class Found(Struct):
 
     @property
     def released(self) -> list[str]:
-        """The services that a release starts, which therefore has to ship the sidecar. In it are no dev servers."""
+        """The services that a release starts, so that it has to ship the sidecar. Dev servers are not among them."""
         there = section(section(section(self.config, "plugins"), "sidecar"), "services")
         services = there if self.has_section else {"web": self.service}
         return [name for name, it in services.items() if isinstance(it, dict) and _is_released(it)]
@@ -92,6 +92,6 @@ def _is_released(service: Mapping[str, Any]) -> bool:
 
 
 def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a member that is an object; an empty one if it is missing or no object."""
+    """Return a member that is an object; an empty object if it is missing, or is not one."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Split JavaScript into tokens, and take expressions apart. As in ``edit.rust``, there is no parser."""
+"""Split JavaScript into tokens, and evaluate simple expressions. As in ``edit.rust``, there is no parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOLE = "\ufffc"
 """Stands for a value that is known only when the script runs."""
 
 VALUES_DEEP = 4
-"""How many definitions of names are followed, one to the next."""
+"""How many definitions are followed from one name to the next."""
 
 _TOKEN = re.compile(
     r"(?P<space>\s+|//[^\n]*|/\*.*?\*/|\A\#![^\n]*)"
@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _REGEX = re.compile(r"/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n]){0,100}+\]|[^/\\\n\[]){1,2000}+/[a-z]*")
-"""The counts are bounded. Else many slashes without an end would each be searched to the end of the line."""
+"""The counts are bounded. Otherwise the search from each of many slashes would go on to the end of the line."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 BEFORE_VALUE = {"return", "typeof", "case", "of", "in", "await", "new", "else"}
@@ -30,7 +30,7 @@ OPEN, CLOSE = "([{", ")]}"
 
 
 class Token(Struct, frozen=True):
-    """A word, a text, a number or a mark."""
+    """A word, a string, a number or a mark."""
 
     kind: str
     text: str
@@ -70,7 +70,7 @@ def tokenize(text: str) -> list[Token]:
 
 
 def _value_may_begin(tokens: list[Token]) -> bool:
-    """Tell whether a slash would begin a regular expression here. Else it is a division."""
+    """Tell whether a slash would begin a regular expression here. Otherwise it is a division."""
     last = tokens[-1] if tokens else Token("mark", ";")
     return (last.kind == "mark" and last.text not in {")", "]", "}"}) or last.text in BEFORE_VALUE
 
@@ -117,12 +117,12 @@ def _hole_end(text: str, at: int) -> int:
 
 
 def texts(tokens: Tokens) -> list[str]:
-    """Return the text of each token. Quoted texts are empty, so that they are not taken for code."""
+    """Return the text of each token; an empty text for a string, so that it is not taken for code."""
     return [token.text if token.kind != "text" else "" for token in tokens]
 
 
 def closing(words: Sequence[str], at: int) -> int:
-    """Return the index of the bracket that closes the one at ``at``; the end if none does."""
+    """Return the index of the bracket that closes the one at ``at``; the number of words if none does."""
     depth = 0
     for index in range(at, len(words)):
         word = words[index]
@@ -153,19 +153,19 @@ def branches(tokens: Tokens) -> list[Tokens]:
 
 
 def bare(tokens: Tokens) -> Tokens:
-    """Remove parentheses around the whole."""
+    """Remove parentheses around the whole expression."""
     while tokens and tokens[0].text == "(" and closing(texts(tokens), 0) == len(tokens) - 1:
         tokens = tokens[1:-1]
     return tokens
 
 
 def is_arrow(tokens: Tokens) -> bool:
-    """Tell whether there is an arrow function."""
+    """Tell whether the expression has an arrow function."""
     return "=>" in texts(tokens)
 
 
 def is_path(texts: Sequence[str]) -> bool:
-    """Tell whether it is a call that builds a path."""
+    """Tell whether the expression is a call that builds a path."""
     name = [word for word in texts[: texts.index("(")] if word != "."] if "(" in texts else []
     return name in (["path", "join"], ["path", "resolve"], ["join"], ["resolve"], ["require", "resolve"])
 
@@ -214,7 +214,7 @@ class Source:
         return (self.value(known, deep - 1) or HOLE) if known else HOLE
 
     def items(self, tokens: Tokens) -> list[str] | None:
-        """Return the texts of an array; ``None`` if it is no array."""
+        """Return the texts of an array's items; ``None`` if it is not an array."""
         tokens = bare(tokens)
         added: list[str] = []
         if len(tokens) == 1 and (known := self.definition(tokens[0].text)):
@@ -233,7 +233,7 @@ class Source:
             if part and part[0].text == "...":
                 quoted = [token.text for token in part if token.kind == "text"]
                 if "argv" in texts(part):
-                    continue  # arguments of a person on the command line: Tauri passes none
+                    continue  # arguments that a person would type: Tauri passes none
                 if quoted[:1] != ["--host"]:
                     return None
                 words += ["--host", HOLE]
@@ -261,7 +261,7 @@ class Source:
                 yield part[0].text, ()  # a method
 
     def definition(self, name: str) -> Tokens | None:
-        """Return the value in the only ``const name = …``; ``None`` if there is none, or more than one value."""
+        """Return the value of ``const name = …``; ``None`` if the name has no value, or more than one."""
         if name not in self._known:
             self._known[name] = self._define(name)
         return self._known[name]
@@ -299,7 +299,7 @@ class Source:
         return self.tokens[at].kind == "word" and is_value and before.text not in BEFORE_VALUE
 
     def arguments(self, at: int) -> list[Tokens] | None:
-        """Return the arguments of the call of the name at ``at``; ``None`` if it is no call."""
+        """Return the arguments of the call of the name at ``at``; ``None`` if it is not called."""
         if self.words[at + 1 : at + 2] != ["("]:
             return None
         end = self.close(at + 1)

@@ -1,4 +1,4 @@
-"""The steps for a person, if ``sidecar init`` does not edit the project."""
+"""The steps to do by hand, if ``sidecar init`` does not edit the project."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def by_hand(found: Found, requirement: str | dict[str, Any]) -> list[str]:
 
 
 def _program(found: Found) -> dict[str, Any]:
-    """Return the service for an unknown dev server. The person has to fill in the program."""
+    """Return the service for an unknown dev server. The user has to fill in the program."""
     return {
         "type": "command",
         "command": ["the program that serves the page", "--port", "{port}"],

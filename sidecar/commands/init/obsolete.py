@@ -1,4 +1,4 @@
-"""Find what a node script that started Vite leaves behind: itself, the file with the port, and code that reads that.
+"""Find what is obsolete once the sidecar starts Vite: the node script that did, its port file, and code that reads it.
 
 Only a person can edit these. ``init`` names each place with its line, and says what to do.
 """
@@ -17,7 +17,7 @@ from sidecar.files import files_below
 FILES_MOST = 2_000
 """Bound on the files to search."""
 LINES_MOST = 20
-"""Bound on the places to name. By then a person has understood."""
+"""Bound on the places to name. A longer list would not help."""
 
 _SKIPPED = {"node_modules", "target", "dist", "build", "gen", ".git", ".vite", "icons"}
 _SEARCHED = {
@@ -58,7 +58,7 @@ def notes(start: Start, front: Path, folder: Path, root: Path) -> Iterator[str]:
     """Yield what to do by hand if a script of the project started the dev server."""
     scripts = [reading.file for reading in start.readings]
     for file in scripts:
-        yield f"{os.path.relpath(file, root)}: delete it: the sidecar starts Vite now, on a free port."
+        yield f"{os.path.relpath(file, root)}: delete it, because the sidecar now starts Vite on a free port."
     files = sorted({name for reading in start.readings for name in reading.port_files if name})
     places = list(_places(front, folder, set(map(os.path.realpath, scripts)), files))
     for file, line, advice in places[:LINES_MOST]:
@@ -68,7 +68,7 @@ def notes(start: Start, front: Path, folder: Path, root: Path) -> Iterator[str]:
 
 
 def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> Iterator[tuple[Path, int, str]]:
-    """Yield each line that reads the port's file, or ends programs by their name."""
+    """Yield each line that reads the port file, or ends programs by name."""
     tops = [front] if folder.absolute().is_relative_to(front.absolute()) else [front, folder]
     for file in _files(tops):
         if os.path.realpath(file) in scripts:
@@ -79,7 +79,7 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
             continue  # too large, or no text, so no person wrote it
         if file.name == "package.json":
             found = {
-                line: f"take this script out: {script.name} is not needed any more"
+                line: f"remove this script: {script.name} is not needed any more"
                 for script in map(Path, scripts)
                 for line in _mentions(text, [script.name])
             }
@@ -90,7 +90,7 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
             name = each["killer"] or each["piped"] or each["port"]
             whose = "whatever listens on that port" if each["port"] else "every program of that name"
             found[text.count("\n", 0, each.start()) + 1] = (
-                f"take {name} out: it ends {whose}, even if another project started it. The sidecar ends its own"
+                f"remove {name}: it ends {whose}, even if another project started it. The sidecar ends its own tree"
             )
         yield from ((file, line, found[line]) for line in sorted(found))
 
@@ -98,14 +98,14 @@ def _places(front: Path, folder: Path, scripts: set[str], names: list[str]) -> I
 def _reads(file: Path, names: list[str]) -> str:
     what = f"nothing writes {' or '.join(names)} any more"
     if file.name == ".gitignore":
-        return f"{what}. Take it out"
+        return f"{what}. Remove it"
     if file.suffix == ".rs":
         return f"{what}. The page's address is {RUST}"
     if file.name.startswith("vite.config."):
-        return f"{what}. Take it out: the port comes on Vite's command line"
+        return f"{what}. Remove it: the sidecar puts the port on Vite's command line"
     if file.suffix in _OUTSIDE or file.name in _NAMES:
         return f"{what}. 'sidecar ps' shows the page's address"
-    return f"{what}. Vite and what it starts have the port in the variable VITE_DEV_PORT"
+    return f"{what}. Vite and its child processes have the port in the variable VITE_DEV_PORT"
 
 
 def _mentions(text: str, names: list[str]) -> Iterator[int]:

@@ -1,9 +1,9 @@
-"""Phones. No sidecar runs there, so the page comes from a dev server on the developer's machine.
+"""Set up phones. No sidecar runs there, so the page comes from a dev server on the developer's machine.
 
 Tauri's CLI merges ``tauri.android.conf.json`` or ``tauri.ios.conf.json`` over the configuration, runs its
 ``beforeDevCommand`` before it builds, and waits for ``devUrl``. If the phone needs the machine's address, the CLI puts
-it into ``devUrl`` and into ``TAURI_DEV_HOST``, where ``sidecar dev`` then listens. That file removes the plugin's
-section, so the plugin starts nothing on the phone, and the app needs no binary for it.
+it into ``devUrl`` and into ``TAURI_DEV_HOST``; ``sidecar dev`` then listens there. The file for the phone removes the
+plugin's section, so that the plugin starts nothing on the phone and the app needs no binary.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TARGETS = {"android": "gen/android", "ios": "gen/apple"}
 
 
 class Phone(Struct, frozen=True):
-    """A phone's system that the project supports."""
+    """A mobile system (android or ios) that the project supports."""
 
     name: str
     file: Path
@@ -53,7 +53,7 @@ def command(dev_url: str, external: str) -> dict[str, Any] | None:
 
 
 def has_command(phone: Phone) -> bool:
-    """Tell whether its own configuration has a ``beforeDevCommand`` already."""
+    """Tell whether the phone's own configuration already has a ``beforeDevCommand``."""
     if not is_file(phone.file):
         return False
     build = project.parse_file(phone.file).get("build")

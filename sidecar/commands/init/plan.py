@@ -28,7 +28,7 @@ PACKAGE = "tauri-sidecar"
 OLDEST_TAURI = (2, 11, 1)
 
 BINARY_BYTES_MOST = 64 << 20
-"""Bound on a file in the binary's place, which we keep in memory to restore it. The sidecar has 5 MB."""
+"""Bound on the file in the binary's place. We keep it in memory, to restore it. The sidecar has 5 MB."""
 
 
 class Edit(Struct):
@@ -51,9 +51,9 @@ class Plan(Struct):
     start: str
     """The command that starts the app, for a person to type."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know beside the edits."""
+    """What a person should know besides the edits."""
     has_binary: bool = True
-    """Whether the app then has the binary, and not an empty placeholder."""
+    """Whether the app then has the real binary, not an empty placeholder."""
 
 
 def make_plan(root: Path, plugin: str | None) -> Plan:
@@ -76,7 +76,7 @@ def make_plan(root: Path, plugin: str | None) -> Plan:
 
 
 class _Planner:
-    """Collects edits. Each step first checks whether its work is done already, so a second run has no edits."""
+    """Collects edits. Each step first checks whether its work is already done, so a second run has no edits."""
 
     def __init__(self, found: Found, requirement: str | dict[str, Any]) -> None:
         self._found = found
@@ -130,7 +130,7 @@ class _Planner:
             self._notes.append(f"Cargo.lock has tauri {version}; the plugin needs {oldest}: run cargo update -p tauri.")
 
     def _repair(self, manifest: Path, dead: str) -> None:
-        """Name another source of the crate, and keep the rest of the dependency, such as its features."""
+        """Replace the source of the crate, and keep the rest of the dependency, such as its features."""
         place = ("dependencies", crate.CRATE)
         wanted = self.requirement if isinstance(self.requirement, dict) else {"version": self.requirement}
         for key, value in wanted.items():
@@ -166,7 +166,7 @@ class _Planner:
             self._set(self._found.folder / "Cargo.toml", ("build-dependencies", crate.HELPER), wanted)
 
     def _wanted_plugin(self) -> object:
-        """Return the plugin's dependency after the edits: the one that is there, unless its path is dead."""
+        """Return the plugin's dependency after the edits: the existing one, unless its path has no crate."""
         there = section(self._found.cargo, "dependencies").get(crate.CRATE)
         return self.requirement if there is None or crate.dead_path(there, self._found.folder) is not None else there
 
@@ -181,7 +181,7 @@ class _Planner:
         elif is_file(python):
             self._python_package(python)
         else:
-            self._notes.append(f"A clone of this project gets the binary by: uvx {PACKAGE} init")
+            self._notes.append(f"In a clone of this project, get the binary with: uvx {PACKAGE} init")
 
     def _npm_package(self) -> None:
         found = self._found
@@ -205,7 +205,7 @@ class _Planner:
             self._remove(file, ("build", "beforeDevCommand"))
         elif found.start is not None:
             self._set(file, ("build", "beforeDevCommand"), found.dev_command)
-        ships = bool(found.released) or not self._has_helper  # the helper also serves a build that ships none
+        ships = bool(found.released) or not self._has_helper  # the helper also works for a build that ships no sidecar
         if ships and found.external_bin not in (section(config, "bundle").get("externalBin") or []):
             self._append(file, ("bundle", "externalBin"), found.external_bin)
         macos = section(section(config, "bundle"), "macOS")
@@ -243,8 +243,8 @@ class _Planner:
             self._set(found.front / "package.json", ("scripts", SCRIPT), self._dev_words())
         elif "--no-dev-server" not in str(there):
             self._notes.append(
-                f'The script "{SCRIPT}" is there and stays: {there!r}. Without --no-dev-server-wait it waits for a '
-                "server that is never started."
+                f'The script "{SCRIPT}" exists and stays: {there!r}. Without --no-dev-server-wait it waits for a '
+                "server that nothing starts."
             )
 
     def _dev_words(self) -> str:
@@ -324,7 +324,7 @@ class _Planner:
         except OSError as error:  # EACCES, EISDIR, a pipe: something else has the name
             self._refuse(f"{self._name(place)} cannot be read: {error.strerror}")
         if len(there) > BINARY_BYTES_MOST:
-            self._refuse(f"{self._name(place)} is larger than {BINARY_BYTES_MOST >> 20} MiB, so it is no sidecar")
+            self._refuse(f"{self._name(place)} is larger than {BINARY_BYTES_MOST >> 20} MiB, so it is not the sidecar")
         return there
 
     # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -353,7 +353,7 @@ class _Planner:
         raise NotUnderstoodError([reason])
 
     def _set(self, path: Path, place: Place, value: Any) -> None:
-        inline = path.name == "Cargo.toml"  # by custom, a dependency is on one line there
+        inline = path.name == "Cargo.toml"  # there, a dependency is usually on one line
         self._change(
             path,
             lambda text: tomltext.set_member(text, place, value, inline=inline),

@@ -19,7 +19,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 class _Prepared(Struct):
     edit: Edit
     target: Path
-    """The file itself: a link to it stays."""
+    """The file itself, so that a link to it stays."""
     fresh: Path
     made: list[Path]
     """Folders that did not exist before."""
@@ -37,19 +37,19 @@ def write(edits: Sequence[Edit], home: Path) -> None:
             _prepare(edit, home, prepared)
         for each in prepared:
             _check(each)
-            replaced.append(each)  # before the replacement, because an interrupt may come right after that
+            replaced.append(each)  # before the replacement, because an interrupt may come right after it
             each.fresh.replace(each.target)
     except BaseException as error:
         _roll_back(prepared, replaced)
         if isinstance(error, OSError):  # ENOSPC, EACCES, EROFS
-            what = f"{error.filename}: {error.strerror}. Nothing is written: all files are as they were."
+            what = f"{error.filename}: {error.strerror}. Nothing was written: all files are as they were."
             raise ConfigurationError(what) from None
         raise
 
 
 def _prepare(edit: Edit, home: Path, prepared: list[_Prepared]) -> None:
     if way_out(home, edit.path) is not None:
-        raise ConfigurationError(f"{edit.path} leads out of {home} now; nothing is written.")
+        raise ConfigurationError(f"{edit.path} now leads out of {home}; nothing was written.")
     target = Path(real_in(home, edit.path))
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     each = _Prepared(edit, target, target, made)
@@ -57,7 +57,7 @@ def _prepare(edit: Edit, home: Path, prepared: list[_Prepared]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     if edit.before is not None and not _is_writable(target):
-        raise ConfigurationError(f"{edit.path} is read-only; nothing is written. Make it writable and start again.")
+        raise ConfigurationError(f"{edit.path} is read-only; nothing was written. Make it writable and start again.")
     mode = stat.S_IMODE(target.stat().st_mode) if edit.before is not None else 0o777 if edit.executable else 0o666
     with os.fdopen(os.open(fresh, _NEW, mode), "wb") as file:
         each.fresh = fresh
@@ -67,13 +67,13 @@ def _prepare(edit: Edit, home: Path, prepared: list[_Prepared]) -> None:
 
 
 def _is_writable(file: Path) -> bool:
-    """Tell whether the file itself is writable. Replacing it would only need a writable folder."""
+    """Tell whether the file itself is writable. To replace it, a writable folder would be enough."""
     return os.access(file, os.W_OK) and stat.S_IMODE(file.stat().st_mode) & 0o222 != 0
 
 
 def _check(each: _Prepared) -> None:
     if _content(each.target, len(each.edit.before or b"") + 1) != each.edit.before:
-        raise ConfigurationError(f"{each.edit.path} was changed meanwhile; nothing is written. Start again.")
+        raise ConfigurationError(f"{each.edit.path} was changed meanwhile; nothing was written. Start again.")
 
 
 def _content(path: Path, most: int) -> bytes | None:
@@ -84,7 +84,7 @@ def _content(path: Path, most: int) -> bytes | None:
 
 
 def _roll_back(prepared: Sequence[_Prepared], replaced: Sequence[_Prepared]) -> None:
-    """Restore all files. Do not touch a file that was not replaced."""
+    """Restore all files that were replaced, and remove new ones."""
     for each in replaced:
         if each.fresh.exists():
             continue  # this one was not put in place

@@ -153,7 +153,7 @@ def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, com
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("cd $X && vite", "a folder that is not known"),
+        ("cd $X && vite", "a folder that only the shell knows"),
         ("cd web && tsc && vite", "has steps, and changes the folder"),
         ("tsc && npm run synced", "steps within steps"),
         ("npm run both", "api.js is not understood: it uses http.createServer"),
@@ -183,7 +183,7 @@ def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, com
         ("./test", "may start a server"),
         ("npm run dev --workspaces", "npm keeps --workspaces for itself"),
         ("npm run dev -w", "lacks a value at its end"),
-        (" && ", "says nothing"),
+        (" && ", "runs nothing"),
         ("vite \\", "never closed"),
         ("A=1 npm run synced", "variables for more than one step"),
         ("npm run twice", "steps within steps"),
@@ -205,7 +205,7 @@ def test_variables_and_folders_before_the_server_are_its_own(tmp_path: Path, com
         ("node gone.js", "there is no"),
         ("node -e 'x'", "is not understood"),
         ("tsx watch codegen.js", "is not understood"),
-        ("pnpm --filter web dev", "names a package that is not found"),
+        ("pnpm --filter web dev", "names a package that cannot be found for certain"),
         ("python -m http.server", "may start a server"),
         ("npm run dev\nnode api.js", "more than one line"),
     ],

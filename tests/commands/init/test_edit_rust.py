@@ -139,8 +139,8 @@ def assert_formatted(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("fn main() {}", "is called 0 times, and not once"),
-        (f"{MAIN}{MAIN}", "is called 2 times, and not once"),
+        ("fn main() {}", "is called 0 times instead of once"),
+        (f"{MAIN}{MAIN}", "is called 2 times instead of once"),
         ("fn main() {\n  tauri::Builder::default().run(tauri::generate_context!());\n}", "on one line"),
         ("fn main() { tauri::Builder::default()\n  .run(tauri::generate_context!());\n}", "on one line"),
         ("fn main() {\n  start(tauri::Builder::default()\n  .run(tauri::generate_context!()));\n}", "inside another"),
@@ -148,7 +148,7 @@ def assert_formatted(source: str) -> None:
         ("fn main() {\n  let run = ||\n  b\n  .run(tauri::generate_context!());\n}", "inside another"),
         ("fn main() {\n  start(tauri::generate_context!());\n}", "neither inside .run(…) nor in a plain let"),
         ("fn main() {\n  let c: C = tauri::generate_context!();\n  b\n  .run(c);\n}", "nor in a plain let"),
-        ("fn main() {\n  let c = tauri::generate_context!();\n  start(c);\n}", ".run(c) is there 0 times"),
+        ("fn main() {\n  let c = tauri::generate_context!();\n  start(c);\n}", ".run(c) is called 0 times"),
         ("/* /* */ fn main() {}", "a comment is never closed"),
     ],
 )
@@ -161,7 +161,7 @@ def test_any_other_shape_is_refused_with_its_reason(source: str, reason: str) ->
 @pytest.mark.parametrize("text", ['r#"never', 'r"', 'br##"x"#', '"never', '"\\" still', 'b"x'])
 def test_a_text_that_is_never_closed_is_refused(text: str) -> None:
     """To look for its end at every mark behind it would take the square of the file's length."""
-    with pytest.raises(RustShapeError, match="a text is never closed"):
+    with pytest.raises(RustShapeError, match="a string is never closed"):
         tokenize(f"fn main() {{}}\n{text}")
 
 

@@ -366,7 +366,7 @@ def test_an_https_dev_url_is_no_hindrance_and_what_its_certificate_needs_is_said
     folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("http://local", "https://local")})
     plan = apply(folder)
     assert web_of(folder)["port"] == {"preferred": 1420}
-    assert any("so the certificate has to name that" in note for note in plan.notes)
+    assert any("so the certificate has to name 127.0.0.1" in note for note in plan.notes)
 
 
 def test_a_host_is_not_taken_over_and_that_is_said(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_a_script_that_is_there_stays_and_its_fault_is_told(tmp_path: Path) -> N
     folder = make(tmp_path, **{"package.json": package})
     plan = apply(folder)
     assert (folder / "package.json").read_text() == package
-    assert any('script "tauri:dev" is there and stays' in note for note in plan.notes)
+    assert any('script "tauri:dev" exists and stays' in note for note in plan.notes)
 
 
 def test_a_capability_that_may_control_is_enough_and_another_window_s_is_not_touched(tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ def test_a_project_that_was_set_up_by_hand_is_finished_whatever_its_dev_command_
     folder = make(tmp_path, **{"src-tauri/tauri.conf.json": config, "package.json": '{"scripts": {}}\n'})
     plan = apply(folder)
     assert read(folder / "src-tauri" / "tauri.conf.json")["build"]["beforeDevCommand"] == "make assets"
-    assert any("If it starts a dev server, take it out" in note for note in plan.notes)
+    assert any("If it starts a dev server, remove it" in note for note in plan.notes)
     assert binary.place_in(folder / "src-tauri", "binaries/test-sidecar").exists()
 
 
@@ -552,7 +552,7 @@ def test_without_npm_a_python_project_gets_the_package_of_pypi(tmp_path: Path) -
 
 def test_without_npm_and_python_init_says_what_a_clone_runs(tmp_path: Path) -> None:
     plan = apply(make(tmp_path, **RUST_FRONT_END), plugin="0.1.0")
-    assert "A clone of this project gets the binary by: uvx tauri-sidecar init" in plan.notes
+    assert "In a clone of this project, get the binary with: uvx tauri-sidecar init" in plan.notes
 
 
 @pytest.mark.parametrize("kind", ["dependencies", "devDependencies"])
@@ -968,7 +968,7 @@ def test_folders_that_were_made_are_taken_back_and_others_stay(tmp_path: Path) -
         Edit(tmp_path / "old.txt", b"not this", b"3"),
     ]
     (tmp_path / "old.txt").write_bytes(b"this")
-    with pytest.raises(ConfigurationError, match="was changed meanwhile; nothing is written"):
+    with pytest.raises(ConfigurationError, match="was changed meanwhile; nothing was written"):
         write.write(edits, tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "old.txt"]
     assert (tmp_path / "old.txt").read_bytes() == b"this"
@@ -997,7 +997,7 @@ def test_a_file_that_is_read_only_is_left_alone(tmp_path: Path) -> None:
     plan = plan_of(folder)
     (folder / "package.json").chmod(0o444)
     before = contents(folder)
-    with pytest.raises(ConfigurationError, match=r"package\.json is read-only; nothing is written"):
+    with pytest.raises(ConfigurationError, match=r"package\.json is read-only; nothing was written"):
         write.write(plan.edits, plan.home)
     assert contents(folder) == before
 
@@ -1050,7 +1050,7 @@ def test_a_link_that_comes_after_the_plan_is_not_followed(tmp_path: Path) -> Non
     plan = plan_of(folder)
     (folder / "src-tauri" / ".gitignore").symlink_to(tmp_path / "new")
     before = contents(folder)
-    with pytest.raises(ConfigurationError, match=r"leads out of .* now; nothing is written"):
+    with pytest.raises(ConfigurationError, match=r"now leads out of .*; nothing was written"):
         write.write(plan.edits, plan.home)
     assert not (tmp_path / "new").exists()
     assert contents(folder) == before
@@ -1123,7 +1123,7 @@ def test_a_script_outside_of_its_cwd_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"npm run dev"', '["npm", "run", "dev"]', "beforeDevCommand is neither a text nor an object with a script"),
+        ('"npm run dev"', '["npm", "run", "dev"]', "beforeDevCommand is neither a string nor an object with a script"),
         ('"npm run dev"', '{ "script": "npm run dev", "cwd": "../no" }', "has the cwd ../no, and there is no folder"),
     ],
 )
@@ -1153,7 +1153,7 @@ def test_a_step_that_only_ends_old_servers_is_left_out(tmp_path: Path, step: str
     folder = make(tmp_path, **texts)
     plan = apply(folder)
     assert "beforeDevCommand" not in read(folder / "src-tauri" / "tauri.conf.json")["build"]
-    assert any(note.startswith(f"{step!r} is left out: it ends what an earlier run has left") for note in plan.notes)
+    assert any(note.startswith(f"{step!r} is removed: it ends what an earlier run left") for note in plan.notes)
 
 
 @pytest.mark.parametrize(
@@ -1169,7 +1169,7 @@ def test_what_ends_other_people_s_programs_is_named_with_its_line(
     tmp_path: Path, file: str, line: str, name: str
 ) -> None:
     plan = apply(make(tmp_path, **{file: f"\n{line}\n"}))
-    assert any(note.startswith(f"{native(file)}:2: take {name} out: it ends ") for note in plan.notes)
+    assert any(note.startswith(f"{native(file)}:2: remove {name}: it ends ") for note in plan.notes)
 
 
 # ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1222,7 +1222,7 @@ def test_where_nobody_can_be_asked_it_asks_for_a_word(tmp_path: Path) -> None:
     before = contents(folder)
     done = init(folder)
     assert done.returncode == 2
-    assert "it asks at a terminal only: use --dry-run to look, or --yes" in done.stderr
+    assert "init can ask only at a terminal: add --dry-run to see the changes, or --yes" in done.stderr
     assert contents(folder) == before
 
 
@@ -1249,8 +1249,10 @@ def test_it_asks_and_takes_only_a_yes_for_one(
 def test_a_refusal_says_why_and_what_to_do_and_is_exit_code_1(tmp_path: Path) -> None:
     done = init(make(tmp_path, **{"src-tauri/src/main.rs": "fn main() {}\n"}), "--yes")
     assert done.returncode == 1
-    assert "is left as it is" in done.stdout
-    assert f"  - {native('src-tauri/src/main.rs')}: generate_context!() is called 0 times, and not once" in done.stdout
+    assert "Nothing was changed" in done.stdout
+    assert (
+        f"  - {native('src-tauri/src/main.rs')}: generate_context!() is called 0 times instead of once" in done.stdout
+    )
     assert f"1. In {native('src-tauri/Cargo.toml')} below [dependencies]:" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("Docs: ")
 
@@ -1264,7 +1266,7 @@ def test_a_bad_file_is_told_with_its_place_and_is_exit_code_1(tmp_path: Path) ->
 def test_a_crate_that_is_nowhere_is_told(tmp_path: Path) -> None:
     done = init(make(tmp_path), "--yes", "--plugin", "no/such/folder")
     assert done.returncode == 1
-    assert "no/such/folder: this is no folder with tauri-plugin-sidecar, no URL and no version." in done.stderr
+    assert "no/such/folder: this is not a folder with tauri-plugin-sidecar, a URL or a version." in done.stderr
 
 
 def test_json_is_valid_json_after_all(tmp_path: Path) -> None:

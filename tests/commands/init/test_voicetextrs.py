@@ -89,8 +89,8 @@ def test_every_place_that_reads_the_port_or_ends_node_by_name_is_named(project: 
         assert told in notes
     compiled = (PROJECT / "after" / "tauri" / "src-tauri" / "src" / "lib.rs").read_text()
     assert obsolete.RUST.partition(",")[0] in compiled, "what init says is what the built app has"
-    assert f"src-tauri/src/lib.rs:{kill}: take taskkill out: it ends every program of that name" in notes
-    assert "vite.config.js:5: nothing writes .vite-port any more. Take it out" in notes
+    assert f"src-tauri/src/lib.rs:{kill}: remove taskkill: it ends every program of that name" in notes
+    assert "vite.config.js:5: nothing writes .vite-port any more. Remove it" in notes
     assert ".gitignore:3: nothing writes .vite-port" in notes
 
 

@@ -1,4 +1,4 @@
-"""The three answers to what a command does, and how the answers for its parts become one."""
+"""The three answers to what a command does, and how to combine the answers for its parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidecar.commands.init.node_script.reading import Reading
 
 
 class Start(Struct):
-    """How a command starts a dev server, and nothing else that would be missed."""
+    """How a command starts a dev server. Nothing else that it does would be lost if the service replaced it."""
 
     type: str = "vite"
     """The ``type`` of its service."""
@@ -24,21 +24,21 @@ class Start(Struct):
     host: bool = False
     """Whether the command names an address to listen on."""
     folder: Path | None = None
-    """The folder it is started in, if that is another package's than the command's."""
+    """The folder where the server starts, if that is in another package than the command."""
     script: str | None = None
-    """The script of package.json to run, where one command cannot say it all: steps, or a root with a config file."""
+    """The script of package.json to run, if one command is not enough: with steps, or a root and a config file."""
     steps: list[str] = field(default_factory=list)
-    """Commands that run to their end before it."""
+    """Commands that run to their end before the server starts."""
     beside: list[str] = field(default_factory=list)
-    """Commands that run beside it and are no servers."""
+    """Commands that run beside the server and are not servers."""
     port_env: list[str] = field(default_factory=list)
-    """Variables that carry the port to it."""
+    """Variables that tell the server its port."""
     readings: list[Reading] = field(default_factory=list)
-    """The node scripts that start it today. The sidecar takes over their work."""
+    """The node scripts that start the server so far. The sidecar replaces them."""
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it has a root and a configuration file. Their folders may differ; a service has one for both."""
+        """Whether there are a root and a configuration file. Their folders may differ; a service has one for both."""
         return self.root != "." and self.config is not None
 
 
@@ -56,9 +56,9 @@ Meaning = Start | Quiet | Unclear
 
 
 def together(each: Sequence[tuple[str, Meaning]], *, keeps: bool) -> Meaning:
-    """Join commands that run side by side: one may be the dev server, and the others surely none.
+    """Combine commands that run side by side: one may be a dev server, and the others surely are not.
 
-    ``each``: the commands' texts with their answers. ``keeps``: whether their runner can keep running the others.
+    ``each``: the commands' texts with their answers. ``keeps``: whether the commands beside the server can be kept.
     """
     starts = [meaning for _, meaning in each if isinstance(meaning, Start)]
     for _, meaning in each:

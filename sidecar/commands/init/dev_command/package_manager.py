@@ -1,4 +1,4 @@
-"""Reads commands of npm, pnpm, yarn, bun and deno: which script or program they run, and in which package."""
+"""Parse commands of npm, pnpm, yarn, bun and deno: which script or program they run, and in which package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ScriptCall(Struct, frozen=True):
     name: str
     arguments: list[str]
     package: Package
-    """The package that has the script; its folder is that of its package.json."""
+    """The package that has the script. Its folder is the one with package.json."""
 
     @property
     def line(self) -> str:
@@ -39,12 +39,12 @@ class ProgramCall(Struct, frozen=True):
     """A command that runs a program of a package."""
 
     words: list[str]
-    """The program with its arguments, perhaps with options of its runner before it."""
+    """The program with its arguments. Options of its runner may come first."""
     package: Package
 
 
 def read_manager(words: Sequence[str], package: Package) -> ScriptCall | ProgramCall | Unclear:
-    """Read ``npm run dev`` and its like, in this package or in another one of the workspace."""
+    """Parse a command such as ``npm run dev``, in this package or in another one of the workspace."""
     manager, rest = words[0], list(words[1:])
     said = shlex.join(words)
     place: Package | None = package
@@ -73,7 +73,7 @@ def read_manager(words: Sequence[str], package: Package) -> ScriptCall | Program
         else:
             break
     if place is None:
-        return Unclear(f"{said!r} names a package that is not found for sure")
+        return Unclear(f"{said!r} names a package that cannot be found for certain")
     if not before:
         return Unclear(f"{said!r} is not understood")
     if manager == "deno" and before[0] != "task":
@@ -100,9 +100,10 @@ def read_manager(words: Sequence[str], package: Package) -> ScriptCall | Program
 
 
 def as_script(meaning: Meaning, call: ScriptCall) -> Meaning:
-    """Tell what a script does if its line does ``meaning``.
+    """Tell what a script does whose line does ``meaning``.
 
-    Its ``pre`` script is a step. Its ``post`` script waits for the server to end, so it never runs.
+    Its ``pre`` script is a step. Its ``post`` script would run only after the server's end, so a script with one is
+    unclear.
     """
     name, scripts = call.name, call.package.scripts
     if isinstance(meaning, Start):
@@ -123,7 +124,7 @@ def as_script(meaning: Meaning, call: ScriptCall) -> Meaning:
 
 
 def program_of(words: Sequence[str]) -> list[str] | None:
-    """Return the program with its arguments from the words after ``npx`` or its like; ``None`` if it is not clear."""
+    """Return the program and its arguments from the words after ``npx``, ``bunx`` or ``pnpx``; ``None`` if unclear."""
     rest = list(words)
     while rest and rest[0] in _PROGRAM_FLAGS:
         rest.pop(0)
@@ -131,5 +132,5 @@ def program_of(words: Sequence[str]) -> list[str] | None:
 
 
 def without_version(program: str) -> str:
-    """Return the name alone of ``vite@8`` or ``@scope/name@1.2``."""
+    """Remove the version from ``vite@8`` or ``@scope/name@1.2``."""
     return re.sub(r"(?<=.)@[\w.^~-]+$", "", program)

@@ -1,4 +1,4 @@
-"""The programs that are known: those that open no port, dev servers, and those that only end other programs."""
+"""The known programs: those that open no port, dev servers, and those that only end other programs."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _QUIET_WITH = {
     "nuxt": {"prepare"},
     "nuxi": {"prepare"},
 }
-"""Programs that open no port if their first argument is one of these. ``cargo run`` and ``prisma studio`` may."""
+"""Programs that open no port if their first argument is one of these. (``cargo run`` and ``prisma studio`` may.)"""
 
 _KILLERS = {"kill", "kill-port", "killall", "pkill", "lsof", "netstat", "fuser", "taskkill"}
-"""Programs that a script uses to find and end an old dev server. With the sidecar there is no old one."""
+"""Programs with which scripts find and end an old dev server. With the sidecar there is no old one."""
 
 _FILTERS = {"awk", "cut", "findstr", "grep", "head", "sort", "tail", "true"}
-"""Programs that filter the output of those in a pipe."""
+"""Programs that filter the output of ``_KILLERS`` in a pipe."""
 
 _CMD = re.compile(r"^cmd(?:\.exe)?(?:\s+/\w+)+\s+")
 """How Windows' shell is started, as in ``cmd /d /c``."""
@@ -52,7 +52,7 @@ def is_quiet(words: Sequence[str]) -> bool:
 
 
 def takes_any_words(name: str) -> bool:
-    """Tell whether the program opens no port whatever its arguments are, also those that a shell fills in."""
+    """Tell whether the program opens no port, whatever its arguments are, even ones that a shell fills in."""
     return name in _QUIET
 
 
@@ -94,7 +94,7 @@ def is_cleanup(line: str) -> bool:
 
 
 def only_ends(line: str, scripts: Mapping[str, Any]) -> bool:
-    """Tell whether a step only ends what an earlier run left, by its own line or by the one of ``scripts`` it runs."""
+    """Tell whether a step only ends what an earlier run left: by its line, or by the line of the script it runs."""
     words = line.split()
     if words[1:2] == ["run"] and len(words) == 3:  # noqa: PLR2004  npm run NAME
         line = str(scripts.get(words[2], line))

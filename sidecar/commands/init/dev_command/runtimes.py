@@ -1,4 +1,4 @@
-"""Reads commands of node, tsx, ts-node, bun and deno: which file of the project they run."""
+"""Parse commands of node, tsx, ts-node, bun and deno: which file of the project they run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileCall(Struct, frozen=True):
 
 
 def read_runtime(words: Sequence[str]) -> FileCall | Start | Unclear | None:
-    """Read ``node dev.js`` or its like; ``None`` if the command runs no file, as in ``bun run dev``.
+    """Parse a command such as ``node dev.js``; ``None`` if it runs no file, as ``bun run dev`` does not.
 
     If the file is Vite's own, return what Vite's command does.
     """

@@ -1,4 +1,4 @@
-"""Reads commands that run several others: ``concurrently``, ``run-p``, ``run-s`` and ``npm-run-all``."""
+"""Parse commands that run several others: ``concurrently``, ``run-p``, ``run-s`` and ``npm-run-all``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Several(Struct, frozen=True):
 
     lines: list[str]
     parallel: bool
-    """Whether they run side by side. If not, each waits for the one before it to end."""
+    """Whether the lines run side by side. If not, each waits for the one before it to end."""
 
 
 def concurrently(rest: Sequence[str], package: Package) -> Several | Unclear:
-    """Read the words after ``concurrently``: each is a line, except for its options."""
+    """Parse the words after ``concurrently``: each is an option or a line."""
     lines: list[str] = []
     rest = list(rest)
     while rest:
@@ -46,7 +46,7 @@ def concurrently(rest: Sequence[str], package: Package) -> Several | Unclear:
 
 
 def _shortened(word: str, package: Package) -> list[str]:
-    """Return the lines that a word such as ``npm:watch-*`` stands for: one for each script of that name."""
+    """Return the lines that a word such as ``npm:watch-*`` stands for: one for each script that matches."""
     manager, colon, pattern = word.partition(":")
     if not colon or manager not in package_json.RUN or " " in word:
         return [word]
@@ -58,7 +58,7 @@ def _named(pattern: str, package: Package) -> list[str]:
 
 
 def run_all(words: Sequence[str], package: Package) -> Several | Unclear:
-    """Read ``run-p``, ``run-s`` or ``npm-run-all``, which run scripts by name."""
+    """Parse ``run-p``, ``run-s`` or ``npm-run-all``, which run scripts by name."""
     parallel = words[0] == "run-p"
     names: list[str] = []
     for word in words[1:]:

@@ -1,4 +1,4 @@
-"""Takes a line of the shell apart: its commands and operators, their words and variables."""
+"""Split a line of the shell into its commands and operators, and these into words and variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDS_SHELL = re.compile(r"[<>`\n()]|\$\(|(?<!\|)\|(?!\|)|\|\|")
 
 
 def split_line(command: str) -> list[tuple[str, str]] | None:
-    """Split a line into its commands as they are written, each with the operator after it.
+    """Split a line into the texts of its commands, each with the operator after it.
 
     Return ``None`` if a quote is never closed.
     """

@@ -1,4 +1,4 @@
-"""Reads what a node script starts: the words of each program, and what the script does in all."""
+"""Tell what a node script does: read the words of each program that it starts, and combine the answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_cleanup_of(command: Command) -> bool:
 
 
 def words_of_program(command: Command) -> list[str] | Unclear:
-    """Return the program's words as in a shell, without the port and address that the script computes."""
+    """Return the program's words as a shell would split them, without a port or address that the script computes."""
     line = command.shell or line_of(command.words)
     words = list(command.words)
     if line is not None:
@@ -35,7 +35,7 @@ def words_of_program(command: Command) -> list[str] | Unclear:
 
 
 def with_variables(meaning: Meaning, command: Command) -> Meaning:
-    """Add the variables that the script gives a program to what the program does."""
+    """Add the variables that the script sets for a program."""
     if not isinstance(meaning, Start):
         return meaning
     if command.env and meaning.steps:
@@ -44,7 +44,7 @@ def with_variables(meaning: Meaning, command: Command) -> Meaning:
 
 
 def combine(reading: Reading, name: str, made: Sequence[Start], spawned: Sequence[tuple[Command, Meaning]]) -> Meaning:
-    """Tell what a script does in all. It may start one dev server, and nothing else that would be missed.
+    """Combine what a script does. It may start one dev server, and do nothing else that would be lost without it.
 
     ``name``: the script, as the command spells it. ``made``: the servers that it makes with Vite's own functions.
     """

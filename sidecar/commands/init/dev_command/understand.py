@@ -1,7 +1,7 @@
-"""Follows a command to what it starts, through lines, programs and scripts.
+"""Follow a command through lines, programs and scripts to what it starts.
 
-Only this module recurs. The project is not trusted, so two bounds end the recursion: ``deep`` is the number of levels
-that may still be entered, and a budget counts all lines of one command.
+Only this module recurses. The project is not trusted, so two bounds end the recursion: ``deep`` is the number of levels
+that may still be entered, and a budget bounds the lines that are followed for one command.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from sidecar.services import dev_script, package_json
 from sidecar.services.frameworks import PROGRAMS
 
 SCRIPTS_DEEP = 8
-"""Number of scripts within each other that are followed. No project needs more, but scripts may run in a circle."""
+"""How deep scripts that run scripts are followed. No project needs more, but scripts may form a cycle."""
 COMMANDS_MOST = 500
-"""Number of lines that are followed in all. Scripts that run each other have exponentially many paths."""
+"""How many lines are followed in total. Scripts that run each other have exponentially many paths."""
 PARTS_MOST = 100
-"""Number of commands that one line may join."""
+"""How many commands one line may have."""
 SHOWN = 80
-"""Number of characters that a message quotes of a command that is too long."""
+"""How many characters of a command that is too long are quoted in a message."""
 
 
 def understand(command: str, package: Package) -> Meaning:
-    """Tell what a command does that is run in ``package``."""
+    """Tell what a command does when it runs in ``package``."""
     return _Interpreter().line(command, package, SCRIPTS_DEEP)
 
 
@@ -59,20 +59,20 @@ class _Interpreter:
             return Unclear(f"{command[:SHOWN]!r} and so on has more than {PARTS_MOST} parts")
         texts = [text for text, _ in parts if text]
         if not texts:
-            return Unclear(f"{command!r} says nothing")
+            return Unclear(f"{command!r} runs nothing")
         if any(mark == "&" for _, mark in parts):
             return together([(text, self._part(text, package, deep)) for text in texts], keeps=False)
         return self._sequence(texts[:-1], texts[-1], package, deep)
 
     def _sequence(self, first: list[str], last: str, package: Package, deep: int) -> Meaning:
-        """Follow ``a && b``: whatever comes first has ended before the last one runs, so it is a step and no server."""
+        """Follow ``a && b``: all but the last command end before the last one runs, so they are steps."""
         place, env, steps = package, dict[str, str](), list[Meaning]()
         for text in first:
             name, _, rest = text.partition(" ")
             if name == "cd":
                 folder = rest.strip().strip("'\"")
                 if not folder or set(folder) & set("$%~*"):
-                    return Unclear(f"{text!r} goes to a folder that is not known")
+                    return Unclear(f"{text!r} enters a folder that only the shell knows")
                 place = enter(place, folder)
             elif name in {"export", "set"} and (given := shell.ASSIGNMENT.fullmatch(rest.strip())):
                 env[given[1]] = given[2].strip("'\"")
@@ -132,7 +132,7 @@ class _Interpreter:
         return Unclear(why(words))
 
     def _executed(self, rest: Sequence[str], said: Sequence[str], package: Package, deep: int) -> Meaning:
-        """Follow a package's program, run by npx or its like. ``said``: the whole command, for messages."""
+        """Follow a package's program that npx or a similar command runs. ``said``: the whole command, for messages."""
         words = package_manager.program_of(rest)
         if words is None:
             return Unclear(f"{shlex.join(said)!r} is not understood")
@@ -141,7 +141,7 @@ class _Interpreter:
         return self._program([package_manager.without_version(words[0]), *words[1:]], package, deep - 1)
 
     def _managed(self, words: Sequence[str], package: Package, deep: int) -> Meaning:
-        """Follow ``npm run dev`` or its like, in this package or in another one of the workspace."""
+        """Follow a command such as ``npm run dev``, in this package or in another one of the workspace."""
         call = package_manager.read_manager(words, package)
         if isinstance(call, Unclear):
             return call
@@ -160,7 +160,7 @@ class _Interpreter:
         return together([(line, self.line(line, package, deep - 1)) for line in call.lines], keeps=True)
 
     def _file(self, name: str, words: Sequence[str], package: Package, deep: int) -> Meaning:
-        """Follow a node script by its text."""
+        """Follow a node script by reading its text."""
         file = find(package.folder / name)
         if file is None:
             return Unclear(f"{shlex.join(words)!r}: there is no {package.folder / name}")

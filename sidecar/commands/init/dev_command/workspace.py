@@ -14,7 +14,7 @@ from sidecar.services import package_json
 from sidecar.tauri import project
 
 PACKAGES_MOST = 200
-"""Number of packages of a workspace that are looked at."""
+"""How many packages of a workspace are read."""
 
 
 class Package(Struct, frozen=True):
@@ -24,18 +24,18 @@ class Package(Struct, frozen=True):
     """The folder that the command runs in."""
     scripts: Mapping[str, Any] = {}
     top: Path | None = None
-    """No file outside of this folder is read. ``None``: no file outside of ``folder``."""
+    """The folder outside of which no file is read; ``None`` for ``folder``."""
     place: Path | None = None
     """The folder of the package.json that has the scripts. They run there."""
 
     @property
     def home(self) -> Path:
-        """No file outside of this folder is read."""
+        """The folder outside of which no file is read."""
         return self.top or self.folder
 
 
 def package_at(folder: Path, top: Path) -> Package:
-    """Return the package that a command in ``folder`` belongs to: by the nearest package.json up to ``top``."""
+    """Return the package that a command in ``folder`` belongs to. Look for package.json from there up to ``top``."""
     for place in (folder, *folder.parents):
         if is_file(place / "package.json"):
             scripts = project.parse_file(place / "package.json").get("scripts")

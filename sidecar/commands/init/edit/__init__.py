@@ -1,1 +1,1 @@
-"""Edit texts, and keep everything else as a person wrote it."""
+"""Edit texts, and keep everything else as it was."""

@@ -17,7 +17,7 @@ from sidecar.tauri.json5 import Array, Node, Object, Scalar, after_trivia, parse
 Place = Sequence[str | int]
 
 LINE_OF_ARRAY = 80
-"""An array of plain values is written on one line up to this length, as formatters do."""
+"""Up to this length, an array of plain values is written on one line, as formatters do."""
 
 _NAME = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
 
@@ -37,7 +37,7 @@ class _Style(Struct, frozen=True):
 def set_member(text: str, place: Place, value: Any) -> str:
     """Set the member at ``place`` to this value. Make missing objects on the way there.
 
-    Raises ``KeyError`` if something on the way is no object.
+    Raises ``KeyError`` if something on the way is not an object.
     """
     node, at = parse(text), 0
     for at, key in enumerate(place):  # noqa: B007  the last one is used below
@@ -86,7 +86,7 @@ def remove_member(text: str, place: Place) -> str:
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Remove a span; if nothing else is on its lines, remove these."""
+    """Remove a span, and its lines if nothing else is on them."""
     head = _line_start(text, start)
     after = end + len(text[end:]) - len(text[end:].lstrip(" \t"))
     line_end = next((each for each in ("\r\n", "\n", "\r") if text.startswith(each, after)), "")
@@ -98,7 +98,7 @@ def _cut(text: str, start: int, end: int) -> str:
 
 
 def _are_same(one: Any, other: Any) -> bool:
-    """Tell whether they are equal in JSON. For Python ``true`` equals 1, also inside of lists and dicts."""
+    """Tell whether two values are equal in JSON. For Python, ``True`` equals 1, even inside lists and dicts."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_are_same(each, other[key]) for key, each in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -223,7 +223,7 @@ def _walk(node: Node) -> Iterator[Node]:
 
 
 def _indent_at(text: str, at: int) -> str:
-    """Return the white space at the begin of this place's line."""
+    """Return the white space at the beginning of the line."""
     line = text[_line_start(text, at) : at]
     return line[: len(line) - len(line.lstrip(" \t"))]
 
@@ -238,7 +238,7 @@ def _line_start(text: str, at: int) -> int:
 
 
 def _last_content(text: str, start: int, close: int) -> int:
-    """Return the end of the last comment between the two, or ``start``. White space before the bracket stays there."""
+    """Return the end of the last comment before ``close``, or ``start``. White space before the bracket stays there."""
     return start + len(text[start:close].rstrip())
 
 

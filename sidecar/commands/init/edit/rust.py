@@ -1,7 +1,7 @@
 """Add the plugin's lines to an app's Rust code. Edit only shapes that we surely understand; refuse everything else.
 
-There is no parser here. Tokens keep comments and texts apart from code, and brackets tell where a statement begins. New
-code is formatted as by rustfmt.
+There is no parser here. Tokens separate comments and strings from code, and brackets tell where a statement begins. New
+code is formatted as rustfmt does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RustShapeError(ValueError):
 
 
 class Token(Struct):
-    """A word, a text or a mark."""
+    """A word, a string or a mark."""
 
     text: str
     start: int
@@ -66,7 +66,7 @@ def add_plugin(text: str) -> str:
 
 
 def names_runtime(text: str) -> bool:
-    """Tell whether the app names its runtime by ``.runtime(tauri_runtime_…)``, as apps of Tauri 3 do."""
+    """Tell whether the app names its runtime with ``.runtime(tauri_runtime_…)``, as apps of Tauri 3 do."""
     try:
         words = [token.text for token in tokenize(text)]
     except RustShapeError:
@@ -76,7 +76,7 @@ def names_runtime(text: str) -> bool:
 
 
 def place_binary(text: str) -> str:
-    """Make a build script first put the binary in place, unless it does already. Raises ``RustShapeError``."""
+    """Make a build script put the binary in place first, unless it already does. Raises ``RustShapeError``."""
     tokens = tokenize(text)
     words = [token.text for token in tokens]
     if HELPER in words:
@@ -94,7 +94,7 @@ def place_binary(text: str) -> str:
 def tokenize(text: str) -> list[Token]:
     """Return the code's tokens without white space and comments.
 
-    Raises ``RustShapeError`` for a comment or a text that is never closed.
+    Raises ``RustShapeError`` for a comment or a string that is never closed.
     """
     tokens, at = list[Token](), 0
     while at < len(text):
@@ -109,7 +109,7 @@ def tokenize(text: str) -> list[Token]:
             close = '"' + found["hashes"]
             end = text.find(close, end) + len(close)
         if end < found.end() or (found["quote"] is not None and found["closed"] is None):
-            raise RustShapeError("a text is never closed")
+            raise RustShapeError("a string is never closed")
         if found.lastgroup != "trivia" and found["trivia"] is None:
             tokens.append(Token(text[at:end], at, end))
         at = end
@@ -127,10 +127,10 @@ def _comment_end(text: str, at: int) -> int:
 
 
 def _context_call(words: list[str]) -> tuple[int, int]:
-    """Find the only ``[tauri::]generate_context!()``; return the index of its first word, and that after its last."""
+    """Find the only ``[tauri::]generate_context!()``; return the indices of its first word and after its last one."""
     calls = [at for at in range(len(words)) if words[at : at + 4] == ["generate_context", "!", "(", ")"]]
     if len(calls) != 1:
-        raise RustShapeError(f"generate_context!() is called {len(calls)} times, and not once")
+        raise RustShapeError(f"generate_context!() is called {len(calls)} times instead of once")
     at = calls[0]
     return (at - 2 if words[at - 2 : at] == ["tauri", "::"] else at), at + 4
 
@@ -152,7 +152,7 @@ def _bound(words: list[str], first: int, end: int) -> tuple[str, int]:
         raise RustShapeError("generate_context!() is neither inside .run(…) nor in a plain let")
     runs = [at for at in range(end, len(words)) if _is_run(words, at) and words[at + 3 : at + 5] == [name, ")"]]
     if len(runs) != 1:
-        raise RustShapeError(f".run({name}) is there {len(runs)} times, and not once")
+        raise RustShapeError(f".run({name}) is called {len(runs)} times instead of once")
     return name, runs[0]
 
 
@@ -173,9 +173,9 @@ def _statement(words: list[str], at: int) -> int:
 
 
 def _indent(text: str, at: int) -> str:
-    """Return the indentation before this place. Raises ``RustShapeError`` if code is before it on the line."""
+    """Return the indentation before this place. Raises ``RustShapeError`` if there is code before it on the line."""
     if not _begins_line(text, at):
-        raise RustShapeError("the app is built on one line, and not line by line")
+        raise RustShapeError("the app is built on one line, not with one call on each line")
     return text[text.rfind("\n", 0, at) + 1 : at]
 
 

@@ -1,4 +1,4 @@
-"""Edit TOML by tomlkit, with the functions of ``json5``. We add the right place of a new key, and CRLF."""
+"""Edit TOML with tomlkit, through the same functions as ``json5``. This adds the right place of a new key, and CRLF."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def remove_member(text: str, place: Place) -> str:
 
 
 def _is_inside(value: Any, key: str | int) -> bool:
-    """Tell whether a value can have something at ``key``. Without this check, ``in`` would search a text for it."""
+    """Tell whether a value can have something at ``key``. Without this check, ``in`` would search inside a string."""
     if isinstance(key, int):
         return isinstance(value, list) and key < len(value)
     return isinstance(value, Container | AbstractTable)
@@ -102,7 +102,7 @@ def _edited(text: str, change: Callable[[tomlkit.TOMLDocument], None]) -> str:
     """Apply ``change``. Restore the BOM, and CRLF if all lines had it."""
     plain = _plain(text)
     if plain and not plain.endswith("\n"):
-        plain += "\n"  # else tomlkit would put a new key on the same line as a last a.b = 1
+        plain += "\n"  # else tomlkit would put a new key on the line of a final a.b = 1
     try:
         document = tomlkit.parse(plain)
         kept = tomlkit.dumps(document) == plain
@@ -111,13 +111,13 @@ def _edited(text: str, change: Callable[[tomlkit.TOMLDocument], None]) -> str:
     except TOMLKitError as error:
         raise TomlShapeError(f"tomlkit cannot edit it: {error}") from None
     if not kept:
-        raise TomlShapeError("its tables stand in an order that an edit would not keep")
+        raise TomlShapeError("an edit would not keep the order of its tables")
     if written == plain:
         return text
     try:
         tomllib.loads(written)
     except tomllib.TOMLDecodeError as error:
-        raise TomlShapeError(f"tomlkit's edit of it is no TOML: {error}") from None
+        raise TomlShapeError(f"tomlkit's edit of it is not valid TOML: {error}") from None
     crlf = text.count("\r\n") > 0 and text.count("\r\n") == text.count("\n")
     return (BOM if text.startswith(BOM) else "") + (written.replace("\n", "\r\n") if crlf else written)
 

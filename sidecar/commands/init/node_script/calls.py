@@ -1,6 +1,6 @@
-"""Reads the arguments of calls that start something: a program's words, variables and folder, or Vite's options.
+"""Read the arguments of calls that start something: a program's words, variables and folder, or Vite's options.
 
-What the text alone does not tell is reported to the source's ``unclear``.
+If the text alone does not tell an argument, report that to the source's ``unclear``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def read_variable(source: Source, name: str, value: Tokens, env: dict[str, str],
 
 
 def vite_words(source: Source, options: Tokens) -> list[str]:
-    """Return the arguments of the ``vite`` command that is equal to ``createServer(options)``."""
+    """Return the arguments of the ``vite`` command that does the same as ``createServer(options)``."""
     words: list[str] = []
     for key, value in source.members(options):
         text = source.value(value)

@@ -1,4 +1,4 @@
-"""Finds the imports of a file, and the local names by which it can start a program, open a port or make a server."""
+"""Find the imports of a file, and the local names with which it can start a program, open a port or make a server."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _QUIET_MODULES = {
 }
 """Modules that can neither start a program nor open a port."""
 _PORT_MODULES = {"detect-port", "find-free-port", "get-port", "get-port-please", "kill-port", "portfinder"}
-"""Modules that look for a free port, or free one. A script that needs no port of its own needs none of them."""
+"""Modules that look for a free port, or free one. With the sidecar, the script no longer needs them."""
 LISTENERS = {"net": {"createServer", "connect", "createConnection", "Socket"}, "http": {"get", "request"}}
-"""Functions by which a script that starts Vite checks whether a port is free, and whether Vite answers."""
+"""Functions with which a script that starts Vite checks whether a port is free, and whether Vite answers."""
 STARTERS = {"spawn", "exec", "execFile", "fork", "spawnSync", "execSync", "execFileSync"}
 _STARTER_MODULES = {"child_process", "cross-spawn", "execa"}
 _EXECA = {"execa": "spawn", "execaSync": "spawn", "execaCommand": "exec", "execaCommandSync": "exec"}
@@ -31,7 +31,7 @@ class Import(Struct, frozen=True):
     """One import of a file."""
 
     module: str
-    """As the file spells it. A relative path begins with ``.``."""
+    """The name, as the file spells it. A relative path begins with ``.``."""
     called: int | None = None
     """The index of the function's name in a call such as ``require("child_process").exec(…)``."""
 
@@ -53,7 +53,7 @@ class Imports:
         """The indices of the words of import clauses. There a name is bound, not used."""
 
     def find(self) -> Iterator[Import]:
-        """Yield the imports in their order. The names of each are bound before it is yielded."""
+        """Yield the imports in order. The local names of an import are bound before it is yielded."""
         for at, word in enumerate(self._words):
             if word in {"require", "import"} and self._words[at + 1 : at + 2] == ["("]:
                 name = self._source.text(at + 2)
@@ -73,7 +73,7 @@ class Imports:
                     continue
                 begin = self._clause_begin(at) if word == "from" else at
                 if self._words[begin] == "export" and not name.startswith("."):
-                    self._source.unclear(f"it hands {name!r} on")
+                    self._source.unclear(f"it passes {name!r} on")
                 self._bind(name, begin + 1, at)
                 yield Import(name)
 
@@ -122,7 +122,7 @@ class Imports:
                 continue
             following = self._words[index + 1 : index + 2]
             if braces and following in (["as"], [":"]):
-                continue  # the name behind it is the local one
+                continue  # the name after it is the local one
             original = self._words[index - 2] if self._words[index - 1] in {"as", ":"} else word
             self._bind_one(name, word, original if braces else "*")
 

@@ -1,4 +1,4 @@
-"""Reads a script and the files that it imports."""
+"""Read a script and the files that it imports."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sidecar.commands.init.node_script.source_file import SUFFIXES, UnreadableEr
 from sidecar.commands.init.node_script.uses import Uses
 
 FILES_MOST = 16
-"""Number of files that are read for one script, including its imports."""
+"""How many files are read for one script, including its imports."""
 
 
 def read(file: Path, top: Path, folder: Path) -> Reading:
-    """Read a script that is run in ``folder``, and what it imports, from the project in ``top``.
+    """Read a script that runs in ``folder``, and the files that it imports, from the project in ``top``.
 
     Raises ``UnreadableError``.
     """

@@ -26,9 +26,10 @@ class Reading(Struct):
     file: Path
     commands: list[Command] = field(default_factory=list)
     vite: list[list[str]] = field(default_factory=list)
-    """For each server that is made with Vite's own functions, the arguments of the equal ``vite`` command."""
+    """For each server that is made with Vite's own functions: the arguments of the ``vite`` command that does the same.
+    """
     port_files: list[str] = field(default_factory=list)
-    """Names of the files that it writes the port to, without their folders."""
+    """Names of the files into which it writes the port, without their folders."""
     writes: list[str] = field(default_factory=list)
     """Names of all other files that it writes."""
     listens: bool = False
@@ -39,7 +40,7 @@ class Reading(Struct):
     """Reasons why it is not understood, each a clause such as ``it imports 'express'``."""
 
     def add_variables(self, env: dict[str, str], ports: list[str]) -> None:
-        """Add variables of the whole script to every program so far. A program's own values win.
+        """Add variables that the script sets for itself to every program so far. A program's own values win.
 
         ``ports``: names of variables that carry the port.
         """

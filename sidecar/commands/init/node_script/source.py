@@ -18,7 +18,10 @@ class Source(js.Source):
         self._file = file
 
     def folder(self, tokens: Tokens) -> str | None:
-        """Return a folder relative to the one that the script runs in; ``None``, and a reason, if it is not known."""
+        """Return a folder relative to the one where the script runs.
+
+        If it is not known, report that and return ``None``.
+        """
         found = self._place(tokens, js.VALUES_DEEP)
         if found is None or found.startswith("/") or ":" in found:
             self.unclear("it computes a folder")
@@ -26,7 +29,7 @@ class Source(js.Source):
         return posixpath.normpath(found)
 
     def _place(self, tokens: Tokens, deep: int) -> str | None:
-        """Return a path that is built from the script's own place, as ``__dirname``; ``None`` if it is not known."""
+        """Return a path that is built from the script's own place, such as ``__dirname``; ``None`` if not known."""
         tokens = js.bare(tokens)
         said = js.texts(tokens)
         if said == ["process", ".", "cwd", "(", ")"]:

@@ -1,4 +1,4 @@
-"""Finds and reads the files of a script. The project is not trusted: files that no person wrote are refused."""
+"""Find and read the files of a script. The project is not trusted: files that no person wrote are refused."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sidecar.commands.init.javascript import Token
 from sidecar.files import INSTALLED, is_file, read_regular, real_in, way_out
 
 SCRIPT_BYTES_MOST = 64 << 10
-"""Size of a script that is read. One that starts a dev server is a page long."""
+"""Bound on the size of a script. One that starts a dev server is a page long."""
 LINE_MOST = 4_000
-"""Length of a line, in characters. Longer lines are generated."""
+"""Bound on the characters of a line. Longer lines are generated."""
 TOKENS_MOST = 10_000
 DEPTH_MOST = 100
-"""Number of brackets within each other. The search for the end of brackets and expressions takes time that grows with
-the square of the tokens and of the depth."""
+"""Bounds on tokens and nested brackets. The time to find the ends of brackets and expressions grows with the square of
+both."""
 
 SUFFIXES = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts")
 
@@ -67,6 +67,6 @@ def find(file: Path) -> Path | None:
         *(file.with_name(file.name + suffix) for suffix in SUFFIXES),
         *(file / f"index{it}" for it in SUFFIXES),
     )
-    if file.suffix in {".js", ".mjs"}:  # TypeScript names its own files by what they become
+    if file.suffix in {".js", ".mjs"}:  # TypeScript imports dev.ts as dev.js, the name after compilation
         names = (*names, file.with_suffix(file.suffix.replace("js", "ts")))
     return next((name for name in names if is_file(name)), None)

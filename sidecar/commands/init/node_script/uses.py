@@ -1,4 +1,4 @@
-"""Finds where a file uses its imports: to start a program, to make a server, to write a file."""
+"""Find where a file uses its imports: to start a program, to make a server, to write a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PORT_LINE = re.compile(rf"(\w*PORT\w*)=[\"']?{HOLE}[\"']?")
 
 
 class Uses:
-    """The uses of a file's imports, which go into a reading."""
+    """Adds the uses of a file's imports to a reading."""
 
     def __init__(self, source: Source, imports: Imports, reading: Reading) -> None:
         self._source = source
@@ -29,7 +29,7 @@ class Uses:
         self._imports = imports
         self._reading = reading
         self._told: list[str] = []
-        """Names of variables that carry the port through a file that it writes."""
+        """Names of the variables for the port in a file that the script writes."""
 
     def look(self) -> None:
         """Look at every use of the names that matter."""
@@ -53,7 +53,7 @@ class Uses:
             elif word == "process" and self._words[at + 2 : at + 3] in (["binding"], ["dlopen"], ["getBuiltinModule"]):
                 self._source.unclear(f"it uses process.{self._words[at + 2]}")
             elif word == "require" and after not in {"(", "."}:
-                self._source.unclear("it hands require on")
+                self._source.unclear("it passes require on")
         opens, closes = "createServer" in self._words, "close" in self._words
         if self._reading.listens and opens and not closes and not self._imports.vite:
             self._source.unclear("it opens a port and does not close it")
@@ -69,17 +69,17 @@ class Uses:
                 self._use_vite(at + 2, name)
         elif module in LISTENERS:
             if name not in LISTENERS[module]:
-                self._source.unclear(f"it uses {module}.{name}" if name else f"it hands {words[at]} on")
+                self._source.unclear(f"it uses {module}.{name}" if name else f"it passes {words[at]} on")
         elif name in STARTERS:
             self.use(at + 2, name)
         elif name != "ChildProcess":
-            self._source.unclear(f"it hands {words[at]} on")
+            self._source.unclear(f"it passes {words[at]} on")
 
     def use(self, at: int, function: str) -> None:
-        """Read the call at ``at`` of ``function``, which starts a program."""
+        """Read the call at ``at``, with which ``function`` starts a program."""
         arguments = self._source.arguments(at)
         if arguments is None:
-            self._source.unclear(f"it hands {self._words[at]} on")
+            self._source.unclear(f"it passes {self._words[at]} on")
             return
         command = read_command(self._source, function, arguments)
         if command is None:
@@ -102,7 +102,7 @@ class Uses:
             self._reading.add_variables(env, ports)
 
     def _write(self, at: int) -> None:
-        """Read which file is written: one with the port, or another."""
+        """Find out which file is written: one with the port, or another."""
         arguments = self._source.arguments(at)
         target = arguments[-1 if self._words[at].startswith(("copy", "cp", "rename")) else 0] if arguments else ()
         value = self._source.value(target)
@@ -124,7 +124,7 @@ class Uses:
     def _use_vite(self, at: int, name: str) -> None:
         arguments = self._source.arguments(at)
         if arguments is None:
-            self._source.unclear(f"it hands {self._words[at]} of Vite on")
+            self._source.unclear(f"it passes {self._words[at]} of Vite on")
         elif name == "preview":
             self._source.unclear("it serves what was built before (preview of Vite)")
         elif name != "createServer":
