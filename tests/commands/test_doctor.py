@@ -420,5 +420,5 @@ def test_a_package_that_is_linked_from_elsewhere_is_named_and_not_looked_at(
     report = told(tmp_path, "doctor", str(project), "--port", str(free_port()), PATH=node)
     found = finding(report, "vite")
     assert found["verdict"] == "note"
-    assert "not looked at: a link there leads out of the project" in found["found"]
+    assert "not checked: a link there leads out of the project" in found["found"]
     assert "7.1.2" not in str(report["findings"])

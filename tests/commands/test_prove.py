@@ -105,7 +105,7 @@ def test_without_a_node_what_it_would_do_is_not_said_to_hold(tmp_path: Path, pro
     with watched(tmp_path) as (group, env):
         env |= {"PATH": f"{place}:/usr/bin:/bin", "PYTHONPATH": broken(tmp_path, "", WITHOUT_GROUP)}
         report = told(tmp_path, "doctor", project, "--prove", code=1, group=group, **env)
-    assert {it["name"]: it["why"] for it in report["untried"]}["stdinGuard"] == "there is no node that works"
+    assert {it["name"]: it["why"] for it in report["untried"]}["stdinGuard"] == "no working node was found"
     [row] = report["proof"]
     assert (row["held"], row["processes"]) == (True, PROCESSES - bool(NODE) * trees.SIZES[VITE])
     assert "stdinGuard" not in row["claims"]

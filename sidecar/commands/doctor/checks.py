@@ -34,13 +34,13 @@ from sidecar.services.project import wanted_port
 from sidecar.state import atomic, run_record
 
 VERSION_S = 10.0
-"""``node --version`` takes 30 ms; a version manager's shim may look for an update first."""
+"""The bound for ``node --version``. It takes 30 ms, but a version manager's shim may look for an update first."""
 
 OLDEST_NODE = ((20, 19), (22, 12))
 """Vite 7 and newer need 20.19 or a later 20, or 22.12 or later."""
 
 SAID_MOST = 500
-"""Characters of node's output to show."""
+"""How many characters of node's output are shown."""
 
 
 class _Package(msgspec.Struct):
@@ -111,12 +111,12 @@ def _node(node: Node | NodeNotFoundError) -> Finding:
     if told is None:
         said = (done.stderr or done.stdout)[:SAID_MOST].strip()
         if (manager := shim_of(program)) is not None:
-            what = f"{program}: a shim of {manager}, which tells no version outside of the project: {said}"
+            what = f"{program}: a shim of {manager}, which reports no version outside of the project: {said}"
             return Finding("node", "note", what, "Run node --version in the project to see which version it chooses.")
         return Finding(
             "node",
             "bad",
-            f"{program} does not tell its version (code {done.returncode}): {said}",
+            f"{program} does not report its version (code {done.returncode}): {said}",
             "Install Node.js again.",
         )
     found = f"{done.stdout.strip()[:SAID_MOST]}, {program}: {node.why}"
@@ -136,7 +136,7 @@ def _is_old(version: tuple[int, int]) -> bool:
 
 
 def _project(root: str) -> tuple[list[Finding], Service]:
-    """Tell what the project is and how it is started; return also the service that ``sidecar dev`` makes of it."""
+    """Report what the project is and how it starts. Return also the service that ``sidecar dev`` would start."""
     folder = Path(root).absolute()
     try:
         start = find_start(root)
@@ -147,14 +147,14 @@ def _project(root: str) -> tuple[list[Finding], Service]:
     project = Finding("project", "ok", f"{folder}: {row.described()}")
     subject = row.type if isinstance(config, DevServer) else row.name
     if (package := _elsewhere(root, row)) is not None:
-        what = f"{package} is not looked at: a link there leads out of the project"
+        what = f"{package} is not checked: a link there leads out of the project"
         return [project, Finding(subject, "note", what, "'sidecar dev' follows it, as node does.")], config
     try:
         planned = launch.plan("project", config)
     except ProjectNotFoundError as error:
         return [finding_of(error, "project")], config
     except NodeNotFoundError as error:
-        # a missing yarn is told here; a missing node has a line of its own
+        # report a missing yarn here; a missing node has a line of its own
         no_yarn = error.data.get("program") == "yarn"
         return [project, finding_of(error, subject) if no_yarn else _program(root, row)], config
     except SidecarError as error:
@@ -184,7 +184,7 @@ def _command(row: Framework, entry: str | None, argv: tuple[str, ...]) -> str:
 
 
 def _program(root: str, row: Framework) -> Finding:
-    """Tell the version and the entry of the framework's package."""
+    """Report the version and the entry file of the framework's package."""
     entry = launch.find_program(root, row)
     if entry is None:
         how = "by yarn (Plug'n'Play)" if row.package else "from PATH" if row.program else row.title
@@ -192,7 +192,7 @@ def _program(root: str, row: Framework) -> Finding:
     for folder in Path(entry).parents:
         package = read_json(str(folder / "package.json"), _Package)
         if package is None or package.version is None:
-            continue  # this manifest may only say what kind of modules are below it; the package's own is further up
+            continue  # this manifest may only set the kind of modules below it; the package's own is further up
         return Finding(row.type, "ok", f"{package.version}, {entry}")
     return Finding(row.type, "ok", entry)
 
@@ -200,8 +200,8 @@ def _program(root: str, row: Framework) -> Finding:
 def _passed_over(root: str, start: Start) -> list[Finding]:
     if not wanted_port(root, start, start.framework).passed_over:
         return []
-    what = "server.port of the vite.config is ignored: it is no plain number"
-    return [Finding("port", "note", what, "Give the port by --port, or in the service's port.preferred.")]
+    what = "server.port of the vite.config is ignored: it is not a plain number"
+    return [Finding("port", "note", what, "Set the port with --port, or in the service's port.preferred.")]
 
 
 def _ports(survey: Survey, preferred: int, last: dict[str, int]) -> list[Finding]:
@@ -260,6 +260,6 @@ def _runs(survey: Survey) -> Finding:
     return Finding(
         "runs",
         "note",
-        f"{found}; dead ones have left {processes} processes and {things} files or groups",
-        "'sidecar clean' shows them and cleans up. So does the next start.",
+        f"{found}; dead ones left {processes} processes and {things} files or groups",
+        "'sidecar clean' shows them and cleans up. The next start cleans up, too.",
     )

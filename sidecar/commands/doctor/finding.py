@@ -11,7 +11,7 @@ Verdict = Literal["ok", "note", "bad"]
 
 
 class Finding(Wire, frozen=True, omit_defaults=False):
-    """A line of the report. ``note`` is worth a look and stops nothing; ``bad`` keeps a service from running."""
+    """A line of the report. ``note`` is a hint and stops nothing; ``bad`` keeps a service from running."""
 
     subject: str
     verdict: Verdict

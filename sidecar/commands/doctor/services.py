@@ -52,7 +52,7 @@ def _order(services: Mapping[str, Service]) -> str:
     """List the services that wait for nothing, then those that wait for these, and so on."""
     steps: list[list[str]] = []
     done: set[str] = set()
-    while len(done) < len(services):  # it ends: parse_services refuses a circle
+    while len(done) < len(services):  # this ends, because parse_services refuses cycles
         ready = [name for name, each in services.items() if name not in done and done >= set(each.depends_on)]
         steps.append(ready)
         done.update(ready)
@@ -77,7 +77,7 @@ def _service(name: str, service: Service) -> Finding:
 
 def _lacks(name: str, service: Service, folder: str) -> Iterator[tuple[Verdict, str, str]]:
     if leads_out(folder):
-        yield "note", f"{folder} is outside of the project, so doctor does not look at it", "A start looks there."
+        yield "note", f"{folder} is outside of the project, so doctor does not check it", "A start uses it."
         return
     field = "root" if isinstance(service, DevServer) else "cwd"
     if not is_folder(folder):
@@ -97,7 +97,7 @@ def _lacks(name: str, service: Service, folder: str) -> Iterator[tuple[Verdict, 
 
 
 def _release(services: Mapping[str, Service]) -> Iterator[Finding]:
-    """Report the services of a release, and commands in them that only development has."""
+    """Report the services of a release, and their commands that only work in a checkout."""
     names = [f"{name} (task)" if isinstance(each, TaskService) else name for name, each in services.items()]
     yield Finding("release", "ok", f"it has {', '.join(names)}" if names else "it has no services")
     for name, each in services.items():

@@ -18,13 +18,13 @@ from sidecar.host import frozen
 from sidecar.state.run_record import STATE_DIR
 
 START_S = 120.0
-"""Time for a sidecar and its trees to be whole: 100 times what two busy cores need, 10 times what Wine needs."""
+"""Time for a sidecar and its trees to be complete: 100 times what two busy cores need, 10 times what Wine needs."""
 
 CLOSE_S = 5.0
 """Time for the rest to end by itself before it is killed."""
 
 PROGRAM = "the program of "
-"""A service's own program is called this and its tree's kind."""
+"""The name of a service's own program is this and the kind of its tree."""
 
 APP = "app"
 
@@ -85,7 +85,7 @@ class StandIn:
         self._stack.close()
 
     def grow(self) -> None:
-        """Wait until the sidecar has answered and every tree is whole. Raises ``CannotTryError``."""
+        """Wait until the sidecar has answered and every tree is complete. Raises ``CannotTryError``."""
         deadline = time.monotonic() + START_S
         app = self._await("app", deadline)
         result = self._await("hello", deadline)
@@ -93,7 +93,7 @@ class StandIn:
         try:
             ours = self._platform.find_ours(app, result["pid"])
         except ProcessLookupError:
-            raise CannotTryError("the sidecar has ended before anything was done to it") from None
+            raise CannotTryError("the sidecar ended before the trial began") from None
         self._ours = tuple(ours)
         self._group = self._platform.find_group(self.guarantees, ours)
         for name, pid in {APP: app, **ours}.items():
@@ -109,7 +109,7 @@ class StandIn:
             raise CannotTryError("the tree that stops itself has not stopped")
 
     def stop(self, names: tuple[str, ...]) -> None:
-        """Stop each, so that it does nothing more."""
+        """Stop the processes (SIGSTOP), so that they do nothing more."""
         self._liveness.stop([self._held[name] for name in names])
 
     def kill(self, names: tuple[str, ...]) -> float:
@@ -117,12 +117,12 @@ class StandIn:
         return self._liveness.kill([self._held[name] for name in names if name in self._held])
 
     def end(self) -> None:
-        """End the sidecar as an app does that quits: close its stdin, which is our pipe."""
+        """End the sidecar as an app that quits does: close its stdin, which is our pipe."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def ended(self) -> bool:
-        """Tell whether all processes of the sidecar are gone: guard and supervisor, or their like on this platform."""
+        """Tell whether all processes of the sidecar (supervisor, guard, bootloader) are gone."""
         return not self.living_ours()
 
     def living_programs(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class StandIn:
         return tuple(found)
 
     def await_swept(self) -> None:
-        """Wait until the sidecar has cleaned up after the run before. Raises ``CannotTryError``."""
+        """Wait until the sidecar has cleaned up after the previous run. Raises ``CannotTryError``."""
         self._await("swept", time.monotonic() + START_S)
 
     def _ask(self, number: int, method: str, **params: object) -> None:
@@ -162,7 +162,7 @@ class StandIn:
         try:
             self._held[name] = self._liveness.hold(pid, lambda at: self._note_death(name, at))
         except ProcessLookupError:
-            raise CannotTryError(f"the {name} has ended before anything was done to it") from None
+            raise CannotTryError(f"the {name} ended before the trial began") from None
         self._living.add(name)
 
     def _note_death(self, name: str, at: float) -> None:
@@ -171,7 +171,7 @@ class StandIn:
             self._liveness.last_death = max(self._liveness.last_death, at)
 
     def _await(self, what: str, deadline: float) -> Any:
-        """Return what the stand-in tells about ``what``; skip what it tells about anything else."""
+        """Return the stand-in's next message about ``what``; skip its other messages."""
         while True:
             self._liveness.wait(lambda: bool(self._told) or self._silent, max(0.0, deadline - time.monotonic()))
             if not self._told:
@@ -188,7 +188,7 @@ class StandIn:
         self._told += map(msgspec.json.decode, lines)
 
     def _close(self) -> None:
-        """End everything: close stdin, wait for all to end by itself, then kill the rest."""
+        """End everything: close stdin, wait for the processes to end by themselves, then kill the rest."""
         self.end()
         self._liveness.wait(self.ended, CLOSE_S)
         self.kill(tuple(name for name in self._held if name != APP))
@@ -205,7 +205,7 @@ class StandIn:
 
 
 def names(members: Iterable[Member]) -> tuple[str, ...]:
-    """Return the names that a report gives them."""
+    """Return the names of processes for a report."""
     return tuple(f"{it.kind} {it.role} (pid {it.pid})" for it in members)
 
 
@@ -214,4 +214,4 @@ def _awaits_next_start(path: Path) -> bool:
     try:
         return bool(msgspec.json.decode(path.read_bytes()).get("unpacked"))
     except (OSError, msgspec.DecodeError, AttributeError):
-        return False  # ENOENT: it is gone by now; else it is none of the sidecar's records, and a trace
+        return False  # ENOENT: it is gone by now; otherwise it is not a record, so it counts as a trace

@@ -21,9 +21,9 @@ class Trial(Wire, frozen=True, omit_defaults=False, kw_only=True):
     processes: int
     """The number of processes in all trees."""
     milliseconds: float
-    """From the kill to the last death before a next start."""
+    """From the kill to the last death before the next start."""
     until_next_start: int
-    """The number that lived on until a next start. Not 0 only if no process of the sidecar was left to end them."""
+    """How many lived on until the next start. This is 0 unless no process of the sidecar was left to end them."""
     sweep_milliseconds: float | None
     """From the next start's launch to the last death."""
     survivors: tuple[str, ...]

@@ -15,11 +15,11 @@ VITE = "vite"
 """The kind of the tree that ends with its stdin."""
 
 LIFE_S = 300
-"""A part lives at most this long if everything that should end it fails. A stopped one cannot end itself."""
+"""How long a process of a trial lives if everything that should end it fails. A stopped one cannot end itself."""
 
 
 def as_part(*words: str) -> list[str]:
-    """Return the command line that starts the sidecar again to play a part of doctor."""
+    """Return the command line that starts the sidecar again as a process of a trial."""
     return frozen.itself(DOCTOR_PART, *words)
 
 
@@ -28,7 +28,7 @@ class CannotTryError(Exception):
 
 
 class Plan(Struct, frozen=True):
-    """A way to kill."""
+    """What a trial kills, and what that tests."""
 
     victims: tuple[str, ...]
     """Our processes to kill, all in the same instant and in this order."""
@@ -45,7 +45,7 @@ class Plan(Struct, frozen=True):
     stopped: tuple[str, ...] = ()
     """Our processes to stop before the kill, so that the others must do the work alone."""
     grouped: bool = True
-    """Whether the sidecar may make a control group. ``False`` prevents it: the group would do the others' work."""
+    """Whether the sidecar may make a control group. ``False`` prevents it, because the group would hide a failure."""
 
 
 class Member(Protocol):
@@ -74,7 +74,7 @@ class Liveness(Protocol):
         ...
 
     def launch(self, command: list[str], env: Mapping[str, str], *, grouped: bool) -> subprocess.Popen[bytes]:
-        """Start the stand-in app with pipes for stdin and stdout, out of reach of the keys pressed here.
+        """Start the stand-in app with pipes for stdin and stdout. Ctrl-C in this terminal must not reach it.
 
         Unless ``grouped``, nothing that it starts can make a control group. Raises ``CannotTryError``.
         """
@@ -135,9 +135,9 @@ class Platform(Protocol):
     """A platform. Each platform's module is one; ``find_platform`` returns it."""
 
     BLOW: str
-    """The name of the means that kills."""
+    """How this platform kills, for the report: a signal or a system call."""
     SIZES: dict[str, int]
-    """Each kind of tree, and how many processes it has once it is whole. Without a node there is no ``vite``."""
+    """Each kind of tree, and how many processes it has once it is complete. Without a node there is no ``vite``."""
     PLANS: dict[str, Plan]
     """The name of what is killed → the plan. If there is no bootloader, nothing kills it."""
     UNTRIED: dict[str, str]
@@ -160,7 +160,7 @@ class Platform(Protocol):
         ...
 
     def overdue(self, run: Run) -> tuple[str, ...]:
-        """Return the living processes that should be dead before a next start."""
+        """Return the living processes that should be dead before the next start."""
         ...
 
     def is_excused(self, member: Member, guarantees: dict[str, Any]) -> bool:
@@ -172,5 +172,5 @@ class Platform(Protocol):
         ...
 
     def grow(self, words: Sequence[str]) -> NoReturn:
-        """Be a process of a tree. ``words``: its kind, ``Liveness.name``, and the tree's own words."""
+        """Run a process of a tree. ``words``: its kind, ``Liveness.name``, and the tree's own words."""
         ...

@@ -1,7 +1,7 @@
-"""The parts that ``sidecar doctor --prove`` plays by starting itself again: a stand-in app, and hostile trees.
+"""The processes of a trial, for which ``sidecar doctor --prove`` starts itself again: a stand-in app, hostile trees.
 
-A part is a word of our command line, not a script. So it is also there if the sidecar is one frozen file. No help text
-names it. Every process of a tree holds a connection to doctor, and ends when doctor does.
+A word of our command line selects the role. There is no script, so this also works if the sidecar is one frozen file.
+No help text names the word. Every process of a tree holds a connection to doctor, and ends when doctor does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PIPE_BYTES = 65_536
 
 
 def play(words: list[str]) -> int:
-    """Play a part. ``words``: ``app`` and the number of services, or ``tree`` and the words of the platform."""
+    """Run a role. ``words``: ``app`` and the number of services, or ``tree`` and the words of the platform."""
     platform = find_platform()
     platform.limit_life()
     part, *rest = words
@@ -46,7 +46,7 @@ def _be_app(services: int) -> NoReturn:
 
 
 def _listen(stdout: IO[bytes], services: int) -> None:
-    """Tell doctor what it waits for: the answer to ``initialize``, errors, all services started, orphans cleaned up."""
+    """Pass on what doctor waits for: the answer to ``initialize``, errors, the start of all services, a cleanup."""
     pids: dict[str, int] = {}
     for line in stdout:
         message = msgspec.json.decode(line)

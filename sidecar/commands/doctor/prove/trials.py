@@ -1,8 +1,8 @@
 """The trials of ``sidecar doctor --prove``.
 
-For each victim a stand-in app starts a sidecar with every tree of this platform. Once all trees are whole, doctor kills
-the victim and counts survivors. The state folder is private, so no record of another run is touched. A sidecar that
-starts here does one thing that any start does: it ends what dead runs left in control groups beside its own.
+For each victim a stand-in app starts a sidecar with every tree of this platform. Once all trees are complete, doctor
+kills the victim and counts survivors. The state folder is private, so no record of another run is touched. But like any
+start, these sidecars end what dead runs left in control groups beside their own.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PARENT_WATCH = "parentWatch"
 CONTROL_GROUP = "controlGroup"
 STDIN_GUARD = "stdinGuard"
 
-NOT_TRIED = "no trial here could find it broken"
+NOT_TRIED = "no trial on this system could detect its failure"
 
 
 def prove(
     platform: Platform, active: Collection[str], node: str | None, progress: Callable[[str], None]
 ) -> list[Trial]:
-    """Make every trial. Whatever happens, nothing of them remains.
+    """Run every trial. Leave nothing of them behind, whatever happens.
 
     ``active`` are the active layers; ``node`` is a node that works, if there is one.
     """
@@ -95,7 +95,7 @@ def _strike(
     app.stop(plan.stopped)
     begin = app.kill(plan.victims)
     if APP in plan.victims and PARENT_WATCH not in claimed:
-        app.end()  # without the watch only the end of stdin tells of its death, and we hold that pipe, too
+        app.end()  # without the watch, only the end of stdin reports the app's death; we hold that pipe, so we close it
     liveness.wait(lambda: app.ended() and not overdue(), DEATH_S)
     late = overdue()
     elapsed = liveness.last_death - begin

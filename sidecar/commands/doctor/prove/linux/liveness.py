@@ -34,7 +34,7 @@ EMPTY_S = 5.0
 """Time for a killed group to be empty: its processes are dying and only have to be reaped."""
 
 _GLANCE_S = 0.01
-"""Between two checks whether a process is stopped. The kernel sends us no event for that."""
+"""Seconds between two checks whether a process is stopped. The kernel sends us no event for that."""
 
 
 class Member:
@@ -49,13 +49,13 @@ class Member:
         self._heard = b""
 
     def hear(self, data: bytes) -> None:
-        """Take bytes. The first line has the kind of the tree and the process's role in it."""
+        """Take bytes. The first line names the kind of the tree and the process's role in it."""
         self._heard += data
         if self._heard.endswith(b"\n"):
             self.kind, self.role = self._heard.decode().split()
 
     def stopped(self) -> bool:
-        """Tell whether it is stopped, or gone. In the latter case its connection closes, too."""
+        """Tell whether the process is stopped, or gone. If it is gone, its connection closes, too."""
         process = read_process(self.pid)
         return process is None or process.stopped
 
@@ -180,8 +180,8 @@ class LinuxLiveness:
     def kill(self, held: Sequence[int]) -> float:
         """See ``platform.Liveness``.
 
-        Stop several before the kill. Else one could see the other's death before its own, and still do something. Kill
-        the lower ones first, because the guard's death wakes a stopped supervisor.
+        If there are several, stop them before the kill. Otherwise one could see another's death and still act. Kill the
+        lower ones first, because the guard's death wakes a stopped supervisor.
         """
         if len(held) > 1:
             _signal(held, signal.SIGSTOP)
@@ -190,7 +190,7 @@ class LinuxLiveness:
         return begin
 
     def stop(self, held: Sequence[int]) -> None:
-        """See ``platform.Liveness``. A thread takes the signal before it runs any other code."""
+        """See ``platform.Liveness``. No thread of the process runs any more code."""
         _signal(held, signal.SIGSTOP)
 
     def let_go(self, held: int) -> None:

@@ -50,13 +50,14 @@ PLANS = {
         ("supervisor", "guard"), ("runCookie", "parentDeathSignal", "stdinGuard"), leaves_rest=True, grouped=False
     ),
 }
-"""A control group covers for the subreaper and the cookie, so they are tried without one.
+"""A control group covers for the subreaper and the cookie, so these are tested without one.
 
-We hold the other end of the sidecar's stdin. The app's death does not close it, so only the watch can see that death.
+We hold the other end of the sidecar's stdin. So the app's death does not close it, and only the watch can see the
+death.
 """
 
 UNTRIED = {
-    "stdinGuard": "there is no node that works",
+    "stdinGuard": "no working node was found",
     "pidNamespace": "only a service that asks for it has one",
 }
 

@@ -1,4 +1,4 @@
-"""Hostile trees. Each process holds a connection to doctor and ends with it; it waits for nothing else."""
+"""Hostile trees. Each process holds a connection to doctor, and ends only when that closes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = {"plain": 3, "deaf": 2, "daemon": 2, "scrubbed": 2, "stopped": 2, "wide"
 """See ``platform.Platform``."""
 
 SCRUBBED = "scrubbed"
-"""The word that this tree's daemon starts itself again with, without its environment."""
+"""The word with which this tree's daemon starts itself again, without its environment."""
 
 
 def limit_life() -> None:
@@ -79,7 +79,7 @@ def _grow(kind: str, liveness: str, node: list[str]) -> NoReturn:
             child = _child(kind, liveness, connection)
             if child is not None:
                 os.set_inheritable(child.fileno(), True)  # node inherits it, and keeps the alarm
-                os.execv(node[0], [*node, str(child.fileno())])  # noqa: S606  there is no shell to want
+                os.execv(node[0], [*node, str(child.fileno())])  # noqa: S606  no shell is needed
         case "wide":
             for _ in range(WIDE):
                 child = _child(kind, liveness, connection)
@@ -89,7 +89,7 @@ def _grow(kind: str, liveness: str, node: list[str]) -> NoReturn:
 
 
 def _leave_daemon(kind: str, liveness: str, parent: socket.socket) -> None:
-    """Leave a process with a dead parent in its own session. If ``scrubbed``, its environment is empty, too."""
+    """Leave a daemon: its parent is dead, it has its own session and, if ``scrubbed``, an empty environment."""
     between = os.fork()
     if between != 0:
         os.waitpid(between, 0)  # else it would be a zombie
@@ -100,5 +100,5 @@ def _leave_daemon(kind: str, liveness: str, parent: socket.socket) -> None:
         os._exit(0)
     if kind == "scrubbed":
         command = as_part("tree", kind, liveness, SCRUBBED)
-        os.execve(command[0], command, {})  # noqa: S606  there is no shell to want
+        os.execve(command[0], command, {})  # noqa: S606  no shell is needed
     _hold(_enroll(kind, liveness, "daemon"))

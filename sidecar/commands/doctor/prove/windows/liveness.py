@@ -64,8 +64,8 @@ class WindowsLiveness:
     """See ``platform.Liveness``.
 
     It listens on loopback and accepts processes that know a secret word. It puts the stand-in app and everything below
-    it into a job. That job allows breakaway, so it never does the work of the sidecar's job. It ends the rest, also if
-    doctor is killed.
+    it into a job. That job allows breakaway, so it never does the work of the sidecar's job. It ends what is left when
+    doctor ends, even if doctor is killed.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class WindowsLiveness:
     def launch(self, command: list[str], env: Mapping[str, str], *, grouped: bool) -> subprocess.Popen[bytes]:
         """See ``platform.Liveness``. There are no control groups here.
 
-        Start it suspended. Else it could start others before it is in the job.
+        Start the app suspended, so that it starts nothing before it is in the job.
         """
         del grouped
         pipe, flags = subprocess.PIPE, CREATE_SUSPENDED | subprocess.CREATE_NO_WINDOW
@@ -184,7 +184,7 @@ class WindowsLiveness:
         return handle
 
     def _watch(self, handle: int, ended: Callable[[float], None]) -> None:
-        """Wait by a second handle, which belongs to the thread: the first may be closed meanwhile."""
+        """Wait on a second handle, which belongs to the thread: the first may be closed meanwhile."""
         own = _winapi.GetCurrentProcess()
         waited = _winapi.DuplicateHandle(own, handle, own, 0, False, _winapi.DUPLICATE_SAME_ACCESS)
 
@@ -214,7 +214,7 @@ class WindowsLiveness:
             if word != self._word:
                 raise ValueError  # noqa: TRY301  as the unpacking raises it if there are not five words
         except (OSError, ValueError):
-            connection.close()  # it died at once, or is a stranger
+            connection.close()  # it died at once, or is not one of ours
             return
         self._told.put(lambda: self._join(Member(kind, role, int(pid), connection), int(birth)))
 

@@ -40,7 +40,7 @@ PLANS = {
 }
 """A killed supervisor leaves its record, but no process.
 
-We hold the other end of the sidecar's stdin. The app's death does not close it, so only the watch can see that death.
+We hold the other end of the sidecar's stdin. So the app's death does not close it, and only the watch can see it.
 """
 
 UNTRIED = {"stdinGuard": "the job ends Vite before its stdin could"}
@@ -85,7 +85,7 @@ def end_group(group: str) -> None:
 
 
 def overdue(run: Run) -> tuple[str, ...]:
-    """See ``Platform``. No process may live until a next start: that finds only a record."""
+    """See ``Platform``. No process may live until the next start, which finds only a record."""
     return run.living_programs() + run.living_members()
 
 

@@ -1,4 +1,4 @@
-"""Hostile trees. Each process holds a connection to doctor and ends with it; it waits for nothing else."""
+"""Hostile trees. Each process holds a connection to doctor, and ends only when that closes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _leave(kind: str, liveness: str) -> None:
         try:
             _start(kind, liveness, flags=flags | CREATE_BREAKAWAY_FROM_JOB)
         except PermissionError:
-            pass  # the job holds it
+            pass  # the job does not allow breakaway
         else:
             return
     _start(kind, liveness, flags=flags)
