@@ -1,4 +1,4 @@
-"""``sidecar clean``: show what killed runs have left, ask, and clean up as a next start would."""
+"""``sidecar clean``: show what killed runs left, ask, and clean up as the next start would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(survey: Survey, *, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Show, ask and clean up; return the exit code."""
     if not (dry_run or yes) and (as_json or not is_terminal(0)):
         say_error(
-            "it asks at a terminal only, and not with --json: use --dry-run to look, or --yes to end what is left",
+            "clean can ask only at a terminal, and not with --json: add --dry-run to list only, or --yes to clean up",
             "options",
             "sidecar clean",
         )
@@ -51,7 +51,7 @@ def run(survey: Survey, *, dry_run: bool, yes: bool, as_json: bool) -> int:
 
 
 def draw(found: Orphans, out: Report) -> None:
-    """Show what would be ended and removed, and how we know that it is left over."""
+    """Show what would be ended and removed, and how we know that a dead run left it."""
     if found == Orphans():
         out.line("Nothing is left of earlier runs.")
         return
@@ -68,7 +68,7 @@ def draw(found: Orphans, out: Report) -> None:
         *(("unfinished file", path) for path in found.drafts),
         *(("unpacked folder of a killed sidecar", folder) for folder in found.folders),
         *(("unpacked folder of a killed service", it.path) for run in found.runs for it in run.unpacked),
-        *(("unreadable record (is put aside)", path) for path in found.unreadable),
+        *(("unreadable record (is renamed)", path) for path in found.unreadable),
     ]
     if things:
         out.heading("To remove")

@@ -1,6 +1,6 @@
-"""Run the commands that work on processes, each from its options to its exit code.
+"""Run the commands that work on processes: take their options, return their exit code.
 
-A function imports what only its command needs, because the guard is forked before anything heavy is loaded.
+Each function imports what only its command needs, because the guard forks before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # it loads msgspec
 
 LAUNCHER_GONE = (
     "the process that started 'sidecar dev' has ended, so its services were ended, too. To keep them running, start it "
-    "with nohup, or name another process to watch by --parent-pid."
+    "with nohup, or name another process to watch with --parent-pid."
 )
 
 
@@ -67,12 +67,12 @@ def _stdio(parent_pid: int | None) -> int:
 def _attach(parent_pid: int | None, at_end: Callable[[bool], None] | None = None) -> Session | int:
     """Become the supervisor. Return an exit code instead if the app is dead or the platform is unsupported."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # until the supervisor takes signals, Ctrl-C ends us as SIGTERM does: nothing runs yet, so no traceback
+        # until the supervisor handles signals, Ctrl-C just ends us, as SIGTERM does: nothing runs yet
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return attach(parent_pid, at_end)
     except ProcessLookupError:
-        say_error("the process to watch (the app) is dead already; there is nothing to do", "exit-codes")
+        say_error("the process to watch (the app) is already dead; there is nothing to do", "exit-codes")
         return EXIT_APP_GONE
     except UnsupportedPlatformError as error:
         say_error(error.message, "errors", error.kind)

@@ -15,7 +15,7 @@ from sidecar.state import run_record
 from sidecar.state.log_files import FOLDER, PROJECT, file_name
 
 LOOK_S = 0.2
-"""Between two checks for new lines, with ``--follow``."""
+"""Seconds between two checks for new lines, with ``--follow``."""
 
 _READ = 1 << 16
 
@@ -30,7 +30,7 @@ def run(name: str | None, lines: int, *, follow: bool) -> int:
         return EXIT_FAILED
     if folder is None:
         say_error(
-            f"there are no logs of {here}. Run this in the app's folder, or where the sidecar was started",
+            f"there are no logs for {here}. Run this in the app's folder, or where the sidecar was started",
             "options",
             "sidecar logs",
         )
@@ -38,7 +38,7 @@ def run(name: str | None, lines: int, *, follow: bool) -> int:
     names = _names_in(folder)
     if name is not None and file_name(name).removesuffix(".log") not in names:
         said, _ = did_you_mean(name, names)
-        say_error(f"there is no log of {name} ({said})", "options", "sidecar logs")
+        say_error(f"there is no log for {name} ({said})", "options", "sidecar logs")
         return EXIT_FAILED
     chosen = names if name is None else [file_name(name).removesuffix(".log")]
     wide = max(map(len, chosen), default=0)
@@ -95,7 +95,7 @@ class _Tail:
         self._rest = b""
 
     def last(self, count: int) -> list[bytes]:
-        """Return the last lines, also from older files. Later lines come from ``more``."""
+        """Return the last lines, if needed from older files, too. ``more`` then continues after them."""
         lines = list(self.more())
         number = 1
         while len(lines) < count:
@@ -108,7 +108,7 @@ class _Tail:
         return lines[-count:] if count else []
 
     def more(self) -> Iterator[bytes]:
-        """Yield the lines since the last call. After a rotation, start at the begin of the new file."""
+        """Yield the lines since the last call. After a rotation, start at the beginning of the new file."""
         try:
             with self._path.open("rb") as file:
                 now = os.fstat(file.fileno())

@@ -1,7 +1,7 @@
-"""What each command was told, typed from the parser on.
+"""The options of each command, as typed objects.
 
-These are no dataclasses, because the module is loaded before the guard forks. To import dataclasses would take longer
-than to import everything else that the guard needs.
+These are not dataclasses, because this module is loaded before the guard forks. Importing dataclasses would take longer
+than importing everything else that the guard needs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ else:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, eq_default=False)
 class Options:
-    """Base of all. To the type checker its subclasses are frozen dataclasses with keyword-only fields."""
+    """Base of all options. For the type checker, subclasses are frozen dataclasses with keyword-only fields."""
 
     def __init__(self, **values: object) -> None:
-        """Take every field that has no default, and no other name. Raises ``TypeError``."""
+        """Set the fields. Raises ``TypeError`` if a field without a default is missing, or a name is unknown."""
         cls = type(self)
         fields = cls.__annotations__.keys()
         if not values.keys() <= fields or not all(name in values or hasattr(cls, name) for name in fields):
@@ -34,7 +34,7 @@ class Options:
 
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> Self:
-        """Take each field from what was parsed."""
+        """Make the options from the parser's result."""
         return cls(**{name: getattr(parsed, name) for name in cls.__annotations__})
 
 
@@ -122,13 +122,13 @@ class CompletionsOptions(Options):
 
 
 class DoctorPartOptions(Options):
-    """A part that doctor plays; see ``DOCTOR_PART``."""
+    """A helper process of doctor; see ``DOCTOR_PART``."""
 
     words: list[str]
 
 
 class OpenerPartOptions(Options):
-    """What opens pages; see ``OPENER_PART``."""
+    """The process that opens pages; see ``OPENER_PART``."""
 
 
 OfProcesses = (
@@ -141,6 +141,6 @@ OfProcesses = (
     | DoctorPartOptions
     | OpenerPartOptions
 )
-"""Those of the commands that ``sidecar.commands.dispatch`` runs."""
+"""The options of the commands that ``sidecar.commands.dispatch`` runs."""
 
 AnyOptions = OfProcesses | InitOptions | SchemaOptions | UnpackOptions | CompletionsOptions

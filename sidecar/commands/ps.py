@@ -14,19 +14,19 @@ from sidecar.terminal.messages import BAD, DIM, GOOD, LINK, NAME, WARN, size, up
 from sidecar.terminal.table import Cell, Report
 
 WATCH_S = 1.0
-"""Between two looks. No event tells of another sidecar's changes, and a person does not read faster."""
+"""Seconds between two looks. No event reports the changes of other sidecars, and people do not read faster."""
 
 CLEARED = HOME + ERASE_BELOW
 """Move the cursor to the top and erase everything below."""
 
 COMMAND_SHOWN = 60
-"""Characters of the app's command line to show."""
+"""How many characters of the app's command line are shown."""
 
 _STATES = {"ready": GOOD, "failed": BAD, "unhealthy": WARN, "backingOff": WARN}
 
 
 def run(survey: Survey, *, as_json: bool, watch: bool) -> int:
-    """Show them, once or until Ctrl-C; return the exit code."""
+    """Show the sidecars, once or until Ctrl-C; return the exit code."""
     last = ""
     while True:
         found = survey.overview()
@@ -48,8 +48,8 @@ def _drawn(found: Overview, out: Report) -> str:
         out.line("No sidecar is running.")
     if found.dead:
         out.line()
-        what = "1 run was killed whole" if found.dead == 1 else f"{found.dead} runs were killed whole"
-        out.line((f"{what}. 'sidecar clean' shows what is left and cleans up; so does the next start.", WARN))
+        what = "1 run was" if found.dead == 1 else f"{found.dead} runs were"
+        out.line((f"{what} killed before cleaning up. 'sidecar clean' or the next start cleans up.", WARN))
     if found.elsewhere:
         out.line()
         what = "1 more is" if found.elsewhere == 1 else f"{found.elsewhere} more are"
@@ -57,7 +57,7 @@ def _drawn(found: Overview, out: Report) -> str:
     if found.unrecorded:
         out.line()
         pids = ", ".join(str(it.pid) for it in found.unrecorded)
-        out.line((f"Started by a sidecar that has no record here (another state folder?): pid {pids}.", WARN))
+        out.line((f"Started by a sidecar without a record here (another state folder?): pid {pids}.", WARN))
     for problem in found.problems:
         out.line((problem, WARN))
     return out.take()

@@ -1,7 +1,7 @@
-"""``sidecar schema``: print a JSON Schema, made from the structs that the code itself sends and takes.
+"""``sidecar schema``: print a JSON Schema, made from the structs that the code itself sends and receives.
 
-There are three. Those of ``plugins.sidecar`` and ``sidecar.json`` are for editors. That of the protocol (2020-12) is
-for programs: it describes a line of either direction, so a validator can check any line. For generators:
+There are three schemas. The ones of ``plugins.sidecar`` and ``sidecar.json`` are for editors. The one of the protocol
+(2020-12) is for programs. It describes a line of either direction, so a validator can check any line. For generators:
 
 - ``$defs`` has every type once. ``ClientMessage`` and ``ServerMessage`` are the two directions, and each kind of line
   has a type (``StartRequest``, ``StartAnswer``, ``ServiceReadyNotification``, ``ErrorAnswer``).
@@ -56,7 +56,7 @@ _REF = "#/$defs/{name}"
 _DRAFT_7_REF = "#/definitions/{name}"
 _JSONRPC = ("jsonrpc", Literal["2.0"])
 _UNIONS = {"Id": Id, "Service": Service, "State": State}
-"""Unions that only the code gives a name: msgspec writes them out wherever they are used."""
+"""Unions, with the names that they have in the code. msgspec does not know these, and repeats the union at each use."""
 
 
 def protocol_schema() -> str:
@@ -199,7 +199,7 @@ def _with_names(node: Any, named: dict[str, Any], ref: str) -> Any:
 
 
 def _code(code: int, kind: str) -> dict[str, Any]:
-    # a family may share its code with a member; the member is defined later and says more, so it wins
+    # a base class may share its code with a subclass; the subclass is defined later and says more, so it wins
     errors_of = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, SidecarError)]
     return {"const": code, "title": kind, "description": {each.code: each.__doc__ for each in errors_of}[code]}
 

@@ -22,10 +22,10 @@ from sidecar.state.log_files import log_files_of
 from sidecar.threads import start_thread
 
 REQUESTS_IN_FLIGHT = 8
-"""This many reads of stdin may wait for the loop."""
+"""How many reads of stdin may wait for the loop."""
 
 FLUSH_S = 1.0
-"""At the end, a client has this long to read the last lines. Everything else is over by then."""
+"""How long a client has at the end to read the last lines. Everything else is over by then."""
 
 
 class StdioFront:
@@ -61,7 +61,7 @@ class StdioFront:
         self._outbox.flush(FLUSH_S)
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Turn the client's bytes (empty at the end) into events. Answer an invalid request in its turn."""
+        """Turn the client's bytes (empty at the end) into events. Answer an invalid request in order."""
         for message in self._connection.receive(data) if data else self._connection.finish():
             if isinstance(message, bytes):
                 self._outbox.put(message)
@@ -70,7 +70,7 @@ class StdioFront:
 
 
 def serve(session: Session) -> int:
-    """Be the supervisor until the client, the app, or a signal ends it; return the exit code."""
+    """Run the supervisor until the client, the app or a signal ends it; return the exit code."""
     requests, answers = take_standard_streams()
     inbox = Inbox()
     run = Run(session, inbox)
@@ -107,7 +107,7 @@ def _read_requests(fd: int, front: StdioFront, outbox: Outbox, inbox: Inbox) -> 
 def take_standard_streams() -> tuple[int, int]:
     """Move stdin and stdout to other descriptors, so that only the protocol uses them.
 
-    From here on descriptor 0 is empty and descriptor 1 is stderr, for a library's stray print and for every child.
+    From here on descriptor 0 is empty and descriptor 1 is stderr, so no child or stray print can touch the protocol.
     """
     requests, answers = os.dup(0), os.dup(1)  # dup makes them non-inheritable
     null = os.open(os.devnull, os.O_RDONLY)

@@ -1,8 +1,8 @@
 """``sidecar unpack FOLDER``: turn the one-file binary into a folder, for an app on macOS.
 
-The one file unpacks itself at each start, and macOS scans the unpacked files each time. The folder is the same sidecar
-without the unpacking. The libraries are copied from where this process runs. The binary of macOS contains the program
-for the folder beside them.
+The one-file binary unpacks itself at each start, and macOS scans the unpacked files each time. The folder is the same
+sidecar, already unpacked. The libraries are copied from the folder where this process runs. There, a binary for macOS
+also has the program for the new folder.
 
 FOLDER/sidecar          the program
 FOLDER/_internal/...    what it loads
@@ -30,14 +30,14 @@ def run(target: Path) -> int:
     unpacked = frozen.unpacked_folder()
     if unpacked is None or not (Path(unpacked) / PROGRAM).is_file():
         say_error(
-            "this sidecar contains no folder: only a one-file binary for macOS does, or freeze --with-folder",
+            "this sidecar cannot be unpacked: only a one-file binary for macOS can, or one from freeze --with-folder",
             "options",
             "sidecar unpack",
         )
         return EXIT_FAILED
     if not _may_be_replaced(target):
         say_error(
-            f"{target} is there and was not made by sidecar unpack: name another folder, or remove it",
+            f"{target} exists, and sidecar unpack did not make it: name another folder, or remove it",
             "options",
             "sidecar unpack",
         )
@@ -55,7 +55,7 @@ def run(target: Path) -> int:
 
 
 def _may_be_replaced(target: Path) -> bool:
-    """Tell whether nothing is there, or only what an earlier call has made."""
+    """Tell whether nothing is there, or only the folder that an earlier call made."""
     if not os.path.lexists(target):
         return True
     return target.is_dir() and not target.is_symlink() and {it.name for it in target.iterdir()} <= {NAME, CONTENTS}

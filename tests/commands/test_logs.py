@@ -83,7 +83,7 @@ def test_older_files_are_read_too(project: Path) -> None:
 
 def test_a_service_that_has_none_is_named_with_those_that_have(project: Path) -> None:
     said, page = logs(project, "apy", code=1)
-    assert "there is no log of apy (did you mean api?)" in said
+    assert "there is no log for apy (did you mean api?)" in said
     assert page.startswith("Docs: ")
 
 
@@ -91,7 +91,7 @@ def test_a_project_without_logs_says_so(project: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     said, _ = logs(other, code=1)
-    assert f"there are no logs of {os.path.realpath(other)}" in said
+    assert f"there are no logs for {os.path.realpath(other)}" in said
 
 
 def test_what_comes_later_is_followed_also_over_a_new_file(project: Path) -> None:

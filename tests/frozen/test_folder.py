@@ -82,7 +82,7 @@ def test_a_sidecar_without_a_folder_in_it_says_so(tmp_path: Path) -> None:
     done = subprocess.run([*SIDECAR, "unpack", tmp_path / "folder"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr
-    assert "contains no folder" in said
+    assert "cannot be unpacked" in said
 
 
 def test_a_folder_starts_unpacks_nothing_and_hands_nothing_of_itself_on(program: Path, tmp_path: Path) -> None:
