@@ -16,7 +16,7 @@ DEPTH_MOST = 200
 """Deeper than any configuration, and far below Python's own limit, which would raise RecursionError."""
 
 DIGITS_MOST = 400
-"""More digits than any real number here has, and below Python's own limit, which would raise ValueError."""
+"""More digits than any number in a configuration has, and below Python's own limit, which would raise ValueError."""
 
 BOM = "\ufeff"
 
@@ -160,7 +160,7 @@ class _Parser:
         else:
             word = self._identifier() if first.isalpha() else ""
             if word not in _WORDS:
-                self._fail("a value is missing" if not word else f"{word} is no value; text stands in quotes", start)
+                self._fail("a value is missing" if not word else f"{word} is not a value; text needs quotes", start)
             value = _WORDS[word]
         return Scalar(start, self._at, value)
 
@@ -222,7 +222,7 @@ class _Parser:
             self._fail("a value is missing")
         self._at += len(text)
         if self._peek().isalnum() or self._peek() in {"_", "$", "."}:
-            self._fail("that is no number")
+            self._fail("that is not a number")
         sign = -1 if text.startswith("-") else 1
         if len(digits) > DIGITS_MOST:
             self._fail("that number has too many digits", self._at - len(text))
@@ -249,7 +249,7 @@ class _Parser:
         if each in _HEX_DIGITS:
             digits = self._text[self._at : self._at + _HEX_DIGITS[each]]
             if len(digits) < _HEX_DIGITS[each] or not _HEX.fullmatch(digits):
-                self._fail(rf"\{each} wants {_HEX_DIGITS[each]} hexadecimal digits")
+                self._fail(rf"\{each} needs {_HEX_DIGITS[each]} hexadecimal digits")
             self._at += len(digits)
             return chr(int(digits, 16))
         if each and each in _LINE_ENDS:

@@ -1,4 +1,4 @@
-"""``sidecar.json``: the services of a project that is no Tauri app, or that keeps them out of its configuration.
+"""``sidecar.json``: the services of a project that is not a Tauri app, or that keeps them out of its configuration.
 
 A project declares its services in one file only: ``find_services`` says which.
 """
@@ -78,6 +78,6 @@ def find_services(
     if section is not None and section.services:
         raise ConfigurationError(
             f"Both {own} and {section.source} say what to run.",
-            "Name the file by --config, or leave the services in one.",
+            "Name a file with --config, or keep the services in only one place.",
         )
     return read_file(own, matches, variant)
