@@ -65,7 +65,7 @@ def left_in(folder: str, is_gone: Callable[[int], bool]) -> list[str]:
     # a reused pid only delays the removal
     left = [os.path.join(folder, name) for name, pid in writers.items() if pid.isdecimal() and is_gone(int(pid))]
     if not left:
-        return []  # nearly always: then nothing need be locked
+        return []  # the usual case: no lock is needed
     with writing_in(folder, alone=True) as alone:
         return [path for path in left if alone and os.path.lexists(path)]
 
@@ -95,10 +95,10 @@ else:
     def writing_in(folder: str, *, alone: bool = False) -> Iterator[bool]:
         """Lock the folder, shared with other writers or ``alone``. Yield whether it is locked. Raises ``OSError``.
 
-        The wait has a bound, because a stopped process (SIGSTOP) may hold the lock for any time. After that a
-        writer goes on without the lock: the data is worth more than its draft.
+        The wait has a bound, because a stopped process (SIGSTOP) may hold the lock forever. After that a writer goes on
+        without the lock. At worst another process removes its draft, and the write fails.
         """
-        # no program that we start inherits the lock; a fork has it for a moment, until its exec
+        # no program that we start inherits the lock; a fork has it only until its exec
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield _lock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
@@ -133,6 +133,6 @@ def _insist(work: Callable[[], object]) -> None:
         except PermissionError:
             if sys.platform != "win32" or turn == BUSY_TRIES - 1:
                 raise
-            time.sleep(BUSY_S)  # the reader is one of ours, another start's sweep, or a scanner
+            time.sleep(BUSY_S)  # the reader is a thread of ours, the sweep of another start, or a virus scanner
         else:
             return

@@ -1,7 +1,7 @@
 """The log files of services, in the state folder: the output of programs, with the time, without colours, rotated.
 
-A separate thread writes. The loop only queues, within a bound, so a disk that hangs costs lines of a file but delays no
-stop. Tokens were removed from the output before it comes here.
+A separate thread writes. The loop only queues, within a bound. So a disk that hangs loses log lines but delays no stop.
+Tokens have been removed from the output before.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MARKS = {"stdout": "out", "stderr": "err"}
 
 
 def slug(text: str) -> str:
-    """Make a file name from any text: its end in plain characters, and a number that tells similar texts apart."""
+    """Make a file name from any text: its end in plain characters, and a checksum that tells similar texts apart."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[-_SLUG_LENGTH:].strip("-.")
     return f"{readable}-{zlib.crc32(os.fsencode(text)):08x}"
 

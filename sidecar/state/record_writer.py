@@ -19,7 +19,7 @@ from sidecar.protocol.messages import ServiceReady, ServiceState
 from sidecar.state.run_record import Identity, RunRecord, ServiceRecord, UnpackedFolder, remove_run, write_run
 
 CLOSE_S = 1.0
-"""How long the end waits for the thread's turn. If the disk hangs, the guard has to remove the record."""
+"""How long ``close`` waits for the writing thread. If the disk hangs, the guard has to remove the record."""
 
 
 class Tend(Protocol):
@@ -52,7 +52,7 @@ class RecordWriter:
         self._closed = False
         self._keeps = False
         self._finished = threading.Event()
-        """``keep`` has taken its last turn."""
+        """Set once ``keep`` has ended."""
         self._complained = False
 
     def begin(self, path: str, record: RunRecord) -> None:

@@ -27,14 +27,14 @@ PORTS_KEPT = 500
 """How many ports are remembered. Beyond it the oldest are forgotten."""
 
 RECORD_VERSION = 1
-"""It changes only if a sweep has to do something else."""
+"""This changes only if a sweep has to work differently."""
 
 LARGEST_FILE = 1 << 20
 """The limit for a file that we read. What we write is a thousandth of this."""
 
 _NO_RECORD = {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.ENXIO}
-"""Errors of a path that is no record of ours: a folder, a link, a socket, another user's file, or one that we may not
-read."""
+"""Errors for a path that is not a record of ours: a folder, a link, a socket, another user's file, or one that we may
+not read."""
 
 _RECORD = ".json"
 
@@ -52,7 +52,7 @@ class Identity(Struct, frozen=True):
 
 
 class ServiceRecord(Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """A service in the last state that its supervisor recorded. It is only shown; no one acts on it."""
+    """A service in the last state that its supervisor recorded. This is only shown; no code acts on it."""
 
     state: str
     host: str | None = None
@@ -71,7 +71,10 @@ class UnpackedFolder(Struct, frozen=True):
 
 
 class RunRecord(Struct, frozen=True, rename="camel", kw_only=True):
-    """Written before a run sweeps or starts anything, removed at its end. If it stays, all owners were killed."""
+    """Written before a run sweeps or starts anything, removed at its end.
+
+    If it stays, all owners were killed, or a folder that a service has unpacked could not be removed.
+    """
 
     version: int = RECORD_VERSION
     run_id: str
@@ -224,7 +227,7 @@ def _read(path: str) -> bytes:
     """
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):
-        raise OSError(errno.EPERM, "it is no plain file of this user", path)
+        raise OSError(errno.EPERM, "it is not a regular file of this user", path)
     if found.st_size > LARGEST_FILE:
         raise OSError(errno.EFBIG, "it is larger than any file that sidecar writes", path)
     with open(path, "rb") as file:
