@@ -51,5 +51,5 @@ class Surroundings(Protocol):
         ...
 
     def note(self, told: ServiceState | ServiceReady) -> None:
-        """Record it for ``sidecar ps``."""
+        """Record this message for ``sidecar ps``."""
         ...

@@ -65,7 +65,7 @@ HELD = "a process outside of its tree still has its stdout or stderr. What that 
 
 
 class ChildSignal(Struct, frozen=True):
-    """SIGCHLD: a child died. The loop calls ``taken`` before it looks which one."""
+    """SIGCHLD: a child died. The loop calls ``taken`` before it finds out which one."""
 
     taken: Callable[[], None] = lambda: None
 
@@ -107,7 +107,7 @@ class _Run(Struct):
     number: int
     ended: threading.Event = field(default_factory=threading.Event)
     stirred: threading.Event = field(default_factory=threading.Event)
-    """Set by its output and by its end. The readiness probe then looks again."""
+    """Set by the process's output and by its end. The readiness probe then tries again."""
     ready: threading.Event = field(default_factory=threading.Event)
     pump: OutputPump | None = None
     open_streams: int = 2
@@ -174,7 +174,7 @@ class Runtime:
         self._finish_runs()
         self._follow_up()
         if (due := self._core.next_deadline()) is not None and due <= time.monotonic():
-            self._step(Tick())  # items that are not for the core may come without end, and it still needs its ticks
+            self._step(Tick())  # the core needs its ticks even while items that are not for it keep coming
             self._follow_up()
 
     def _follow_up(self) -> None:
@@ -206,7 +206,7 @@ class Runtime:
         for ended in self._host.reap():
             run = self._runs.get(ended.service)
             if run is None:
-                continue  # its spawn failed and killed it
+                continue  # ``_spawn`` failed after the start, and killed it
             run.end = ended
             run.ended.set()
             run.stirred.set()

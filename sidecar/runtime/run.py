@@ -1,4 +1,4 @@
-"""A run's beginning and end. It joins the host below and the session above, and puts their reports into the inbox."""
+"""The beginning and end of a run. It connects host and session to the loop: their reports go into the inbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ SETTLE_BOUND_S = 15.0
 
 
 SEAL_AFTER_S = 1.0
-"""When we load the modules that we may need later: after a usual start, and long before a cleaner comes."""
+"""Seconds until we load the modules that we may need later: when a start is usually over, but long before a cleaner of
+temporary files could remove them."""
 
 
 class Run:
@@ -64,11 +65,11 @@ class Run:
         self._session.announce_grace(ms)
 
     def note(self, told: ServiceState | ServiceReady) -> None:
-        """Write it into the record."""
+        """Write this message into the record."""
         self._session.note(told)
 
     def end(self) -> None:
-        """Remove what the next start would have to sweep, and wake the guard. Everything below us is dead."""
+        """Remove what the next start would have to sweep, and wake the guard. Call this when all below us is dead."""
         self._settled.wait(SETTLE_BOUND_S)
         self._session.let_go()
 
@@ -94,13 +95,13 @@ class Run:
         self._record_due.acquire(blocking=False)
 
     def _tell_unrecorded(self, reason: str) -> None:
-        problem = f"this run has no record, so the next start may not find what it leaves if all is killed: {reason}"
+        problem = f"this run has no record, so if it is killed, the next start may not find what it leaves: {reason}"
         say("warning", problem)
         self._inbox.put(Swept(SupervisorSwept((), 0, 0, 0, (problem,))))
 
 
 def all_is_loaded() -> None:
-    """Begin to collect garbage, but never search through what is loaded by now: it lives as long as we do."""
+    """Turn on the garbage collector, but keep it from scanning what is loaded so far: that lives as long as we do."""
     gc.freeze()
     gc.enable()
 
@@ -110,7 +111,7 @@ def _seal() -> None:
     try:
         load_late_modules()
     except (ImportError, OSError):
-        pass  # a cleaner has removed them already; a later import then fails with its name
+        pass  # a cleaner has already removed them; a later import will fail, and name the module
     frozen.seal()
     say("debug", "from here on no module is loaded from the unpacked folder")
 

@@ -1,4 +1,4 @@
-"""Threads that only read a program's output or only write, and the bounded outbox for a slow client."""
+"""The threads that read programs' output and that write to the client, and the bounded outbox for a slow client."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Line:
     def __init__(self) -> None:
         self.splitter = OutputSplitter()
         self.since: float | None = None
-        """When it got more text than was sent of it."""
+        """When it first had text that was not sent yet; ``None`` if all was sent."""
         self.told = ""
 
 
@@ -82,7 +82,7 @@ def memory_of(lines: tuple[str, ...], size: int, *, ascii_only: bool) -> int:
     """Estimate the memory that lines take. ``size`` is their size in bytes as they were read."""
     if ascii_only:
         return OUTPUT_BYTES + size + LINE_BYTES * len(lines)
-    # the widest character of a line decides the width of all; to ask costs less than the line itself has cost
+    # the widest character decides the width of a line's characters; asking costs less than making the line did
     return OUTPUT_BYTES + sum(map(str.__sizeof__, lines)) + 2 * POINTER_BYTES * len(lines)
 
 
@@ -177,7 +177,7 @@ class OutputPump:
 
 
 def _in_pieces(data: bytes) -> Iterable[bytes]:
-    """Return what was read; in pieces if it would become very many lines."""
+    """Return what was read. Split it if it has very many lines."""
     if data.count(b"\n") <= LINES_AT_ONCE:
         return (data,)
     return (data[at : at + DENSE_BYTES] for at in range(0, len(data), DENSE_BYTES))
@@ -280,7 +280,7 @@ class Outbox:
         self._writing = False
         self._broken = False
         self._slow = False
-        """Whether we have waited for the client in vain since our last write."""
+        """Whether a wait for the client has timed out since our last write."""
 
     def put(self, data: bytes) -> None:
         """Add a message that must arrive."""
@@ -315,7 +315,7 @@ class Outbox:
             while self._reply_bytes > REPLY_BYTES_WAITING and not self._broken:
                 if hung_up():
                     return False
-                self._changed.wait(0.25)  # only another descriptor tells of the client's death, so look there again
+                self._changed.wait(0.25)  # the client's death shows only on another descriptor, so check that again
         return True
 
     def flush(self, timeout_s: float) -> bool:

@@ -37,7 +37,7 @@ from sidecar.state.log_files import LogFiles
 from sidecar.threads import start_thread
 
 PRINTED_S = 0.005
-"""How long after a dev server's first answer we wait for its printed address. It prints it as soon as it listens."""
+"""How long after its first answer we wait for the address that a dev server prints. It does so once it listens."""
 
 UNSURE = (
     "The system does not say which process has that socket (/proc is missing, or the program has file capabilities). "
@@ -190,14 +190,14 @@ class Workers:
         try:
             await_ready(effect.probe, effect.endpoint, owner, ended, stirred, report)
         except Exception as error:  # noqa: BLE001  after a fault of ours the start fails by its timeout
-            say("error", f"the readiness of {effect.service} cannot be found out: {error!r}. Please report this.")
+            say("error", f"the readiness of {effect.service} cannot be checked: {error!r}. Please report this.")
 
     def _check_health(self, effect: CheckHealth) -> None:
         owner = partial(self._host.owns, effect.service)
         try:
             answer = attempt(effect.probe, effect.endpoint, owner, effect.timeout_ms / 1000)
         except Exception as error:  # noqa: BLE001  answer even after a fault of ours: without an answer no check follows
-            answer = Answer("unknown", f"the health of {effect.service} cannot be found out: {error!r}")
+            answer = Answer("unknown", f"the health of {effect.service} cannot be checked: {error!r}")
             say("error", f"{answer.detail}. Please report this.")
         self._put(Probed(effect.service, effect.run, effect.turn, answer.verdict, answer.detail))
 
@@ -206,7 +206,7 @@ class Workers:
         try:
             places = self._host.listening(effect.service)
         except Exception as error:  # noqa: BLE001  answer even after a fault of ours: a timeout waits for it
-            say("error", f"the sockets of {effect.service} cannot be found out: {error!r}. Please report this.")
+            say("error", f"the sockets of {effect.service} cannot be read: {error!r}. Please report this.")
         self._put(Listening(effect.service, effect.run, places))
 
 
