@@ -1,8 +1,8 @@
 """Escape sequences that we send, and a filter for those in other programs' text. Pure functions.
 
 Text of another program may set its colours, and nothing else. The filter removes all other control characters and
-sequences. It shows invisible characters (for the text's direction, of zero width, tags) as escapes: two names that
-differ must look different.
+sequences. It shows invisible characters (direction marks, zero-width characters, tags) as escapes, so that two
+different names look different.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _SLOT = (
 
 
 class Colours:
-    """The colours that are on at this place of a stream."""
+    """The colours that are on at this point of a stream."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -115,7 +115,8 @@ def up(rows: int) -> str:
 def clean(line: str, colours: Colours | None = None) -> str:
     """Return the line without control characters, and with escapes for invisible characters.
 
-    With ``colours``, the line's colours stay. They begin as the stream's last line left them, and end with this line.
+    With ``colours``, the line keeps its colours. It begins with those that the stream's previous line left on, and ends
+    with a reset.
     """
     before = colours.sequence if colours else ""
     if not line.isascii():
@@ -139,7 +140,7 @@ def clean(line: str, colours: Colours | None = None) -> str:
 
 
 def printable_json(line: str) -> str:
-    """Escape what does not print in a JSON text, for a terminal. A JSON parser reads the same values."""
+    """Escape unprintable characters of a JSON text, for a terminal. A JSON parser reads the same values."""
     return line if line.isascii() and "\x7f" not in line else _UNPRINTED.sub(lambda found: _escape(found[0]), line)
 
 
@@ -149,6 +150,6 @@ def _escape(mark: str) -> str:
 
 
 def _overwritten(line: str) -> str:
-    """Return what is seen of a progress bar in the end: the last part between carriage returns that is not blank."""
+    """Return what a progress bar shows in the end: the last part between carriage returns that is not blank."""
     parts = line.split("\r")
     return next((part for part in reversed(parts) if _SEQUENCE.sub("", part).strip()), parts[-1])

@@ -14,15 +14,15 @@ from typing import Literal
 from sidecar.host.fds import takes_escapes
 
 System = Literal["auto", "standard", "256", "truecolor"]
-"""Rich's name for it."""
+"""Rich's names for the sets of colours."""
 
 _NONE = {"0", "false"}
 _SYSTEMS: dict[str, System] = {"2": "256", "3": "truecolor"}
 _ASKED_BY = ("FORCE_COLOR", "CLICOLOR_FORCE")
-"""Programs that write to a pipe look at these: the first in node, Python and Rust, the second in BSD."""
+"""Variables that make programs colour their output even in a pipe: programs in node, Python and Rust; those of BSD."""
 
 _DECLINED_BY = ("NO_COLOR", "NODE_DISABLE_COLORS")
-"""If node finds one of these beside FORCE_COLOR, it ignores it and warns at every start."""
+"""If FORCE_COLOR is set, node ignores these, and warns about them at every start."""
 
 
 def shows_colour() -> bool:

@@ -48,9 +48,9 @@ KEYS = (
 
 
 def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[Line]:
-    """Describe a notification; often in no line at all. Output is not described here: the display shows it.
+    """Return the lines for a notification. Many have none, for example output, which the display shows.
 
-    ``unprobed`` services have no probe: they run, but nothing says when they are ready.
+    ``unprobed`` services have no probe: they run, but we do not know when they are ready.
     """
     match message:
         case ServiceReady(service=name, url=str(url)) if name in unprobed:
@@ -76,7 +76,7 @@ def describe(message: AnyNotification, unprobed: Collection[str] = ()) -> list[L
         case ServiceState(service=name, waiting_for=(_, *_) as others):
             return [((f"{name} waits for {', '.join(others)}", DIM),)]
         case ServiceExited(cause="addressChanged"):
-            return []  # ServiceRestarting tells it
+            return []  # ServiceRestarting describes it
         case ServiceExited(service=name, reason=reason, code=0) if reason != "stopped":
             return [((f"{name} has ended with exit code 0", ""),)]
         case SupervisorFault(error=error):

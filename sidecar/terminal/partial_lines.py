@@ -21,7 +21,7 @@ class _Line(Struct):
     output: Output
     since: float
     told: str
-    """The part of it that was written as a line."""
+    """The text of it that was last written as a line."""
 
 
 class Unfinished:
@@ -32,11 +32,11 @@ class Unfinished:
         self._lines: dict[tuple[str, Stream], _Line] = {}
 
     def take(self, output: Output, now: float) -> tuple[list[Output], bool]:
-        """Take an output. Return what to write of it now, and whether its first line was written before."""
+        """Add an output. Return what to write now, and whether its first line was already written."""
         key = output.service, output.stream
         line = self._lines.get(key)
         before: list[Output] = []
-        if line is not None and line.output.run != output.run:  # another process holds the pipe of a run that is over
+        if line is not None and line.output.run != output.run:  # a process still holds the pipe of an earlier run
             before = _as_lines(self._lines.pop(key))
             line = None
         told = line.told if line is not None else ""
@@ -54,13 +54,13 @@ class Unfinished:
         return [output for line in due for output in _as_lines(line)]
 
     def next_due(self) -> float | None:
-        """Return when ``still`` has the next one."""
+        """Return the time when ``still`` will next have a line."""
         waiting = (line.since for line in self._lines.values() if line.told != line.output.partial)
         since = min(waiting, default=None)
         return None if since is None else since + STILL_S
 
     def all(self) -> list[Output]:
-        """Return all of them as they are, the oldest first."""
+        """Return all unfinished lines as they are, the oldest first."""
         return [line.output for line in self._lines.values()]
 
     def forget(self, service: str) -> None:

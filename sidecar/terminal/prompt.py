@@ -9,7 +9,7 @@ from sidecar.runtime.streams import write_all
 
 def agreed(question: str) -> bool:
     """Ask, and tell whether the answer is yes. The end of the input means no."""
-    # let the kernel end us on Ctrl-C: Python's handler may run just before the read, which then waits all the same
+    # let the kernel end us on Ctrl-C: if Python's handler ran just before the read, the read would still wait
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

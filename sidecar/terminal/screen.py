@@ -1,8 +1,8 @@
 """The only writer of the terminal (or pipe): output above, status lines below. It is bounded and never blocks the loop.
 
 The status lines are always the last ones. Above them are the lines that programs have not finished yet. The cursor
-stays at the begin of these rows. However a resize wraps them, they are below the cursor, so erasing from there removes
-exactly them.
+stays at the beginning of all these rows. However a resize wraps them, they are below the cursor, so erasing from there
+removes exactly these rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BATCH_BYTES = 1 << 17
 """Bytes to write at once. The status lines are drawn again between two batches."""
 
 UNFINISHED_SHOWN = 4
-"""Bound on the unfinished lines to draw; a low terminal gets fewer."""
+"""Bound on the unfinished lines to draw. A terminal with few rows gets fewer."""
 
 WINDOW = (80, 24)
 """The size to assume if the terminal does not tell its size."""
@@ -79,7 +79,7 @@ class Screen:
         self._stale = bar is not None
         self._hidden = False
         self._writing = True
-        """True also before the writer first looks at the queue, so that ``hide`` waits for what was put before."""
+        """True even before the writer first looks at the queue, so that ``hide`` waits for items that came earlier."""
         self._drawn = False
         self._broken = False
         self._ending = False
@@ -114,7 +114,7 @@ class Screen:
             self._changed.notify_all()
 
     def hide(self, timeout_s: float, *, ending: bool = False) -> None:
-        """Write what waits and erase the status lines. Wait for that, but at most ``timeout_s``.
+        """Write what waits, erase the status lines, and wait for that, but at most ``timeout_s``.
 
         ``ending`` says that no more output comes, so unfinished lines are written as they are.
         """

@@ -73,19 +73,19 @@ class Style:
         return self._console is not None
 
     def ours(self, line: Line) -> str:
-        """Format a line of ours. The colours that programs left on end before it."""
+        """Format a line of ours. Programs' later lines do not continue the colours that they left on."""
         for _, colours in self._streams.values():
             if colours is not None:
                 colours.switch("0")
         return f"{self._ours}{self._styled(line)}\n"
 
     def log(self, output: Output) -> str:
-        """Format lines of a program, with the service's name in front, in the program's colours or none."""
+        """Format lines of a program, with the service's name in front, in the program's colours or without colours."""
         prefix, colours = self._stream(output)
         return "".join(f"{prefix}{clean(line, colours)}\n" for line in output.lines)
 
     def unfinished(self, output: Output, width: int) -> str:
-        """Format a line that a program has not finished; of a long one the end, in ``width`` cells."""
+        """Format a line that a program has not finished. Of a long line, show the end that fits in ``width`` cells."""
         from rich.text import Text  # see the module's docstring
 
         prefix, colours = self._stream(output)

@@ -1,4 +1,4 @@
-"""The report of a command that only shows something: lines and tables, in a terminal with rich's colours."""
+"""The report of a command: lines and tables, with rich's colours in a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.terminal.ansi import clean
 from sidecar.terminal.messages import DIM, NAME, Line
 
 GAP = "  "
-"""Between two columns."""
+"""The gap between two columns."""
 
 Cell = tuple[str, str]
 """Text and style. A newline in the text begins a new line in the cell."""
@@ -21,10 +21,10 @@ Row = Sequence[Cell | str]
 
 
 class Report:
-    """Collects text for ``fd``. A text may quote another program; nothing in it can control the terminal."""
+    """Collects text for ``fd``. Text that quotes another program cannot control the terminal."""
 
     def __init__(self, fd: int = 1) -> None:
-        """Find out what the output is."""
+        """Find out what ``fd`` can show."""
         self._fd = fd
         self.controls = takes_escapes(fd)
         """Whether it is a terminal that takes escape sequences."""

@@ -41,13 +41,13 @@ HANGUP_S = 1.0
 before reporting the end, so that one event does not look like two."""
 
 BACKGROUND_S = 1.0
-"""Between two checks whether we are in the foreground again. No event tells us."""
+"""Seconds between two checks whether we are in the foreground again. No event tells us."""
 
 FOLLOW_S = 1.0
 """Bound on waiting for the shell's child to stop on Ctrl-Z. It needs microseconds, unless it handles the signal."""
 
 GLANCE_S = 0.002
-"""Between two checks whether it has stopped. The kernel tells only its parent."""
+"""Seconds between two checks whether the child has stopped. The kernel tells only its parent."""
 
 Modes = list[Any]
 """The result of ``tcgetattr``."""
@@ -76,7 +76,7 @@ class Terminal:
         if now is None or not in_foreground(self.fd):
             return
         if now != self._ours:
-            self._saved = now  # also after fg: if we started in the background, we saw the modes of a shell's editor
+            self._saved = now  # also after fg: a start in the background has saved the modes of the shell's line editor
         self._set(_unseen(self._saved))
         self._ours = self._modes()
 
@@ -221,7 +221,7 @@ def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
     fd = _reopen(terminal.fd)
     while True:
-        select.select([fd], [], [])  # not poll: macOS' poll(2) does not support devices, says its manual
+        select.select([fd], [], [])  # not poll: by its manual, poll(2) of macOS does not support devices
         if not in_foreground(fd):
             time.sleep(BACKGROUND_S)
             continue
