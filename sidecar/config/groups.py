@@ -32,5 +32,5 @@ def names_address(pattern: str) -> bool:
 
 
 def compiles(pattern: str, _lines: tuple[str, ...]) -> None:
-    """Compile a pattern without a time limit: the ``Matches`` of a caller that blocks no loop and has no lines."""
+    """Compile a pattern without a time limit. A ``Matches`` for callers that have no lines and block no loop."""
     re.compile(python_pattern(pattern))

@@ -81,7 +81,7 @@ Ready = HttpReady | TcpReady | LogReady | DelayReady
 
 
 class ServerReady(Struct, frozen=True):
-    """Ready once the server answers anything at all. Dev servers are probed so; a configuration cannot ask for it."""
+    """Ready once the server answers anything at all. Used for dev servers; a configuration cannot ask for it."""
 
 
 Probe = Ready | ServerReady
@@ -131,7 +131,7 @@ class LogFileConfig(_Config, frozen=True, kw_only=True):
     """How much of a service's output is kept on disk."""
 
     max_bytes: Annotated[int, Meta(ge=1_024, le=1 << 40)] = 10 << 20
-    """The largest size of a file. Before it would get larger, it is put aside."""
+    """The largest size of a file. Before it would get larger, it is rotated."""
     keep: Annotated[int, Meta(ge=0, le=100)] = 3
     """The number of older files to keep."""
 

@@ -146,7 +146,7 @@ class _Check:
 
 
 def _cycle_from(way: list[str], services: Mapping[str, Service], done: set[str]) -> list[str] | None:
-    """Find a circle of dependencies that begins with the services of ``way``. Those in ``done`` lead into none."""
+    """Find a cycle of dependencies that the path ``way`` leads into. Services in ``done`` lead into no cycle."""
     for name in services[way[-1]].depends_on:
         if name in way:
             return [*way[way.index(name) :], name]

@@ -21,7 +21,7 @@ PARTIAL_BYTES = 4 << 10
 """Of an unfinished line we report this much (as UTF-8): its end, which has the question or the percentage."""
 
 _make_decoder = codecs.getincrementaldecoder("utf-8")
-# not terminal.ansi: these are bytes, and a sequence may still be on its way
+# not terminal.ansi: these are bytes, and the last sequence may be incomplete
 _INVISIBLE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\?)?|[^\[\]]?)")
 _TO_FIRST_COLUMN = re.compile(rb"\x1b\[[01]?G")
 _UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
@@ -87,7 +87,7 @@ class OutputSplitter:
 
     Broken UTF-8 becomes U+FFFD, and a line over ``limit`` comes in pieces. A carriage return starts the line again. So
     only the last frame of a progress bar is left, as on a terminal. The escape sequence "cursor to the first column",
-    which programs of node write, does the same.
+    which node programs write, does the same.
     """
 
     def __init__(self, limit: int = MAX_OUTPUT_LINE_BYTES) -> None:
