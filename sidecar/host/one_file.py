@@ -122,7 +122,7 @@ class OneFilePrograms:
         for path in told - {os.environ.get(name) for name in VARIABLES}:
             identity = None if path is None else unpacked.identify(path)
             if path is None or identity is None or self._identify(program.pid) != program:
-                continue  # it is no such folder; or the program has ended, and the pid is another one's
+                continue  # not a bootloader's folder; or the program has ended, and another process may have its pid
             folder = UnpackedFolder(path, identity)
             if folder not in self._found:
                 self._found[folder] = program

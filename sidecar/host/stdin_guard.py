@@ -57,4 +57,4 @@ def _read_copy() -> bytes | None:
     try:
         return run_record.read_file(NAME)
     except OSError:
-        return None  # ENOENT: there is none yet; EPERM: it is no file of ours. The caller writes a new one
+        return None  # ENOENT: there is none yet; EPERM: it is not a file of ours. The caller writes a new one

@@ -113,7 +113,7 @@ def failure(error: SidecarError) -> Failure:
 
 
 def refusal(call_id: Id, error: SidecarError) -> bytes:
-    """Return the bytes of an error for a line that is no valid request."""
+    """Return the bytes of an error for a line that is not a valid request."""
     return json_line(ErrorEnvelope(id=call_id, error=failure(error)))
 
 

@@ -223,7 +223,7 @@ def _read(path: str) -> bytes:
 
     Before we closed the folder to other users, they may have left a link, a device or a pipe there. A read could return
     foreign data, never end or never begin. Now no other user can change the folder, so the file that we check is the
-    file that we open. (O_NONBLOCK is no way out: the open would fail while another program has a lease on the file.)
+    file that we open. (O_NONBLOCK does not help: the open would fail while another program has a lease on the file.)
     """
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.geteuid()):

@@ -62,7 +62,7 @@ class Terminal:
     __slots__ = ("_ours", "_saved", "fd", "suspends")
 
     def __init__(self, fd: int) -> None:
-        """Keep the modes of ``fd``. Raises ``termios.error`` if it is no terminal."""
+        """Keep the modes of ``fd``. Raises ``termios.error`` if it is not a terminal."""
         self.fd = fd
         self._saved = termios.tcgetattr(fd)
         self._ours: Modes | None = None

@@ -52,7 +52,7 @@ def look(root: Path) -> Found:
     front, home = _front(root, folder)
     if (real := way_out(home, folder)) is not None:
         raise NotUnderstoodError(
-            [f"{folder} is a link to {real}, which is no part of this project"],
+            [f"{folder} is a link to {real}, which is not part of this project"],
             [f"If that is the app, name it: sidecar init {shlex.quote(real)}"],
         )
     config = project.parse_file(file)

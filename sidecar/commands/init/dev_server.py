@@ -93,7 +93,7 @@ def _no_server(found: Found, command: object) -> str:
     where = (
         "no vite in its package.json, and no vite.config" if found.package else "no package.json, and no vite.config"
     )
-    return f"{found.front} is no project of Vite or of another known framework: {where}"
+    return f"{found.front} is not a project of Vite or another known framework: {where}"
 
 
 def _says_enough(start: Start) -> bool:

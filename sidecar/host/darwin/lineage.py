@@ -72,7 +72,7 @@ class System(Protocol):
     """All that we ask the kernel about processes, and all signals. ``Lineage`` and its users ask nothing else."""
 
     def processes(self) -> dict[int, Process]:
-        """Read all processes that we can see, by pid. They are read one by one, so this is no snapshot of a moment."""
+        """Read all processes that we can see, by pid. This reads them one by one, so it is not a snapshot."""
         ...
 
     def read(self, pid: int) -> Process | None:
@@ -151,7 +151,7 @@ class Lineage:
         versions = {*self._versions, *(it.version for it in found.values())} - {0}
         sessions = {it.sid for it in found.values() if not it.dead} | ({session} if session is not None else set())
         sessions.discard(self._outside)
-        # an older process is no descendant, and we need not check it
+        # an older process cannot be a descendant
         others = [it for it in processes.values() if it.birth > self._since and it.pid not in found]
         unasked = marked is not None
         while True:

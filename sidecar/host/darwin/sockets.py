@@ -48,7 +48,7 @@ _TCPS_LISTEN = 1
 
 
 def parse(data: bytes) -> list[Listener]:
-    """Parse the table, and return its listening sockets. Raises ``ValueError`` if ``data`` is no such table."""
+    """Parse the table, and return its listening sockets. Raises ``ValueError`` if ``data`` is not such a table."""
     try:
         if _GENERATION.unpack_from(data)[0] != _GENERATION.size:
             raise ValueError("it begins with something else")

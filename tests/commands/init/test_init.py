@@ -852,8 +852,8 @@ def test_a_runtime_in_a_comment_makes_no_app_of_tauri_3(tmp_path: Path) -> None:
         ({"src-tauri/Cargo.toml": CARGO.replace('"2", features', '"1", features')}, "an app of Tauri 1"),
         ({"src-tauri/Cargo.toml": CARGO.replace("[dependencies]", "[dev-dependencies]")}, "not have tauri in"),
         ({"src-tauri/Cargo.toml": None}, "there is no Cargo.toml"),
-        ({"package.json": '{"devDependencies": {"webpack": "5"}}'}, "is no project of Vite"),
-        ({"package.json": None}, "is no project of Vite"),
+        ({"package.json": '{"devDependencies": {"webpack": "5"}}'}, "is not a project of Vite"),
+        ({"package.json": None}, "is not a project of Vite"),
         (
             {"package.json": PACKAGE.replace('"dev": "vite"', '"dev": "vite & node x"')},
             "there might be two dev servers",
@@ -1040,7 +1040,7 @@ def test_a_tauri_folder_that_is_another_app_s_is_refused(tmp_path: Path) -> None
     folder.mkdir()
     (folder / "src-tauri").symlink_to(other / "src-tauri")
     before = contents(other)
-    assert f"is a link to {other / 'src-tauri'}, which is no part of this project" in reasons(folder)
+    assert f"is a link to {other / 'src-tauri'}, which is not part of this project" in reasons(folder)
     assert contents(other) == before
 
 
