@@ -72,7 +72,7 @@ def _attach(parent_pid: int | None, at_end: Callable[[bool], None] | None = None
     try:
         return attach(parent_pid, at_end)
     except ProcessLookupError:
-        say_error("the process to watch (the app) is already dead; there is nothing to do", "exit-codes")
+        say_error("the process to watch (the app) is dead already; there is nothing to do", "exit-codes")
         return EXIT_APP_GONE
     except UnsupportedPlatformError as error:
         say_error(error.message, "errors", error.kind)

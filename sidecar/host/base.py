@@ -240,7 +240,7 @@ class Session(Protocol):
         ...
 
     def note(self, told: ServiceState | ServiceReady) -> None:
-        """Write this news of a service into the record."""
+        """Write this message into the record."""
         ...
 
     def let_go(self) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def reached_at(table: Iterable[_Listener], address: str) -> list[_Listener]:
-    """Return the listeners that a connection to ``address`` reaches. The kernel prefers the exact address."""
+    """Return the listeners that a connection to ``address`` reaches. An exact address wins over a wildcard."""
     found = list(table)
     wildcards = ("::",) if ":" in address else ("0.0.0.0", "::")  # noqa: S104  compared, not bound
     at_each = ([it for it in found if it[0] == bound] for bound in (address, *wildcards))

@@ -14,8 +14,8 @@ from sidecar.host.darwin.lineage import Lineage, Process, System
 from sidecar.host.shared import RUN_ID
 
 LOOK_S = 0.1
-"""Least seconds between two looks at all processes, so that a fork storm cannot keep us busy. While none of ours forks
-or ends, we do not look, and set no timer."""
+"""Minimum seconds between two looks at all processes, so that a fork storm cannot keep us busy. While none of ours
+forks or ends, we do not look, and set no timer."""
 
 Branch = tuple[Lineage, int | None]
 """A part of the descendants, with its session if that is certain."""
