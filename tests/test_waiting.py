@@ -25,7 +25,7 @@ def test_waiting_ends_with_what_was_found() -> None:
 
 
 def test_waiting_in_vain_names_what_was_awaited() -> None:
-    with pytest.raises(AssertionError, match="awaited in vain: a fish"):
+    with pytest.raises(AssertionError, match="timed out waiting for a fish"):
         until(lambda: None, "a fish", 0)
 
 

@@ -425,7 +425,7 @@ class App:
     def await_end_of(self, process: psutil.Process, seconds: float = WINDOW_WAIT_S) -> None:
         """Wait until one process of the app has ended."""
         pidfd = self.tree.hold()[process.pid]
-        assert select.select([pidfd], [], [], seconds)[0], f"awaited in vain: the end of {process}"
+        assert select.select([pidfd], [], [], seconds)[0], f"timed out waiting for the end of {process}"
 
     def assert_nothing_left(self, port: int | None = None) -> None:
         """Every process of the app ends, by itself, and its port is free."""

@@ -183,7 +183,7 @@ class Sidecar:
                 if left <= 0 or (self._ended and at == len(self._seen)):
                     said = "\n".join(json.dumps(it)[:300] for it in self._seen[-30:])
                     errors = self._errors.read_text(errors="replace")
-                    raise AssertionError(f"it was awaited in vain. Said last:\n{said}\nstderr:\n{errors}")
+                    raise AssertionError(f"timed out waiting for a message. The last ones:\n{said}\nstderr:\n{errors}")
                 self._changed.wait(left)
 
 

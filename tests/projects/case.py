@@ -306,7 +306,7 @@ class Run:
                 if found is not None:
                     return found
                 left = deadline - time.monotonic()
-                assert left > 0, f"awaited in vain: {what}"
+                assert left > 0, f"timed out waiting for {what}"
                 assert self._open, f"it has ended before {what}"
                 self._changed.wait(left)
 

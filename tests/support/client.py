@@ -25,7 +25,7 @@ class Client(Conversation):
         self._from = from_sidecar
 
     def raw(self, data: bytes) -> None:
-        """Send bytes, and read meanwhile. Else a sidecar that waits for us to read would wait forever."""
+        """Send bytes and read meanwhile. Otherwise a sidecar that waits for us to read would wait forever."""
         view = memoryview(data)
         deadline = time.monotonic() + WAIT_S
         while view:

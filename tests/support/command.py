@@ -1,6 +1,6 @@
-"""The command that starts the sidecar in tests, and the errors that it answers with.
+"""The command that starts the sidecar in tests, and the errors that the sidecar answers with.
 
-It runs from source by this Python, or is the frozen binary that SIDECAR_BINARY names.
+The sidecar runs from source under this Python, or as the frozen binary that SIDECAR_BINARY names.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ MODULE = ["-c", _MAIN, _ROOT] if sys.platform == "win32" else ["-m", "sidecar"]
 """Python's arguments. An embedded Python, as under Wine, looks neither in PYTHONPATH nor in the current folder."""
 SIDECAR = [BINARY] if BINARY else [sys.executable, *MODULE]
 
-from_source = pytest.mark.skipif(BINARY is not None, reason="other code is put into it, which a binary does not take")
+from_source = pytest.mark.skipif(
+    BINARY is not None, reason="the test changes the sidecar's modules; a binary ignores PYTHONPATH"
+)
 """For a test that changes the sidecar's own modules by PYTHONPATH."""
 
 Message = dict[str, Any]
 """A JSON object."""
 
 
-class Refused(Exception):  # noqa: N818  it is the sidecar's answer, not an error of the test
+class Refused(Exception):  # noqa: N818  the sidecar's answer, not an error of the test
     """The sidecar answered with this error."""
 
     def __init__(self, error: Message) -> None:

@@ -14,7 +14,7 @@ class Conversation(ABC):
     """A JSON-RPC client."""
 
     patience_s: float
-    """Bound on waiting for what must come."""
+    """How long to wait for an expected message."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -25,7 +25,7 @@ class Conversation(ABC):
 
     @abstractmethod
     def raw(self, data: bytes) -> None:
-        """Send bytes, and read meanwhile. Else a sidecar that waits for us to read would wait forever."""
+        """Send bytes and read meanwhile. Otherwise a sidecar that waits for us to read would wait forever."""
 
     @abstractmethod
     def _await_bytes(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class Conversation(ABC):
         return self.send_at_once((method, params))[0]
 
     def send_at_once(self, *requests: tuple[str, Message]) -> list[int]:
-        """Send requests in one write, so that none is answered before the last has come; return their ids."""
+        """Send requests in one write, so that the sidecar has all before it answers any; return their ids."""
         first, self._calls = self._calls + 1, self._calls + len(requests)
         calls = list(range(first, self._calls + 1))
         lines = [
@@ -119,8 +119,8 @@ class Conversation(ABC):
             at = max(at, len(self.said))
             left = deadline - time.monotonic()
             last = [json.dumps(it)[:300] for it in self.said[-10:]]
-            assert not self.ended, f"the sidecar ended before {what}; it said last {last}"
-            assert left > 0, f"awaited in vain: {what}; said last {last}"
+            assert not self.ended, f"the sidecar ended before {what}; its last messages: {last}"
+            assert left > 0, f"timed out waiting for {what}; last messages: {last}"
             self._await_bytes(left)
 
     def read_to_end(self) -> None:

@@ -1,6 +1,6 @@
-"""Watch deaths in a tree of processes that do not cooperate, such as Vite's, by each system's own event for that.
+"""Watch for deaths in a process tree that does not cooperate, such as Vite's, by the system's own exit event.
 
-``liveness`` is stricter, but needs processes that cooperate.
+``liveness`` is stricter, but needs processes that connect to it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RUN_ID = "SIDECAR_RUN_ID"
 
 
 class Tree:
-    """The app and all below it. For each process a thread waits for its death: by a pidfd, a kqueue or a handle."""
+    """The app and its descendants. One thread per process waits for its death: by a pidfd, a kqueue or a handle."""
 
     def __init__(self, app: int, cookie: str) -> None:
         """Take all descendants of ``app``, and all processes with the run's id ``cookie`` in their environment."""
@@ -38,7 +38,7 @@ class Tree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the processes that are left, so that a failed demo leaves none either."""
+        """Kill the processes that are left, so that even a failed demo leaves none."""
         for member in self._members:
             kill(member)
         self._waiters.shutdown()
@@ -48,7 +48,7 @@ class Tree:
         return max(it.result() or 0.0 for it in self._deaths.values())
 
     def survivors(self) -> list[int]:
-        """Return the pids that live after ``last_death``: those of the tree, and any that has the run's id now."""
+        """Return the pids alive after ``last_death``: those of the tree, and any process that carries the run's id."""
         alive = {member.pid for member, it in self._deaths.items() if it.result() is None}
         return sorted(alive | {process.pid for process in self._carriers()})
 
@@ -58,7 +58,7 @@ class Tree:
                 if process.environ().get(RUN_ID) == self._cookie:
                     yield process
             except psutil.Error:
-                continue  # it has ended meanwhile, is a zombie, or belongs to another user
+                continue  # it has ended since the listing, is a zombie, or belongs to another user
 
 
 def death(process: psutil.Process) -> float | None:
@@ -67,19 +67,19 @@ def death(process: psutil.Process) -> float | None:
 
 
 def await_death(process: psutil.Process, seconds: float) -> bool:
-    """Wait at most this long for the system's own event of a death; return whether it came.
+    """Wait at most this long for the system's exit event; return whether it came.
 
-    psutil's ``wait`` would go on until the new parent of an orphan has reaped it. Windows has no such state.
+    On POSIX, psutil's ``wait`` would not return until an orphan's new parent has reaped it. Windows has no zombies.
     """
     if sys.platform == "linux":
         try:
             pidfd = os.pidfd_open(process.pid)
         except ProcessLookupError:
-            return True  # it died since it was seen
+            return True  # it has died, and been reaped, since the listing
         try:
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            return not process.is_running() or bool(poll.poll(1000 * seconds))  # another process may have the pid now
+            return not process.is_running() or bool(poll.poll(1000 * seconds))  # the pid may have been reused
         finally:
             os.close(pidfd)
     elif sys.platform == "darwin":
@@ -98,7 +98,7 @@ def await_death(process: psutil.Process, seconds: float) -> bool:
 
 
 def kill(process: psutil.Process) -> None:
-    """End the process at once, if it still is that process: psutil compares the time of its start."""
+    """Kill the process, unless its pid was reused: psutil compares the start time."""
     try:
         process.kill()
     except psutil.NoSuchProcess:

@@ -39,15 +39,15 @@ class _Tree(Struct):
     code: int | None = None
     signal: str | None = None
     reaped: bool = False
-    """The root is dead, and its death has been collected."""
+    """The root has died, and ``reap`` has seen that."""
     asked: str | None = None
 
 
 class FakeHost:
-    """See ``sidecar.host.base.Host``. A program does what its words say at once, and then lives until it is ended."""
+    """See ``sidecar.host.base.Host``. A program does at once what its words say, then lives until it is killed."""
 
     def __init__(self, child_signal: Callable[[], None] = lambda: None) -> None:
-        """Call ``child_signal`` when a process has died, as the kernel sends SIGCHLD."""
+        """Call ``child_signal`` when a process dies. It stands for the kernel's SIGCHLD."""
         self._child_signal = child_signal
         self._pids = count(1000)
         self.trees: dict[str, _Tree] = {}

@@ -1,8 +1,9 @@
-"""Learn from the kernel which processes live. Never conclude that from the existence of a pid.
+"""Ask the kernel which processes are alive. Never infer that from a pid, which can be reused.
 
-A *roll call* is a unix socket. Every process of a tree connects to it. No other process has that connection, so its end
-is the process's death. A process connects before it closes what it inherited, so the tree is dead once all connections
-have ended. The sidecar's own processes do not connect; they are held by pidfds.
+A *roll call* is a unix socket to which every process of a tree connects. Each process keeps its own connection, so the
+kernel closes that connection when the process dies. A process connects before it closes the descriptors that it
+inherited, so the tree is dead once all connections have ended. The sidecar's own processes do not connect; the tests
+watch them by pidfds.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class RollCall:
     def __init__(self, life_s: float = LIFE_S) -> None:
         """Listen on an abstract socket, which leaves no file. A process that connects lives at most ``life_s``."""
         self._life_s = life_s
-        # as long as an address can be: Node 20 pads a shorter name of an abstract socket, and then connects to nothing
+        # as long as sun_path allows: Node 20 pads a shorter abstract name with zeros, which names another socket
         self.name = f"sidecar-roll-{os.urandom(47).hex()}"
         self.seen = 0
         self._members: set[Member] = set()
@@ -83,7 +84,7 @@ class RollCall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the processes that are left. A connection that is open proves that the pid is still its process's."""
+        """Kill the processes that are left. An open connection proves that its pid has not been reused."""
         self.turn(0)
         for member in list(self._members):
             pidfd = member.pidfd or open_pidfd(member.pid)
@@ -124,7 +125,7 @@ class RollCall:
         self._await(lambda: any(it.pid == pid and it.tree != "?" for it in self._members), what)
 
     def await_dead(self, tree: str | None = None, but: Iterable[Member] = ()) -> None:
-        """Wait until no process of the tree (of any tree) lives, except these."""
+        """Wait until no process of the tree (default: of any tree) lives, except these."""
         spared = set(but)
         self._await(lambda: not set(self.living(tree)) - spared, f"the death of {tree or 'all'}")
 
@@ -133,23 +134,25 @@ class RollCall:
         asked = {member: member.echoes for member in self.living(tree)}
         assert asked
         self.tell(tree, b".")
-        self._await(lambda: all(it.echoes > before for it, before in asked.items()), f"an answer of each {tree}")
+        self._await(
+            lambda: all(it.echoes > before for it, before in asked.items()), f"an echo from each process of {tree}"
+        )
         assert set(asked) <= self._members
 
     def tell(self, tree: str, word: bytes, role: str | None = None) -> None:
-        """Send a word to each process of the tree (in this role)."""
+        """Send a word to each process of the tree (that has this role)."""
         for member in self.living(tree):
             if role in (None, member.role):
                 try:
                     member.connection.send(word)
                 except BrokenPipeError:
-                    pass  # it has died since the last turn; the next turn hears that
+                    pass  # it has died since the last turn; the next turn notices that
 
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + WAIT_S
         while not condition():
             left = deadline - time.monotonic()
-            assert left > 0, f"awaited in vain: {what}. Alive: {sorted(map(repr, self._members))[:20]}"
+            assert left > 0, f"timed out waiting for {what}. Alive: {sorted(map(repr, self._members))[:20]}"
             self.turn(left)
 
     def _accept(self) -> None:
@@ -173,10 +176,10 @@ class RollCall:
         try:
             data = member.connection.recv(4096)
         except ConnectionResetError:
-            data = b""  # it died with a word of ours unread
+            data = b""  # it died before it had read our last word
         member.hear(data)
         if member.role == "bare" and data:
-            member.pidfd = os.pidfd_open(member.pid)  # it waits for our word, so the pid is still its own
+            member.pidfd = os.pidfd_open(member.pid)  # it waits for our word, so its pid has not been reused
             member.connection.send(b".")
             self._selector.unregister(member.connection)
             self._selector.register(member.pidfd, selectors.EVENT_READ, member)
@@ -193,7 +196,7 @@ def _ended(connection: socket.socket) -> bool:
     except BlockingIOError:
         return False  # open, with nothing to read
     except ConnectionResetError:
-        return True  # it died with a word of ours unread
+        return True  # it died before it had read our last word
 
 
 def open_pidfd(pid: int) -> int | None:
@@ -201,11 +204,11 @@ def open_pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:
-        return None  # it has died, and been reaped, since we heard of it
+        return None  # it has died and been reaped
 
 
 def send(pidfd: int, number: int) -> None:
-    """Signal a process by identity."""
+    """Send a signal through the pidfd, which no reused pid can redirect."""
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
@@ -214,7 +217,7 @@ def send(pidfd: int, number: int) -> None:
 
 def await_end(pidfd: int, what: str = "a process") -> None:
     """Wait until the process has ended."""
-    assert select.select([pidfd], [], [], WAIT_S)[0], f"awaited in vain: the end of {what}"
+    assert select.select([pidfd], [], [], WAIT_S)[0], f"timed out waiting for the end of {what}"
 
 
 def lives(pidfd: int) -> bool:
@@ -223,20 +226,20 @@ def lives(pidfd: int) -> bool:
 
 
 def state_of(pid: int) -> str:
-    """Return its letter in /proc/<pid>/stat, such as T for stopped; empty if it is gone."""
+    """Return the state letter in /proc/<pid>/stat, such as T for stopped; empty if the process is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it is gone
+        return ""
     return chr(stat[stat.rfind(b")") + 2])
 
 
 def name_of(pid: int) -> str:
-    """Return the name that it gives itself; empty if it is gone."""
+    """Return the process's name (/proc/<pid>/comm); empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it is gone
+        return ""
 
 
 def marked(mark: str) -> list[int]:
@@ -258,8 +261,9 @@ def marked(mark: str) -> list[int]:
 def control_group(*, divisible: bool) -> Iterator[str | None]:
     """Make a control group for one test, and empty and remove it at the end; ``None`` if we may not make one.
 
-    A sidecar in it makes its own group below, and cleans up only there. So tests that run at the same time leave each
-    other's groups alone. If it is not ``divisible``, the kernel refuses groups below, as in a session that is not ours.
+    A sidecar in this group makes its own child group and cleans up only there. So tests that run at the same time leave
+    each other's groups alone. If the group is not ``divisible``, the kernel refuses child groups, as in a session
+    without delegation.
     """
     parent = cgroup.own_folder()
     folder = Path(f"{parent}/sidecar-tests-{os.urandom(6).hex()}")
@@ -267,7 +271,7 @@ def control_group(*, divisible: bool) -> Iterator[str | None]:
         folder.mkdir()
         (folder / "cgroup.max.descendants").write_text("max" if divisible else "0")
     except OSError:
-        yield None  # EACCES, EROFS, ENOENT: no version 2, or we may not divide our group
+        yield None  # EACCES, EROFS, ENOENT: no cgroup v2, or our group is not delegated to us
         return
     try:
         yield str(folder)

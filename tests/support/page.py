@@ -1,4 +1,4 @@
-"""A page of Vite as a browser has it: fetch files, hear hot updates, and edit a source file."""
+"""Do what a browser does with a page of Vite: fetch files and receive hot updates. Also edit a source file."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from urllib.parse import urlsplit
 import websocket
 
 STEP_S = 60.0
-"""Bound on one answer. A cold Vite on a slow machine takes longest (13 s under Wine)."""
+"""Longest wait for one answer. The slowest so far was a cold Vite under Wine: 13 s."""
 PAGE_BYTES = 8 << 20
 """Far more than any page or module of the example."""
 SENTENCE = re.compile(r'(export const message = )"([^"\n]*)"')
 
 REPLACE_TRIES = 50
 REPLACE_AGAIN_S = 0.1
-"""Windows does not replace a file that is being read: by Vite for milliseconds, by a virus scanner for seconds."""
+"""Windows cannot replace a file that is open. Vite reads one for milliseconds, a virus scanner for seconds."""
 
 Message = dict[str, Any]
 """One decoded JSON object."""
 
 
 class PageError(Exception):
-    """The page gave a wrong answer or none; the text says more."""
+    """The page gave a wrong answer or none; the message says which."""
 
 
 def fetch(url: str) -> tuple[int, str]:
@@ -57,7 +57,7 @@ class HotUpdates:
         parts = urlsplit(url)
         token = re.search(r'wsToken = "([^"]+)"', fetch(f"{url}@vite/client")[1])
         if token is None:
-            raise PageError(f"{url}@vite/client has no websocket token: it is not a Vite that we know")
+            raise PageError(f"{url}@vite/client has no websocket token: unknown version of Vite")
         try:
             self._socket = websocket.create_connection(
                 f"ws://{parts.netloc}/?token={token[1]}",
@@ -76,7 +76,7 @@ class HotUpdates:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hang up."""
+        """Close the websocket."""
         self._socket.close()
 
     def hear(self, kind: str, path: str | None = None) -> Message:
@@ -87,7 +87,7 @@ class HotUpdates:
             try:
                 text = self._socket.recv()
             except websocket.WebSocketTimeoutException:
-                raise PageError(f"Vite's websocket said nothing of it within {STEP_S:g} s") from None
+                raise PageError(f"Vite's websocket sent no such message within {STEP_S:g} s") from None
             except (websocket.WebSocketException, OSError) as problem:
                 raise PageError(f"Vite's websocket failed: {problem}") from None
             if not text:
@@ -109,12 +109,12 @@ def edited(path: Path, sentence: str) -> Iterator[None]:
         replace(path, after.encode("utf-8"))
         yield
     finally:
-        if path.read_bytes() == after.encode("utf-8"):  # else a person has edited it meanwhile: keep that
+        if path.read_bytes() == after.encode("utf-8"):  # else somebody has edited it meanwhile: keep that edit
             replace(path, before)
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part."""
+    """Replace a file atomically: a reader finds the old content or the new one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         fresh.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Find a port that a test can name."""
+"""Find a free port for a test."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import socket
 from contextlib import suppress
 
 BELOW_EPHEMERAL = range(15_000, 32_768)
-"""No system takes a port from this range for an outgoing connection, or for a program that asks for any port."""
+"""No system uses this range for outgoing connections or for a bind to port 0."""
 
 
 def free_port() -> int:
-    """Return a port that is free for both families, and that the system assigns only to a program that names it."""
+    """Return a port outside the ephemeral range that is free on 127.0.0.1 and ::1."""
     while True:
         port = secrets.choice(BELOW_EPHEMERAL)
         with socket.socket() as sock, socket.socket(socket.AF_INET6) as other, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             other.bind(("::1", port))
-            return port  # else another program has it on one of them: try another one
+            return port  # an OSError means that another program uses it: try another port

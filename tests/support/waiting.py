@@ -1,4 +1,4 @@
-"""How tests wait: for a condition, with a bound; and a gate, at which a program waits for the test."""
+"""Wait for a condition, with a bound. Make a gate, at which a program waits for the test."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WAIT_S = 30.0
-"""For what must happen: a hundred times what it takes on two busy cores."""
+"""Longest wait for an expected event: a hundred times what that takes on two busy cores."""
 PAUSE_S = 0.002
-"""Between two looks at what gives no notice."""
+"""Time between two polls."""
 
 
 def until(condition: Callable[[], T | None], what: str, seconds: float = WAIT_S, pause_s: float = PAUSE_S) -> T:
-    """Wait for what must come true and has no notice to wait for; what it was. A last look comes after the bound."""
+    """Poll until the condition is true; return its value. Poll once more after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         late = time.monotonic() >= deadline
         if found := condition():
             return found
-        assert not late, f"awaited in vain: {what}"
+        assert not late, f"timed out waiting for {what}"
         time.sleep(pause_s)
 
 
@@ -34,11 +34,11 @@ def until(condition: Callable[[], T | None], what: str, seconds: float = WAIT_S,
 GATE = "go"
 
 AT_GATE = f"open({GATE!r}, 'rb', 0).read(1)"
-"""A line of Python that waits at the gate of the program's folder, and passes one that is open."""
+"""A line of Python that waits at the gate in the working directory, or passes an open one at once."""
 
 
 def make_gate(folder: Path) -> Path:
-    """Make a closed gate in the folder: a FIFO. A program that opens it for reading blocks, and need not poll."""
+    """Make a closed gate in the folder: a FIFO. A program that opens it for reading blocks until ``open_gate``."""
     if sys.platform == "win32":
         raise NotImplementedError("no FIFOs")
     gate = folder / GATE
@@ -47,10 +47,10 @@ def make_gate(folder: Path) -> Path:
 
 
 def open_gate(gate: Path) -> None:
-    """Wait until a program stands at the gate, then let it pass, and all that come later."""
+    """Wait until a program blocks at the gate, then let it pass, and all later ones."""
     fd = until(lambda: _opened(gate), f"a program at the gate {gate}")
     try:
-        # later programs find a file; those that stand at the FIFO read the byte, or the FIFO's end
+        # later programs find a plain file; those blocked at the FIFO read the byte or EOF
         gate.unlink()
         gate.write_bytes(b".")
         os.write(fd, b".")
@@ -59,7 +59,7 @@ def open_gate(gate: Path) -> None:
 
 
 def _opened(gate: Path) -> int | None:
-    """The FIFO's writing end; ``None`` while no program has the other end."""
+    """Return the FIFO's write end; ``None`` while no program has the read end open."""
     if sys.platform == "win32":
         raise NotImplementedError("no FIFOs")
     try:

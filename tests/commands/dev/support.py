@@ -211,7 +211,7 @@ class Terminal:
                 if found := re.search(pattern, text):
                     return found
                 left = deadline - time.monotonic()
-                assert left > 0, f"{pattern!r} was awaited in vain; {self.state()}; the terminal has:\n{text[-4000:]}"
+                assert left > 0, f"timed out waiting for {pattern!r}; {self.state()}; the terminal has:\n{text[-4000:]}"
                 self._changed.wait(left)
 
     def freeze(self) -> None:

@@ -46,7 +46,7 @@ class Script:
         while line := _pipe(self._process.stdout).readline():
             if found := re.search(pattern, line.decode()):
                 return found
-        raise AssertionError(f"{pattern!r} was awaited in vain: {self.errors()}")
+        raise AssertionError(f"timed out waiting for {pattern!r}: {self.errors()}")
 
     def end(self) -> None:
         """Let the script end, and wait for that."""

@@ -76,7 +76,7 @@ class Piped:
         """Take lines until one has the regular expression in it."""
         while True:
             line = self._coming.get(timeout=WAIT_S)
-            assert line is not None, f"{pattern!r} was awaited in vain: {self.lines}"
+            assert line is not None, f"timed out waiting for {pattern!r}: {self.lines}"
             self.lines.append(line)
             if found := re.search(pattern, line.decode()):
                 return found
