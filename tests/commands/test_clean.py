@@ -41,7 +41,7 @@ def killed_whole(
         Cell(folder, ("plain",), group=group, sidecar=sidecar) as neighbour,
     ):
         if cell.contained != contained:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         decoys.await_living("decoy", 2)
         neighbour.grow()
         cell.grow()
@@ -138,7 +138,7 @@ def test_a_group_elsewhere_is_found_by_the_record(tmp_path: Path) -> None:
         Cell(tmp_path, ("scrubbed",), group=group) as cell,
     ):
         if not cell.contained:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         cell.grow()
         cell.strike(*KILLED_WHOLE)
         cell.await_ours_gone()

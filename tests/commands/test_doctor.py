@@ -350,7 +350,7 @@ def test_that_no_service_can_have_one_is_told_with_the_reason_and_what_to_do(tmp
 def test_what_is_absent_is_explained_at_length_in_the_table(tmp_path: Path, project: Path) -> None:
     with control_group(divisible=False) as group:
         if group is None:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         text = run(tmp_path, "doctor", str(project), group=group).stdout
     assert "absent  controlGroup" in text
     assert "cgroup.max.descendants" in text

@@ -115,7 +115,7 @@ def test_the_exception_that_is_named_is_no_broken_claim(tmp_path: Path, project:
     """Without a control group, what scrubbed its environment outlives guard and supervisor: doctor itself ends it."""
     with watched(tmp_path, divisible=False) as (group, env):
         if group is None:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         report = told(tmp_path, "doctor", project, "--prove", code=CODE, group=group, **env)
     assert [it["killed"] for it in report["proof"]] == [*VICTIMS[:-1], WITHOUT_GROUP]
     assert all(it["held"] for it in report["proof"])
@@ -250,7 +250,7 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(
 ) -> None:
     with watched(tmp_path) as (group, env):
         if group is None and claim == "controlGroup":
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         if NODE is None and claim == "stdinGuard":
             pytest.skip("there is no node on PATH")
         path = broken(tmp_path, code, victim)

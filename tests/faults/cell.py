@@ -1,4 +1,4 @@
-"""One experiment: an app, its sidecar, the hostile trees below it, and the roll that says who of all these lives."""
+"""One experiment: an app, its sidecar, hostile trees below it, and the roll call that knows which processes live."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = ROOT / "tests" / "children"
 
 VITE = "vite"
-"""The one tree that is no script of ours: tests/faults/vite.py."""
+"""The only tree that is not made by tests/children/trees.py: see tests/faults/vite.py."""
 KEEPER = "sidecar-keeper"
-"""What the process is called that guards the tree in the guard's stead."""
+"""Name of the process that ends the tree if the guard is dead and the supervisor hangs."""
 ALL_TREES = tuple(kind for kind in SIZES if kind != VITE)
 WITH_PORTS = ("listener", VITE)
 
 
 def tree(kind: str, *words: str) -> list[str]:
-    """The command of a hostile tree."""
+    """Return the command that starts a hostile tree."""
     return [sys.executable, "-I", "-S", str(CHILDREN / "trees.py"), kind, *words]
 
 
 def service(kind: str, **more: object) -> Message:
-    """A tree as a service: ready once it runs, and tried once."""
+    """Return a tree as a service without restarts that is ready once it runs."""
     once = {"policy": "never"}
     if kind == "listener":
         return {"type": "command", "command": tree(kind, "{port}"), "port": {"sticky": False}, "restart": once, **more}
@@ -48,7 +48,7 @@ def service(kind: str, **more: object) -> Message:
 
 
 class Cell:
-    """The stand-in app with a sidecar; the sidecar's processes and the app are held by pidfds."""
+    """A stand-in app and its sidecar. A pidfd is kept of the app and of each of the sidecar's processes."""
 
     def __init__(
         self,
@@ -69,18 +69,21 @@ class Cell:
         life_s: int = LIFE_S,
         sidecar: Sequence[str] = SIDECAR,
     ) -> None:
-        """Launch ``sidecar`` and say hello, unless told not to ``greet`` yet.
+        """Launch ``sidecar``, and initialize it if ``greet``.
 
-        ``group`` is shared with another cell, of which the traces ``beside`` ours may stay. ``decoys`` are started
-        beside the sidecar by ``decoy``, or else the very command line of the first tree, the one in the app's process
-        group only if ``near``; with ``heir`` one more, which has the sidecar's stdin, too. An app that is not ``apart``
-        (in a session of its own) leaves an orphaned process group, which the kernel sends SIGHUP and SIGCONT if one of
-        it is stopped: a stopped guard would be woken by that, and a decoy be killed.
+        ``group`` is a control group shared with another cell; that cell's traces, ``beside``, may stay. If a roll call
+        for ``decoys`` is given, the app also starts decoys: siblings of the sidecar that must not be harmed. Their
+        command is ``decoy``, or else exactly that of the first tree. ``near`` adds a decoy in the app's process group,
+        ``heir`` one that also inherits the sidecar's stdin pipe.
+
+        An app that is ``apart`` gets its own session. Otherwise its death orphans its process group. If a process in
+        an orphaned group is stopped, the kernel sends the group SIGHUP and SIGCONT. That would wake a stopped guard,
+        and kill a decoy.
         """
         self._stack = ExitStack()
         self.state = folder / "state"
         self.unpacked = folder / "unpacked"
-        """Where a frozen binary unpacks."""
+        """Where a frozen binary unpacks itself."""
         self.services = services or {kind: service(kind) for kind in trees}
         self.beside = beside
         self.unpacked.mkdir(exist_ok=True)
@@ -125,7 +128,7 @@ class Cell:
                 self.pidfds[name] = os.pidfd_open(pid)
             self.ports: list[int] = []
             self.whole = False
-            """Whether every tree has been there, with all its processes."""
+            """Whether every tree has had all its processes."""
             if greet:
                 self.greet()
             self._stack = self._stack.pop_all()
@@ -137,7 +140,7 @@ class Cell:
         self._stack.close()
 
     def _end_app(self) -> None:
-        self.app.kill()  # not reaped yet, so the pid is its own
+        self.app.kill()  # not reaped yet, so the pid is not reused
         self.app.wait(WAIT_S)
         assert self.app.stdin is not None
         assert self.app.stdout is not None
@@ -150,7 +153,7 @@ class Cell:
             os.close(pidfd)
 
     def greet(self) -> Message:
-        """Say hello."""
+        """Initialize the sidecar."""
         self.hello = self.client.hello(self.services)
         assert self.hello["pid"] == self.pids["supervisor"]
         self.contained = bool(self.hello["guarantees"]["controlGroup"])
@@ -159,13 +162,13 @@ class Cell:
         return self.hello
 
     def grow(self) -> Self:
-        """Start every tree and wait until each is whole."""
+        """Start every tree, and wait until each has all its processes."""
         self.client.start_all(self.services)
         self.await_whole()
         return self
 
     def await_whole(self) -> None:
-        """Each tree has all its processes."""
+        """Wait until each tree has all its processes."""
         for kind in self.services:
             members = self.roll.await_living(kind, SIZES[kind])
             if kind == "stopped":
@@ -175,68 +178,71 @@ class Cell:
         self.whole = True
 
     def strike(self, *hits: tuple[str, int]) -> None:
-        """Send the signals back to back; ``fleeting`` trees lose their roots in the same moment."""
+        """Send the signals back to back. At the same moment, the roots of ``fleeting`` trees exit."""
         self.roll.tell("fleeting", b"g", "root")
         for victim, number in hits:
             send(self.pidfds[victim], number)
 
     def order(self, word: str) -> None:
-        """``exit``, or ``close`` the sidecar's stdin."""
+        """Tell the app to ``exit``, or to ``close`` the sidecar's stdin."""
         self.roll.tell("fleeting", b"g", "root")
         assert self.app.stdin is not None
         self.app.stdin.write(f"!{word}\n".encode())
 
     def await_ours_gone(self) -> None:
-        """All of ours have ended."""
+        """Wait until all of the sidecar's processes have ended."""
         for name, pidfd in self.pidfds.items():
             if name != "app":
                 await_end(pidfd, f"the {name}")
 
     def assert_nothing_left(self) -> None:
-        """Nothing of the trees, nor of ours, and no trace of the run."""
+        """Assert that no process of the trees or the sidecar is alive, and that the run has left no trace."""
         self.assert_nothing_left_alive()
         assert self.traces() == self.beside, sorted(self.traces() ^ self.beside)
 
     def assert_next_start_removes_the_rest(self) -> None:
-        """Nothing lives. The guard was killed in the middle of its work: a record, a group, or a folder may be left."""
+        """Assert that nothing is alive, and that the next start removes a record, group or folder that may be left."""
         self.assert_nothing_left_alive()
         self.start_next()
 
     def start_next(self) -> None:
-        """What starts a service has swept: nothing is left of it, nor of those before it."""
+        """Start a second sidecar, which sweeps before it starts a service. Assert that no run leaves anything."""
         with Cell(self.state.parent, ("plain",), group=self.group, beside=self.beside) as second:
             second.grow().order("exit")
             second.assert_nothing_left()
 
     def traces(self) -> frozenset[str]:
-        """The files and groups of runs that are there."""
+        """Return the existing files and control groups of runs."""
         records, unpacked = (list(it.iterdir()) if it.exists() else [] for it in (self.state / "runs", self.unpacked))
         return frozenset(str(it) for it in (*records, *unpacked)) | frozenset(own_groups(self.group))
 
     def assert_nothing_left_alive(self) -> None:
-        """Nobody of the trees lives, nor any process that has this run's environment; the ports are free."""
+        """Assert that the trees and all processes that carry the roll call's name are dead, and the ports free."""
         self.roll.await_dead()
         self.await_ours_gone()
         assert not self.whole or self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
-        until(lambda: set(marked(self.roll.name)) <= {self.app.pid}, "the end of all that has the roll's mark")
+        until(
+            lambda: set(marked(self.roll.name)) <= {self.app.pid},
+            "the end of all processes with the roll call in their environment",
+        )
         for port in self.ports:
-            # not by binding it: anybody's outgoing connection may have the number by now, or the last one's end keep it
+            # a bind would fail if an outgoing connection uses the number now, or the old one is in TIME_WAIT
             assert sockets.listeners(port) == []
 
     def app_lives(self) -> bool:
-        """Whether the app has not ended."""
+        """Return whether the app lives."""
         return lives(self.pidfds["app"])
 
 
 def _ours(launched: int) -> dict[str, int]:
-    """The pids of our processes, each the only child of the one before; they have forked, and may have done no more."""
+    """Return the pids of the sidecar's processes. Each is the only child of the one before, apart from the keeper."""
     names = ["bootloader", "guard", "supervisor"] if BINARY else ["guard", "supervisor"]
     found = {names[0]: launched}
     for parent, name in pairwise(names):
         seen: list[int] = []
 
         def is_there(of: int = found[parent], seen: list[int] = seen) -> bool:
-            """Whether there is one that does not call itself, or is about to, the keeper."""
+            """Return whether one child is not named keeper. A new keeper gets its name only after its fork."""
             all_of_it = [it.pid for it in processes.all_processes().values() if it.ppid == of]
             seen[:] = [pid for pid in all_of_it if name_of(pid) != KEEPER]
             return len(seen) == 1
@@ -247,7 +253,7 @@ def _ours(launched: int) -> dict[str, int]:
 
 
 def keeper_of(guard: int) -> int:
-    """The pid of this guard's keeper; waits for it."""
+    """Wait for this guard's keeper; return its pid."""
 
     def keepers() -> list[int]:
         alive = [it.pid for it in processes.all_processes().values() if it.ppid == guard and not it.dead]
@@ -264,5 +270,5 @@ def keeper_of(guard: int) -> int:
 
 
 def own_groups(group: str | None) -> list[str]:
-    """The sidecars' control groups in the test's."""
+    """Return the sidecars' control groups within the test's."""
     return [] if group is None else [it.name for it in Path(group).iterdir() if it.is_dir()]

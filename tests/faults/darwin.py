@@ -1,17 +1,17 @@
-"""The sidecar with all of macOS's parts, on Linux's processes: ``python -m tests.faults.darwin``, as any sidecar.
+"""Run the sidecar with macOS's host code on Linux: ``python -m tests.faults.darwin`` is a drop-in for the sidecar.
 
-What stands between it and the kernel is tests/host/bsd.py.
+tests/host/bsd.py emulates macOS's kernel interfaces.
 """
 
 from __future__ import annotations
 
-import ctypes  # noqa: F401  as macOS' own parts load it: for call_itself_keeper it would be loaded late
+import ctypes  # noqa: F401  macOS's own code has loaded it by then; call_itself_keeper would load it too late
 import sys
 from collections.abc import Callable
 from functools import cache
 
 if sys.platform != "linux":
-    raise ImportError("tests.host.bsd is made of Linux")
+    raise ImportError("tests.host.bsd runs on Linux")
 
 from sidecar import cli, host
 from sidecar.host.darwin import guard as darwin_guard
@@ -32,7 +32,7 @@ def attach(parent_pid: int | None, at_end: Callable[[bool], None] | None = None)
     kernel = Kernel()
     watched = darwin_guard.identify(kernel, parent_pid, None)
     lifeline = darwin_guard.split(kernel, lambda: KernelEvents(kernel.kqueue(), Kevent), watched, at_end)
-    kernel.close()  # the guard's: what it hears must not be taken from it
+    kernel.close()  # it is the guard's: reading here would steal its events
     from sidecar.host.darwin import session
     from sidecar.host.linux import orphans
 
@@ -51,7 +51,7 @@ def survey(command: str) -> Survey:
 
 @cache
 def own_kernel() -> Kernel:
-    """The supervisor's, for job control."""
+    """Return the supervisor's kernel, for job control."""
     return Kernel()
 
 
@@ -60,12 +60,12 @@ def look_at(pid: int) -> Seen | None:
 
 
 def call_itself_keeper(_: object) -> None:
-    """For tests, which tell it by that from the supervisor: a process of macOS cannot."""
+    """Set the process name by which tests tell the keeper from the supervisor. macOS has no call for that."""
     syscalls.prctl(syscalls.PR_SET_NAME, b"sidecar-keeper")
 
 
 if __name__ == "__main__":
-    setattr(darwin_keeper.DarwinKeeping, "_begin", call_itself_keeper)  # noqa: B010  for mypy methods do not change
+    setattr(darwin_keeper.DarwinKeeping, "_begin", call_itself_keeper)  # noqa: B010  mypy rejects assigning to a method
     host.attach = attach
     host.survey = survey
     host.look_at = look_at

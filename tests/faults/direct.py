@@ -1,4 +1,4 @@
-"""A sidecar whose app is the test itself: for stops, bad clients and exit codes."""
+"""A sidecar launched by the test itself, which plays the app: for stops, bad clients and exit codes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.waiting import WAIT_S
 
 
 def program(*words: str, **more: object) -> Message:
-    """A service that does what the words say (tests/children/program.py)."""
+    """Return a service that does what the words say (tests/children/program.py)."""
     command = [sys.executable, "-I", "-S", str(CHILDREN / "program.py"), *words]
     return {"type": "command", "command": command, "restart": {"policy": "never"}, **more}
 
 
 class Direct:
-    """A sidecar over two pipes of ours, in a control group of its own, with a roll call for its trees."""
+    """A sidecar on two pipes, in its own control group, with a roll call for its trees."""
 
     def __init__(
         self,
@@ -38,10 +38,13 @@ class Direct:
         group: str | None = None,
         sidecar: Sequence[str] = SIDECAR,
     ) -> None:
-        """``prefix`` stands before its command line; ``before_exec`` runs in it. ``group`` may be another one's."""
+        """Launch it: ``prefix`` precedes its command line, ``before_exec`` runs in the forked child.
+
+        ``group`` is an existing control group to join instead of a new one.
+        """
         self._stack = ExitStack()
         self.stderr = folder / "stderr"
-        unpacked = folder / "unpacked"  # as a Cell has it
+        unpacked = folder / "unpacked"  # the same layout as a Cell's
         unpacked.mkdir(exist_ok=True)
         with self._stack:
             group = group or self._stack.enter_context(control_group(divisible=True))
@@ -72,7 +75,7 @@ class Direct:
                     stdout=outward,
                     stderr=sink,
                     start_new_session=True,
-                    preexec_fn=enter,  # noqa: PLW1509  the test has no other thread
+                    preexec_fn=enter,  # noqa: PLW1509  safe: the test has only one thread
                 )
             os.close(inward)
             os.close(outward)
@@ -87,7 +90,7 @@ class Direct:
         self._stack.close()
 
     def let_go(self, *fds: int) -> None:
-        """Close our ends."""
+        """Close our ends of these pipes."""
         for fd in self._ours & set(fds):
             os.close(fd)
         self._ours -= set(fds)
@@ -95,17 +98,17 @@ class Direct:
     def _end(self) -> None:
         self.let_go(self.stdin)
         if self.process.poll() is None:
-            self.process.kill()  # not reaped yet, so the pid is its own; the control group's end takes the rest
+            self.process.kill()  # not reaped yet, so the pid is not reused; leaving the control group kills the rest
             self.process.wait(WAIT_S)
 
     def serve(self, services: Message) -> Self:
-        """Say hello and start all of them."""
+        """Initialize, and start all services."""
         self.client.hello(services)
         self.client.start_all(services)
         return self
 
     def exit_code(self) -> int:
-        """Its exit code; waits for it. No tree lives then."""
+        """Wait for the sidecar's end, assert that no tree is alive, and return the exit code."""
         pidfd = os.pidfd_open(self.process.pid)
         try:
             await_end(pidfd, "the sidecar")

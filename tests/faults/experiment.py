@@ -1,4 +1,4 @@
-"""One cell of the fault matrix: come to its moment, strike, and see that nothing is left, and nobody else harmed."""
+"""Run one cell of the fault matrix: reach its moment, hit the victims, check what is left and who was harmed."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from tests.support.liveness import await_end, open_pidfd, send
 
 
 class NotHereError(Exception):
-    """What the plan wants cannot be had on this machine."""
+    """This machine lacks what the plan needs."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell that held."""
+    """The outcome of a cell that passed."""
 
     ms: float
-    """From the last blow to the last death of the trees."""
+    """Time from the last signal to the last death in the trees."""
     later: bool
-    """The last of them may have lived until the next start ended it, as the design says: then ``ms`` says nothing."""
+    """Whether the next start may have ended the last survivors, as the design allows. Then ``ms`` means nothing."""
 
 
 def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
-    """Raises ``AssertionError`` where something is left, or somebody was harmed; ``NotHereError``."""
+    """Run the cell. Raises ``AssertionError`` if it fails, ``NotHereError`` if this machine cannot run it."""
     reason = missing() if plan.tree == VITE else None
     if reason is not None:
         raise NotHereError(reason)
     place.enter()
     if place.neighbour.contained != (plan.layers == ALL_LAYERS):
-        raise NotHereError("control groups are not ours to divide here")
+        raise NotHereError("no delegated control group here")
     with Scene(plan, place, folder) as scene:
         cell = scene.cell
         root = scene.root() if SERVICE in plan.victims and not plan.shutdown else None
@@ -91,7 +91,7 @@ def run(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome:
             began = time.monotonic()
             send(cell.pidfds["app"], KILL)
             if plan.hits("guard") and plan.hits("supervisor"):
-                send(cell.pidfds[plan.goes_on(seed)], signal.SIGCONT)  # till then nobody is there to do anything
+                send(cell.pidfds[plan.goes_on(seed)], signal.SIGCONT)  # until then both are stopped
         later = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
         if not later:
             cell.roll.await_dead()
@@ -115,7 +115,7 @@ def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
         scene.cell.order("close")
         return
     if plan.victims == (GROUP,):
-        os.killpg(scene.cell.app.pid, plan.signal)  # not reaped yet, so the number is its own
+        os.killpg(scene.cell.app.pid, plan.signal)  # not reaped yet, so the group's number is not reused
         return
     if plan.victims == (TAURI_3,):
         _kill_as_tauri_3(scene)
@@ -124,17 +124,17 @@ def _hit(plan: Plan, seed: int, scene: Scene, root: int | None) -> None:
     for victim in plan.in_order(seed):
         send(pidfds[victim], plan.signal)
     if plan.signal in ASKING and plan.moment == "stopping":
-        # what stops has all the time in the world; a second signal does not wait for it
+        # the service's stop timeout never ends; a second signal skips it
         for victim in set(plan.victims) - {"app", SERVICE}:
             send(pidfds[victim], TERM if plan.signal == INT else INT)
 
 
 def _kill_as_tauri_3(scene: Scene) -> None:
-    """As the ``dev`` command of tauri-cli 3.0.0-alpha.5 does (its src/interface/rust/desktop.rs).
+    """Kill as the ``dev`` command of tauri-cli 3.0.0-alpha.5 does (src/interface/rust/desktop.rs).
 
-    It lists everything below the app, each process before its own children, and then kills: first the app, then the
-    list in its order, each with SIGKILL. It would kill our decoys as well, which this app has started; here they show
-    that nobody else does.
+    It lists all descendants of the app, parents before their children. Then it sends SIGKILL to the app, and to the
+    list in order. It would also kill our decoys, which this app has started. We spare them, so that they show whether
+    the sidecar harms them.
     """
     spared = {it.pid for it in scene.decoys.living()}
     children: dict[int, list[int]] = {}
@@ -155,7 +155,7 @@ def _kill_as_tauri_3(scene: Scene) -> None:
 
 
 def _shut_down(plan: Plan, scene: Scene) -> None:
-    """As an init does: SIGTERM to everything, and then SIGKILL, if the plan says that it does not wait."""
+    """Signal as an init does at shutdown: SIGTERM to everything, then SIGKILL at once if the plan says so."""
     cell = scene.cell
     members = [pidfd for it in cell.roll.living() if (pidfd := open_pidfd(it.pid)) is not None]
     for number in dict.fromkeys((TERM, plan.signal)):
@@ -171,7 +171,7 @@ def _kills_the_app(plan: Plan) -> bool:
 
 
 def _assert_nothing_ends_with_the_keeper(plan: Plan, scene: Scene) -> None:
-    """It is asked in vain; killed, it is followed by another one."""
+    """Assert that the services run on, that the keeper ignores a signal to end, and that a killed one is replaced."""
     cell = scene.cell
     if plan.signal == KILL:
         await_end(cell.pidfds["keeper"], "the keeper")
@@ -182,7 +182,8 @@ def _assert_nothing_ends_with_the_keeper(plan: Plan, scene: Scene) -> None:
 
 def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None:
     cell = scene.cell
-    # what stops has all its time to stop; of several services, a scrubbed daemon belongs to none: see guarantees.md
+    # while stopping, the timeout never ends; a scrubbed daemon cannot be assigned to one of several services: see
+    # guarantees.md
     if plan.signal == KILL and plan.moment != "stopping" and plan.tree != "scrubbed":
         cell.roll.await_dead(scene.tree)
     states = {name: cell.client.status(name)["state"] for name in cell.services}
@@ -191,14 +192,14 @@ def _assert_the_sidecar_minds_only_the_service(plan: Plan, scene: Scene) -> None
 
 
 def _may_be_cut_short(plan: Plan, seed: int) -> bool:
-    """Whether one of ours may be killed in the middle of tidying up: then a file or a folder may be left."""
+    """Return whether one of our processes may be killed during cleanup, so that a file or folder may be left."""
     if plan.signal == KILL and plan.hits("guard"):
-        # while it ends the tree, or while it still makes its control group, which it then cannot tell of
+        # it dies while it kills the tree, or right after it made a control group that nothing has recorded yet
         return plan.victims != ("guard",) or plan.moment == "before initialize"
     if plan.signal == STOP or "bootloader" not in plan.victims:
         return False
-    # While it removes its folder: by then it passes no signal on any more. The one hit first may be seen to die last.
-    # Once the app is dead it has no folder to remove.
+    # The bootloader may be killed while it removes its folder: by then it forwards no signals. The process that is hit
+    # first may die last. If the app dies first, the bootloader has no folder to remove.
     order = plan.in_order(seed)
     again = plan.signal in ASKING and plan.moment == "stopping"
     with_another = bool({"guard", "supervisor"} & set(order))
@@ -206,7 +207,7 @@ def _may_be_cut_short(plan: Plan, seed: int) -> bool:
 
 
 def _assert_nothing_left(plan: Plan, scene: Scene, *, later: bool, cut_short: bool) -> None:
-    """Nothing of this run, nor of one that it sweeps."""
+    """Assert that nothing is left of this run, or of the earlier run that it sweeps."""
     cell = scene.cell
     if later:
         cell.await_ours_gone()

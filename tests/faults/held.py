@@ -1,7 +1,7 @@
-"""A file at which whoever opens it is stopped: how a test holds the sidecar in the middle of something.
+"""Block every opener of a file, so that a test can hold the sidecar in the middle of an operation.
 
-It is a lease (fcntl(2), F_SETLEASE): the kernel lets an open(2) or an execve(2) of the file wait until the lease is
-given back, and the opener dies there like anywhere else. Nothing in the sidecar knows of it.
+The test takes a lease on the file (fcntl(2), F_SETLEASE). An open(2) or execve(2) of the file then blocks until the
+test releases the lease. A blocked opener can still be killed. The sidecar's code needs no change for this.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ F_SETSIG = 10
 
 
 class Held:
-    """A lease on a file that nobody has open. The kernel takes it away after /proc/sys/fs/lease-break-time (45 s)."""
+    """A lease on a file that no process has open. An open breaks it after /proc/sys/fs/lease-break-time (45 s)."""
 
     def __init__(self, path: Path) -> None:
-        """Take it. Raises ``OSError`` where the file system knows no leases."""
+        """Take the lease. Raises ``OSError`` if the file system has no leases."""
         self._fd: int | None = os.open(path, os.O_RDONLY)
-        fcntl.fcntl(self._fd, F_SETSIG, signal.SIGURG)  # of an opener we are told by a signal, which this one ignores
+        fcntl.fcntl(
+            self._fd, F_SETSIG, signal.SIGURG
+        )  # the kernel signals us at an open; the default would be SIGIO, which kills
         fcntl.fcntl(self._fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         self._path = path
 
@@ -39,14 +41,16 @@ class Held:
         self.release()
 
     def await_opener(self) -> None:
-        """Somebody wants to open it, and waits."""
+        """Wait until a process is blocked opening the file."""
         fd = self._fd
         assert fd is not None
-        until(lambda: fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_WRLCK, f"somebody who opens {self._path}")
+        until(lambda: fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_WRLCK, f"a process that opens {self._path}")
 
     def release(self) -> None:
-        """Let go of it, and of who waits."""
+        """Release the lease, so that blocked openers go on."""
         if self._fd is not None:
-            fcntl.fcntl(self._fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)  # a child of ours may have the descriptor, too
+            fcntl.fcntl(
+                self._fd, fcntl.F_SETLEASE, fcntl.F_UNLCK
+            )  # explicitly: a child may hold a copy of the descriptor
             os.close(self._fd)
             self._fd = None

@@ -1,7 +1,8 @@
-"""The fault matrix, all of it: ``python3 build/dev.py faults``.
+"""Run the whole fault matrix: ``python3 build/dev.py faults``.
 
-Every cell is an app with a sidecar and hostile trees, struck at a moment of its life. It holds if nothing is left of
-them, alive or as a file, and nobody else was harmed. A cell that does not hold prints the command that replays it.
+Each cell is an app with a sidecar and hostile trees. One or more victims among them get a signal at a given moment. The
+cell passes if no process and no file of it is left, and no other process was harmed. For a cell that fails, the command
+that replays it is printed.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ from tests.faults.place import GUESTS, Place
 from tests.faults.plans import Plan
 
 Result = tuple[Plan, Outcome | str | None]
-"""What came of a cell: how it held, the trace of a failure, or nothing where it cannot take place here."""
+"""A cell's result: its outcome, the traceback of a failure, or ``None`` if this machine cannot run it."""
 
 Batch = TypeVar("Batch")
 Done = TypeVar("Done")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the cells and print the table; 1 when one did not hold."""
+    """Run the cells and print the table; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="build/dev.py faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the order in which victims of the same cell are hit")
-    parser.add_argument("--cells", action="append", metavar="PATTERN", help="ids, * stands for anything; repeatable")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="cells at once")
-    parser.add_argument("--list", action="store_true", help="print the ids and do nothing")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order in which a cell's victims are hit")
+    parser.add_argument("--cells", action="append", metavar="PATTERN", help="cell ids; * matches anything; repeatable")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="cells to run at once")
+    parser.add_argument("--list", action="store_true", help="print the ids and exit")
     options = parser.parse_args(argv)
     found = plans.chosen(options.cells or ["*"])
     if options.list or not found:
-        print("\n".join(it.id for it in found) or "no cell has such an id; --list shows them")
+        print("\n".join(it.id for it in found) or "no cell matches; --list prints all ids")
         return 0 if found else 2
     began = time.monotonic()
-    # a process of ours keeps its places for a batch: those of the same layers together
+    # a worker keeps its places for a whole batch, so put cells with the same layers together
     found.sort(key=lambda it: it.layers)
     batches = [found[at : at + GUESTS] for at in range(0, len(found), GUESTS)]
     results: list[Result] = []
@@ -75,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_side_by_side(
     run: Callable[[Batch], Done], batches: Sequence[Batch], jobs: int | None, tell: Callable[[Done], object]
 ) -> None:
-    """Run each batch in one of so many processes, and tell what came of it.
+    """Run the batches in a pool of ``jobs`` processes, and pass each result to ``tell``.
 
-    An exception, such as Ctrl-C's, begins no further batch. Those under way come to their end, and tidy up.
+    After an exception, such as Ctrl-C, no further batch begins. Running batches finish and clean up.
     """
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_on_signal) as pool:
         pending = [pool.submit(run, batch) for batch in batches]
@@ -86,23 +87,23 @@ def run_side_by_side(
                 tell(done.result())
         except BaseException:
             for it in pending:
-                it.cancel()  # one by one: the pool's own end would take back its shutdown(cancel_futures=True)
+                it.cancel()  # not shutdown(cancel_futures=True): the pool's __exit__ would reset that
             raise
 
 
 def end_on_signal() -> None:
-    """SIGTERM and SIGHUP end a process like an exception does, so that everything is cleaned up."""
+    """Let SIGTERM and SIGHUP raise SystemExit, so that everything is cleaned up."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def replay(plan: Plan, seed: int) -> str:
-    """The command that runs this cell alone."""
+    """Return the command that runs this cell alone."""
     return f"python3 build/dev.py faults --seed {seed} --cells '{plan.id}'"
 
 
 def run_batch(batch: Sequence[Plan], seed: int) -> list[Result]:
-    """Run cells one after another, in places of their own."""
+    """Run cells one after another, in this batch's own places."""
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="sidecar-faults-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -118,18 +119,18 @@ def run_batch(batch: Sequence[Plan], seed: int) -> list[Result]:
 
 
 def run_cell(plan: Plan, seed: int, place: Place, folder: Path) -> Outcome | str | None:
-    """Run one cell; a failure is a trace to print, and does not spoil the next cell's place."""
+    """Run one cell; return the traceback of a failure. After a failure, the next cell gets a new place."""
     try:
         return experiment.run(plan, seed, place, folder)
     except NotHereError:
         return None
-    except Exception:  # noqa: BLE001  whatever it is, the others are run, too
+    except Exception:  # noqa: BLE001  after any failure, run the remaining cells
         place.leave()
         return traceback.format_exc()
 
 
 def table(results: Sequence[Result]) -> str:
-    """A line for each kind of tree, a column for each victim: cells that failed/cells, and the worst milliseconds."""
+    """Return a table, tree kinds by victims. An entry is failed/all cells and the longest time in milliseconds."""
     victims = list(dict.fromkeys(_victim(plan) for plan, _ in results))
     trees = list(dict.fromkeys(plan.tree for plan, _ in results))
     lines = [["tree", *victims]]

@@ -1,6 +1,6 @@
-"""How a cell is brought to the moment at which it is struck, from outside.
+"""Bring a cell to the moment at which its victims are hit, without a hook in the sidecar.
 
-By files that nobody may open yet (``Held``), and by services that never get ready, or never stop.
+The means are files whose openers block (``Held``), and services that never get ready or never stop.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from tests.support.command import Message
 from tests.support.liveness import RollCall, open_pidfd, send
 
 NEVER_MS = 86_000_000
-"""Nobody waits so long."""
+"""Longer than any test run."""
 SOON_MS = 100
-"""For trees that are asked to end, and do not: then they are killed."""
+"""Stop timeout of trees that ignore the stop signal: they are killed after it."""
 
 DEAF = ["/bin/sh", "-c", 'trap "" TERM; exec "$@"', "sh"]
-"""Before a command: what is ignored stays so in all that it becomes and starts."""
+"""A command prefix that ignores SIGTERM. That survives exec, and children inherit it."""
 
 
 class Scene:
-    """A cell at its moment, and those who must not be harmed. Leaving it ends all."""
+    """A cell at its moment, and decoys, which must not be harmed. Leaving the context ends all of them."""
 
     cell: Cell
 
     def __init__(self, plan: Plan, place: Place, folder: Path) -> None:
-        """Launch, and come to the plan's moment. ``folder`` is this cell's own."""
+        """Launch, and bring the cell to the plan's moment. ``folder`` belongs to this cell."""
         self._plan = plan
         self._place = place
         self._folder = folder
         self._held: Held | None = None
         self.tree = "plain" if plan.tree == EVERY else plan.tree
-        """The tree that is restarted, stopped, or struck."""
+        """The tree that is restarted, stopped, or hit."""
         self.before: Cell | None = None
-        """A run that was killed whole; this one sweeps what it left."""
+        """An earlier run, all of whose processes were killed. This run sweeps what is left of it."""
         with ExitStack() as stack:
             self._stack = stack
             self.decoys = stack.enter_context(RollCall())
@@ -72,19 +72,19 @@ class Scene:
         self._stack.close()
 
     def pass_by(self) -> None:
-        """The moment is over: what was held goes on."""
+        """Release the held file: the sidecar goes on."""
         if self._held is not None:
             self._held.release()
 
     def root(self) -> int:
-        """A pidfd of the tree's program."""
+        """Return a pidfd of the tree's root."""
         pidfd = open_pidfd(self.cell.client.status(self.tree)["pid"])
         assert pidfd is not None
         self._stack.callback(os.close, pidfd)
         return pidfd
 
     def prove_decoys_unharmed(self) -> None:
-        """They live and answer, all of them."""
+        """Assert that all decoys live and answer."""
         self.decoys.prove_alive("decoy")
         assert len(self.decoys.living()) == self._decoys
 
@@ -98,8 +98,8 @@ class Scene:
         before = Cell(self._place.folder, (), services=services, group=self._place.group)
         self.before = self._stack.enter_context(before)
         ours = [name for name in reversed(before.pids) if name != "app"]
-        # first stopped: whoever saw another one die would begin to tidy up; from below: the guard's death wakes the
-        # supervisor
+        # stop all first, or one that sees another die would begin to clean up; kill the guard late, as its death wakes
+        # the supervisor
         before.grow().strike(*((name, signal.SIGSTOP) for name in ours), *((name, signal.SIGKILL) for name in ours))
         before.await_ours_gone()
         [record] = [it for it in before.traces() - self._place.traces if it.endswith(".json")]
@@ -142,7 +142,7 @@ class Scene:
         self._waited_for(type="task")
 
     def _waited_for(self, **more: object) -> None:
-        """The tree is on its way and stays so; another service waits for it, and has no process."""
+        """Keep the tree starting. A second service waits for it, and has no process yet."""
         first = {**self._service(self.tree, readyTimeoutMs=NEVER_MS), **more}
         second = service("plain", dependsOn=[self.tree])
         self._launch({self.tree: first, "plain": second})
@@ -172,7 +172,7 @@ class Scene:
         self.cell.client.send("stop", service=self.tree)
         self.cell.client.note("service/state", service=self.tree, state="stopping")
 
-    # ── their parts ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _service(self, kind: str, **more: object) -> Message:
         stop = {"timeoutMs": SOON_MS}
@@ -185,7 +185,7 @@ class Scene:
         return folder if folder.exists() else vite.project(folder)
 
     def _services(self, **more: object) -> Message:
-        """The plan's tree, and one that has a port."""
+        """Return the plan's tree, and a listener, which has a port."""
         kinds = ALL_TREES if self._plan.tree == EVERY else dict.fromkeys((self.tree, "listener"))
         return {kind: {**self._service(kind), **more} for kind in kinds}
 

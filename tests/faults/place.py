@@ -1,4 +1,4 @@
-"""Where cells of the fault matrix take place: a state folder and a control group that another sidecar shares."""
+"""The place of a fault-matrix cell: a state folder and a control group, shared with a neighbour sidecar."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.support.liveness import control_group
 from tests.support.waiting import until
 
 GUESTS = 20
-"""So many cells have the same neighbour."""
+"""Number of cells that share one neighbour."""
 NEIGHBOUR_S = 30 * GUESTS
-"""So long it lives at most, whatever becomes of us: longer than so many cells take on the busiest machine."""
+"""Longest life of a neighbour, even if the test dies: more than that many cells need on the busiest machine."""
 
 
 class Place:
-    """The same user's other supervisor runs here all the time, with a tree that nobody may touch."""
+    """A neighbour, another sidecar of the same user, runs here all the time. No cell may touch its trees."""
 
     def __init__(self, parent: Path, *, contained: bool) -> None:
-        """It is in a folder of its own below ``parent``."""
+        """Use a folder below ``parent``. ``contained``: the sidecars here get control groups."""
         self.contained = contained
         self._parent = parent
         self._guests = 0
@@ -41,13 +41,13 @@ class Place:
         self._stack.close()
 
     def leave(self) -> None:
-        """The next cell has another place, and neighbour."""
+        """End the neighbour. The next cell gets a new place and a new neighbour."""
         self._stack.close()
         self._stack = ExitStack()
         self._guests = 0
 
     def enter(self) -> None:
-        """One more cell takes place here."""
+        """Admit one more cell, and make a new place after every ``GUESTS`` cells."""
         if self._guests == GUESTS:
             self.leave()
         if self._guests == 0:
@@ -57,7 +57,7 @@ class Place:
                 Cell(self.folder, ("plain", "daemon"), group=self.group, life_s=NEIGHBOUR_S)
             )
             self.neighbour.grow()
-            until(self._is_recorded, "the neighbour's record")  # it writes there no more
+            until(self._is_recorded, "the neighbour's record")  # after that it writes no more files
             self.traces = self.neighbour.traces()
         self._guests += 1
 
@@ -67,7 +67,7 @@ class Place:
         return any([it.state for it in run.services.values()] == ["ready", "ready"] for run in found)
 
     def prove_unharmed(self) -> None:
-        """The neighbour and its trees live and answer, and its record and its group are there."""
+        """Assert that the neighbour and its trees run and answer, and that its record and group exist."""
         for kind in self.neighbour.services:
             self.neighbour.roll.prove_alive(kind)
             assert self.neighbour.client.status(kind)["state"] == "ready"

@@ -1,4 +1,4 @@
-"""The fault matrix as data: every cell is a plan, and its id says all of it but the seed."""
+"""The fault matrix as data. Every cell is a plan, and its id names everything except the seed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ASKING = (TERM, HUP, INT)
 
 OURS = ("bootloader", "guard", "supervisor") if BINARY else ("guard", "supervisor")
 GROUP = "group"
-"""The app's process group, with all of ours in it, by one system call."""
+"""The app's process group, which contains the sidecar's processes: one killpg(2) signals all."""
 SERVICE = "service"
-"""The program of the tree."""
+"""The root process of the service's tree."""
 
 VICTIMS = (
     "app",
@@ -41,16 +41,16 @@ VICTIMS = (
 )
 
 STDIN = "stdin"
-"""The app closes it, and lives on."""
+"""The app closes the sidecar's stdin, and lives on."""
 TAURI_3 = "tauri 3 list"
-"""What ``tauri dev`` of Tauri 3 kills once a Rust file has changed: the app, and then whom it had listed below it."""
+"""What Tauri 3's ``tauri dev`` kills after a Rust file has changed: the app, then a list of its descendants."""
 KEEPER_TREES = ("plain", "daemon", "storm")
-"""Beside *every*, these show what a keeper does, or its lack: it acts on whatever is below the supervisor."""
+"""The trees, besides *every*, tried with a dead keeper. A keeper kills all below the supervisor, whatever the kind."""
 
 UNBORN = ("before initialize", "choosing a port", "before exec", "sweeping")
 """Moments at which this run has no tree of the plan's kind yet."""
 ORDERED = ("dependency starting", "task running")
-"""Moments of two services with an order: the first has a tree, and the one that depends on it is waiting."""
+"""Moments at which one service has a tree, and a second service waits for the first."""
 ASKED_TREES = ("plain", "deaf", "storm")
 GROWN = ("starting", "restarting", "stopping")
 READY = "ready"
@@ -58,20 +58,20 @@ READY = "ready"
 ALL_LAYERS = "all layers"
 NO_GROUP = "no control group"
 SUPERVISOR_ALONE = "no guard"
-"""There is no sidecar without a guard: here it is stopped, until the supervisor has done all of the work."""
+"""The guard is stopped, so the supervisor must do all of the work. A sidecar always has a guard process."""
 GUARD_ALONE = "no supervisor"
-"""It is stopped."""
+"""The supervisor is stopped."""
 LOOP_WEDGED, ALL_WEDGED = "loop wedged", "interpreter lock held"
-"""The supervisor does nothing any more: its main thread, or all of it. See ``tests.faults.wedge``."""
+"""The supervisor's main thread hangs, or all its threads do. See ``tests.faults.wedge``."""
 WEDGED = {LOOP_WEDGED: "loop", ALL_WEDGED: "interpreter"}
 PURGED = "unpacked folder purged"
-"""A frozen sidecar without a control group, after a cleaner of temporary files has removed what it runs from."""
+"""A frozen sidecar without a control group, after a temporary-file cleaner has deleted its unpacked folder."""
 LAYERS = (ALL_LAYERS, NO_GROUP, SUPERVISOR_ALONE, GUARD_ALONE, *WEDGED, PURGED)
 
 SHUTDOWN = "shutdown"
-"""Everything of the session is sent SIGTERM, one after another in the order that the id names."""
+"""Each process of the session gets SIGTERM, in the order that the id names."""
 EVERY = "every"
-"""Not one tree but one of each kind."""
+"""One tree of each kind at once."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Plan:
     tree: str
     layers: str
     shutdown: bool = False
-    """SIGTERM must be enough; if ``signal`` is SIGKILL, that follows in the same order, and waits for nothing."""
+    """SIGTERM to all victims. If ``signal`` is SIGKILL, it follows in the same order at once."""
 
     @property
     def id(self) -> str:
-        """Such as ``guard+supervisor SIGKILL/ready/storm/all layers``, or ``stdin closed/…``."""
+        """The id, such as ``guard+supervisor SIGKILL/ready/storm/all layers`` or ``stdin closed/…``."""
         if self.victims == (STDIN,):
             return f"{STDIN} closed/{self.moment}/{self.tree}/{self.layers}"
         if self.victims == (TAURI_3,):
@@ -97,37 +97,38 @@ class Plan:
         return f"{who} {self.signal.name}/{self.moment}/{self.tree}/{self.layers}"
 
     def in_order(self, seed: int) -> tuple[str, ...]:
-        """The victims as they are hit, back to back."""
+        """Return the victims in the order in which they are hit."""
         if self.shutdown:
             return self.victims
         return tuple(random.Random(f"{seed} {self.id}").sample(self.victims, len(self.victims)))
 
     def goes_on(self, seed: int) -> str:
-        """Which one of guard and supervisor goes on where both were stopped: it ends all, and wakes the other."""
+        """Return which of guard and supervisor is woken if both were stopped. It must kill all, and wake the other."""
         return random.Random(f"{seed} {self.id} goes on").choice(("guard", "supervisor"))
 
     def hits(self, victim: str) -> bool:
-        """Whether it is among those."""
+        """Return whether the process is a victim."""
         of_all = self.victims in {(GROUP,), (TAURI_3,)}
         return victim in self.victims or (of_all and victim not in {SERVICE, STDIN})
 
 
 def strikes() -> Iterator[tuple[tuple[str, ...], signal.Signals]]:
-    """Whom by what.
+    """Yield each set of victims with each signal.
 
-    A stopped process is not dead, so that by STOP alone nothing ends, also where it is the app: the app is then killed,
-    and who goes on ends all, those that are stopped, too.
+    SIGSTOP kills nothing. So after stopping the victims the test also kills the app, and those of our processes that
+    still run must then end everything, including the stopped ones.
     """
     for who, number in product(VICTIMS, (KILL, *ASKING, STOP)):
         yield tuple(who.split("+")), number
 
 
 def every_plan() -> list[Plan]:
-    """The matrix.
+    """Return the matrix: the product of all dimensions, less the cells that would repeat another one.
 
-    It is the whole product but for what would be the same cell again: where there is no tree yet its kind does not
-    matter; on the way from one state to another every kind is killed, and three of them, and Vite, are asked and
-    stopped; a layer that acts alone is shown by the app's death.
+    - Before a tree exists, its kind does not matter.
+    - While a service changes state, SIGKILL is tried with every kind; the other signals only with ``ASKED_TREES`` and
+      Vite.
+    - For a layer that acts alone, the app's death is enough.
     """
     found: list[Plan] = []
     both = (ALL_LAYERS, NO_GROUP)
@@ -144,13 +145,13 @@ def every_plan() -> list[Plan]:
         if SERVICE not in victims and layers == ALL_LAYERS:
             found.append(Plan(victims, number, "sweeping", "scrubbed", layers))
         for moment, kind in product(GROWN, (*(ALL_TREES if number == KILL else ASKED_TREES), VITE)):
-            if SERVICE not in victims or moment != "restarting":  # there is none for a moment
+            if SERVICE not in victims or moment != "restarting":  # no root exists between two runs
                 found.append(Plan(victims, number, moment, kind, layers))
     for layers, number in product((SUPERVISOR_ALONE, GUARD_ALONE), (KILL, *ASKING)):
         found += [Plan(("app",), number, READY, kind, layers) for kind in (*ALL_TREES, EVERY, VITE)]
         found += [Plan(("app",), number, moment, "daemon", layers) for moment in (*UNBORN, *ORDERED, *GROWN)]
     for victims, kind in product((("guard",), ("app", "guard")), (*ALL_TREES, EVERY, VITE)):
-        found.append(Plan(victims, KILL, READY, kind, GUARD_ALONE))  # the stopped supervisor is woken by the death
+        found.append(Plan(victims, KILL, READY, kind, GUARD_ALONE))  # the guard's death wakes the stopped supervisor
     for layers, kind in product((*both, *WEDGED), (*ALL_TREES, EVERY, VITE)):
         found.append(Plan((STDIN,), KILL, READY, kind, layers))
     for victims, layers in product((("app",), ("guard",), ("supervisor",), ("app", "guard")), WEDGED):
@@ -171,27 +172,30 @@ def every_plan() -> list[Plan]:
 
 
 def _is_out_of_reach(plan: Plan) -> bool:
-    """The named exception: a daemon that scrubbed its environment, once guard and supervisor are killed together."""
+    """Return whether this is the documented exception.
+
+    It is a daemon that scrubbed its environment, without a control group, when guard and supervisor die together.
+    """
     if plan.victims == (TAURI_3,) and plan.moment == READY:
-        return False  # it is below the app, and so in the list
+        return False  # the daemon is below the app, so Tauri kills it itself
     both = plan.signal == KILL and plan.hits("guard") and plan.hits("supervisor")
     return both and plan.layers != ALL_LAYERS and plan.tree in {"scrubbed", EVERY}
 
 
 def chosen(patterns: Sequence[str]) -> list[Plan]:
-    """The cells whose id fits one of the patterns (``*`` stands for anything), or is one."""
+    """Return the cells whose id equals or matches one of the patterns (``*`` matches anything)."""
     return [it for it in every_plan() if any(it.id == pattern or fnmatchcase(it.id, pattern) for pattern in patterns)]
 
 
 def sample(seed: int, count: int) -> list[Plan]:
-    """So many cells: each moment, each victim, each layer in turn, and of those any."""
+    """Return a random sample of the cells that covers each victim and signal, moment, tree and layer evenly."""
     dice = random.Random(seed)
     plans = every_plan()
     dice.shuffle(plans)
     found: list[Plan] = []
     seen: dict[str, int] = {}
     while len(found) < count:
-        # the one with the most features that were never seen, or else the least: each is met long before the end
+        # pick the plan whose features have been seen least often
         best = min(plans, key=lambda it: sorted(seen.get(word, 0) for word in _features(it)))
         plans.remove(best)
         found.append(best)

@@ -1,8 +1,8 @@
-"""Three apps at once, struck at random, again and again, beside one that lives through all of it.
+"""Kill three apps at random, cycle after cycle, beside a resident sidecar that lives through all cycles.
 
-After each cycle, and one more start, nothing of the three is left, and nothing has grown: not the one that lives on,
-nor we, nor the folders and control groups that they share. What a cycle does is decided by the seed and its number;
-what has grown, by all cycles since the first one that was run.
+After each cycle, and one more start, nothing of the three apps may be left. Nothing may have grown either: not the
+resident, not this process, not the folders and control groups that they share. The seed and a cycle's number decide
+what the cycle does. Growth depends on all cycles since the first one of the run.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from tests.support.waiting import WAIT_S, until
 
 APPS = 3
 WARM = 3
-"""So many cycles before memory is measured: by then everything has been loaded, and every buffer has its size."""
+"""Cycles before memory is measured. By then all modules are loaded and all buffers have their final size."""
 MORE_KB = 8_192
-"""An allocator keeps what it had; so much more than after the first cycles is none of that."""
+"""Memory growth that counts as a leak. Less can be memory that the allocator keeps."""
 SETTLE_S = WAIT_S
-"""For what the one that lives on closes a moment later."""
+"""Time for the resident to close descriptors of runs that have just ended."""
 CYCLE_S = 60
-"""No cycle takes so long, on any machine: for how long the one that lives on may."""
+"""More than any cycle takes on any machine. It bounds the resident's life."""
 PAUSE_S = 0.02
-"""Two blows are so far apart at most: about as long as an end takes. Nothing is awaited: chance decides the moment."""
+"""Longest pause between two signals, about the time that a cleanup takes. A random pause hits it at random moments."""
 
 PHASES = ("launched", "greeted", "starting", "whole")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSTOP)
@@ -46,14 +46,14 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal
 RESIDENT = ("plain", "daemon")
 
 LOGS_MOST = 40
-"""A project's folder, with a file for each of its services: far fewer than cycles of a soak."""
+"""Most log files in the state folder: one for each service name, so the number does not grow with the cycles."""
 
 
 class Soak:
-    """The folder and the control groups, and the sidecar that lives through all cycles."""
+    """The folder, the control groups, and the resident sidecar."""
 
     def __init__(self, folder: Path, seed: int, cycles: int) -> None:
-        """Start it. It ends itself after a time that is enough for so many cycles."""
+        """Start the resident. It ends by itself after more time than this many cycles take."""
         self._folder = folder
         self._seed = seed
         self._cycles = 0
@@ -71,7 +71,7 @@ class Soak:
         self._stack.close()
 
     def cycle(self, number: int) -> str:
-        """Raises ``AssertionError`` where something is left; what was done."""
+        """Run one cycle; return what it did. Raises ``AssertionError`` if something is left."""
         dice = random.Random(f"{self._seed} {number}")
         contained = dice.random() < 0.5
         told = ["contained" if contained else "not contained"]
@@ -79,7 +79,7 @@ class Soak:
             cells = []
             for _ in range(APPS):
                 phase = dice.choice(PHASES)
-                # without a control group a scrubbed daemon may outlive guard and supervisor: guarantees.md says so
+                # without a control group a scrubbed daemon may outlive guard and supervisor: see guarantees.md
                 kinds = dice.sample([it for it in ALL_TREES if contained or it != "scrubbed"], dice.randint(1, 3))
                 told.append(f"{phase} {'+'.join(kinds)}")
                 group = self._groups[not contained]
@@ -89,7 +89,7 @@ class Soak:
             told += self._strike(cells, dice)
             self._end(cells)
             with Cell(self._folder, ("plain",), group=self._groups[not contained]) as last:
-                last.grow().order("exit")  # what starts a service has swept
+                last.grow().order("exit")  # a service starts only after the sweep
                 last.assert_nothing_left_alive()
             for cell in cells:
                 cell.assert_nothing_left_alive()
@@ -113,26 +113,26 @@ class Soak:
         dice.shuffle(blows)
         for number, victim, blow in blows:
             cells[number].strike((victim, blow))
-            time.sleep(dice.choice((0, dice.uniform(0, PAUSE_S))))  # part of the dice: no event is awaited
+            time.sleep(dice.choice((0, dice.uniform(0, PAUSE_S))))  # random on purpose: see PAUSE_S
         return [f"{victim} {number} {blow.name}" for number, victim, blow in blows]
 
     def _end(self, cells: list[Cell]) -> None:
-        """Whatever was not enough: every app dies, and who was stopped goes on where nobody else is there to act."""
+        """Kill each app, and wake one of its processes that were stopped, so that it can clean up."""
         for cell in cells:
             send(cell.pidfds["app"], signal.SIGKILL)
             actor = "guard" if lives(cell.pidfds["guard"]) else "supervisor"
             send(cell.pidfds[actor], signal.SIGCONT)
             if actor != "guard" and "keeper" in cell.pidfds:
-                send(cell.pidfds["keeper"], signal.SIGCONT)  # stopped after the guard's death, it has nobody to wake it
+                send(cell.pidfds["keeper"], signal.SIGCONT)  # if stopped after the guard's death, nothing else wakes it
             cell.await_ours_gone()
 
     def assert_nothing_grows(self) -> None:
-        """After each cycle. Raises ``AssertionError`` where something is more than after the first ones."""
+        """Check growth; call this after each cycle. Raises ``AssertionError`` if there is more than after the first."""
         self._cycles += 1
         resident = self._resident
         for kind in RESIDENT:
             resident.client.call("restart", service=kind)
-            resident.roll.turn(0)  # hears of the old tree's death
+            resident.roll.turn(0)  # notices the old tree's death
             resident.roll.await_living(kind, SIZES[kind])
             resident.roll.prove_alive(kind)
         resident.client.said.clear()
@@ -167,7 +167,7 @@ def _resident_kb(pid: int) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the cycles; 1 when one left something."""
+    """Run the cycles. If one fails, print the command that replays it, and raise."""
     parser = argparse.ArgumentParser(prog="build/dev.py soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
@@ -183,14 +183,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             since = number
             try:
                 told = soak.cycle(number)
-                since = options.first  # what has grown since then is no one cycle's
+                since = options.first  # growth may come from any cycle since then
                 soak.assert_nothing_grows()
             except BaseException:
                 again = f"--seed {options.seed} --first {since} --cycles {number - since + 1}"
                 print(f"cycle {number} failed; replay: python3 build/dev.py soak {again}", flush=True)
                 raise
             print(f"{number}: {told} ({time.monotonic() - began:.0f} s)", flush=True)
-    print(f"{options.cycles} cycles, nothing is left and nothing grew; seed {options.seed}")
+    print(f"{options.cycles} cycles; nothing is left, nothing grew; seed {options.seed}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Programs with file capabilities (``setcap`` on node, for ports below 1,024): the kernel closes them to their user."""
+"""Programs with file capabilities, such as node after ``setcap``: their user cannot read their /proc/PID/fd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("file capabilities", allow_module_level=True)
+    pytest.skip("file capabilities are Linux's", allow_module_level=True)
 
 from sidecar.core.events import Launch
 from sidecar.host.linux import sockets
@@ -34,7 +34,7 @@ LISTEN = (
 
 @pytest.fixture
 def capable(tmp_path: Path) -> Iterator[str]:
-    """A copy of perl that may bind any port, where every user finds it."""
+    """Copy perl into a folder that every user can read, and let it bind any port."""
     if PERL is None or shutil.which("setcap") is None:
         pytest.skip("perl or setcap is missing")
     tmp_path.chmod(0o777)
@@ -44,12 +44,12 @@ def capable(tmp_path: Path) -> Iterator[str]:
         os.chmod(folder, 0o755)
         program = shutil.copy(PERL, os.path.join(folder, "capable"))
         if subprocess.run(["setcap", "cap_net_bind_service=+ep", program], check=False).returncode:
-            pytest.skip("this file system keeps no capabilities")
+            pytest.skip("this file system has no file capabilities")
         yield str(program)
 
 
 def listener(program: str, **more: object) -> Message:
-    """A service that is ready when its port answers."""
+    """Return a service that is ready when its port answers."""
     port = {"env": "PORT", "sticky": False}
     command = [program, "-e", LISTEN]
     return {"type": "command", "command": command, "port": port, "ready": {"type": "tcp"}, "cwd": "/", **more}
@@ -66,7 +66,7 @@ def test_it_is_ready_though_its_sockets_cannot_be_looked_at(tmp_path: Path, capa
 
 @contextmanager
 def running(host: RealHost, program: str, code: str, port: int) -> Iterator[None]:
-    """A service of the program's that has printed a line."""
+    """Spawn the program, and wait until it has printed its first line."""
     code = f"$| = 1; {code}".replace("listen(S, 9) || die;", 'listen(S, 9) || die; print "up\\n";')
     child = host.spawn("web", Launch((program, "-e", code), "/", {"PORT": str(port)}))
     try:
@@ -83,12 +83,12 @@ def test_its_listener_may_be_its_own_and_nothing_more_can_be_said(capable: str) 
     with RealHost(prefix=AS_NOBODY) as host, running(host, capable, LISTEN, port):
         assert host.owns("web", "127.0.0.1", port) == "unknown"
         assert host.listening("web") is None
-        assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "nobody listens there"
+        assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "no process listens there"
 
 
 @only_root
 def test_what_a_child_of_it_shows_is_the_trees(capable: str) -> None:
-    """``sudo`` and the like are closed, too; what they start is often not."""
+    """``sudo`` is unreadable in the same way. The programs that it starts often are not."""
     port = free_port()
     code = f"unless (fork) {{ exec '{PERL}', '-e', q!$| = 1; {LISTEN}! }} sleep 100"
     with RealHost(prefix=AS_NOBODY) as host, running(host, capable, code, port):
@@ -144,7 +144,7 @@ def test_what_another_program_has_is_not_taken_for_its_own(tmp_path: Path, capab
         command = [*user, str(PERL), "-e", LISTEN]
         with subprocess.Popen(command, env={**os.environ, "PORT": port}, cwd="/") as stranger:
             try:
-                until(lambda: sockets.listeners(int(port)), "the stranger, who could be mistaken for it")
+                until(lambda: sockets.listeners(int(port)), "the stranger, which could be mistaken for the service")
                 it.client.note("service/waiting", since=len(it.client.said))
                 it.client.call("stop", service="web")
                 with pytest.raises(Refused) as refused:

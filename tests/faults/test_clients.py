@@ -29,14 +29,14 @@ from tests.support.liveness import RollCall, await_end, send
 from tests.support.waiting import WAIT_S, until
 
 CHATTER = [sys.executable, "-I", "-S", "-c", "import os\nwhile True: os.write(1, (b'x' * 99 + b'\\n') * 600)"]
-"""Writes without end."""
+"""A command that writes for ever."""
 
 FULL = 50_000
-"""A pipe takes 65,536 bytes, and a message of the chatter is about ten thousand long."""
+"""Unread bytes that prove a full pipe. It holds 65,536, and one message of the chatter has about 10,000."""
 
 
 def fill(it: Direct) -> None:
-    """Start something that writes without end, and read none of it until nothing more fits into the pipe."""
+    """Start a service that writes for ever, and wait, without reading, until our pipe is full."""
     it.client.hello({"loud": {"type": "command", "command": CHATTER}, "plain": service("plain")})
     it.client.start_all({"plain": None})
     it.roll.await_living("plain", SIZES["plain"])
@@ -46,7 +46,7 @@ def fill(it: Direct) -> None:
 
 
 def unread(fd: int) -> int:
-    """How many bytes wait in a pipe."""
+    """Return how many bytes wait in a pipe."""
     size = array.array("i", [0])
     fcntl.ioctl(fd, termios.FIONREAD, size)
     return size[0]
@@ -59,7 +59,7 @@ def test_a_client_that_reads_nothing_cannot_stop_a_kill(tmp_path: Path) -> None:
         assert it.exit_code() == 3
 
 
-def test_nor_a_signals_stop(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_cannot_stop_a_signal(tmp_path: Path) -> None:
     with Direct(tmp_path) as it:
         fill(it)
         it.process.send_signal(signal.SIGTERM)
@@ -76,7 +76,7 @@ def test_what_it_did_not_read_is_dropped_and_counted_and_the_rest_arrives(tmp_pa
     with Direct(tmp_path) as it:
         it.client.hello({"much": {"type": "command", "command": [sys.executable, "-I", "-S", "-c", script]}})
         it.client.send("start", service="much")
-        it.roll.await_living("much", 1)  # it has written twice of what is kept, and nothing was read
+        it.roll.await_living("much", 1)  # it connects after it has written twice what is kept
         it.client.call("stop", service="much")
         notes = it.client.notes("service/log")
         dropped = sum(note.get("dropped", 0) for note in notes)
@@ -90,7 +90,7 @@ def test_what_it_did_not_read_is_dropped_and_counted_and_the_rest_arrives(tmp_pa
 def test_a_stream_that_was_closed_at_the_start_is_no_crash(tmp_path: Path, fd: int) -> None:
     with Direct(tmp_path, "stdio", before_exec=lambda: os.close(fd)) as it:
         if fd == 0:
-            assert it.exit_code() == 3  # no stdin: the app is as good as dead
+            assert it.exit_code() == 3  # no stdin counts as the app's death
         elif fd == 1:
             it.client.raw(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "shutdown"}).encode() + b"\n")
             assert it.exit_code() == 0
@@ -110,7 +110,7 @@ def test_a_client_that_lets_go_of_stdout_alone_keeps_its_services(tmp_path: Path
         it.client.note("service/log", service="loud")
         it.client.ended = True  # it reads no more
         it.let_go(it.stdout)
-        for _ in range(3):  # EPIPE, and it goes on to take requests
+        for _ in range(3):  # its answers get EPIPE, and it still takes requests
             it.client.raw(b'{"jsonrpc":"2.0","id":9,"method":"status"}\n')
             it.roll.prove_alive("plain")
         it.client.raw(b'{"jsonrpc":"2.0","id":10,"method":"shutdown"}\n')
@@ -119,7 +119,7 @@ def test_a_client_that_lets_go_of_stdout_alone_keeps_its_services(tmp_path: Path
 
 
 def test_a_client_may_make_the_pipes_non_blocking(tmp_path: Path) -> None:
-    """O_NONBLOCK belongs to the pipe's end, so whoever else has it can set it for us, too."""
+    """O_NONBLOCK belongs to the open file description, so another process that shares it can set it for us."""
 
     def unblock() -> None:
         for fd in (0, 1):
@@ -143,7 +143,7 @@ def test_after_ten_megabytes_without_an_end_and_garbage_a_good_request_is_answer
         assert it.exit_code() == 0
 
 
-# ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── exit codes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_end_of_stdin_is_3(tmp_path: Path) -> None:
@@ -176,17 +176,17 @@ def test_a_supervisor_that_is_killed_is_128_and_the_signal(tmp_path: Path) -> No
         assert it.exit_code() == 128 + signal.SIGKILL
 
 
-# ── whom to watch ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the watched app ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_another_process_can_be_the_one_to_watch(tmp_path: Path) -> None:
     with RollCall() as others, subprocess.Popen(tree("decoy"), env={**os.environ, **others.env}) as other:
-        others.await_member(other.pid, "the one to watch")
+        others.await_member(other.pid, "the process to watch")
         with Direct(tmp_path, "--parent-pid", str(other.pid)) as it:
             it.serve({"plain": service("plain")})
             it.roll.await_living("plain", SIZES["plain"])
             other.kill()
-            assert it.exit_code() == 3  # our stdin is open still
+            assert it.exit_code() == 3  # though its stdin is still open
 
 
 def test_one_that_is_dead_already_is_3_and_said(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_one_that_is_dead_already_is_3_and_said(tmp_path: Path) -> None:
 
 
 def test_one_whose_parent_died_before_it_started_serves_until_stdin_ends(tmp_path: Path) -> None:
-    """Whoever it was left to (init, or a subreaper) launched it as far as anybody can tell."""
+    """Its parent is now init or a subreaper. It cannot tell that from having been launched by it."""
     ours, theirs = socket.socketpair()
     orphan = "import os, sys\nif os.fork() == 0:\n os.read(0, 1)\n os.execv(sys.argv[1], sys.argv[1:])\n"
     launch = [sys.executable, "-I", "-S", "-c", orphan, *SIDECAR]
@@ -207,7 +207,7 @@ def test_one_whose_parent_died_before_it_started_serves_until_stdin_ends(tmp_pat
         with subprocess.Popen(launch, stdin=theirs.fileno(), stdout=theirs.fileno(), env=env, cwd=ROOT) as parent:
             parent.wait(WAIT_S)
         theirs.close()
-        ours.send(b".")  # now that its parent is dead
+        ours.send(b".")  # its parent is dead: start it
         client = Client(ours.fileno(), ours.fileno())
         guard = parent_of(client.hello({})["pid"])
         pidfd = os.pidfd_open(guard)

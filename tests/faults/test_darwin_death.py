@@ -1,7 +1,7 @@
-"""macOS's guard and host against hostile trees, on Linux's processes: whoever dies, nothing is left of any tree.
+"""Run macOS's guard and host on Linux against hostile trees: whichever process dies, no tree survives.
 
-The scrubbed daemon is not among the trees: whether it is seen in time is a race (sidecar/host/darwin/lineage.py), and
-tests/host/test_lineage.py tries it, where the steps come one after another.
+The scrubbed daemon is not among the trees. Whether it is seen in time is a race (sidecar/host/darwin/lineage.py).
+tests/host/test_lineage.py tests it step by step, without a race.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("pidfds and the process connector", allow_module_level=True)
+    pytest.skip("pidfds and the process connector are Linux's", allow_module_level=True)
 
 from tests.faults.cell import ALL_TREES, Cell
 from tests.faults.darwin import COMMAND as SIDECAR
@@ -23,7 +23,7 @@ from tests.support.command import BINARY
 from tests.support.liveness import RollCall, lives
 
 if BINARY:
-    pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
+    pytest.skip("a frozen sidecar has no emulated kernel", allow_module_level=True)
 
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
 
@@ -57,7 +57,7 @@ def test_no_process_of_any_tree_survives(tmp_path: Path, hits: list[tuple[str, i
 
 
 @pytest.mark.parametrize("word", ["exit", "close"])
-def test_nor_does_any_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: str) -> None:
+def test_no_tree_survives_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: str) -> None:
     with RollCall() as decoys, Cell(tmp_path, TREES, decoys=decoys, sidecar=SIDECAR) as cell:
         decoys.await_living("decoy", 2)
         cell.grow()
@@ -69,7 +69,7 @@ def test_nor_does_any_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: s
 
 @pytest.mark.parametrize("how", ["loop", "interpreter"])
 @pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
-def test_nor_when_the_supervisor_is_wedged(tmp_path: Path, how: str, victim: str) -> None:
+def test_no_tree_survives_a_death_beside_a_wedged_supervisor(tmp_path: Path, how: str, victim: str) -> None:
     with RollCall() as decoys, Cell(tmp_path, TREES, decoys=decoys, sidecar=SIDECAR) as cell:
         decoys.await_living("decoy", 2)
         cell.grow()
@@ -79,7 +79,7 @@ def test_nor_when_the_supervisor_is_wedged(tmp_path: Path, how: str, victim: str
         decoys.prove_alive("decoy")
 
 
-def test_nor_when_the_loop_is_wedged_and_stdin_is_closed(tmp_path: Path) -> None:
+def test_no_tree_survives_closed_stdin_beside_a_wedged_loop(tmp_path: Path) -> None:
     with Cell(tmp_path, TREES, sidecar=SIDECAR) as cell:
         cell.grow()
         wedge_or_skip(cell.pids["supervisor"], "loop")
@@ -90,14 +90,14 @@ def test_nor_when_the_loop_is_wedged_and_stdin_is_closed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["daemon", "fleeting", "sessions", "stopped", "storm"])
 @pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
-def test_nor_of_one_tree_alone(tmp_path: Path, kind: str, victim: str) -> None:
+def test_no_process_of_a_single_tree_survives(tmp_path: Path, kind: str, victim: str) -> None:
     with Cell(tmp_path, (kind,), sidecar=SIDECAR) as cell:
         cell.grow()
         cell.strike((victim, KILL))
         cell.assert_nothing_left()
 
 
-def test_what_guard_and_supervisor_left_when_both_were_killed_at_once_is_ended_by_the_next_start(
+def test_the_next_start_ends_what_a_double_kill_left(
     tmp_path: Path,
 ) -> None:
     with Cell(tmp_path, TREES, sidecar=SIDECAR) as cell:
@@ -105,7 +105,7 @@ def test_what_guard_and_supervisor_left_when_both_were_killed_at_once_is_ended_b
         cell.strike(("guard", KILL), ("supervisor", KILL))
         cell.await_ours_gone()
         with Cell(tmp_path, ("plain",), group=cell.group, sidecar=SIDECAR) as second:
-            second.grow()  # what starts a service has swept
+            second.grow()  # a service starts only after the sweep
             swept = second.client.find(lambda it: it.get("method") == "supervisor/swept", "what was left")["params"]
             assert swept["records"] == 1
             assert swept["problems"] == []
@@ -127,7 +127,7 @@ def test_a_start_beside_a_living_one_ends_nothing_of_it(tmp_path: Path) -> None:
         cell.assert_nothing_left()
 
 
-def test_a_damaged_record_is_put_aside_once_and_no_reason_not_to_start(tmp_path: Path) -> None:
+def test_a_damaged_record_is_put_aside_once_and_the_start_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "runs"
     folder.mkdir(parents=True)
     (folder / "damaged.json").write_text("{", encoding="utf-8")

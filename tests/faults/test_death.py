@@ -1,4 +1,4 @@
-"""Whoever dies, and however: nothing is left of any tree, nor of ours, and the port is free."""
+"""Whichever process dies, and however: no process of a tree or of the sidecar is left, and the port is free."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cell_of(
     cell = Cell(folder, trees, contained=contained, decoys=decoys, apart=apart)
     if cell.contained != contained:
         cell.__exit__(None)
-        pytest.skip("control groups are not ours to divide here")
+        pytest.skip("no delegated control group here")
     return cell
 
 
@@ -61,7 +61,7 @@ def test_no_process_of_any_tree_survives(tmp_path: Path, hits: list[tuple[str, i
 
 @contained
 @pytest.mark.parametrize("word", ORDERS.values(), ids=ORDERS)
-def test_nor_does_any_when(tmp_path: Path, word: str, contained: bool) -> None:
+def test_no_tree_survives_when_the_app_exits_or_closes_stdin(tmp_path: Path, word: str, contained: bool) -> None:
     with RollCall() as decoys, cell_of(tmp_path, ALL_TREES, contained=contained, decoys=decoys) as cell:
         decoys.await_living("decoy", 2)
         cell.grow()
@@ -73,7 +73,7 @@ def test_nor_does_any_when(tmp_path: Path, word: str, contained: bool) -> None:
 
 @pytest.mark.parametrize("kind", ALL_TREES)
 @pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
-def test_nor_of_one_tree_alone(tmp_path: Path, kind: str, victim: str) -> None:
+def test_no_process_of_a_single_tree_survives(tmp_path: Path, kind: str, victim: str) -> None:
     with cell_of(tmp_path, (kind,), contained=False, apart=False) as cell:
         cell.grow()
         cell.strike((victim, KILL))
@@ -81,8 +81,8 @@ def test_nor_of_one_tree_alone(tmp_path: Path, kind: str, victim: str) -> None:
 
 
 @pytest.mark.parametrize("turn", range(8))
-def test_nor_when_the_guard_is_killed_in_the_middle_of_its_work(tmp_path: Path, turn: int) -> None:
-    """It sees the app's death first, and is killed before it is done: the supervisor must be there to finish."""
+def test_no_tree_survives_when_the_guard_is_killed_during_cleanup(tmp_path: Path, turn: int) -> None:
+    """The guard sees the app's death first, and is killed before it is done. The supervisor must finish."""
     with cell_of(tmp_path, ("plain", "daemon", "wide", "fleeting"), contained=False) as cell:
         cell.grow()
         cell.strike(("app", KILL))

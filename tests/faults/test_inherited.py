@@ -1,4 +1,4 @@
-"""Who was below the process before it became a sidecar: a helper of the script that ended with ``exec sidecar``."""
+"""Children that the process had before it became a sidecar: a helper of a script that ends with ``exec sidecar``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.liveness import RollCall, await_end, control_group, send
 
 
 def leaving(helper: list[str], roll: RollCall) -> tuple[str, ...]:
-    """A command line's prefix: a shell that starts the helper in the background, and becomes what follows by exec."""
+    """Return a command prefix: a shell that starts the helper in the background, then execs the rest."""
     script = shlex.join(["env", *(f"{name}={value}" for name, value in roll.env.items()), *helper])
     return ("sh", "-c", f'{script} & exec "$@"', "sh")
 
@@ -36,9 +36,9 @@ def test_the_helper_of_a_script_that_becomes_the_sidecar_is_left_alone(
         check(tmp_path, end, SIDECAR, group)
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the stand-in kernel is no part of a binary")
+@pytest.mark.skipif(BINARY is not None, reason="a frozen sidecar has no emulated kernel")
 @pytest.mark.parametrize("end", ["the app ends", "it is asked to end", "the supervisor is killed"])
-def test_nor_does_macOSs_guard_end_it(tmp_path: Path, end: str) -> None:
+def test_macOSs_guard_leaves_the_helper_alone(tmp_path: Path, end: str) -> None:
     skip_without_forks()
     with control_group(divisible=False) as group:
         check(tmp_path, end, [sys.executable, "-m", "tests.faults.darwin"], group)

@@ -1,4 +1,4 @@
-"""Guard and keeper load nothing once they are on watch: days later their files may be gone, replaced, or not theirs."""
+"""Guard and keeper import nothing once they watch: days later, their files may be gone or replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.host.bsd import skip_without_forks
 from tests.support.command import BINARY, SIDECAR
 
 if BINARY:
-    pytest.skip("a frozen sidecar takes no code from outside", allow_module_level=True)
+    pytest.skip("a frozen sidecar ignores PYTHONPATH", allow_module_level=True)
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 STRIKES: dict[str, list[tuple[str, int]]] = {
@@ -33,7 +33,7 @@ HOSTS = {"in a control group": True, "without": False, "macOS' parts": None}
 
 
 def sealed(folder: Path, *, contained: bool | None) -> Cell:
-    """A sidecar whose guards and keepers may import nothing; with macOS' parts if ``contained`` is ``None``."""
+    """Return a cell whose guards and keepers record each import; with macOS's code if ``contained`` is ``None``."""
     env = {"PYTHONPATH": f"{CHILDREN / 'sealed'}:{ROOT}", "SEALED": str(folder / "sealed")}
     command: Sequence[str] = SIDECAR
     trees: Sequence[str] = ALL_TREES
@@ -44,7 +44,7 @@ def sealed(folder: Path, *, contained: bool | None) -> Cell:
 
 
 def imports(folder: Path) -> list[str]:
-    """What they have tried to import."""
+    """Return the names that guards and keepers have tried to import."""
     said = (folder / "sealed").read_text().splitlines()
     assert {"on watch", "keeping"} <= set(said)
     return [it for it in said if it not in {"on watch", "keeping"}]
@@ -65,7 +65,7 @@ def test_what_ends_a_tree_imports_nothing(tmp_path: Path, victim: str, contained
 
 @pytest.mark.parametrize("contained", HOSTS.values(), ids=HOSTS)
 def test_a_keeper_ends_a_tree_without_importing_anything(tmp_path: Path, contained: bool | None) -> None:
-    """The guard is killed while the supervisor hangs: nobody else is left to do it."""
+    """The guard is killed while the supervisor hangs, so only the keeper can do it."""
     with sealed(tmp_path, contained=contained) as cell:
         cell.grow()
         wedge_or_skip(cell.pids["supervisor"], "interpreter")

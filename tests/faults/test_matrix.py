@@ -25,11 +25,11 @@ from tests.support.command import BINARY
 from tests.support.waiting import GATE, make_gate, open_gate
 
 UNSIGNALLED = ((plans.STDIN,), (plans.TAURI_3,))
-"""One is sent no signal, the other no other one than SIGKILL."""
+"""Victims without a signal of their own choice: ``STDIN`` gets none, ``TAURI_3`` only SIGKILL."""
 SEED = 5
 CELLS = 90 if BINARY else 66
-"""Half a minute on two cores: by then every victim has been hit by every signal, and the moments, trees and layers have
-had their turn several times. The bootloader makes more victims."""
+"""Enough to hit every victim with every signal, and to visit each moment, tree and layer several times. It takes half a
+minute on two cores. A frozen sidecar has more victims: its bootloader."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_who_opens_a_held_file_waits_until_it_is_let_go(tmp_path: Path) -> None:
 
 
 def run_numbered(number: int, folder: Path) -> int:
-    """Stand for a batch: all but the first one wait at the gate."""
+    """Play a batch. All batches except the first wait at the gate."""
     (folder / str(number)).touch()
     if number > 0:
         (folder / GATE).read_bytes()
@@ -102,7 +102,7 @@ def run_numbered(number: int, folder: Path) -> int:
 
 
 def test_ctrl_c_begins_no_further_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pool has taken one or two more by then, which come to their end."""
+    """The pool has already queued one or two more batches, which still run."""
     gate = make_gate(tmp_path)
 
     class Pool(ProcessPoolExecutor):

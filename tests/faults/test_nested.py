@@ -1,4 +1,4 @@
-"""A sidecar in a service of a sidecar, and one that a leftover starts: whose tree dies when, and who touches whom."""
+"""A sidecar inside a service of another sidecar, and a sidecar started by an orphan of a dead run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KILL = signal.SIGKILL
 
 
 def nest(*kinds: str) -> Message:
-    """A service that has a sidecar with these trees."""
+    """Return a service that runs a sidecar with these trees."""
     order = {"argv": list(SIDECAR), "cwd": str(ROOT), "services": {kind: service(kind) for kind in kinds}}
     command = [sys.executable, "-I", "-S", str(CHILDREN / "nest.py"), json.dumps(order)]
     return {"type": "command", "command": command, "restart": {"policy": "never"}}
@@ -36,7 +36,7 @@ def grow(cell: Cell, *kinds: str) -> None:
 
 
 def start_next(cell: Cell) -> None:
-    """The next start finds nothing that it cannot remove."""
+    """Start another sidecar, and assert that its sweep reports no problem."""
     with Cell(cell.state.parent, ("plain",), group=cell.group) as second:
         second.grow()  # nothing is started before the sweep is over
         told = second.client.notes("supervisor/swept")
@@ -47,7 +47,7 @@ def start_next(cell: Cell) -> None:
 
 @pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "in none"])
 @pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
-def test_with_the_outer_one_dies_the_tree_of_the_inner_one(tmp_path: Path, victim: str, contained: bool) -> None:
+def test_the_inner_tree_dies_when_an_outer_process_dies(tmp_path: Path, victim: str, contained: bool) -> None:
     with Cell(tmp_path, (), contained=contained, services={"nest": nest("plain", "daemon")}) as cell:
         grow(cell, "plain", "daemon")
         cell.strike((victim, KILL))
@@ -59,7 +59,7 @@ def test_with_the_outer_one_dies_the_tree_of_the_inner_one(tmp_path: Path, victi
 
 @pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "in none"])
 @pytest.mark.parametrize("hits", [BOTH, ALL], ids=["guard and supervisor", "the app, too"])
-def test_and_it_does_when_all_of_the_outer_one_is_killed_at_once(
+def test_the_inner_tree_dies_when_the_outer_sidecar_is_killed_at_once(
     tmp_path: Path, hits: list[tuple[str, int]], contained: bool
 ) -> None:
     """The inner guard sees its app, the outer service's program, die with the outer supervisor."""
@@ -84,11 +84,14 @@ def test_the_end_of_an_inner_sidecar_leaves_the_outer_services_alone(tmp_path: P
         cell.assert_nothing_left_alive()
 
 
-def test_a_sidecar_that_what_is_left_of_a_dead_run_starts_does_not_end_itself_with_its_group(tmp_path: Path) -> None:
-    """As from the terminal of an editor that a service had opened: whoever is in the dead run's group is in there."""
+def test_a_sidecar_inside_a_dead_runs_group_does_not_kill_itself(tmp_path: Path) -> None:
+    """For example, a service opened an editor, and the new sidecar starts in that editor's terminal.
+
+    The new sidecar is then inside the dead run's control group, which its sweep would kill.
+    """
     with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
         if not cell.contained:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         cell.grow()
         freeze(cell)
         cell.strike(*ALL)
@@ -97,7 +100,7 @@ def test_a_sidecar_that_what_is_left_of_a_dead_run_starts_does_not_end_itself_wi
         with Cell(tmp_path, ("plain",), group=f"{group}/{dead}") as inside:
             inside.grow()
             assert all(not it.get("problems") for it in inside.client.notes("supervisor/swept"))
-            cell.roll.await_dead()  # by the mark in its environment
+            cell.roll.await_dead()  # found by the run's id in its environment
             inside.roll.prove_alive("plain")
             inside.order("exit")
             inside.assert_nothing_left()

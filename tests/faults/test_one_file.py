@@ -1,4 +1,4 @@
-"""A one-file program of PyInstaller as a service: killed, it leaves no folder, and no other folder goes with it."""
+"""A PyInstaller one-file program as a service: after a kill its unpacked folder is removed, and no other folder."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 
 
 def one_file(*words: str) -> Message:
-    """A service that unpacks itself, and is to be killed."""
+    """Return a service that unpacks itself, and gets killed soon after a stop."""
     command = [sys.executable, "-I", "-S", str(CHILDREN / "one_file.py"), *words]
     ready = {"type": "log", "pattern": "unpacked into"}
     return {"type": "command", "command": command, "ready": ready, "stop": {"timeoutMs": 100}}
 
 
 def start(cell: Cell) -> Path:
-    """Start the service; its folder."""
+    """Start the service; return its unpacked folder."""
     cell.client.start_all(cell.services)
     [line] = cell.client.note("service/log", service="api")["lines"]
     folder = Path(str(line).removeprefix("unpacked into "))
@@ -43,13 +43,13 @@ def start(cell: Cell) -> Path:
 
 
 def await_known(cell: Cell, folder: Path) -> None:
-    """The supervisor has seen it."""
+    """Wait until the supervisor has recorded the folder."""
     [record] = (cell.state / "runs").glob("*.json")
     until(lambda: [it["path"] for it in json.loads(record.read_bytes())["unpacked"]] == [str(folder)], "the record")
 
 
 def bystander(cell: Cell) -> Path:
-    """Make a folder of some other program, with something in it."""
+    """Make the unpacked folder of another program, with a file in it."""
     folder = cell.unpacked / "_MEIbystander"
     folder.mkdir()
     (folder / "precious").touch()
@@ -57,14 +57,14 @@ def bystander(cell: Cell) -> Path:
 
 
 def next_start(cell: Cell, sidecar: Sequence[str] = SIDECAR) -> None:
-    """Start a sidecar that removes what is left, and end it."""
+    """Start another sidecar, whose sweep removes what is left, and end it."""
     with Cell(cell.state.parent, (), group=cell.group, sidecar=sidecar) as second:
         second.order("exit")
         second.await_ours_gone()
 
 
 def assert_gone(cell: Cell, folder: Path, bystander: Path) -> None:
-    """It goes soon, and then the run's record; the other one stays."""
+    """Wait until the folder, and then the run's record, is gone. Assert that the bystander's folder is not."""
     until(lambda: not folder.exists(), "the end of the folder")
     until(lambda: not list((cell.state / "runs").glob("*.json")), "the end of the record")
     assert (bystander / "precious").exists()
@@ -75,7 +75,7 @@ def assert_gone(cell: Cell, folder: Path, bystander: Path) -> None:
 def test_the_unpacked_folder_of_a_killed_service_goes(tmp_path: Path, victims: tuple[str, ...], system: str) -> None:
     if system == "macOS' parts":
         if BINARY:
-            pytest.skip("the stand-in kernel is no part of a binary")
+            pytest.skip("a frozen sidecar has no emulated kernel")
         skip_without_forks()
     sidecar = MACOS if system == "macOS' parts" else SIDECAR
     contained = system.endswith("group")
@@ -85,7 +85,7 @@ def test_the_unpacked_folder_of_a_killed_service_goes(tmp_path: Path, victims: t
         cell.strike(*((victim, KILL) for victim in victims))
         cell.assert_nothing_left_alive()
         if "guard" in victims:
-            next_start(cell, sidecar)  # the supervisor has a second for it, which may be too little on a busy machine
+            next_start(cell, sidecar)  # on a busy machine the supervisor's one second may be too short
         assert_gone(cell, folder, other)
 
 
@@ -130,7 +130,7 @@ def test_it_goes_when_the_service_is_stopped_by_force_and_the_run_lives_on(tmp_p
 
 @pytest.mark.parametrize("told", ["/", "link", "other", "up", "relative"])
 def test_what_is_no_unpacked_folder_stays(told: str, tmp_path: Path) -> None:
-    """The bootloader's own folder stays as well, as it is not told of."""
+    """The sidecar's own unpacked folder stays as well: the child is not told of it."""
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").touch()
@@ -141,16 +141,16 @@ def test_what_is_no_unpacked_folder_stays(told: str, tmp_path: Path) -> None:
     with Cell(tmp_path, (), services={"api": one_file(paths[told]), "real": one_file()}) as cell:
         cell.client.start_all(cell.services)
         [record] = (cell.state / "runs").glob("*.json")
-        until(lambda: json.loads(record.read_bytes())["unpacked"], "the folder that is one")
+        until(lambda: json.loads(record.read_bytes())["unpacked"], "the record of the real folder")
         cell.strike(("app", KILL))
         cell.assert_nothing_left_alive()
-        until(lambda: len(list(cell.unpacked.glob("_MEI*"))) == 1, "the end of the one that is told of")
+        until(lambda: len(list(cell.unpacked.glob("_MEI*"))) == 1, "the end of the recorded folder")
     assert link.is_symlink()
     assert (precious / "file").exists()
 
 
-def test_a_folder_that_is_gone_is_the_guards_and_its_next_keepers_no_more() -> None:
-    """A service that is restarted again and again unpacks a new folder each time."""
+def test_the_guard_and_later_keepers_forget_a_removed_folder() -> None:
+    """Else they would collect one for each restart of the service."""
     guard = keeper.Kept(supervisor=1, lifeline=-1, orders=-1)
     for number in range(3):
         guard._take_order(order_of_unpacked("/tmp/_MEI", f"801:{number}"))

@@ -1,4 +1,4 @@
-"""No origin of a stranger is ever confirmed, and no URL of one is told: beside a thief who takes the service's port."""
+"""While a thief takes the service's port, the sidecar never confirms the thief's origin and never reports its URL."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ QUESTIONS = 1_000
 RESTART_EVERY = 20
 DAY_MS = 86_400_000
 ASK_S = 60.0
-"""A slow machine answers fewer questions in this time, and they are enough."""
+"""Time to ask. A slow machine answers fewer than ``QUESTIONS`` in it, and those are enough."""
 LIFE_S = 240.0
-"""Until then the service and the thief have each had the port, however busy the machine is."""
+"""Bound on waiting until the service and the thief have each had the port."""
 
 SERVER = (
     "import os, socket, sys\n"
@@ -49,7 +49,7 @@ SERVER = (
 
 
 def server(port: int, *, shared: bool = False) -> Message:
-    """A service that insists on the port, and is back as soon as it can be."""
+    """Return a service that insists on the port, and restarts at once."""
     command = [*PYTHON, "-c", SERVER, "127.0.0.1", "{port}", "1" if shared else "0"]
     return {
         "type": "command",
@@ -66,9 +66,10 @@ def server(port: int, *, shared: bool = False) -> Message:
 def thief(
     address: str, port: int, uid: int, *, shared: bool
 ) -> Iterator[tuple[list[tuple[int, int]], Callable[[], object]]]:
-    """Another process that takes the port whenever it can; when it was there is known at the end.
+    """Start a process that takes the port whenever it can.
 
-    Call what comes with it after each answer to a question.
+    Yield a list and a function. Call the function after each answer to a question. When the context ends, the list gets
+    the intervals in which the thief listened.
     """
     words = (address, str(port), str(uid), "1" if shared else "0")
     process = subprocess.Popen(
@@ -81,7 +82,7 @@ def thief(
         assert process.stdin is not None
         yield held, partial(os.write, process.stdin.fileno(), b".")
     finally:
-        said, _ = process.communicate()  # its stdin ends, and so does it
+        said, _ = process.communicate()  # closes its stdin, which ends it
         held += [(int(begin), int(end)) for begin, end in map(bytes.split, said.splitlines())]
     assert process.returncode == 0
 
@@ -100,7 +101,7 @@ CASES = {
 def test_no_origin_is_confirmed_while_a_thief_has_it(
     tmp_path: Path, name: str, address: str, uid: int, shared: bool
 ) -> None:
-    """Asked as quickly as it answers, while the service is restarted and killed.
+    """Ask without a pause while the service is restarted.
 
     The thief writes down when it listened. If a question was asked and answered within such an interval, then the thief
     had the address all the time, and the answer must not be "service".
@@ -164,7 +165,7 @@ MOVES_ON = (
     "print('listening', flush=True)\n"
     "while True: s.accept()[0].close()\n"
 )
-"""As Vite does without --strictPort: it finds its port taken, takes another one, and says that it is ready."""
+"""Vite's behaviour without --strictPort: if its port is taken, it takes another one, and reports that it is ready."""
 
 
 @pytest.mark.parametrize("ready", READY.values(), ids=READY)
@@ -188,7 +189,7 @@ def test_a_service_that_moved_on_is_never_told_by_a_strangers_url(tmp_path: Path
             sidecar.printed("listening")
             assert "url" not in sidecar.status()
             assert sidecar.call("checkOrigin", origin=f"http://127.0.0.1:{port}")["owner"] == "foreign"
-            sidecar.note("service/waiting", since=sidecar.mark())  # it has looked since then, and waits on
+            sidecar.note("service/waiting", since=sidecar.mark())  # it has checked since then, and still waits
             sidecar.call("stop", service="web")
             with pytest.raises(Refused) as refused:
                 sidecar.answer(call)
@@ -198,7 +199,7 @@ def test_a_service_that_moved_on_is_never_told_by_a_strangers_url(tmp_path: Path
 
 
 def test_a_url_is_told_only_while_the_service_is_up(tmp_path: Path) -> None:
-    """After a crash a stranger takes the port: neither the backoff's nor the failure's status names it."""
+    """After a crash, a stranger takes the port. The status while backing off or failed must not have the URL."""
     port = free_port()
     service = {
         **server(port),

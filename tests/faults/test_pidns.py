@@ -1,4 +1,4 @@
-"""A service in a pid namespace of its own: nothing of it outlives us, even if guard and supervisor die at once."""
+"""A service in its own pid namespace: none of its processes survives, even if guard and supervisor die at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STRIKES = {
 def test_no_process_of_any_tree_survives_a_double_kill_and_no_next_start_is_needed(
     tmp_path: Path, hits: list[tuple[str, int]]
 ) -> None:
-    """Without a control group: daemons with an empty environment are the ones that nothing else would find."""
+    """Without a control group, nothing but the namespace ends daemons with an empty environment."""
     services = {kind: {**service(kind), **ISOLATED} for kind in ALL_TREES}
     with Cell(tmp_path, ALL_TREES, services=services) as cell:
         assert not cell.contained
@@ -51,7 +51,7 @@ def test_no_process_of_any_tree_survives_a_double_kill_and_no_next_start_is_need
 
 
 @pytest.mark.parametrize("victim", ["app", "supervisor", "guard"])
-def test_nor_any_other_death(tmp_path: Path, victim: str) -> None:
+def test_no_process_of_any_tree_survives_a_single_death(tmp_path: Path, victim: str) -> None:
     services = {kind: {**service(kind), **ISOLATED} for kind in ALL_TREES}
     with Cell(tmp_path, ALL_TREES, services=services) as cell:
         cell.grow()
@@ -111,7 +111,7 @@ def test_a_program_that_is_not_one_is_refused_as_ever(tmp_path: Path) -> None:
 
 
 def test_its_port_is_known_to_be_its_own(tmp_path: Path) -> None:
-    """Seen from outside, where the pids are others'."""
+    """The supervisor looks from outside the namespace, where the pids differ."""
     with Direct(tmp_path) as it:
         words = ("listen:127.0.0.1={port}", "hold")
         it.serve({"it": program(*words, port={"sticky": False}, ready={"type": "tcp"}, **ISOLATED)})
@@ -143,7 +143,7 @@ WITHOUT_NAMESPACES = (
     *('echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"', "sh"),
     *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
 )
-"""In a user namespace that allows no further one, without any privilege."""
+"""A command prefix: a user namespace without capabilities that allows no nested user namespace."""
 
 TREE = "(setsid env -i sleep 100 &) ; echo pid $$ of user $(id -u):$(id -g), $(readlink /proc/self); exec sleep 100"
 
@@ -160,7 +160,7 @@ def test_an_unprivileged_user_has_it_too_and_stays_himself(tmp_path: Path) -> No
         it.client.printed("it", "pid 2 of user 54321:54321, ")
         until(lambda: "sleep 100" in commands_of(it.roll), "the program")
         waiter = os.pidfd_open(it.client.status("it")["pid"])
-        daemon = os.pidfd_open(next(pid for pid in below(it.client.status("it")["pid"]) if parentless(pid)))
+        daemon = os.pidfd_open(next(pid for pid in below(it.client.status("it")["pid"]) if has_empty_environment(pid)))
         ours = [os.pidfd_open(pid) for pid in (it.process.pid, hello["pid"])]
         for number in (STOP, KILL):
             for pidfd in ours:
@@ -168,15 +168,15 @@ def test_an_unprivileged_user_has_it_too_and_stays_himself(tmp_path: Path) -> No
         for pidfd in (*ours, waiter, daemon):
             await_end(pidfd)
             os.close(pidfd)
-        until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+        until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")
 
 
 def below(pid: int) -> list[int]:
     return [it.pid for it in processes.below([pid], processes.all_processes())]
 
 
-def parentless(pid: int) -> bool:
-    """Whether it has the empty environment of the daemon."""
+def has_empty_environment(pid: int) -> bool:
+    """Return whether the process is the daemon: a sleep with an empty environment."""
     return not processes.environment(pid) and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
 
 

@@ -1,4 +1,4 @@
-"""What a service can take of the supervisor's memory, descriptors and threads."""
+"""Bounds on the supervisor's memory, descriptors and threads, whatever a service does."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.command import Message
 from tests.support.waiting import WAIT_S, until
 
 MEMORY_MOST = 100 << 20
-"""A start takes 30 MB of it, with the interpreter's own files."""
+"""Allowed peak memory. A start alone takes 30 MB of it, including the interpreter's own files."""
 FLOOD = 2 * MEMORY_MOST
-"""What the lines of a flood would take of memory if all that is read were kept."""
+"""Memory that the lines of a flood would take if the supervisor kept them all."""
 POINTER = 8
 
 SERVICES = 8
@@ -39,7 +39,7 @@ def script(code: str, *words: str, **more: object) -> Message:
 
 
 def read_by(pid: int) -> int:
-    """How many bytes a process has read in its life."""
+    """Return how many bytes a process has read in its life."""
     return int(Path(f"/proc/{pid}/io").read_text().split()[1])
 
 
@@ -50,12 +50,12 @@ def memory_peak(pid: int) -> int:
 
 @pytest.mark.parametrize("line", ["中", "ab", "", "😀 " + "a" * 60], ids=["cjk", "ascii", "empty", "wide"])
 def test_a_client_that_reads_nothing_costs_no_memory_without_end(line: str, tmp_path: Path) -> None:
-    """Short lines take 20 times as much memory as they are bytes, and far more time than as many bytes in long ones.
+    """A short line takes up to 20 times its length in memory, and longer to read than the same bytes in long lines.
 
-    So how much has to be read follows from the line: by then it takes more than MEMORY_MOST if no bound holds.
+    So the amount to read is computed for each line, such that without a bound it takes more than MEMORY_MOST.
     """
     flood = f"import os\npiece = {line!r}.encode() + b'\\n'\nwhile True: os.write(1, piece * (65_536 // len(piece)))"
-    kept = POINTER + (sys.getsizeof(line) if line else 0)  # there is only one empty str
+    kept = POINTER + (sys.getsizeof(line) if line else 0)  # all empty strings are one object
     flooded = FLOOD * len(f"{line}\n".encode()) // kept
     names = [f"service{number}" for number in range(SERVICES)]
     with Direct(tmp_path) as it:
@@ -67,12 +67,12 @@ def test_a_client_that_reads_nothing_costs_no_memory_without_end(line: str, tmp_
 
 
 def held(pid: int) -> tuple[int, int]:
-    """How many descriptors and threads a process has."""
+    """Return how many descriptors and threads a process has."""
     return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
 
 def test_pipes_that_a_service_hands_out_of_its_tree_are_given_up_with_its_run(tmp_path: Path) -> None:
-    """The test itself is outside of the tree, and keeps stdout and stderr of each run."""
+    """The test itself is outside the tree, and keeps stdout and stderr of each run open."""
     kept: list[int] = []
     place = str(tmp_path / "outside")
     service = script(HAND_OVER, place, restart={"policy": "never"})
@@ -93,7 +93,10 @@ def test_pipes_that_a_service_hands_out_of_its_tree_are_given_up_with_its_run(tm
         try:
             for _ in range(RESTARTS):
                 run()
-            until(lambda: sum(held(pid)) <= sum(before), f"what was there before the first run: {before}")
+            until(
+                lambda: sum(held(pid)) <= sum(before),
+                f"no more descriptors and threads than before the first run: {before}",
+            )
             assert "a process outside of its tree still has its stdout or stderr" in it.stderr.read_text()
             with pytest.raises(BrokenPipeError):
                 os.write(kept[0], b"nobody reads this")

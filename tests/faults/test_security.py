@@ -1,4 +1,4 @@
-"""What other users, a child's output, and files that somebody planted can do: nothing to anybody else's processes."""
+"""Other users, a child's output and planted files cannot make the sidecar harm processes or leak secrets."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from tests.support.liveness import RollCall, control_group
 from tests.support.waiting import WAIT_S
 
 OTHER_USER = 54321
-SECRET = "hunter2-in-the-open"  # noqa: S105  to look for it where it must not be
+SECRET = "hunter2-in-the-open"  # noqa: S105  made up; the tests search the sidecar's output for it
 DEAD_PID = 1 << 22
-"""The kernel gives no pid above this."""
+"""No process has this pid: the kernel's limit is below it."""
 
 
-# ── what was planted in the state folder ──────────────────────────────────────────────────────────────────────────────
+# ── planted files in the state folder ─────────────────────────────────────────────────────────────────────────────────
 
 
 class Bystander:
-    """A process that nobody may touch, and the state folder of a sidecar that will start."""
+    """A process that the sidecar must not touch, and the state folder of a sidecar to start."""
 
     def __init__(self, folder: Path, roll: RollCall) -> None:
         self.state = folder / "state"
@@ -50,7 +50,7 @@ class Bystander:
         self.start = found.start
 
     def record(self, **fields: object) -> str:
-        """A dead run's record, as far as it can be forged."""
+        """Return a forged record of a dead run."""
         dead = [{"pid": DEAD_PID, "start": 1}]
         return json.dumps(
             {
@@ -127,9 +127,9 @@ PLANTED: list[Callable[[Bystander], None]] = [
 
 
 def starts_beside(it: Bystander, folder: Path, roll: RollCall) -> Message:
-    """A start that reads all that was planted; what it told. The bystander lives, and nothing of his was touched."""
+    """Start a sidecar that reads the planted files; return its report. Assert that the bystander is unharmed."""
     with Cell(folder, ("plain",)) as cell:
-        cell.grow()  # nothing is started before the sweep is over
+        cell.grow()  # a service starts only after the sweep
         told = [it for it in cell.client.notes("supervisor/swept") if it["problems"] or it["records"]]
         roll.prove_alive("decoy")
     for kill in it.state.glob("*/cgroup.kill"):
@@ -139,7 +139,7 @@ def starts_beside(it: Bystander, folder: Path, roll: RollCall) -> Message:
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda it: it.__name__)
-def test_a_planted_record_ends_nobody_and_stops_no_start(tmp_path: Path, plant: Callable[[Bystander], None]) -> None:
+def test_a_planted_record_ends_nothing_and_stops_no_start(tmp_path: Path, plant: Callable[[Bystander], None]) -> None:
     with RollCall() as roll:
         it = Bystander(tmp_path, roll)
         try:
@@ -156,8 +156,8 @@ def test_a_planted_record_ends_nobody_and_stops_no_start(tmp_path: Path, plant: 
 
 
 @only_root
-def test_nor_does_another_users(tmp_path: Path) -> None:
-    test_a_planted_record_ends_nobody_and_stops_no_start(tmp_path, is_another_users)
+def test_another_users_record_ends_nothing_and_stops_no_start(tmp_path: Path) -> None:
+    test_a_planted_record_ends_nothing_and_stops_no_start(tmp_path, is_another_users)
 
 
 @only_root
@@ -188,7 +188,7 @@ def test_what_it_writes_is_for_this_user_only_however_open_the_folder_was(tmp_pa
 
 
 def test_no_value_of_an_environment_is_in_anything_that_is_written(tmp_path: Path) -> None:
-    """Not in what the client is told, on stderr, in the state folder, nor in what ps, clean and doctor print."""
+    """It appears neither in messages to the client, on stderr and in the state folder, nor in ps, clean and doctor."""
     env = {"TOKEN": SECRET}
     filled = {**env, "ALSO": f"{{port}}-{SECRET}"}
     services = {
@@ -242,7 +242,7 @@ WRONG_ENV: list[object] = [
 
 
 @pytest.mark.parametrize("env", WRONG_ENV)
-def test_nor_is_one_that_is_refused(tmp_path: Path, env: object) -> None:
+def test_no_value_of_a_refused_environment_is_written(tmp_path: Path, env: object) -> None:
     with Direct(tmp_path, "--log-level", "debug") as it:
         for kind in ({"type": "vite"}, {"type": "command", "command": ["x"]}):
             with pytest.raises(Refused) as refused:
@@ -289,7 +289,7 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
         assert all(
             message["method"] != "service/ready" or message["params"]["service"] == "loud" for message in notes(it)
         )
-        # less than may wait for a slow client, so nothing is dropped
+        # less than is kept for a slow client, so nothing is dropped
         assert sum(len(line) for line in lines) >= 3_000_000
         # the listing itself has one more open; the three are pipes, and none of them is the client's
         assert "fds 0 1 2 3" in lines

@@ -18,7 +18,7 @@ from tests.faults.soak import MORE_KB, WARM, Soak
 SEED = 5
 CYCLES = 10
 FIRST = 7
-"""A cycle that is the first by no number of its own."""
+"""Number of the first cycle. It is not 0, so a replay must repeat it."""
 
 
 def test_whatever_befalls_three_apps_nothing_is_left_and_nothing_grows(tmp_path: Path) -> None:
@@ -28,28 +28,28 @@ def test_whatever_befalls_three_apps_nothing_is_left_and_nothing_grows(tmp_path:
             it.assert_nothing_grows()
 
 
-# ── what fails can be replayed ────────────────────────────────────────────────────────────────────────────────────────
+# ── failures can be replayed ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 Grow = Callable[[int], None]
-"""What a cycle of this number does, and nothing else."""
+"""A stand-in for a cycle, called with its number."""
 
 
 @pytest.fixture
 def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Grow], None]:
-    """Have cycles do this instead, beside a sidecar that lives on as ever."""
+    """Replace what a cycle does. The resident sidecar stays a real one."""
 
     def instead(grow: Grow) -> None:
         monkeypatch.setattr(Soak, "cycle", lambda _, number: grow(number))
-        monkeypatch.setattr(soak, "end_on_signal", lambda: None)  # the signals are pytest's
+        monkeypatch.setattr(soak, "end_on_signal", lambda: None)  # pytest handles the signals
 
     return instead
 
 
 @pytest.fixture
 def leaked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Descriptors that are closed after all."""
-    monkeypatch.setattr(soak, "SETTLE_S", 2.0)  # what grows here does not shrink again
+    """Collect leaked descriptors, and close them at the end of the test."""
+    monkeypatch.setattr(soak, "SETTLE_S", 2.0)  # the leak is permanent, so a long wait is useless
     leaked: list[int] = []
     yield leaked
     for fd in leaked:
@@ -57,7 +57,7 @@ def leaked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
-    """The cycle in which such a soak fails, and the arguments of the command that it prints."""
+    """Run a soak that must fail; return the number of the failed cycle and the arguments of the printed command."""
     with pytest.raises(AssertionError):
         soak.main(arguments)
     cycle, command = capsys.readouterr().out.splitlines()[-1].split(" failed; replay: python3 build/dev.py soak ")
@@ -73,10 +73,10 @@ def test_a_descriptor_that_each_cycle_leaves_is_found_again_by_the_command_that_
     assert failure(capsys, *replay) == (cycle, replay)
 
 
-def test_memory_that_grows_slowly_is_found_again_by_it(
+def test_memory_that_grows_slowly_is_found_again_by_the_replay(
     instead: Callable[[Grow], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In all the processes that are looked at."""
+    """Memory of all measured processes grows."""
     had_kb = 0
 
     def grow(number: int) -> None:
@@ -103,13 +103,13 @@ def test_what_one_cycle_leaves_is_found_again_by_that_cycle_alone(
     )
 
 
-def test_a_descriptor_more_is_one_too_many_whoever_else_has_fewer(
+def test_a_descriptor_more_fails_even_if_another_process_has_fewer(
     instead: Callable[[Grow], None],
     leaked: list[int],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """We ourselves, who are looked at first, have one less, and the others of those that are looked at one more."""
+    """This process, which is measured first, has fewer, and each other measured process has more."""
     real, less = soak._descriptors, os.getpid()
 
     def grow(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Explicit stops: asked first, then made to; in order, within their times, whatever state the tree is in."""
+"""Explicit stops: first the stop signal, then a kill, in order and in time, whatever state the tree is in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.liveness import state_of
 from tests.support.waiting import until
 
 NEVER_MS = 86_000_000
-"""Nobody waits so long: the test fails if it is waited for."""
+"""Longer than any test run: a test that waits for it fails."""
 SOON_MS = 50
 
 
@@ -72,7 +72,7 @@ def test_a_stopped_tree_is_woken_to_see_the_signal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
 def test_every_tree_is_gone_when_its_stop_is_answered(tmp_path: Path, contained: bool) -> None:
-    """Of several services, which one a daemon without an environment is of cannot be told: see the next test."""
+    """A daemon without an environment cannot be assigned to one of several services: see the next test."""
     kinds = [kind for kind in ALL_TREES if kind != "scrubbed"]
     trees = {kind: service(kind, stop={"timeoutMs": SOON_MS}) for kind in kinds}
     with Cell(tmp_path, (), contained=contained, services=trees) as cell:
@@ -81,7 +81,9 @@ def test_every_tree_is_gone_when_its_stop_is_answered(tmp_path: Path, contained:
             cell.client.call("stop", service=kind)
             cell.roll.await_dead(kind)
             for other in kinds[kinds.index(kind) + 1 :]:
-                cell.roll.await_living(other, SIZES[other])  # the others lost nobody, or (the storm) replace them
+                cell.roll.await_living(
+                    other, SIZES[other]
+                )  # the others lost no process; the storm always replaces its own
         cell.client.call("shutdown")
         cell.assert_nothing_left()
 
@@ -94,7 +96,7 @@ def test_a_daemon_without_an_environment_ends_with_the_only_service(tmp_path: Pa
 
 
 def test_a_root_that_ends_takes_what_it_leaves_with_it(tmp_path: Path) -> None:
-    """The daemon holds its pipes, too: the run's end does not wait for them."""
+    """The daemon holds the root's pipes, too. The run's end must not wait for those."""
     with Direct(tmp_path) as it:
         it.serve({"web": program("daemon", "print:up", "exit:7")})
         assert it.client.note("service/exited", service="web")["code"] == 7

@@ -1,4 +1,4 @@
-"""Guard and supervisor killed in the same instant: the next start ends what is left, and nobody else."""
+"""Guard and supervisor are killed in the same instant: the next start kills what is left, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ KILL = signal.SIGKILL
 BOTH = [("supervisor", KILL), ("guard", KILL)]
 ALL = [("app", KILL), *BOTH]
 WITH_A_COOKIE = tuple(kind for kind in ALL_TREES if kind != "scrubbed")
-"""Without a control group, a daemon that scrubbed its environment is out of reach: guarantees.md says so."""
+"""Without a control group, a daemon that scrubbed its environment cannot be found: see guarantees.md."""
 
 strikes = pytest.mark.parametrize("hits", [BOTH, ALL], ids=["guard and supervisor", "the app, too"])
 
 
 def runs(folder: Path) -> list[str]:
-    """The files of the records' folder."""
+    """Return the names of the files in the records' folder."""
     return sorted(it.name for it in (folder / "state" / "runs").iterdir())
 
 
 def freeze(cell: Cell) -> None:
-    """Stop guard and supervisor, so that neither sees any death before its own, and gets something done.
+    """Stop guard and supervisor, so that neither can react to another death before it is killed itself.
 
-    The guard's death wakes a stopped supervisor, so that is to be struck last.
+    The guard's death wakes a stopped supervisor, so kill the guard last.
     """
     for name in ("guard", "supervisor"):
         send(cell.pidfds[name], signal.SIGSTOP)
@@ -48,7 +48,7 @@ def freeze(cell: Cell) -> None:
 
 
 def swept(cell: Cell) -> Message:
-    """What the sidecar says of its sweep."""
+    """Return the sidecar's report of its sweep."""
     return cell.client.note("supervisor/swept")
 
 
@@ -64,7 +64,7 @@ def test_the_next_start_ends_and_names_what_is_left(
         Cell(tmp_path, trees, group=group, decoys=decoys) as cell,
     ):
         if cell.contained != contained:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         decoys.await_living("decoy", 2)
         cell.grow()
         lasting = {member.pid for kind in ("daemon", "fleeting") for member in cell.roll.living(kind)} - {
@@ -120,7 +120,7 @@ def test_two_that_start_at_once_after_a_death_share_the_sweep(tmp_path: Path) ->
 
 
 def test_a_run_has_its_record_before_it_sweeps(tmp_path: Path) -> None:
-    """A sweep takes seconds where something cannot be ended, and services do not wait for it for ever."""
+    """A sweep takes seconds if a process cannot be killed, and services do not wait for it without a bound."""
     left = record(tmp_path, "d" * 32)
     with Held(left) as held, Cell(tmp_path, ("plain",)) as cell:
         held.await_opener()
@@ -149,10 +149,8 @@ def test_a_run_that_is_killed_whole_while_it_sweeps_is_known_to_the_next_start(t
 
 @contextmanager
 def stranger(roll: RollCall, name: str, **env: str) -> Iterator[int]:
-    """A process that is none of the sidecar's, whatever its environment says; its pid."""
-    child = subprocess.Popen(
-        [*tree("decoy")[:-1], "decoy"], env={**os.environ, **roll.env, **env}, stdin=subprocess.DEVNULL
-    )
+    """Start a process that the sidecar has not started, whatever its environment says; yield its pid."""
+    child = subprocess.Popen(tree("decoy"), env={**os.environ, **roll.env, **env}, stdin=subprocess.DEVNULL)
     try:
         roll.await_member(child.pid, name)
         yield child.pid
@@ -196,7 +194,7 @@ def test_while_an_owner_lives_its_run_is_its_own_business(tmp_path: Path) -> Non
     ):
         path = record(tmp_path, run_id, owners=[{"pid": owner, "start": start_of(owner)}])
         with Cell(tmp_path, ("plain",)) as cell:
-            cell.grow()  # nothing is started before the sweep is over
+            cell.grow()  # a service starts only after the sweep
             assert cell.client.notes("supervisor/swept") == []
             assert path.exists()
             roll.prove_alive("decoy")

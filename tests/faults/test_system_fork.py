@@ -1,6 +1,6 @@
-"""A fork that fails, by the kernel: for want of memory (ENOMEM), or of room in a control group (EAGAIN).
+"""The kernel refuses a fork, for lack of memory (ENOMEM) or because of a control group's pids.max (EAGAIN).
 
-It is said, nothing is lost of what runs, nothing is left, and a later start works.
+The sidecar reports that, running services go on, nothing is left, and a later start works.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ namespaces = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What measures coverage in a sidecar needs processes, too, and has words of its own without them."""
+    """Switch off coverage in the sidecar: it also needs processes, and prints its own errors without them."""
     for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 
 def refusal(it: Direct, name: str) -> str | None:
-    """Why it cannot be started: it is its limits, and nothing else. ``None`` if it did start."""
+    """Start the service; return the error message, which must blame a limit. ``None`` if it did start."""
     error: Refused | None = None
     try:
         it.client.call("start", service=name)
@@ -50,23 +50,23 @@ def refusal(it: Direct, name: str) -> str | None:
         return None
     assert error.kind in {"ProcessSpawnFailed", "SystemFailure"}
     assert "limit" in error.message
-    assert "namespace" not in error.message, "that is not what it lacks"
+    assert "namespace" not in error.message, "namespaces are not the cause"
     return error.message
 
 
 def ends_whole(it: Direct) -> None:
-    """Let go of it; nothing is left, and there was no trace of a fault of ours."""
+    """Close stdin. Assert that the sidecar ends without a traceback, and that nothing is left."""
     it.let_go(it.stdin)
     assert it.exit_code() == 3
     assert "Traceback" not in it.stderr.read_text()
-    until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+    until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @namespaces
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has words of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader prints its own error")
 def test_a_sidecar_that_gets_no_memory_for_its_guard_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     prefix = (sys.executable, "-I", "-S", str(NOFORK / "sitecustomize.py"))
     with Direct(tmp_path, prefix=prefix) as it:
@@ -103,33 +103,33 @@ def test_a_service_that_gets_no_memory_for_its_fork_is_refused_and_the_others_li
         ends_whole(it)
 
 
-# ── a control group's room ────────────────────────────────────────────────────────────────────────────────────────────
+# ── a control group's pids.max ────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Room:
-    """A control group that counts processes and threads (pids.max), of either version."""
+    """A control group, v1 or v2, that limits processes and threads (pids.max)."""
 
     def __init__(self, folder: Path, group: str | None) -> None:
-        """``group`` is the one of version 2 that a sidecar is to be in."""
+        """Control group v2 ``group`` is the one to launch the sidecar in."""
         self.folder = folder
         self.group = group
 
     def limit(self, most: str) -> None:
-        """So many may be in it; those that are more already stay."""
+        """Set the limit. Processes and threads that already exceed it stay."""
         (self.folder / "pids.max").write_text(most)
 
     def used(self) -> int:
-        """So many are in it."""
+        """Return the number of processes and threads in the group."""
         return int((self.folder / "pids.current").read_text())
 
     def join(self) -> None:
-        """What a sidecar's process does before it is one."""
+        """Move the calling process into the group; for ``before_exec``."""
         (self.folder / "cgroup.procs").write_text("0")
 
 
 @contextmanager
 def room() -> Iterator[Room]:
-    """One for a test, removed at its end."""
+    """Make a group for one test, and remove it at the end."""
     with control_group(divisible=True) as group:
         if group is not None and Path(group, "pids.max").exists():
             yield Room(Path(group), group)
@@ -138,7 +138,7 @@ def room() -> Iterator[Room]:
         try:
             folder.mkdir()
         except OSError as error:
-            pytest.skip(f"no control group that counts processes can be made here: {error.strerror}")
+            pytest.skip(f"cannot make a control group with pids.max here: {error.strerror}")
         try:
             yield Room(folder, group)
         finally:
@@ -151,7 +151,7 @@ def _first_version() -> Path:
     paths = (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
     own = next((path for _, names, path in paths if "pids" in names.split(",")), None)
     if point is None or own is None:
-        pytest.skip("there are no control groups that count processes, or not ours to divide")
+        pytest.skip("no delegated control group with pids.max here")
     return Path(point + own)
 
 
@@ -159,13 +159,13 @@ def _remove(folder: Path) -> bool:
     try:
         folder.rmdir()
     except OSError:
-        return False  # EBUSY: a process is still being buried
+        return False  # EBUSY: a dead process has not been reaped yet
     return True
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader needs processes too, and prints its own errors")
 def test_with_little_room_in_its_group_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
-    """At every place where it wants a process or a thread."""
+    """Each number of free places makes another fork or thread fail."""
 
     @contextmanager
     def with_room_for(most: int) -> Iterator[Direct]:
@@ -197,7 +197,7 @@ def test_a_service_that_finds_no_room_is_refused_the_others_live_on_and_later_it
         it.client.start_all({"plain": None})
         it.roll.await_living("plain", SIZES["plain"])
         reasons: list[str] = []
-        for more in range(ENOUGH):  # a place for each process and thread that a start wants, one after the other
+        for more in range(ENOUGH):  # one more place each time, so each process and thread of a start is refused once
             it_has.limit(str(it_has.used() + more))
             reason = refusal(it, "daemon")
             if reason is None:
@@ -206,10 +206,10 @@ def test_a_service_that_finds_no_room_is_refused_the_others_live_on_and_later_it
             it.roll.prove_alive("plain")
             assert it.client.status("plain")["state"] == "ready"
         assert any("no thread to spare" in it for it in reasons)
-        # its own fork takes the place of a thread that was needed before; a namespace takes three processes
+        # without isolation the only fork uses the place of a thread that has ended, so it never fails
         assert isolation == "none" or any("Resource temporarily unavailable" in it for it in reasons)
         it_has.limit("max")
-        it.client.call("stop", service="daemon")  # what it wants to start itself found no room
+        it.client.call("stop", service="daemon")  # its own children may have been refused
         it.client.call("start", service="daemon")
         it.roll.await_living("daemon", SIZES["daemon"])
         ends_whole(it)

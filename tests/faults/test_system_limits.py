@@ -1,4 +1,4 @@
-"""Too few descriptors, processes, too little memory: it is said, nothing is left, and the next request works."""
+"""With too few descriptors or processes, or too little memory, the sidecar says so, leaves nothing, and works on."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ from tests.support.waiting import until
 CANNOT_START = 71
 
 NOBODY = "54321"
-"""A user who has no process but those of the test: the kernel counts processes by user."""
+"""A user without processes outside the test: the kernel counts processes per user."""
 
 AS_NOBODY = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    # so much of root is left that a checkout in root's home can be read; these do not exempt from limits
+    # two capabilities of root, to read a checkout in root's home; they do not lift limits
     *("--inh-caps=-all,+dac_override,+dac_read_search", "--ambient-caps=-all,+dac_override,+dac_read_search"),
 )
 
 only_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root becomes another user (setpriv)"
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv to become another user"
 )
 
 
 @pytest.fixture(autouse=True)
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What measures coverage in a sidecar needs descriptors and memory, too, and has words of its own without them."""
+    """Switch off coverage in the sidecar: it also needs descriptors and memory, and prints its own errors."""
     for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 
 def limit(which: int, to: int) -> Callable[[], None]:
-    """What a sidecar's process does before it is one."""
+    """Return a function for ``before_exec`` that sets the limit."""
     return lambda: resource.setrlimit(which, (to, to))
 
 
 def shell(script: str) -> Message:
-    """A service that any user can start."""
+    """Return a service that any user can start."""
     return {"type": "command", "command": ["/bin/sh", "-c", script], "cwd": "/", "restart": {"policy": "never"}}
 
 
 def started(it: Direct, services: Message) -> list[str]:
-    """Start one after the other; which of them did. The others were refused for what the system lacks."""
+    """Start one service after the other; return those that started. Each error must blame a limit."""
     good = []
     reasons = []
     for name in services:
@@ -76,7 +76,7 @@ def started(it: Direct, services: Message) -> list[str]:
 
 
 def hardly_runs(it: Direct, services: Message) -> list[str] | None:
-    """All that may become of a sidecar with too little; the services that started, ``None`` if it did not itself."""
+    """Check a sidecar with too little. Return the services that started, or ``None`` if the sidecar did not."""
     try:
         it.client.hello(services)
     except AssertionError:
@@ -91,19 +91,19 @@ def hardly_runs(it: Direct, services: Message) -> list[str] | None:
     it.let_go(it.stdin)
     assert it.exit_code() == 3
     assert "Traceback" not in it.stderr.read_text()
-    until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+    until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")
     return good
 
 
 # ── descriptors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FEWEST = 5
-"""Python itself does not come up with less."""
+"""Python itself does not start with fewer."""
 
 ENOUGH = 40
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader needs descriptors too, and prints its own errors")
 def test_with_few_descriptors_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
     services = {"plain": service("plain"), "daemon": service("daemon")}
     seen = []
@@ -119,7 +119,7 @@ def test_with_few_descriptors_it_refuses_or_runs_and_always_ends_all(tmp_path: P
     assert seen[-1] == ["plain", "daemon"]
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader needs descriptors too")
 def test_where_a_second_service_finds_no_descriptors_it_does_once_the_first_has_stopped(tmp_path: Path) -> None:
     services = {"plain": service("plain"), "daemon": service("daemon")}
     for most in range(FEWEST, ENOUGH):
@@ -129,13 +129,13 @@ def test_where_a_second_service_finds_no_descriptors_it_does_once_the_first_has_
             try:
                 it.client.hello(services)
             except AssertionError:
-                continue  # fewer than it needs itself
+                continue  # too few for the sidecar itself
             if started(it, {"plain": None}):
                 it.roll.await_living("plain", SIZES["plain"])
                 assert started(it, {"daemon": None}) == []
                 it.client.call("stop", service="plain")
                 it.roll.await_dead("plain")
-                # the record's writer has one of the few for a moment: a start that meets it is refused, the next is not
+                # the record writer uses a descriptor for a moment: a start in that moment is refused, the next is not
                 until(lambda: started(it, {"daemon": None}), "a start once there is room")
                 it.roll.await_living("daemon", SIZES["daemon"])
                 it.let_go(it.stdin)
@@ -146,7 +146,7 @@ def test_where_a_second_service_finds_no_descriptors_it_does_once_the_first_has_
 
 @contextmanager
 def no_descriptor_to_spare() -> Iterator[None]:
-    """Until the end nobody in this process gets one."""
+    """Make each open in this process fail with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
@@ -155,7 +155,7 @@ def no_descriptor_to_spare() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_nobody_is_taken_for_dead_who_only_cannot_be_looked_at() -> None:
+def test_a_process_that_cannot_be_read_for_lack_of_descriptors_is_not_dead() -> None:
     me = processes.read_process(os.getpid())
     assert me is not None
     with no_descriptor_to_spare():
@@ -170,7 +170,7 @@ def test_nobody_is_taken_for_dead_who_only_cannot_be_looked_at() -> None:
     assert orphans.lives(Identity(me.pid, me.start))
 
 
-def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> None:
+def test_a_kill_retries_until_it_can_list_the_processes() -> None:
     looks: Iterator[Any] = iter([OSError(23, "ENFILE"), OSError(24, "EMFILE"), OSError(12, "ENOMEM"), []])
 
     def look() -> Any:
@@ -183,15 +183,15 @@ def test_a_kill_waits_until_it_can_look_before_it_says_that_nobody_is_left() -> 
     assert next(looks, "all were asked") == "all were asked"
 
 
-def test_a_port_that_cannot_be_looked_at_is_not_called_taken_nor_its_host_foreign() -> None:
-    """Or the page would lose its origin, and its user be told to correct what is right."""
+def test_a_port_that_cannot_be_checked_is_not_called_taken() -> None:
+    """Otherwise the page would move to another origin, or the user would be told to correct a right host."""
     book = PortAllocator(lambda _port: None)
     wish = PortRequest(host="127.0.0.1", preferred=5999, current=None, last=lambda: None, keep=True)
     with no_descriptor_to_spare(), pytest.raises(PortUnavailableError, match=r"Too many open files\. Raise"):
         book.choose("web", wish)
 
 
-def test_any_other_fault_of_a_look_is_told() -> None:
+def test_a_kill_raises_any_other_error_of_listing() -> None:
     def look() -> Any:
         raise OSError(5, "EIO")
 
@@ -199,7 +199,7 @@ def test_any_other_fault_of_a_look_is_told() -> None:
         processes.kill_until_empty(look)
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader needs descriptors too")
 def test_a_start_with_few_descriptors_takes_no_living_run_for_a_dead_one(tmp_path: Path) -> None:
     with Cell(tmp_path, ("plain", "daemon"), contained=False) as living:
         living.grow()
@@ -215,7 +215,7 @@ def test_a_start_with_few_descriptors_takes_no_living_run_for_a_dead_one(tmp_pat
 
 
 def refuses_or_runs(with_room_for: Callable[[int], AbstractContextManager[Direct]]) -> None:
-    """Give it room for one process or thread more each time: it goes from no start to all services, by each stage."""
+    """Allow one more process or thread each time, until all services start. Each stage before that must occur."""
     services = {"first": shell("exec sleep 100"), "second": shell("exec sleep 100")}
     seen = []
     for most in range(1, ENOUGH):
@@ -229,9 +229,9 @@ def refuses_or_runs(with_room_for: Callable[[int], AbstractContextManager[Direct
 
 
 @only_root
-@pytest.mark.skipif(BINARY is not None, reason="the bootloader has needs, and words, of its own")
+@pytest.mark.skipif(BINARY is not None, reason="the bootloader needs processes too, and prints its own errors")
 def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
-    """EAGAIN by fork, and no thread: at every place where one of them is wanted."""
+    """Each number of allowed processes makes another fork or thread fail."""
 
     @contextmanager
     def with_room_for(most: int) -> Iterator[Direct]:
@@ -248,7 +248,7 @@ def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Pat
 
 @pytest.mark.parametrize("megabytes", [50, 60, 70, 80, 90, 100, 120, 200])
 def test_with_little_memory_whatever_comes_of_it_nothing_is_left(tmp_path: Path, megabytes: int) -> None:
-    """An address space so small: threads, and Python's own objects, are refused anywhere."""
+    """In an address space this small, a thread or a Python object can be refused anywhere."""
     services = {"plain": service("plain"), "daemon": service("daemon")}
     with Direct(tmp_path, before_exec=limit(resource.RLIMIT_AS, megabytes << 20)) as it:
         try:
@@ -256,7 +256,7 @@ def test_with_little_memory_whatever_comes_of_it_nothing_is_left(tmp_path: Path,
             for name in services:
                 it.client.call("start", service=name)
         except (AssertionError, Refused):
-            pass  # it ended, or refused: both are allowed here, to be left behind is not
+            pass  # it may end or refuse; it may not leave processes
         it.let_go(it.stdin)
         it.exit_code()
-        until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+        until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")

@@ -1,4 +1,4 @@
-"""A disk that takes nothing, a /proc that shows little or the wrong thing, a pid that is used again, no clock."""
+"""A full disk, a /proc that hides processes or belongs to another namespace, a reused pid, no clock."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from tests.support.waiting import until
 
 
 def can(*flags: str) -> bool:
-    """Whether namespaces can be made here."""
+    """Return whether ``unshare`` works here with these flags."""
     unshare = shutil.which("unshare")
-    return unshare is not None and subprocess.run([unshare, *flags, "true"], capture_output=True).returncode == 0  # noqa: PLW1510  that is the question
+    return unshare is not None and subprocess.run([unshare, *flags, "true"], capture_output=True).returncode == 0  # noqa: PLW1510  a failure is an answer
 
 
-finds_itself = pytest.mark.skipif(BINARY is not None, reason="the bootloader finds itself by /proc")
+finds_itself = pytest.mark.skipif(BINARY is not None, reason="the bootloader needs /proc to find itself")
 namespaces = pytest.mark.skipif(not can("-m"), reason="a mount namespace cannot be made here")
 
 
 def within(script: str) -> tuple[str, ...]:
-    """A command line's prefix: it runs in a mount namespace of its own, after the script."""
+    """Return a command prefix: a new mount namespace in which the script has run."""
     return ("unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh")
 
 
 def serves(it: Direct, *kinds: str) -> None:
-    """Start, stop, start again, and end: all as if nothing were wrong."""
+    """Start each service, stop it, and start it again, without an error."""
     services: Message = {kind: service(kind) for kind in kinds}
     it.serve(services)
     for kind in kinds:
@@ -52,7 +52,7 @@ def serves(it: Direct, *kinds: str) -> None:
 
 
 def ends(it: Direct) -> str:
-    """Let go of it; what it had said on stderr."""
+    """Close stdin, and wait for the end; return what the sidecar wrote to stderr."""
     it.let_go(it.stdin)
     assert it.exit_code() == 3
     said = it.stderr.read_text()
@@ -64,7 +64,7 @@ def ends(it: Direct) -> str:
 
 DISKS = {
     "full": ("size=4k,nr_inodes=1", "No space left on device"),
-    "not to be written to": ("ro", "Read-only file system"),
+    "read-only": ("ro", "Read-only file system"),
 }
 
 
@@ -84,7 +84,7 @@ def test_a_state_folder_on_a_disk_that_takes_nothing_is_said_and_the_services_ru
 
 @namespaces
 def test_a_disk_that_fills_up_later_costs_only_what_ps_would_show(tmp_path: Path) -> None:
-    """One page is enough for the first record, and not for a longer draft beside it."""
+    """The disk has one page: enough for the first record, but not for a longer new version beside it."""
     state = tmp_path / "state"
     state.mkdir()
     with Direct(tmp_path, prefix=within(f"mount -t tmpfs -o size=4k none '{state}'")) as it:
@@ -95,20 +95,20 @@ def test_a_disk_that_fills_up_later_costs_only_what_ps_would_show(tmp_path: Path
 
 @namespaces
 def test_a_port_that_a_full_disk_keeps_from_being_remembered_leaves_no_part_of_it(tmp_path: Path) -> None:
-    """The file is made, as there is an inode for it, and gets nothing to be in it."""
+    """The file can be created, as there is an inode, but nothing can be written to it."""
     state = tmp_path / "state"
     state.mkdir()
     with Direct(tmp_path, prefix=within(f"mount -t tmpfs -o size=4k none '{state}'")) as it:
         it.serve({"listener": service("listener", port={"sticky": True})})
         until(lambda: "could not be remembered: " in it.stderr.read_text(), "the warning")
-        seen = Path(f"/proc/{it.process.pid}/root{state}")  # it is mounted in there only
+        seen = Path(f"/proc/{it.process.pid}/root{state}")  # it is mounted only in that namespace
         assert sorted(path.name for path in seen.iterdir()) == ["logs", "runs"]
         assert "No space left on device" in ends(it)
 
 
 @pytest.mark.skipif(BINARY is not None, reason="the files that the bootloader unpacks are larger")
 def test_a_limit_on_files_is_said_and_the_services_run(tmp_path: Path) -> None:
-    """The kernel's signal for it, SIGXFSZ, would end a program that does not mind its disk."""
+    """SIGXFSZ, which the kernel sends at the limit, kills a program that does not ignore it."""
     with Direct(tmp_path, before_exec=limit(resource.RLIMIT_FSIZE, 200)) as it:
         serves(it, "plain", "daemon")
         assert "File too large" in it.client.note("supervisor/swept")["problems"][0]
@@ -131,7 +131,7 @@ def test_a_mount_with_a_name_that_is_no_text_is_nothing_to_us(tmp_path: Path) ->
 @namespaces
 @only_root
 def test_where_others_are_hidden_our_own_are_still_found(tmp_path: Path) -> None:
-    """As on a machine with hidepid=2: a daemon that left its group is of the same user as we are."""
+    """With hidepid=2, /proc still shows the processes of our own user, such as a daemon that left its group."""
     tmp_path.chmod(0o777)
     script = "(setsid sh -c 'exec sleep 100' &) ; exec sleep 100"
     hidden = within("mount -t proc -o hidepid=2 proc /proc")
@@ -145,13 +145,13 @@ def test_where_others_are_hidden_our_own_are_still_found(tmp_path: Path) -> None
         it.client.call("start", service="it")
         until(lambda: commands_of(it.roll).count("sleep 100") == 2, "the service and its daemon")
         ends(it)
-        until(lambda: not marked(it.roll.name), "the end of all that has the roll's mark")
+        until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")
 
 
 @namespaces
 @only_root
 def test_a_living_one_that_is_hidden_from_its_own_user_is_not_taken_for_dead() -> None:
-    """One that nobody may look into (as an agent that has keys): its run, and its group, would be swept."""
+    """If an undumpable process, such as a key agent, were taken for dead, its run and its group would be swept."""
     script = """
 import ctypes, os
 from sidecar.host.linux import orphans, processes
@@ -180,13 +180,13 @@ assert not orphans.lives(Identity(child, start))
 
 
 def commands_of(roll: RollCall) -> list[str]:
-    """The command lines of all that has the roll's mark."""
+    """Return the command lines of all processes with the roll call in their environment."""
     found = []
     for pid in marked(roll.name):
         try:
             found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip())
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it went since the look
+            continue  # it has ended since the listing
     return found
 
 
@@ -208,7 +208,7 @@ def test_without_proc_it_claims_less_and_says_why(tmp_path: Path) -> None:
     "prefix", [within("mount -t tmpfs none /proc"), ("unshare", "--pid", "--fork", "--kill-child")]
 )
 def test_without_its_own_proc_a_service_is_ready_when_its_port_answers(tmp_path: Path, prefix: tuple[str, ...]) -> None:
-    """Whose the socket is cannot be read there. The port was free when it was chosen."""
+    """The socket's owner cannot be read there. It is enough that the port was free when it was chosen."""
     code = "import os, socket; s = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\nwhile s.accept(): pass"
     port = {"env": "PORT", "sticky": False}
     command = [sys.executable, "-I", "-S", "-c", code]
@@ -221,8 +221,8 @@ def test_without_its_own_proc_a_service_is_ready_when_its_port_answers(tmp_path:
 
 @pytest.mark.skipif(not can("--pid", "--fork"), reason="a pid namespace cannot be made here")
 @finds_itself
-def test_with_the_proc_of_another_namespace_nobody_elses_number_is_taken_for_one_of_ours(tmp_path: Path) -> None:
-    """What is ours inside is another process there, and all below that would be killed for our tree."""
+def test_another_namespaces_proc_is_not_used_to_find_our_processes(tmp_path: Path) -> None:
+    """Our pids belong to other processes in that /proc. Taking those for ours would kill everything below them."""
     with Direct(tmp_path, prefix=("unshare", "--pid", "--fork", "--kill-child")) as it:
         guarantees = it.client.hello({"plain": service("plain")})["guarantees"]
         assert [guarantees[name] for name in ("guard", "subreaper", "controlGroup")] == [False, False, False]
@@ -237,10 +237,10 @@ def test_with_the_proc_of_another_namespace_nobody_elses_number_is_taken_for_one
 
 
 @pytest.mark.skipif(
-    not can("--pid", "--fork", "--mount-proc"), reason="a pid namespace with a /proc of its own cannot be made here"
+    not can("--pid", "--fork", "--mount-proc"), reason="a pid namespace with its own /proc cannot be made here"
 )
-def test_a_pid_that_the_kernel_gave_to_another_one_is_neither_signalled_nor_swept_for_the_dead(tmp_path: Path) -> None:
-    """For real: in a namespace whose next pid we choose."""
+def test_a_reused_pid_is_neither_signalled_nor_swept(tmp_path: Path) -> None:
+    """A real reuse, in a pid namespace whose next pid the test sets."""
     namespace = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     script = [sys.executable, "-I", str(CHILDREN / "reuse.py"), str(ROOT)]
     done = subprocess.run(
@@ -263,9 +263,9 @@ def test_a_pid_that_the_kernel_gave_to_another_one_is_neither_signalled_nor_swep
 # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.skipif(BINARY is not None, reason="the clock is taken away by a script")
-def test_nobody_asks_for_the_time_of_day_so_that_no_jump_of_it_is_noticed(tmp_path: Path) -> None:
-    """It jumps when a laptop wakes up, or its owner sets it. Whoever asks finds that it is not there."""
+@pytest.mark.skipif(BINARY is not None, reason="only Python code can be run without its clock")
+def test_the_sidecar_never_reads_the_time_of_day(tmp_path: Path) -> None:
+    """The time of day jumps when a laptop wakes or a user sets it. Here each call that asks for it fails."""
     folder = tmp_path / "sidecar"
     folder.mkdir()
     prefix = (sys.executable, str(CHILDREN / "timeless.py"))

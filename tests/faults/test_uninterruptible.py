@@ -1,4 +1,4 @@
-"""A process that the kernel lets nobody kill: it holds up neither a stop nor our end for ever, and is named."""
+"""A process in uninterruptible sleep: it delays a stop or the sidecar's end only for a bounded time, and is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("a file system of ours, fuse(4)", allow_module_level=True)
+    pytest.skip("FUSE file systems, fuse(4)", allow_module_level=True)
 
 from tests.children.odd import SIZES as ODD
 from tests.children.trees import SIZES
@@ -28,14 +28,14 @@ from tests.support.waiting import until
 
 FUSE = "/dev/fuse"
 REQUEST = struct.Struct("=IIQ")
-"""Of a request's head: its length, what is wanted, its number (linux/fuse.h)."""
+"""The start of struct fuse_in_header: length, opcode, unique id (linux/fuse.h)."""
 WELCOME = struct.Struct("=4I2H2I2H8I")
-"""struct fuse_init_out: the protocol's version, then limits."""
+"""struct fuse_init_out: protocol version, then limits."""
 LARGEST = 1 << 17
 
 
 class Abyss:
-    """A file system that takes each request and answers none: who asks sleeps, and no signal wakes it."""
+    """A FUSE file system that reads requests and never answers. Its callers sleep, and no signal wakes them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,11 +56,11 @@ class Abyss:
         return int(number)
 
     def await_victim(self) -> None:
-        """Somebody has asked for something. From here on it cannot be killed."""
+        """Wait for a request. From then on its caller cannot be killed."""
         self._take()
 
     def close(self) -> None:
-        """Whoever sleeps is woken, and dies."""
+        """Unmount. That wakes the sleeping callers, and they die."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -70,7 +70,7 @@ class Abyss:
 @pytest.fixture
 def abyss(tmp_path: Path) -> Iterator[Abyss]:
     if os.geteuid() != 0 or not os.path.exists(FUSE) or shutil.which("mount") is None:
-        pytest.skip("only root mounts a file system, with /dev/fuse")
+        pytest.skip("mounting needs root and /dev/fuse")
     it = Abyss(tmp_path / "abyss")
     try:
         yield it
@@ -79,7 +79,7 @@ def abyss(tmp_path: Path) -> Iterator[Abyss]:
 
 
 def sleeper(abyss: Abyss) -> Message:
-    """A service whose program answers the roll call and sleeps then."""
+    """Return a service whose program connects to the roll call, then sleeps uninterruptibly."""
     script = (
         "import os, socket; own = socket.socket(1); own.connect('\\0' + os.environ['ROLL_CALL'])\n"
         f"own.sendall(b'sleeper root\\n'); own.recv(1); os.stat({str(abyss.folder / 'x')!r})"
@@ -89,7 +89,7 @@ def sleeper(abyss: Abyss) -> Message:
 
 
 def sleeping(it: Direct | Cell, abyss: Abyss) -> int:
-    """The pid of the service's program, once nothing can kill it."""
+    """Send the program to sleep; return its pid once nothing can kill it."""
     [member] = it.roll.await_living("sleeper", 1)
     it.roll.tell("sleeper", b"g")
     abyss.await_victim()
@@ -97,7 +97,7 @@ def sleeping(it: Direct | Cell, abyss: Abyss) -> int:
     return member.pid
 
 
-def test_a_stop_is_refused_which_names_it_and_the_rest_of_us_goes_on(tmp_path: Path, abyss: Abyss) -> None:
+def test_a_stop_names_the_process_and_other_services_go_on(tmp_path: Path, abyss: Abyss) -> None:
     with Direct(tmp_path) as it, closing(abyss):
         fleeing = {"type": "command", "command": [sys.executable, "-I", "-S", str(CHILDREN / "odd.py"), "fleeing"]}
         it.client.hello({"sleeper": sleeper(abyss), "plain": service("plain"), "fleeing": fleeing})
@@ -109,13 +109,13 @@ def test_a_stop_is_refused_which_names_it_and_the_rest_of_us_goes_on(tmp_path: P
         assert refused.value.kind == "SystemFailure"
         assert it.client.status("sleeper")["state"] == "failed"
         it.roll.prove_alive("plain")
-        it.client.call("stop", service="plain")  # it is not waited for once more
+        it.client.call("stop", service="plain")  # does not wait for the sleeper again
         it.roll.await_dead("plain")
         abyss.close()
         it.roll.await_dead("sleeper")
         it.client.call("start", service="fleeing")
         it.roll.await_living("fleeing", ODD["fleeing"])
-        it.client.call("stop", service="fleeing")  # which the kernel alone can tell: it is asked again by now
+        it.client.call("stop", service="fleeing")  # needs the kernel's list of children, which must work again by now
         it.roll.await_dead("fleeing")
         it.client.call("shutdown")
         assert it.exit_code() == 0
@@ -123,7 +123,7 @@ def test_a_stop_is_refused_which_names_it_and_the_rest_of_us_goes_on(tmp_path: P
 
 
 def cell_of(folder: Path, abyss: Abyss) -> tuple[Cell, int]:
-    """A cell with one that sleeps, and its pid, and an ordinary tree."""
+    """Return a cell with a sleeper and a plain tree, and the sleeper's pid."""
     cell = Cell(folder, (), services={"sleeper": sleeper(abyss), "plain": service("plain")})
     cell.client.start_all(cell.services)
     cell.roll.await_living("plain", SIZES["plain"])

@@ -1,4 +1,4 @@
-"""A supervisor that is deadlocked while the app dies: the guard sees the death itself."""
+"""The supervisor hangs when another process dies: guard and keeper end the tree without it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ how = pytest.mark.parametrize("kind", ["loop", "interpreter"])
 def wedged(
     folder: Path, kind: str, *, decoys: RollCall | None = None, grace_ms: int = 0, contained: bool = False
 ) -> Cell:
-    """A cell whose supervisor does nothing any more."""
+    """Return a cell whose supervisor hangs."""
     services = {tree: service(tree, stop={"appDeathGraceMs": grace_ms}) for tree in ALL_TREES}
     cell = Cell(folder, (), contained=contained, services=services, decoys=decoys).grow()
     try:
@@ -38,7 +38,7 @@ def wedged(
 
 
 @how
-def test_all_ends_with_the_app(tmp_path: Path, kind: str) -> None:
+def test_a_wedged_supervisors_tree_ends_with_the_app(tmp_path: Path, kind: str) -> None:
     with RollCall() as decoys, wedged(tmp_path, kind, decoys=decoys) as cell:
         decoys.await_living("decoy", 2)
         cell.strike(("app", signal.SIGKILL))
@@ -47,7 +47,7 @@ def test_all_ends_with_the_app(tmp_path: Path, kind: str) -> None:
 
 
 @how
-def test_and_with_the_supervisor(tmp_path: Path, kind: str) -> None:
+def test_a_wedged_supervisors_tree_ends_with_the_supervisor(tmp_path: Path, kind: str) -> None:
     with wedged(tmp_path, kind) as cell:
         cell.strike(("supervisor", signal.SIGKILL))
         cell.assert_nothing_left()
@@ -55,8 +55,8 @@ def test_and_with_the_supervisor(tmp_path: Path, kind: str) -> None:
 
 @how
 @pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
-def test_and_with_the_guard(tmp_path: Path, kind: str, contained: bool) -> None:
-    """It cannot see the guard's death, and the kernel alone would end only its direct children."""
+def test_a_wedged_supervisors_tree_ends_with_the_guard(tmp_path: Path, kind: str, contained: bool) -> None:
+    """The supervisor cannot see the guard's death, and PDEATHSIG alone would end only direct children."""
     with RollCall() as decoys, wedged(tmp_path, kind, decoys=decoys, contained=contained) as cell:
         decoys.await_living("decoy", 2)
         cell.strike(("guard", signal.SIGKILL))
@@ -66,7 +66,7 @@ def test_and_with_the_guard(tmp_path: Path, kind: str, contained: bool) -> None:
 
 
 @how
-def test_and_with_the_end_of_stdin_while_the_app_lives(tmp_path: Path, kind: str) -> None:
+def test_a_wedged_supervisors_tree_ends_when_stdin_is_closed(tmp_path: Path, kind: str) -> None:
     with wedged(tmp_path, kind) as cell:
         cell.order("close")
         cell.assert_nothing_left()
@@ -84,8 +84,8 @@ def test_a_grace_that_a_service_asked_for_is_kept_and_has_its_end(tmp_path: Path
 
 
 @how
-def test_and_with_the_guard_after_a_keeper_was_killed(tmp_path: Path, kind: str) -> None:
-    """Another keeper has come, and knows all that the first one did: nothing is left, not even a record."""
+def test_a_second_keeper_ends_the_tree_after_the_guards_death(tmp_path: Path, kind: str) -> None:
+    """The guard has forked a new keeper with the same orders. So nothing is left, not even the record."""
     with wedged(tmp_path, kind, grace_ms=GRACE_MS) as cell:
         cell.strike(("keeper", signal.SIGKILL))
         await_end(cell.pidfds["keeper"], "the keeper")
@@ -105,14 +105,14 @@ def test_a_keeper_that_was_stopped_ends_all_the_same(tmp_path: Path) -> None:
         cell.assert_nothing_left()
 
 
-@pytest.mark.skipif(bool(BINARY), reason="a frozen sidecar takes no code from outside")
+@pytest.mark.skipif(bool(BINARY), reason="a frozen sidecar ignores PYTHONPATH")
 @pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
-def test_one_that_hangs_while_it_is_loaded_ends_with_each_of_the_others(tmp_path: Path, victim: str) -> None:
+def test_a_supervisor_that_hangs_in_an_import_ends_with_each_other_process(tmp_path: Path, victim: str) -> None:
     slow = tmp_path / "slow"
     slow.mkdir()
     loading = tmp_path / "loading"
     (slow / "msgspec.py").write_text(f"import signal\nopen({str(loading)!r}, 'x').close()\nsignal.pause()\n")
     with Cell(tmp_path, (), greet=False, env={"PYTHONPATH": str(slow)}) as cell:
-        until(loading.exists, "a supervisor that is being loaded")
+        until(loading.exists, "a supervisor that hangs in an import")
         cell.strike((victim, signal.SIGKILL))
         cell.assert_next_start_removes_the_rest()

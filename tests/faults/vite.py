@@ -1,4 +1,4 @@
-"""A real Vite as a tree: the example's, in a folder of the cell's own, with a plugin that answers the roll call."""
+"""Use a real Vite as a tree: a copy of the example project, with a plugin that connects to the roll call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 
 
 def project(folder: Path) -> Path:
-    """Make it: what a killed Vite leaves beside its packages stays in ``folder``."""
+    """Make the project. Its node_modules is a real folder, so caches that a killed Vite leaves stay in ``folder``."""
     copy_example(folder, (CHILDREN / "vite.config.mjs").read_text(encoding="utf-8"))
     packages = folder / "node_modules"
     packages.unlink()
@@ -29,14 +29,14 @@ def project(folder: Path) -> Path:
 
 
 def service(root: Path, moment: str, **more: object) -> Message:
-    """Vite as a service that is tried once; never ready if the moment is ``starting``, never done if ``stopping``."""
+    """Return Vite as a service without restarts. In ``starting`` it never gets ready, in ``stopping`` never ends."""
     env = {"ROLL_HELPER": json.dumps(tree(VITE)), "ROLL_MOMENT": moment}
     port = {"preferred": free_port(), "sticky": False}
     return {"type": "vite", "root": str(root), "env": env, "port": port, "restart": {"policy": "never"}, **more}
 
 
 def command(root: Path) -> list[str]:
-    """As somebody else would start the same project's Vite in a terminal."""
+    """Return the command by which a user would start the same project's Vite in a terminal."""
     node = shutil.which("node")
     assert node is not None
     entry = (root / "node_modules" / "vite" / "bin" / "vite.js").resolve()

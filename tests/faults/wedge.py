@@ -1,10 +1,10 @@
-"""How a test wedges a sidecar that knows nothing of it, from source or frozen: from outside, as a debugger would.
+"""Wedge a sidecar from outside, as a debugger would. This works from source and frozen, without a test hook.
 
-``interpreter``: over the function with which a thread gives the interpreter's lock back, a jump to itself is written
-(proc(5), /proc/PID/mem). The next thread that is about to wait for something stays in there for ever, at full speed and
-with the lock in its hand, and no other thread runs Python any more. So it is when ``re`` meets a hostile line.
+``interpreter``: overwrite the function that releases the GIL with a jump to itself (/proc/PID/mem, see proc(5)). The
+next thread that is about to block then spins there for ever and keeps the GIL, so no other thread runs Python. The same
+happens when ``re`` backtracks for ever on a hostile line.
 
-``loop``: the main thread alone is held in the middle of its wait (ptrace(2)). The others run on.
+``loop``: stop only the main thread, in the middle of its wait (ptrace(2)). The other threads run on.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    raise ImportError("/proc and ptrace")
+    raise ImportError("needs /proc and ptrace")
 
 from tests.support.waiting import until
 
 SYMBOL = b"PyEval_SaveThread"
-"""Whoever calls it has the lock."""
+"""Its caller holds the GIL."""
 JUMP_TO_ITSELF = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 WALL = 0x4000_0000
-"""waitpid(2): also for who is no child of ours."""
+"""__WALL in waitpid(2): wait also for a tracee that is not our child."""
 
 TICKS = 5
-"""So much processor time (hundredths of a second) nobody takes who waits."""
+"""Processor time (in hundredths of a second) that proves a thread is spinning: a waiting thread uses less."""
 
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -43,7 +43,7 @@ SHT_DYNSYM, PT_LOAD = 11, 1
 
 
 class NoWayError(Exception):
-    """Nobody can be wedged on this machine."""
+    """This machine does not let us wedge a process."""
 
 
 def wedge(pid: int, how: str) -> None:
@@ -67,12 +67,12 @@ def _hold_first_thread(pid: int) -> None:
     for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
         if libc.ptrace(request, pid, None, None) == -1:
             raise NoWayError(f"ptrace: {os.strerror(ctypes.get_errno())}")
-    until(lambda: _stat(pid, pid)[0] == "t", "a main thread that is held")
+    until(lambda: _stat(pid, pid)[0] == "t", "the main thread's stop")
     threading.Thread(target=_bury, args=(pid,), daemon=True).start()
 
 
 def _bury(pid: int) -> None:
-    """Until we have taken note of its death, its parent is not told of it: ptrace(2)."""
+    """Wait for the tracee's death. Until its tracer has done that, its real parent is not notified: ptrace(2)."""
     while os.WIFSTOPPED(os.waitpid(pid, WALL)[1]):
         pass
 
@@ -80,7 +80,7 @@ def _bury(pid: int) -> None:
 def _keep_lock(pid: int) -> None:
     jump = JUMP_TO_ITSELF.get(platform.machine())
     if jump is None:
-        raise NoWayError(f"no jump is known for {platform.machine()}")
+        raise NoWayError(f"no jump instruction is known for {platform.machine()}")
     address = _address(pid)
     before = {tid: _ticks(pid, tid) for tid in _threads(pid)}
     try:
@@ -89,10 +89,10 @@ def _keep_lock(pid: int) -> None:
             memory.write(jump)
     except PermissionError as error:
         raise NoWayError(f"/proc/{pid}/mem: {error.strerror}") from None
-    os.kill(pid, signal.SIGCHLD)  # a thread wakes, and looks who has died
+    os.kill(pid, signal.SIGCHLD)  # wakes the thread that reaps children
     until(
         lambda: any(_ticks(pid, tid) - before.get(tid, 0) >= TICKS for tid in _threads(pid)),
-        "a thread that never ends",
+        "a spinning thread",
     )
 
 
@@ -110,7 +110,7 @@ def _ticks(pid: int, tid: int) -> int:
 
 
 def _address(pid: int) -> int:
-    """Where the function is in the process: of its mapped files the one that has it tells."""
+    """Return the function's address in the process, from the mapped file that exports it."""
     begins: dict[str, int] = {}
     for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines():
         fields = line.split(maxsplit=5)
@@ -125,7 +125,7 @@ def _address(pid: int) -> int:
 
 
 def _value_in(image: bytes) -> tuple[int, int, bool] | None:
-    """The symbol's value, where the file's first segment is meant to be, and whether it is always there: elf(5)."""
+    """Return the symbol's value, the lowest segment address, and whether the file is not relocatable: elf(5)."""
     if image[:6] != b"\x7fELF\x02\x01":
         return None
     (kind,) = struct.unpack_from("<H", image, 16)

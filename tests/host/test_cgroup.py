@@ -1,4 +1,4 @@
-"""Control groups: one for a run, whose name says whose it is."""
+"""Control groups: each run has one, and its name identifies the run's owner."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A group that stands for the one we are in, so that no sidecar of another test sweeps here."""
+    """Make a group that plays our own group, so that no sidecar of another test sweeps it."""
     with control_group(divisible=True) as folder:
         if folder is None:
-            pytest.skip("control groups are not ours to divide here")
+            pytest.skip("no delegated control group here")
         monkeypatch.setattr(cgroup, "own_folder", lambda: folder)
         yield Path(folder)
 
 
 @contextmanager
 def sleeper() -> Iterator[tuple[int, int]]:
-    """A process, and a pidfd of it."""
+    """Start a process; yield its pid and a pidfd."""
     child = subprocess.Popen(["sleep", "100"])
     pidfd = os.pidfd_open(child.pid)
     try:
@@ -63,7 +63,7 @@ def test_a_group_holds_its_member_until_it_is_killed_and_removed(home: Path, kil
         kill(folder)
         await_end(pidfd)
         until(lambda: cgroup.remove(folder), "an empty group")
-        assert cgroup.remove(folder)  # and again
+        assert cgroup.remove(folder)  # twice is no error
 
 
 def test_what_is_gone_has_no_members_and_can_be_killed(home: Path) -> None:
@@ -100,7 +100,7 @@ def test_orphaned_are_the_groups_whose_guard_is_dead_or_whose_pid_is_somebody_el
     others = [home / name for name in (f"{here}-x-1", f"{here}-1", here, f"{cgroup.PREFIX}7-{dead}-1", "else-1-1-1")]
     for folder in (ours, *orphans, *others):
         folder.mkdir()
-    if where:  # the supervisor asks from inside of its own group
+    if where:  # the supervisor asks from inside its own group
         monkeypatch.setattr(cgroup, "own_folder", lambda: str(ours))
     assert sorted(cgroup.orphaned()) == sorted(map(str, orphans))
 
@@ -114,7 +114,7 @@ def test_where_there_are_no_control_groups_nothing_is_orphaned(monkeypatch: pyte
 def test_our_own_group_is_where_the_kernel_shows_us() -> None:
     folder = cgroup.own_folder()
     if folder is None:
-        pytest.skip("no version 2 here")
+        pytest.skip("no cgroup v2 here")
     assert os.getpid() in cgroup.members(folder)
 
 
@@ -132,7 +132,7 @@ def test_one_that_leaves_its_group_removes_it_and_lives_on(home: Path) -> None:
 
 
 def test_before_a_group_is_killed_only_those_without_a_leader_are(home: Path) -> None:
-    # a leader that is dead already could not be put into the group
+    # a process whose leader is already dead cannot be moved into the group
     script = "import _thread, ctypes, time; _thread.start_new_thread(time.sleep, (100,)); input(); "
     script += "ctypes.CDLL(None).pthread_exit(None)"
     command = [sys.executable, "-I", "-S", "-c", script]
@@ -154,5 +154,5 @@ def test_before_a_group_is_killed_only_those_without_a_leader_are(home: Path) ->
 
 
 def test_a_place_with_white_space_and_backslashes_is_read_from_mountinfo() -> None:
-    """fs/proc_namespace.c writes these in octal."""
+    """The kernel escapes these characters in octal (fs/proc_namespace.c)."""
     assert cgroup._plain(rb"/a\040b\011c\012d\134040") == "/a b\tc\nd\\040"
