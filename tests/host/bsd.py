@@ -1,33 +1,33 @@
-"""macOS's kernel as ``sidecar.host.darwin.host`` sees it, made of Linux's: real processes, real deaths, real forks.
+"""Emulate the part of macOS's kernel that ``sidecar.host.darwin.host`` uses, on Linux's real processes.
 
-``Kernel`` is a ``System``: who forked whom comes from the kernel's process events (a netlink connector, which a plain
-user may hear since Linux 6.6), everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and
-EVFILT_READ, by the manual page. tests/host/test_kernel_events.py holds it to that, and on macOS the real one.
+``Kernel`` is a ``System``. It learns forks from Linux's process events (a netlink connector, open to plain users since
+Linux 6.6), and everything else from /proc. ``Kqueue`` is a ``select.kqueue`` with EVFILT_PROC and EVFILT_READ, by the
+manual page. tests/host/test_kernel_events.py checks it, and on macOS the real one.
 
-The rules that it follows, and where xnu-11417.101.15 (macOS 15.4) has them, below bsd/kern:
+The rules that it follows, with their places in xnu-11417.101.15 (macOS 15.4) below bsd/kern:
 
 =====================================================================================================================
 what happens                                                                          where
 =====================================================================================================================
-A fork gives a number that is never given again, and a version.                       kern_fork.c:986 and 988
-It keeps the version that the forker has at that moment.                              kern_fork.c:991
-It keeps the forker's number.                                                         kern_proc.c:2525
+A fork gives the child a unique number that is never reused, and a version.           kern_fork.c:986 and 988
+The child records the forker's version at that moment.                                kern_fork.c:991
+The child records the forker's number.                                                kern_proc.c:2525
 An exec keeps pid, number, and the forker's version.                                  kern_fork.c:1001 to 1007
-It replaces the forker's number by that of the parent at that moment (macOS 13).      kern_proc.c:2510 and 2525
+It replaces the forker's number by that of the current parent (macOS 13).             kern_proc.c:2510 and 2525
 It gives a new version.                                                               kern_exec.c:7151
-The children of the dead are launchd's.                                               kern_exit.c:2425 and 2454
-A process can be read by every user. A zombie has numbers for those who ask for it.   proc_info.c:2143 and 2172
-All processes are listed, and all children, zombies among them.                       proc_info.c:418 and 471
+The children of a dead process become launchd's.                                      kern_exit.c:2425 and 2454
+Every user can read a process. A zombie's numbers are readable by its pid.            proc_info.c:2143 and 2172
+All processes and all children are listed, including zombies.                         proc_info.c:418 and 471
 kqueue takes no zombie: ESRCH. NOTE_TRACK is ENOTSUP.                                 kern_event.c:1104 and 1109
-Events are edges, and only of what comes after the registration.                      kern_event.c:1138 and 1149
-NOTE_EXIT ends a registration. It is not there again after that.                      kern_event.c:1221
-The end of a traced process is told to its tracer, and to others once that reaps it.  kern_event.c:1202
-A fork is told to who watches the forker.                                             kern_fork.c:611
-An exec is told, and keeps the registration.                                          kern_exec.c:5573, kern_proc.c:4352
+Events are edge-triggered, and only for what comes after the registration.            kern_event.c:1138 and 1149
+NOTE_EXIT removes the registration.                                                   kern_event.c:1221
+A traced process's exit is reported to its tracer, to others once that reaps it.      kern_event.c:1202
+A fork is reported to watchers of the forker.                                         kern_fork.c:611
+An exec is reported, and keeps the registration.                                      kern_exec.c:5573, kern_proc.c:4352
 A group of zombies alone cannot be signalled: EPERM for killpg.                       kern_sig.c:1708 and 1712
 =====================================================================================================================
 
-The forker's version is there since 15.4, so ``Kernel(keeps_versions=False)`` is a macOS 13 to 15.3.
+The forker's version exists since 15.4, so ``Kernel(keeps_versions=False)`` emulates macOS 13 to 15.3.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from typing import Any, Self
 import pytest
 
 if sys.platform != "linux":
-    raise ImportError("pidfds and the process connector")
+    raise ImportError("pidfds and the process connector are Linux's")
 
 from sidecar.host.darwin import kernel_events, lineage
 from sidecar.host.linux import processes as tree
@@ -65,9 +65,9 @@ _CN_IDX_PROC = 1
 _LISTEN = 1
 """PROC_CN_MCAST_LISTEN"""
 _EVENT = struct.Struct("=IIQIIII")
-"""proc_event: what, cpu, nanoseconds; of a fork: the parent's pid and tgid, the child's; else the process's."""
+"""proc_event: what, cpu, nanoseconds. A fork adds pid and tgid of parent and child, other events of the process."""
 _EVENT_AT = 16 + 20
-"""Behind nlmsghdr and cn_msg."""
+"""Offset of the event: it follows nlmsghdr and cn_msg."""
 _FORK = 1
 _EXEC = 2
 _EXIT = 0x8000_0000
@@ -76,19 +76,19 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _SO_RCVBUFFORCE = 33
 """socket(7)"""
 BATCH = 1000
-"""Of what is heard between two looks at who has ended."""
+"""Most kernel events to handle before the next check for exits."""
 TICK_S = 0.01
-"""Between two looks at what the kernel tells nobody."""
+"""Poll interval for what Linux reports by no event."""
 _ROOM = 1 << 23
-"""Of the socket's buffer: a storm's forks while the test is not scheduled."""
+"""Size of the socket's buffer: enough for a fork storm while the test is not scheduled."""
 
 
 def skip_without_forks() -> None:
-    """Skip the test where the kernel does not tell us who forks."""
+    """Skip the test if the kernel does not report forks to us."""
     try:
         Kernel().close()
     except OSError as error:
-        pytest.skip(f"the kernel's process events are not for this user: {error.strerror}")
+        pytest.skip(f"this user may not receive the kernel's process events: {error.strerror}")
 
 
 class Kevent:
@@ -97,7 +97,7 @@ class Kevent:
     def __init__(
         self,
         ident: int,
-        filter: int,  # noqa: A002  its name there
+        filter: int,  # noqa: A002  the parameter's name in select.kevent
         flags: int = kernel_events.EV_ADD,
         fflags: int = 0,
         data: int = 0,
@@ -110,25 +110,26 @@ class Kevent:
 
 
 class Kernel:
-    """Births and forks. Of one process: it is not inherited."""
+    """Tracks forks and births. Each process needs its own: a forked child must not read its parent's."""
 
     def __init__(self, *, tells_listeners: bool = True, keeps_versions: bool = True) -> None:
-        """``tells_listeners`` is whether it has the table of sockets. Raises ``OSError`` where no forks are told."""
+        """``tells_listeners``: has a table of sockets. Raises ``OSError`` if the kernel does not report forks to us."""
         self._tells_listeners = tells_listeners
         self._keeps_versions = keeps_versions
         self._lock = threading.RLock()
         self._queues: list[Kqueue] = []
         self._births: dict[int, int] = {}
-        """By pid, of those whose fork we heard."""
+        """Birth by pid, for each fork event."""
         self._forkers: dict[int, int] = {}
-        """By birth."""
+        """The forker's birth, by the child's birth."""
         self._parents: dict[int, int] = {}
-        """The parent's pid, by the pid of each whose fork we heard."""
+        """The parent's pid, by the child's pid, for each fork event."""
         self._children: dict[int, list[int]] = {}
-        """The other way round; some may be another's by now."""
+        """The children's pids, by the parent's pid. Some may have another parent by now."""
         self._versions: dict[int, int] = {}
+        """Version by birth."""
         self._forker_versions: dict[int, int] = {}
-        """By birth."""
+        """The forker's version at the fork, by the child's birth."""
         self._last_version = 0
         self.events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)
         try:
@@ -141,7 +142,7 @@ class Kernel:
         try:
             self.events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
         except PermissionError:
-            pass  # a plain user's buffer is small: what gets lost is made up for by the parent's pid
+            pass  # a plain user's buffer is small; ``_seen`` makes up for lost events by the parent's pid
         self.events.bind((0, _CN_IDX_PROC))
         wish = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 0, 0, 4, 0, _LISTEN)
         self.events.send(struct.pack("=IHHII", 16 + len(wish), 3, 0, 0, 0) + wish)
@@ -157,7 +158,7 @@ class Kernel:
             return self._queues[-1]
 
     def hear(self, most: int = sys.maxsize) -> None:
-        """Take in what has happened, at most so much of it: the kernel tells of all processes of the machine."""
+        """Handle at most this many pending events. The kernel reports all processes of the machine."""
         with self._lock:
             for _ in range(most):
                 try:
@@ -190,7 +191,7 @@ class Kernel:
     def _exec(self, pid: int) -> None:
         birth = self._number(pid)
         self._versions.pop(birth, None)
-        if pid in self._parents:  # else its fork was not heard, and ``_seen`` takes the parent of the moment
+        if pid in self._parents:  # else its fork event was lost, and ``_seen`` uses its current parent
             self._forkers[birth] = self._number(self._parents[pid])
         for queue in self._queues:
             queue.tell(pid, kernel_events.NOTE_EXEC)
@@ -201,7 +202,7 @@ class Kernel:
                 self._parents[child] = _LAUNCHD
 
     def _version(self, birth: int) -> int:
-        """The one that it has now. They count up, as the kernel's do, from where nobody takes them for pids."""
+        """Return its current version. Versions count up as the kernel's do, from a start that no pid reaches."""
         if birth not in self._versions:
             self._last_version += 1
             self._versions[birth] = self._last_version + (1 << 30)
@@ -230,10 +231,10 @@ class Kernel:
             tasks = os.listdir(f"/proc/{pid}/task")
             return [int(it) for task in tasks for it in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
         except OSError:
-            return []  # ENOENT, ESRCH: it went, or a kernel without CONFIG_PROC_CHILDREN: then a look finds them
+            return []  # ENOENT, ESRCH: it ended, or no CONFIG_PROC_CHILDREN: then the full listing finds them
 
     def listeners(self) -> list[lineage.Listener] | None:
-        """Of the processes that have a socket the oldest: nothing tells here which of them listened last."""
+        """Return all listeners. Of several holders name the one with the lowest pid: Linux has no last listener."""
         if not self._tells_listeners:
             return None
         holders: dict[str, int] = {}
@@ -251,7 +252,7 @@ class Kernel:
 
     def _seen(self, it: Any) -> lineage.Process:
         birth = _birth_of(it)
-        # one whose fork we did not hear (it was before us, or lost in a storm) still has its parent, mostly
+        # a process whose fork event we lack (it is older, or the event was lost) mostly still has its parent
         forker = self._forkers.setdefault(birth, self._number(it.ppid))
         before = self._forker_versions.setdefault(birth, self._version(forker))
         return lineage.Process(
@@ -268,7 +269,7 @@ class Kernel:
 
 
 class ClosedKernel(Kernel):
-    """One that takes our programs for another user's: it lets us see them, and no more."""
+    """A kernel that treats the programs as another user's: visible, but without the right to signal them."""
 
     def kill(self, pid: int, number: int) -> None:
         if number == 0:
@@ -281,7 +282,7 @@ def _birth_of(process: Any) -> int:
 
 
 def _birth(pid: int, ticks: int) -> int:
-    """The same for every ``Kernel``, and in the order of the births (but in the tick in which the pids wrap round)."""
+    """Return the birth: the same in every ``Kernel``, and in order of time, except in a tick when pids wrap round."""
     return ticks << 22 | pid  # pids have 22 bits at most
 
 
@@ -320,7 +321,7 @@ class Kqueue:
         os.close(self._poke)
 
     def without_own(self, count: Callable[[], int]) -> int:
-        """Count this process's descriptors, but for those that are only ours, and would not be there on macOS."""
+        """Count this process's descriptors without our pidfds, which would not exist on macOS."""
         with self._lock:
             return count() - sum(what == kernel_events.EVFILT_PROC for _, what in self._knotes)
 
@@ -339,14 +340,14 @@ class Kqueue:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                self._kernel.hear(BATCH)  # where processes are forked without end, an end is told all the same
+                self._kernel.hear(BATCH)  # bounded, so that a fork storm does not delay the exits
                 given = self._take(most)
                 withheld = {key for key in self._knotes if key[1] == kernel_events.EVFILT_PROC and _is_withheld(key[0])}
                 awaited = [it.fd for key, it in self._knotes.items() if key not in withheld]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if given or left == 0:
                 return given
-            if withheld:  # a tracer's reaping is told to nobody here
+            if withheld:  # Linux has no event for the tracer's wait, so poll
                 left = TICK_S if left is None else min(left, TICK_S)
             poll = select.poll()
             for fd in (self._poke_read, self._kernel.events.fileno(), *awaited):
@@ -355,10 +356,10 @@ class Kqueue:
             try:
                 os.read(self._poke_read, 512)
             except BlockingIOError:
-                pass  # it was something else
+                pass  # another descriptor woke us
 
     def tell(self, pid: int, what: int) -> None:
-        """The kernel tells of a fork or an exec: to be called with the lock held."""
+        """Record a fork or an exec. The caller holds the lock."""
         knote = self._knotes.get((pid, kernel_events.EVFILT_PROC))
         if knote is not None and knote.wanted & what:
             knote.happened |= what
@@ -391,9 +392,9 @@ class Kqueue:
         if select.select([pidfd], [], [], 0)[0]:
             os.close(pidfd)  # a zombie
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-        self._kernel.hear()  # what was before is not told
+        self._kernel.hear()  # earlier events do not count
         self._knotes[key] = _Knote(pidfd, change.flags | kernel_events.EV_CLEAR, change.fflags)
-        self._wake()  # another thread may wait, and does not know of the pidfd
+        self._wake()  # another thread may be waiting without this pidfd
 
     def _drop(self, ident: int, what: int) -> None:
         knote = self._knotes.pop((ident, what))
@@ -426,11 +427,11 @@ class Kqueue:
 
 
 def _is_withheld(pid: int) -> bool:
-    """Whether the process is dead, and a debugger other than us has not collected it."""
+    """Return whether the process is dead, and a debugger other than us has not reaped it yet."""
     try:
         fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     except OSError:
-        return False  # ENOENT, ESRCH: it is gone altogether
+        return False  # ENOENT, ESRCH: it was reaped
     return fields["State"].strip().startswith("Z") and int(fields["TracerPid"]) not in {0, os.getpid()}
 
 

@@ -1,4 +1,4 @@
-"""What several tests of hosts need."""
+"""Fixtures for the tests of hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if sys.platform == "linux":
 
     @pytest.fixture
     def kernel() -> Iterator[Kernel]:
-        """A stand-in for macOS's kernel, made of Linux's."""
+        """Emulate macOS's kernel on Linux."""
         skip_without_forks()
         it = Kernel()
         yield it

@@ -1,4 +1,4 @@
-"""What every host must do. A subclass that pytest collects brings the fixture ``subject``."""
+"""The contract suite: what every host must do. A test class inherits it and provides the fixture ``subject``."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ class Subject(Protocol):
 
     host: Host
     given: int
-    """How many descriptors of a child stay open in the host's process, as they are the caller's."""
+    """How many descriptors each spawn leaves open in the host's process, because the caller owns them."""
 
     def needs(self, what: str) -> None:
-        """Skip the test where the system has no such thing: ``signals``, ``asking others``, ``owners`` of sockets."""
+        """Skip the test if the system lacks this: ``signals``, ``asking others``, ``owners`` of sockets."""
 
     def spawn(self, *words: str, service: str = "web") -> Child:
         """Start the program with these words (see tests/children/program.py)."""
 
     def line(self, fd: int) -> str:
-        """The next line of output."""
+        """Return the next line of output."""
 
     def rest(self, fd: int) -> str:
-        """All output to its end, which comes when the last of the tree is dead: each has the pipe."""
+        """Return all output up to EOF, which comes when the whole tree is dead: each process holds the pipe."""
 
     def is_silent(self, fd: int) -> bool:
-        """Whether there is neither output nor its end."""
+        """Return whether there is neither output nor EOF."""
 
     def await_death(self, child: Child) -> None:
-        """Until the program itself (not all of its tree) is dead, whether that was collected or not."""
+        """Wait until the program itself (not all of its tree) is dead, reaped or not."""
 
     def ended(self) -> list[Ended]:
-        """What ``reap`` gives once it gives something."""
+        """Wait until ``reap`` returns something; return that."""
 
     def stranger(self, address: str, port: int = 0) -> int:
-        """Somebody else listens; its port."""
+        """Listen in a process that is not the host's; return the port."""
 
     def descriptors(self) -> int:
-        """How many descriptors the host's process has."""
+        """Return how many descriptors the host's process has."""
 
 
 class Contract:
@@ -127,7 +127,7 @@ class Contract:
         subject.host.terminate("api", "SIGTERM")
         assert subject.line(api.stdout) == "got SIGTERM"
         subject.await_death(api)
-        assert subject.is_silent(api.stdout)  # its daemon has the pipe still
+        assert subject.is_silent(api.stdout)  # its daemon still holds the pipe
         subject.host.kill("api")
         assert subject.ended() == [Ended("api", 0, None)]
 
@@ -163,13 +163,13 @@ class Contract:
 
     def test_a_pid_namespace_that_cannot_be_had_is_refused_and_not_left_out_in_silence(self, subject: Subject) -> None:
         if subject.host.guarantees().platform in ("linux", "fake"):
-            pytest.skip("it can be had: see tests/faults/test_pidns.py")
+            pytest.skip("supported here: see tests/faults/test_pidns.py")
         with pytest.raises(ProcessSpawnFailedError, match="Linux only"):
             subject.host.spawn("web", Launch(("/bin/true",), "/", {}, pid_namespace=True))
         assert subject.host.reap() == []
 
     def test_a_run_leaves_no_descriptor(self, subject: Subject) -> None:
-        """But for the two that it gives away."""
+        """Except the two that it hands to the caller."""
         before = subject.descriptors()
         child = subject.spawn("daemon", "exit:0")
         subject.ended()
@@ -218,7 +218,7 @@ class Contract:
         ],
     )
     def test_an_address_is_the_services_while_its_tree_listens(self, subject: Subject, at: str, asked: str) -> None:
-        """Also if a grandchild listens; not any more once the service is gone, nor before it came."""
+        """A grandchild counts as well. Before the service starts and after it ends, the address has no owner."""
         subject.needs("owners")
         port = free_port()
         idle = subject.spawn("print:up", "hold", service="api")
@@ -252,7 +252,7 @@ class Contract:
         assert subject.host.owner_of("::1", port) == Claim("service", "api")
 
     def test_a_tree_listens_wherever_one_of_its_processes_does(self, subject: Subject) -> None:
-        """The program itself, and a child of a child; two that share a socket are one listener."""
+        """The program itself or a grandchild. Two processes that share a socket count as one listener."""
         subject.needs("owners")
         first, second = free_port(), free_port()
         words = (f"listen:127.0.0.1={first}", f"grandchild:::1={second}", "child", "print:up", "hold")

@@ -1,8 +1,8 @@
-"""A real host in a process of its own: Linux's makes its process a subreaper, and reaps whatever child that has.
+"""Run a real host in a helper process: Linux's host makes its process a subreaper, and reaps all its children.
 
-macOS's runs on a Mac as it is there, and on Linux's processes, with tests/host/bsd.py between it and the kernel.
+macOS's host runs natively on a Mac, and on Linux on top of tests/host/bsd.py.
 
-``RealHost`` is the test's side. Descriptors come over a socket, everything else as pickles over a pair of pipes.
+``RealHost`` is the test's side. Descriptors come over one socket, everything else as pickles over another.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
-LSOF = "darwin without the kernel's table of sockets"
-CLOSED = "such a darwin whose programs are another user's"
-NO_LSOF = "such a darwin without lsof"
+LSOF = "darwin without the kernel's socket table"
+CLOSED = "darwin without a socket table, programs of another user"
+NO_LSOF = "darwin without a socket table and lsof"
 
 
 class RealHost:
-    """A ``Host`` whose every method is done by the helper process."""
+    """A ``Host`` that forwards each method to the helper process."""
 
     def __init__(self, kind: str = "linux", prefix: Sequence[str] = ()) -> None:
-        """``kind`` is ``linux``, ``darwin``, or one of the above. ``prefix`` stands before the command line."""
+        """``kind`` is ``linux``, ``darwin``, or one of the above. ``prefix`` precedes the command line."""
         ours, theirs = socket.socketpair()
         self._fds, their_fds = socket.socketpair()
         self._helper = subprocess.Popen(
@@ -114,20 +114,20 @@ class RealHost:
         found: int | None = self._call("memory", service)
         return found
 
-    # ── what only a test asks ────────────────────────────────────────────────────────────────────────────────────────
+    # ── for tests only ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def await_child_signal(self) -> None:
-        """Block until a child has died since the last time."""
+        """Block until a child has died since the last call."""
         self._call("await_child_signal")
 
     def descriptors(self) -> int:
-        """How many descriptors the helper has."""
+        """Return how many descriptors the helper has."""
         found: int = self._call("descriptors")
         return found
 
 
 def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> None:
-    """The helper's loop."""
+    """Run the helper's loop."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
@@ -164,8 +164,8 @@ def serve(kind: str, connection: Connection[Any, Any], fds: socket.socket) -> No
 
 
 def _make(kind: str) -> tuple[Host, Callable[[], int]]:
-    """The host, and what counts the descriptors of its process."""
-    run_id = os.urandom(16).hex()  # the machine may have other tests of this kind
+    """Return the host, and a function that counts the descriptors of its process."""
+    run_id = os.urandom(16).hex()  # unique: other tests may run on this machine
     if sys.platform == "darwin":
         from sidecar.host.darwin.kernel_events import make_kernel_events
         from sidecar.host.darwin.libproc import Libproc
@@ -193,7 +193,7 @@ def _make(kind: str) -> tuple[Host, Callable[[], int]]:
     )
 
     def count() -> int:
-        with host._lock:  # its thread looks around, with files open that are gone in the next moment
+        with host._lock:  # its thread opens files for a moment while it lists processes
             return queue.without_own(_descriptors)
 
     return host, count

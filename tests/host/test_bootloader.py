@@ -1,4 +1,4 @@
-"""macOS's guard and the bootloader above it, which a fork of the test plays."""
+"""macOS's guard and the bootloader above it. A fork of the test plays the bootloader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("tests.host.bsd is made of Linux", allow_module_level=True)
+    pytest.skip("tests.host.bsd runs on Linux", allow_module_level=True)
 
 from sidecar.host.darwin import guard as darwin_guard
 from sidecar.host.darwin.kernel_events import KernelEvents
@@ -24,7 +24,7 @@ def needs_forks() -> None:
 
 
 def guarded(work: Callable[[Any], str], *, killed_before: bool = False) -> tuple[int, str]:
-    """A bootloader, and below it a guard that does ``work``: how the first ended, and what the second said."""
+    """Fork a bootloader, and below it a guard that does ``work``; return the former's end and the latter's output."""
     told, tell = os.pipe()
     ready, go_on = os.pipe()
     bootloader = os.fork()
@@ -45,7 +45,7 @@ def guarded(work: Callable[[Any], str], *, killed_before: bool = False) -> tuple
     with os.fdopen(told, "rb") as file:
         said = file.read().decode()
     if said != "gone":
-        os.kill(bootloader, signal.SIGKILL)  # our own child, not reaped yet
+        os.kill(bootloader, signal.SIGKILL)  # our own child, not reaped yet: its pid is not reused
     return os.waitpid(bootloader, 0)[1], said
 
 
@@ -77,14 +77,14 @@ def test_the_bootloader_of_a_dead_app_is_ended_and_known_to_be_gone() -> None:
 
 def test_one_that_is_dead_already_is_known_to_be_gone_and_nobody_is_signalled() -> None:
     def end(guard: Any) -> str:
-        vars(os)["kill"] = None  # whoever calls it now raises
+        vars(os)["kill"] = None  # a call now raises
         return end_bootloader(guard)
 
     assert guarded(end, killed_before=True) == (signal.SIGKILL, "gone")
 
 
 def test_only_an_app_that_launched_us_takes_the_bootloader_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is another process (--parent-pid), somebody else waits for the bootloader's exit code."""
+    """With --parent-pid the app is another process, and the bootloader's parent waits for its exit code."""
     kernel = Kernel()
     monkeypatch.setattr(os, "getppid", os.getpid)
     for named, by_app in ((None, True), (os.getpid(), False)):

@@ -1,6 +1,6 @@
-"""What every host must do: Linux's and macOS's, each in a process of its own, and the fake.
+"""Run the contract suite on the fake host and on Linux's and macOS's, each in a helper process.
 
-macOS's runs on a Mac as it is there, and on Linux on Linux's processes (tests/host/bsd.py).
+macOS's host runs natively on a Mac, and on Linux on top of tests/host/bsd.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("its host is tried in tests/windows", allow_module_level=True)
+    pytest.skip("tests/windows tests Windows' host", allow_module_level=True)
 
 import psutil
 
@@ -36,7 +36,7 @@ class PosixSubject:
     def __init__(self, host: FakeHost | RealHost) -> None:
         self.host: Host = host
         self._kind = host
-        self.given = 0 if isinstance(host, RealHost) else 2  # the real one's helper has passed them to us
+        self.given = 0 if isinstance(host, RealHost) else 2  # a real host's helper has passed them to us
         self._open: list[int] = []
         self._sockets: list[socket.socket] = []
 
@@ -52,43 +52,43 @@ class PosixSubject:
         return child
 
     def line(self, fd: int) -> str:
-        """The next line of output."""
+        """Return the next line of output."""
         data = b""
         while not data.endswith(b"\n"):
             more = self._read(fd, 1)
-            assert more, f"the output has ended with {data!r}"
+            assert more, f"EOF after {data!r}"
             data += more
         return data.decode().rstrip("\n")
 
     def rest(self, fd: int) -> str:
-        """All output to its end, which comes when the last of the tree is dead: each has the pipe."""
+        """Return all output up to EOF, which comes when the whole tree is dead: each process holds the pipe."""
         data = b""
         while more := self._read(fd, 4096):
             data += more
         return data.decode()
 
     def _read(self, fd: int, size: int) -> bytes:
-        assert select.select([fd], [], [], WAIT_S)[0], "there is neither output nor its end"
+        assert select.select([fd], [], [], WAIT_S)[0], "neither output nor EOF came"
         return os.read(fd, size)
 
     def is_silent(self, fd: int) -> bool:
-        """Whether there is neither output nor its end."""
+        """Return whether there is neither output nor EOF."""
         return not select.select([fd], [], [], 0)[0]
 
     def await_death(self, child: Child) -> None:
-        """Until the program itself (not all of its tree) is dead, whether that was collected or not."""
+        """Wait until the program itself (not all of its tree) is dead, reaped or not."""
         if isinstance(self._kind, RealHost):
             until(lambda: _is_dead(child.pid), "its death")
 
     def ended(self) -> list[Ended]:
-        """What ``reap`` gives once it gives something."""
+        """Wait until ``reap`` returns something; return that."""
         while not (ended := self.host.reap()):
             if isinstance(self._kind, RealHost):
                 self._kind.await_child_signal()
         return ended
 
     def stranger(self, address: str, port: int = 0) -> int:
-        """Somebody else listens; its port."""
+        """Listen in the test's own process; return the port."""
         if isinstance(self._kind, FakeHost):
             port = port or 4000
             self._kind.foreign[address, port] = Holder(77, "somebody else", "fake", ours=False)
@@ -98,7 +98,7 @@ class PosixSubject:
         return int(listener.getsockname()[1])
 
     def descriptors(self) -> int:
-        """How many descriptors the host's process has."""
+        """Return how many descriptors the host's process has."""
         kind = self._kind
         return kind.descriptors() if isinstance(kind, RealHost) else len(os.listdir("/dev/fd"))
 
@@ -113,7 +113,7 @@ def _is_dead(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True  # it was collected
+        return True  # it was reaped
 
 
 @pytest.fixture(params=["linux", "darwin", "fake"] if sys.platform == "linux" else ["darwin", "fake"])

@@ -1,4 +1,4 @@
-"""Following and ending, with real processes, and with a system that is as hostile as can be."""
+"""Follow and kill descendants: with real processes, and with a fake system that forks at every listing."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.support.liveness import await_end
 from tests.support.waiting import WAIT_S
 
 HELD = "import os, sys; os.write(int(sys.argv[1]), b'%d\\n' % os.getpid()); os.read(int(sys.argv[2]), 1)"
-"""What a daemon runs by exec: it tells its pid, and waits for an end."""
+"""The program that a daemon execs: it reports its pid, and waits for EOF."""
 
 
 class Daemoniser:
-    """A program that leaves a daemon in two steps, each when it is told: its middle process, then the daemon.
+    """A program that makes a daemon in two steps on command: first a middle process, then the daemon.
 
-    The daemon has no environment that says anything, no parent of ours, and a session that nobody else is in.
+    The daemon has an empty environment, no parent of ours, and its own session.
     """
 
     def __init__(self, *, execs: bool = False) -> None:
-        """With ``execs`` the daemon executes another program when its parent is dead, and tells its pid then."""
+        """With ``execs``, the daemon execs another program once its parent is dead, and then reports its pid."""
         self._execs = execs
         self._steps = [os.pipe(), os.pipe()]
         self._hold = os.pipe()
@@ -77,7 +77,7 @@ class Daemoniser:
         os.write(self._steps[number][1], b".")
 
     def daemon(self) -> int:
-        """Its pid; waits for it."""
+        """Wait for the daemon; return its pid."""
         pid = int(os.read(self._told[0], 16))
         self.pidfds.append(os.pidfd_open(pid))
         return pid
@@ -102,7 +102,7 @@ def daemoniser() -> Iterator[Daemoniser]:
 def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
     kernel: Kernel, daemoniser: Daemoniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody looks at everybody in between: what the notice of the fork leads to is enough."""
+    """The full process list is not read in between: handling the fork event must be enough."""
     monkeypatch.setattr(descendants.Descendants, "look", lambda self, branches: None)
     with kernel.kqueue() as queue:
         kernel_events = KernelEvents(queue, Kevent)
@@ -120,7 +120,7 @@ def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
         assert daemon in [it.pid for it in followed.everybody()]
     with kernel.kqueue() as queue:
         late = descendants.Descendants(kernel, KernelEvents(queue, Kevent), "nobody")
-        assert daemon not in [it.pid for it in late.everybody()], "nothing but its line tells whose it is"
+        assert daemon not in [it.pid for it in late.everybody()], "only its descent identifies it"
     ours = {daemoniser.program, daemon}
     assert ending.end_all(kernel, lambda: [it for it in followed.everybody() if it.pid in ours]) == []
     for pidfd in daemoniser.pidfds:
@@ -129,7 +129,7 @@ def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
 
 @pytest.mark.parametrize("keeps_versions", [True, False], ids=["macOS 15.4", "macOS 13"])
 def test_an_orphan_that_execs_before_it_is_seen_is_found_by_its_forkers_version(*, keeps_versions: bool) -> None:
-    """Its forker's number is launchd's then. Before 15.4 nothing tells whose it is, as the README says."""
+    """Its forker's number is then launchd's. Before macOS 15.4 nothing identifies it, as the README says."""
     skip_without_forks()
     system = Kernel(keeps_versions=keeps_versions)
     program = Daemoniser(execs=True)
@@ -139,7 +139,7 @@ def test_an_orphan_that_execs_before_it_is_seen_is_found_by_its_forkers_version(
             followed.meet(program.program)
             program.step(0)
             while len(followed.everybody()) < 2:
-                pass  # the middle process is there in a moment
+                pass  # the middle process appears in a moment
             program.step(1)
             daemon = program.daemon()
             seen = system.read(daemon)
@@ -154,7 +154,7 @@ def test_an_orphan_that_execs_before_it_is_seen_is_found_by_its_forkers_version(
 
 
 def test_a_zombie_that_is_met_tells_whose_its_orphan_is(kernel: Kernel) -> None:
-    """The middle process of a daemon is dead before anybody has asked, and is collected before the next look."""
+    """The daemon's middle process dies before we read it, and is reaped before the next listing."""
     go, goes = os.pipe()
     told, tells = os.pipe()
     hold, holds = os.pipe()
@@ -194,7 +194,7 @@ def test_a_zombie_that_is_met_tells_whose_its_orphan_is(kernel: Kernel) -> None:
 
 
 def test_an_exec_is_noted_at_once(kernel: Kernel) -> None:
-    """The children of the new program are known by its version, also when it is dead at the next look."""
+    """The new program's children are identified by its version, even if it is dead at the next listing."""
     looked = []
 
     class Told(lineage.Lineage):
@@ -219,7 +219,7 @@ def test_an_exec_is_noted_at_once(kernel: Kernel) -> None:
             assert [it.fflags for it in told] == [NOTE_EXEC]
             followed.follow(told, [(branch, None)])
             assert looked == [child]
-            assert followed.patience() is None, "an exec is no reason to look at everybody"
+            assert followed.patience() is None, "an exec must not cause a full listing"
     finally:
         os.kill(child, signal.SIGKILL)  # not reaped, so the pid is its own
         os.waitpid(child, 0)
@@ -228,7 +228,7 @@ def test_an_exec_is_noted_at_once(kernel: Kernel) -> None:
 
 
 class Hostile:
-    """Processes that fork whenever somebody has looked, as long as they are neither stopped nor dead."""
+    """A system whose processes fork after every listing, as long as they are neither stopped nor dead."""
 
     def __init__(self) -> None:
         self.table = {2: Process(2, 2, forker=1, ppid=1, sid=2)}
@@ -270,11 +270,13 @@ class Hostile:
         if number == signal.SIGSTOP:
             self.stopped.add(pid)
         else:
-            assert {it.pid for it in self.table.values() if it.ppid == pid} <= self.seen, "it had children unseen"
+            assert {it.pid for it in self.table.values() if it.ppid == pid} <= self.seen, (
+                "it had children that no listing has shown"
+            )
             del self.table[pid]
 
 
-def test_everybody_is_stopped_and_looked_at_once_more_before_he_is_killed() -> None:
+def test_each_process_is_stopped_and_listed_again_before_the_kill() -> None:
     system = Hostile()
     assert ending.end_all(system, system.look) == []
     assert not system.table
@@ -282,7 +284,7 @@ def test_everybody_is_stopped_and_looked_at_once_more_before_he_is_killed() -> N
         assert [number for it, number in system.done if it == pid] == [signal.SIGSTOP, signal.SIGKILL]
 
 
-def test_who_may_not_be_killed_is_named_when_the_time_is_over() -> None:
+def test_a_process_that_cannot_be_killed_is_named_after_the_bound() -> None:
     system = Hostile()
     system.immortal = {2}
     assert [it.pid for it in ending.end_all(system, lambda: [system.table[2]], 0.01)] == [2]
@@ -308,7 +310,7 @@ def test_one_that_goes_between_the_check_and_the_signal_is_no_error(kernel: Kern
 
 
 def above(monkeypatch: pytest.MonkeyPatch, *parents: int) -> None:
-    """What getppid says, one after another; the last for good."""
+    """Let getppid return these in turn, then the last one for ever."""
     answers = list(parents)
     monkeypatch.setattr(os, "getppid", lambda: answers.pop(0) if len(answers) > 1 else answers[0])
 
@@ -346,7 +348,7 @@ def test_an_app_or_a_bootloader_that_is_dead_or_dies_meanwhile_is_told(monkeypat
 def test_a_bootloader_that_dies_while_it_is_woken_is_no_error(
     monkeypatch: pytest.MonkeyPatch, refusal: type[OSError]
 ) -> None:
-    """Its pid may be nobody's by then, or another user's."""
+    """Its pid may be free by then, or belong to another user."""
     above(monkeypatch, 20)
     kill = Mock(side_effect=refusal)
     monkeypatch.setattr(os, "kill", kill)
@@ -356,7 +358,7 @@ def test_a_bootloader_that_dies_while_it_is_woken_is_no_error(
 
 def test_launchd_is_not_woken_in_the_place_of_a_dead_bootloader(monkeypatch: pytest.MonkeyPatch) -> None:
     above(monkeypatch, 1)
-    monkeypatch.setattr(os, "kill", Mock(side_effect=AssertionError("somebody was signalled")))
+    monkeypatch.setattr(os, "kill", Mock(side_effect=AssertionError("a process was signalled")))
     posix_guard.wake_parent(20)
 
 

@@ -22,7 +22,7 @@ from tests.support.waiting import WAIT_S
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Its two ends, the second one raw, and not to be waited for by reading and writing."""
+    """Open a pty; yield both ends. The second is raw and non-blocking."""
     master, slave = os.openpty()
     tty.setraw(slave)
     os.set_blocking(slave, False)

@@ -1,4 +1,4 @@
-"""Whom the guard watches, and a supervisor's first thread at work."""
+"""Which process the guard watches, and the start of the supervisor."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_one_that_is_dead_cannot_be_watched() -> None:
         guard.watch_app(child.pid, None)
 
 
-def test_a_parent_that_dies_between_the_question_and_the_look_is_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pid may be somebody else's by then: whoever our parent is afterwards tells."""
+def test_a_parent_that_dies_during_the_look_up_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pid may be reused by then. A second getppid reveals that."""
     before = len(os.listdir("/proc/self/fd"))
     answers = iter([os.getpid(), 1])
     monkeypatch.setattr(os, "getppid", lambda: next(answers))
@@ -74,7 +74,7 @@ def test_a_fault_in_the_sweep_lets_the_services_start_all_the_same(monkeypatch: 
 
 
 def test_a_run_without_a_record_says_so_before_it_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep may take longer than services wait for it."""
+    """The sweep may take longer than the services wait for it."""
     monkeypatch.setattr(diagnostics, "_threshold", 99)
     inbox = Inbox()
     told: list[object] = []
@@ -87,7 +87,7 @@ def test_a_run_without_a_record_says_so_before_it_sweeps(monkeypatch: pytest.Mon
     assert inbox.empty()
 
 
-def test_services_that_a_disk_which_hangs_kept_from_starting_start_and_that_there_is_no_record_is_told_once(
+def test_services_start_though_a_hanging_disk_delays_the_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parent, "SETTLE_BOUND_S", 0.01)
@@ -126,7 +126,7 @@ def test_a_sweep_that_takes_long_is_no_missing_record(monkeypatch: pytest.Monkey
 
 
 def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> None:
-    """The supervisor named its record and was killed in the next instant: the guard was woken by the death first."""
+    """The supervisor named its record and was killed at once. The guard may wake for the death first."""
     record = tmp_path / "record.json"
     record.touch()
     orders, theirs = os.pipe()
@@ -158,7 +158,7 @@ def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before
 
 
 def test_a_line_feed_in_the_state_folder_s_name_makes_no_second_order_of_its_rest(tmp_path: Path) -> None:
-    """The guard removed the file that its first half names."""
+    """Otherwise the guard would remove the file that the first half names."""
     stranger = tmp_path / "folder"
     stranger.touch()
     record = tmp_path / "folder\nfile x" / "record.json"

@@ -1,4 +1,4 @@
-"""A kqueue keeps to its manual page: the tests' own one, which stands for macOS's here, and on macOS the real one."""
+"""A kqueue does what its manual page says: on Linux the tests' emulation, on macOS the real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 if sys.platform not in ("linux", "darwin"):
-    pytest.skip("no kqueue, and nothing to make one of", allow_module_level=True)
+    pytest.skip("no kqueue, and no emulation", allow_module_level=True)
 
 
 from sidecar.host.darwin import kernel_events
@@ -28,7 +28,7 @@ NOTE_TRACK = 0x0000_0001
 PTRACE_SEIZE = 0x4206
 
 Queue = tuple[Any, Callable[[int, int, int, int], Any], Callable[[], Any]]
-"""A queue, and what makes events, and other queues."""
+"""A queue, its type of event, and a way to make more queues."""
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ told, answers = map(int, sys.argv[1:])
 os.write(answers, b".")
 os.read(told, 1)
 """
-"""What the child below is after an exec: it ends when it is told anything."""
+"""The program that ``Puppet`` execs: it ends at the next byte."""
 
 
 class Puppet:
-    """A child that does what it is told: ``f`` forks one that ends at once, ``e`` is an exec, ``x`` ends it."""
+    """A child that obeys bytes: ``f`` forks a process that ends at once, ``e`` execs, ``x`` exits."""
 
     def __init__(self) -> None:
         told, self._tell = os.pipe()
@@ -89,7 +89,7 @@ class Puppet:
         assert os.read(self._answer, 1)
 
     def end(self, *, reap: bool = True) -> None:
-        """It is gone then, or a zombie in a moment: the end of its pipe comes from the middle of its exit."""
+        """Let it exit. On return it may not be a zombie yet: its pipe closes in the middle of its exit."""
         os.write(self._tell, b"x")
         assert os.read(self._answer, 1) == b""
         if reap:
@@ -98,17 +98,17 @@ class Puppet:
 
     def close(self) -> None:
         if not self.reaped:
-            os.kill(self.pid, signal.SIGKILL)  # not reaped, so the pid is its own
+            os.kill(self.pid, signal.SIGKILL)  # not reaped, so the pid is not reused
             os.waitpid(self.pid, 0)
         os.close(self._tell)
         os.close(self._answer)
 
 
 class Tracer:
-    """A debugger of a process: another one than its parent."""
+    """A debugger of a process that is not its parent."""
 
     def __init__(self, pid: int) -> None:
-        """Skips the test where the system does not allow it (Yama)."""
+        """Attach; skip the test if the system forbids it (Yama)."""
         self._told, tells = os.pipe()
         asks, self._ask = os.pipe()
         self._pid = os.fork()
@@ -121,7 +121,7 @@ class Tracer:
         os.close(asks)
         if os.read(self._told, 1) != b"t":
             self.close()
-            pytest.skip("one child of a process may not trace another here")
+            pytest.skip("a process may not trace its sibling here")
 
     def _trace(self, pid: int, tells: int, asks: int) -> None:
         os.close(self._ask)
@@ -138,11 +138,11 @@ class Tracer:
         os.read(asks, 1)
 
     def await_death(self) -> None:
-        """The process is dead then, and the tracer knows."""
+        """Wait until the process is dead and the tracer has noticed."""
         assert os.read(self._told, 1) == b"d"
 
     def collect(self) -> None:
-        """Reap it, as far as that is a tracer's to do."""
+        """Reap it as its tracer."""
         os.write(self._ask, b".")
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ def puppet() -> Iterator[Puppet]:
 
 
 def wait(queue: Queue) -> list[Any]:
-    """What it tells, once it tells something."""
+    """Wait for events; return them."""
     told: list[Any] = queue[0].control(None, 8, WAIT_S)
     return told
 
@@ -189,7 +189,7 @@ def test_an_exit_is_told_once_and_ends_the_registration(queue: Queue, puppet: Pu
 
 
 def test_it_waits_in_the_queue_until_somebody_asks(queue: Queue, puppet: Puppet) -> None:
-    """Also when the pid is free, and may be somebody else's."""
+    """Even after the pid has become free, and may be reused."""
     watch(queue, puppet.pid, kernel_events.NOTE_EXIT)
     puppet.end(reap=True)
     assert wait(queue)[0].fflags & kernel_events.NOTE_EXIT
@@ -202,7 +202,7 @@ def test_who_is_dead_and_gone_cannot_be_registered(queue: Queue, puppet: Puppet)
 
 
 def test_a_zombie_is_refused_or_told_at_once_but_never_silent(queue: Queue, puppet: Puppet) -> None:
-    """MacOS refuses it, FreeBSD tells. Code that takes both for a death is right on either."""
+    """XNU refuses the registration, FreeBSD reports the exit. Code must treat both as a death."""
     puppet.end(reap=False)
     try:
         watch(queue, puppet.pid, kernel_events.NOTE_EXIT)
@@ -299,7 +299,7 @@ def test_a_failure_is_an_event_where_there_is_room_and_else_an_error(queue: Queu
 
 
 def test_children_are_not_followed_by_the_kernel(queue: Queue, puppet: Puppet) -> None:
-    """NOTE_TRACK is FreeBSD's."""
+    """NOTE_TRACK works only on FreeBSD."""
     with pytest.raises(OSError, match=r".") as caught:
         watch(queue, puppet.pid, NOTE_TRACK | kernel_events.NOTE_FORK)
     assert caught.value.errno == errno.ENOTSUP

@@ -1,4 +1,4 @@
-"""macOS's answers are read where its headers put them."""
+"""macOS's structs are read at the offsets in its headers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Unique(ctypes.Structure):
 
 
 class Library:
-    """libSystem, with the processes that it is given: pid → (short, unique)."""
+    """A fake libSystem with these processes: pid → (short, unique)."""
 
     def __init__(self, processes: dict[int, tuple[Short, Unique]]) -> None:
         self.processes = processes
@@ -61,7 +61,7 @@ class Library:
         return ctypes.sizeof(found)
 
     def sysctl(self, what: Any, words: Any, into: Any, size: Any, new: object, new_size: object) -> int:
-        """As KERN_PROCARGS2 lays it out: man 3 sysctl, and xnu's sysctl_procargsx."""
+        """Return the layout of KERN_PROCARGS2: man 3 sysctl, and xnu's sysctl_procargsx."""
         assert (list(what)[:2], words.value, new) == ([1, 49], 3, None)
         if what[2] not in self.arguments:
             return -1
@@ -106,7 +106,7 @@ def test_a_process_is_read_with_its_birth_and_its_forker() -> None:
 
 
 def test_a_zombie_has_its_numbers_and_no_session() -> None:
-    """Getsid does not find it, and its orphans are known by its numbers."""
+    """Although getsid does not find a zombie, its orphans are identified by its numbers."""
     zombie = 1 << 30
     it = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7), zombie: a_process(zombie, ME, 10, 9, status=5)}))
     found = it.read(zombie)
@@ -120,10 +120,10 @@ def test_one_that_is_stopped_is_not_dead() -> None:
     assert (it.dead, it.stopped) == (False, True)
 
 
-def test_who_is_gone_is_not_read_nor_listed() -> None:
+def test_a_process_that_has_ended_is_neither_read_nor_listed() -> None:
     library = Library({ME: a_process(ME, PARENT, 9, 7), 1 << 30: a_process(1 << 30, ME, 10, 9)})
     libproc = module.Libproc(library)
-    assert list(libproc.processes()) == [ME]  # the other one has no session: it went in between
+    assert list(libproc.processes()) == [ME]  # the other process ended between the listing and getsid
     assert libproc.read(12) is None
     assert libproc.children(ME) == [1 << 30]
     assert libproc.children(12) == []
@@ -135,7 +135,7 @@ def laid_out(path: bytes, arguments: list[bytes], variables: list[bytes]) -> byt
 
 
 def test_a_variable_is_read_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guard reads it in the middle of a kill, where nothing may be loaded any more."""
+    """The guard reads it during a kill, when it must not import anything."""
     monkeypatch.setitem(sys.modules, "psutil", None)
     library = Library({ME: a_process(ME, PARENT, 9, 7)})
     library.arguments[ME] = laid_out(b"/bin/node", [b"node", b"", b"A=argument"], [b"B=1", b"A=two=2", b"A=3"])

@@ -1,4 +1,4 @@
-"""Who is whose: by births, sessions and the cookie, and never by chance."""
+"""Which processes are descendants ("kin"): decided by births, sessions and the cookie, never by a reused number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OURS, OUR_SESSION = 100, 50
 
 
 def a_process(pid: int, forker: int, sid: int = OUR_SESSION, birth: int = 0, **more: Any) -> Process:
-    """Its birth is its pid, unless told."""
+    """Return a process. Its birth equals its pid unless given."""
     return Process(pid, birth or pid, forker=forker, ppid=1, sid=sid, **more)
 
 
@@ -48,7 +48,7 @@ def test_an_orphan_stays_kin_when_all_above_it_are_dead(lineage: Lineage) -> Non
 
 
 def test_the_last_child_of_one_that_died_between_two_looks_is_kin(lineage: Lineage) -> None:
-    """It was forked after the pids were listed, and its parent was dead when the next list was made."""
+    """It was forked after the first listing, and its parent was dead at the next one."""
     lineage.look(table(ROOT, a_process(101, OURS)))
     lineage.look(table(ROOT))
     assert pids(lineage.look(table(ROOT, a_process(102, 101)))) == [OURS, 102]
@@ -60,7 +60,7 @@ def test_one_that_has_the_pid_of_kin_is_not_taken_for_it(lineage: Lineage) -> No
 
 
 def test_a_stranger_to_us_in_a_session_of_kin_is_kin(lineage: Lineage) -> None:
-    """Its parent was never seen: it had died before anybody looked."""
+    """Its parent was never seen: it died before the first listing."""
     found = lineage.look(table(ROOT, a_process(101, OURS, sid=101), a_process(103, 102, sid=101)))
     assert pids(found) == [OURS, 101, 103]
 
@@ -70,7 +70,7 @@ def test_a_stranger_in_our_own_session_is_not(lineage: Lineage) -> None:
 
 
 def test_a_session_whose_known_members_are_dead_proves_nothing(lineage: Lineage) -> None:
-    """Its number may be another one's by now."""
+    """The session's number may have been reused."""
     lineage.look(table(ROOT, a_process(101, OURS, sid=101)))
     assert pids(lineage.look(table(ROOT, a_process(103, 102, sid=101)))) == [OURS]
     dead = a_process(101, OURS, sid=101, dead=True)
@@ -81,7 +81,7 @@ def test_a_session_whose_known_members_are_dead_proves_nothing(lineage: Lineage)
 
 
 def test_a_session_that_is_held_for_certain_is_believed() -> None:
-    """Its leader was a zombie before it could be looked at: a child of ours that we have not reaped."""
+    """Its leader was a zombie before it could be read. We have not reaped it, so its number is not reused."""
     lineage = Lineage(None, since=OURS, outside=OUR_SESSION)
     assert pids(lineage.look(table(ROOT, a_process(103, 102, sid=101)), session=101)) == [103]
     assert pids(lineage.look(table(ROOT, a_process(103, 102, sid=101)))) == [103]
@@ -109,13 +109,13 @@ def test_one_that_is_met_alone_is_known_from_then_on_and_takes_nobody_from_the_f
 
 def test_a_daemon_with_an_empty_environment_is_kin_if_its_middle_process_was_met(lineage: Lineage) -> None:
     middle, daemon = a_process(101, OURS, sid=101), a_process(102, 101, sid=101)
-    assert pids(lineage.look(table(ROOT, daemon), lambda _: False)) == [OURS], "nobody has seen the middle one"
+    assert pids(lineage.look(table(ROOT, daemon), lambda _: False)) == [OURS], "the middle process was not seen"
     assert lineage.adopt(middle)
     assert pids(lineage.look(table(ROOT, daemon), lambda _: False)) == [OURS, 102]
 
 
 LAUNCHD = 1
-"""The forker of an orphan that has executed another program."""
+"""The forker of an orphan after an exec."""
 
 
 def test_an_orphan_that_execs_is_kin_by_the_version_of_its_forker(lineage: Lineage) -> None:
@@ -124,7 +124,7 @@ def test_an_orphan_that_execs_is_kin_by_the_version_of_its_forker(lineage: Linea
     assert lineage.adopt(middle)
     assert pids(lineage.look(table(ROOT, orphan), lambda _: False)) == [OURS, 102]
     child = a_process(103, LAUNCHD, sid=103, version=14, forker_version=13)
-    assert pids(lineage.look(table(ROOT, child))) == [OURS, 103], "its parent was seen in the last look"
+    assert pids(lineage.look(table(ROOT, child))) == [OURS, 103], "its parent was seen in the last listing"
 
 
 def test_an_orphan_that_execs_is_kin_when_it_is_met_alone(lineage: Lineage) -> None:
@@ -134,7 +134,7 @@ def test_an_orphan_that_execs_is_kin_when_it_is_met_alone(lineage: Lineage) -> N
 
 
 def test_each_version_of_a_process_tells_its_children(lineage: Lineage) -> None:
-    """It forked one before its own exec, and one after it."""
+    """It forked one child before its exec, and one after."""
     lineage.look(table(ROOT, a_process(101, OURS, version=11)))
     lineage.note(a_process(101, OURS, version=12))
     before, after = (a_process(pid, LAUNCHD, forker_version=version) for pid, version in ((102, 11), (103, 12)))
@@ -151,7 +151,7 @@ def test_a_version_is_learned_of_kin_only_and_not_of_who_has_its_pid(lineage: Li
 
 
 def test_a_version_that_is_not_known_tells_nothing(lineage: Lineage) -> None:
-    """Before macOS 15.4 all have 0 for it."""
+    """Before macOS 15.4 every process has version 0."""
     lineage.look(table(ROOT, a_process(101, OURS)))
     assert pids(lineage.look(table(ROOT, a_process(101, OURS), a_process(104, LAUNCHD)))) == [OURS, 101]
 
@@ -165,7 +165,7 @@ def test_the_root_is_known_by_its_version_too() -> None:
 def test_whatever_happens_only_descendants_are_kin_and_all_whose_line_was_seen(
     steps: list[tuple[int, bool, bool, bool]],
 ) -> None:
-    """Each step: somebody forks (a new session or not), somebody may die, and we may look."""
+    """In each step a process forks, maybe into a new session. Then the parent may die, and we may list."""
     living = {OURS: ROOT, 1: a_process(1, 0, sid=1)}
     ours = {OURS}
     seen = {OURS}

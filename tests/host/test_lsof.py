@@ -1,4 +1,4 @@
-"""Who listens, as lsof tells it."""
+"""Listeners as lsof reports them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_listeners_of_some_processes_are_found_on_all_their_ports() -> None:
             *found
         }
         assert lsof.listeners_of([1 << 22]) == []
-    assert lsof.listeners_of([]) == [], "no process: not all processes"
+    assert lsof.listeners_of([]) == [], "no pids must not mean all processes"
 
 
 @pytest.mark.parametrize("script", ["echo 'no such option' >&2; exit 1", "exec sleep 100"], ids=["fails", "hangs"])
@@ -74,7 +74,7 @@ def test_an_lsof_that_we_may_not_run_is_not_taken_for_an_empty_answer(
 
 
 def test_a_system_that_starts_no_lsof_now_says_so_and_names_no_holder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next probe asks again: taken for an answer, it would make a stranger's server ours, or ours a stranger's."""
+    """The next probe asks again. An empty answer could make a stranger's server ours, or ours a stranger's."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EAGAIN, "Whatever")

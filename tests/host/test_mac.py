@@ -1,4 +1,4 @@
-"""What only a Mac can show: its own process table, kqueue and lsof below ``ps``, ``doctor`` and job control."""
+"""Tests for a real Mac: ``ps``, ``doctor`` and job control on its own process table, kqueue and lsof."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sidecar.commands.init import binary
 from sidecar.host import machine
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows is not asked")
+@pytest.mark.skipif(sys.platform == "win32", reason="tests POSIX names only")
 @pytest.mark.parametrize(("said", "name"), [("arm64", "aarch64"), ("x86_64", "x86_64"), ("aarch64", "aarch64")])
 def test_posix_binaries_are_named_by_what_runs(said: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=said))
@@ -34,7 +34,7 @@ def test_posix_binaries_are_named_by_what_runs(said: str, name: str, monkeypatch
 def test_rustcs_name_counts_only_for_pythons_architecture(
     asked: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Below Rosetta PyInstaller makes a program for x86_64, whatever rustc is for."""
+    """Under Rosetta, PyInstaller makes an x86_64 program, whatever rustc targets."""
     monkeypatch.setattr(machine, "architecture", lambda: "x86_64")
     monkeypatch.setattr(binary, "on_path", lambda *_: "/rustc")
     monkeypatch.setattr(binary, "_ask", lambda _: asked)
@@ -51,9 +51,9 @@ def test_a_binary_for_another_machine_is_not_copied_for_this_one(monkeypatch: py
     assert binary.own_binary() is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there a program is no script")
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake rustc is a shell script")
 def test_freeze_names_what_it_makes_by_this_python(tmp_path: Path) -> None:
-    """Held without a freeze: a rustc of another machine stands first on PATH."""
+    """No real freeze: only the name is checked, with a rustc of another machine first on PATH."""
     rustc = tmp_path / "rustc"
     rustc.write_text("#!/bin/sh\necho sparc64-unknown-netbsd\n")
     rustc.chmod(0o755)

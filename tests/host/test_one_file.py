@@ -1,4 +1,4 @@
-"""Which folders one-file programs have unpacked, and that nothing else is ever removed in their place."""
+"""Find and remove the folders that one-file programs have unpacked, and never any other folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STOPPED = {"api": ServiceRecord(state="stopped")}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder as a bootloader makes it."""
+    """Make a folder as a bootloader does."""
     folder = tmp_path / "_MEI0000000aabcdef"
     (folder / "lib" / "deep").mkdir(parents=True)
     (folder / "lib" / "deep" / "library.so").touch()
@@ -52,7 +52,7 @@ def identified(folder: Path) -> str:
     return identity
 
 
-# ── which folder is one, and its removal ──────────────────────────────────────────────────────────────────────────────
+# ── recognise and remove a folder ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_folder_goes_with_all_that_is_in_it(folder: Path, precious: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_later_folder_of_that_name_is_left_alone(folder: Path) -> None:
     folder.rename(folder.with_name("_MEIelsewhere"))
     folder.mkdir()
     (folder / "precious").touch()
-    assert unpacked.remove(str(folder), identity), "the one that was seen has not this name any more"
+    assert unpacked.remove(str(folder), identity), "the recorded folder no longer has this name"
     assert (folder / "precious").exists()
 
 
@@ -145,7 +145,7 @@ def test_two_removers_do_not_hinder_each_other(folder: Path, monkeypatch: pytest
 
 
 def test_a_file_that_a_dying_process_holds_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on Windows."""
+    """Windows refuses to delete a file that a process still holds open."""
     real = os.unlink
     refused: list[str] = []
 
@@ -191,7 +191,7 @@ def test_an_order_to_the_guard_brings_any_path(folder: Path) -> None:
     assert (order, identity, path_of(value)) == (b"unpacked", b"801:1f", path)
 
 
-# ── how they are found ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── find the folders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def below(root: int, parents: Mapping[int, int]) -> list[int]:
@@ -200,7 +200,7 @@ def below(root: int, parents: Mapping[int, int]) -> list[int]:
 
 
 class Table:
-    """Processes of a test: each pid's parent, and its variables."""
+    """A fake process table: each pid's parent and environment variables."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.parents = {10: 1, 11: 10, 12: 11, 20: 1}
@@ -226,7 +226,7 @@ class Table:
 
 def test_the_descendants_of_a_process_are_its_alone_and_the_nearest_come_first() -> None:
     assert below(10, {10: 1, 12: 11, 11: 10, 20: 1, 21: 20}) == [11, 12]
-    assert below(10, {10: 12, 12: 11, 11: 10}) == [11, 12], "a circle has an end"
+    assert below(10, {10: 12, 12: 11, 11: 10}) == [11, 12], "a cycle of parents must end"
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -236,7 +236,7 @@ def test_a_folder_is_known_while_its_program_runs_and_goes_with_it(folder: Path,
     there = UnpackedFolder(str(folder), identified(folder))
     found, wait_s = programs.tend(READY, looking=True)
     assert found == (there,)
-    assert wait_s is not None, "a tree may unpack more"
+    assert wait_s is not None, "the tree may unpack more folders"
     assert programs.tend(READY, looking=True)[0] == (there,)
     assert table.told == [there], "once"
     assert programs.tend(STOPPED, looking=True) == ((), None)
@@ -244,7 +244,7 @@ def test_a_folder_is_known_while_its_program_runs_and_goes_with_it(folder: Path,
     assert table.gone == [there]
 
 
-def test_it_is_found_however_the_service_is_as_time_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_found_in_any_state_after_a_while(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(folder)
     programs = table.programs()
     starting = {"api": ServiceRecord(state="starting", process=PROGRAM)}
@@ -274,7 +274,7 @@ def test_a_look_that_fails_at_readiness_is_made_again(folder: Path, monkeypatch:
 def test_a_service_that_is_ready_before_it_has_unpacked_is_looked_at_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A port says nothing: the service may be ready by a delay, or start its one-file program later."""
+    """Readiness proves nothing: it may come from a delay, or the one-file program may start later."""
     table = Table(folder)
     programs = table.programs()
     late, table.variables = table.variables, {}

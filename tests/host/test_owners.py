@@ -1,4 +1,4 @@
-"""Whose a listening socket is where the system hides that, and where a tree listens that was told another port."""
+"""Who owns a listening socket if the system hides that, and on which ports a tree really listens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("/proc, namespaces, and the stand-in for macOS", allow_module_level=True)
+    pytest.skip("/proc, namespaces, and the emulated macOS kernel", allow_module_level=True)
 
 from sidecar.core.events import Launch
 from sidecar.host.base import FOREIGN, NOBODY, UNKNOWN, Claim
@@ -34,7 +34,7 @@ OTHER_PROC = ("unshare", "--pid", "--fork", "--kill-child")
 
 
 def needs(*prefix: str) -> None:
-    """Skip the test where a program cannot be run in this way."""
+    """Skip the test if this machine cannot run a program with this prefix."""
     if (
         shutil.which(prefix[0]) is None
         or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
@@ -44,7 +44,7 @@ def needs(*prefix: str) -> None:
 
 @contextmanager
 def running(host: RealHost, *words: str, service: str = "web") -> Iterator[int]:
-    """A service that has done what the words say; its pid."""
+    """Run a service until it has done what the words say; yield its pid."""
     child = host.spawn(service, Launch((*PROGRAM, *words, "print:up", "hold"), "/", {}))
     try:
         assert os.read(child.stdout, 3) == b"up\n"
@@ -67,15 +67,15 @@ def test_without_a_proc_of_our_own_a_listener_may_be_ours(prefix: tuple[str, ...
 
 
 def test_with_another_namespaces_proc_no_strangers_number_is_looked_at() -> None:
-    """Our pid inside is another process's in that /proc; its sockets are not our program's."""
+    """In that /proc our program's pid belongs to another process, whose sockets do not count."""
     needs(*OTHER_PROC)
     with RealHost(prefix=OTHER_PROC) as host, running(host), socket.create_server(("127.0.0.1", 0)) as stranger:
         assert host.owns("web", "127.0.0.1", stranger.getsockname()[1]) == "unknown"
-        assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "the kernel's table shows that nobody listens"
+        assert host.owns("web", "127.0.0.1", free_port()) == "foreign", "the kernel's table has no listener"
 
 
 def shared(address: str, port: int) -> socket.socket:
-    """A listener that lets others of this user listen there, too."""
+    """Return a listener with SO_REUSEPORT: other processes of this user can bind its address, too."""
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((address, port))
@@ -85,7 +85,7 @@ def shared(address: str, port: int) -> socket.socket:
 
 @contextmanager
 def sharing(host: RealHost, address: str, port: int, service: str = "web") -> Iterator[None]:
-    """A service that has such a listener."""
+    """Run a service that listens with SO_REUSEPORT."""
     family = "AF_INET6" if ":" in address else "AF_INET"
     code = (
         f"import socket; s = socket.socket(socket.{family}); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1);"
@@ -101,7 +101,7 @@ def sharing(host: RealHost, address: str, port: int, service: str = "web") -> It
 
 
 def test_a_listener_that_we_and_a_stranger_have_is_not_ours() -> None:
-    """SO_REUSEPORT lets both listen at one address; a connection comes to either."""
+    """With SO_REUSEPORT both listen at one address, and the kernel picks one for each connection."""
     port = free_port()
     with RealHost() as host, shared("127.0.0.1", port), sharing(host, "127.0.0.1", port):
         assert host.owns("web", "127.0.0.1", port) == "foreign"
@@ -121,7 +121,7 @@ def test_a_listener_that_we_and_a_stranger_have_is_not_ours() -> None:
     ],
 )
 def test_a_stranger_bound_more_or_less_closely_makes_an_address_foreign(ours: str, strangers: str) -> None:
-    """If not now, then it takes the next connection as soon as ours closes."""
+    """Even a less specific listener takes the next connection once ours closes."""
     port = free_port()
     with RealHost() as host, sharing(host, ours, port):
         assert host.owner_of("127.0.0.1", port) == Claim("service", "web")
@@ -138,9 +138,9 @@ def test_an_address_of_two_services_is_nobodys_in_particular() -> None:
 
 
 def test_another_users_listener_is_foreign_and_then_nobodys() -> None:
-    """What the kernel's table shows counts, though that user's descriptors are closed to us."""
+    """The kernel's table shows that user's socket, though we cannot read that user's descriptors."""
     if os.geteuid() != 0:
-        pytest.skip("only root may become another user")
+        pytest.skip("needs root to become another user")
     code = (
         "import os, socket; os.setgid(65534); os.setuid(65534); s = socket.create_server(('127.0.0.1', 0));"
         "print(s.getsockname()[1], flush=True); s.accept()"
@@ -158,10 +158,10 @@ def test_another_users_listener_is_foreign_and_then_nobodys() -> None:
 
 
 def test_listeners_that_change_in_each_look_are_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another user opens and closes sockets all the time, so that no process is seen with one of them."""
+    """Another user opens and closes sockets so fast that no listing shows a process with one of them."""
     inodes = map(str, itertools.count(1))
     monkeypatch.setattr(linux, "all_listeners", lambda: [("127.0.0.1", 4000, next(inodes), NO_USER)])
-    host = linux.LinuxHost.__new__(linux.LinuxHost)  # without an init: the test does not become a subreaper
+    host = linux.LinuxHost.__new__(linux.LinuxHost)  # not __init__, which would make the test a subreaper
     host._trees = {}
     assert host.owner_of("127.0.0.1", 4000) == FOREIGN
 
@@ -172,7 +172,7 @@ def test_a_tree_without_a_listener_listens_nowhere_though_others_do() -> None:
 
 
 def test_a_daemon_of_a_dead_program_still_listens() -> None:
-    """As a server does whose launcher has gone; its socket was never the launcher's."""
+    """Such as a server whose launcher has exited. The launcher never had the socket."""
     port = free_port()
     code = (
         "import os, socket, sys\n"
@@ -189,12 +189,12 @@ def test_a_daemon_of_a_dead_program_still_listens() -> None:
         os.close(child.stderr)
 
 
-# ── a process whose descriptors are closed to us ─────────────────────────────────────────────────────────────────────
+# ── a process whose descriptors we cannot read ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The pid of a process of this user that lets nobody look into it, as it is seen here."""
+    """Fake an unreadable process of this user; return its pid."""
     pid = 1 << 22
     monkeypatch.setattr(sockets, "user_of_closed", lambda it: os.geteuid() if it == pid else None)
     return pid
@@ -226,7 +226,7 @@ def test_a_listener_of_the_tree_is_ours_and_a_strangers_is_not(kind: str) -> Non
             holder = host.holder(theirs)
             assert holder is not None
             assert (holder.pid, holder.ours) == (os.getpid(), False)
-        assert host.owns("web", "127.0.0.1", theirs) == "foreign", "nobody listens"
+        assert host.owns("web", "127.0.0.1", theirs) == "foreign", "no process listens"
         assert host.holder(theirs) is None
 
 

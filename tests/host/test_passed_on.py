@@ -1,4 +1,4 @@
-"""What macOS's guard passes on of signals, and what its supervisor hears: a Ctrl-C of the whole group counts once."""
+"""Signals that macOS's guard forwards to its supervisor: a Ctrl-C, which reaches the whole group, counts once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("tests.host.bsd is made of Linux", allow_module_level=True)
+    pytest.skip("tests.host.bsd runs on Linux", allow_module_level=True)
 
 from sidecar.host.base import SignalledTo
 from sidecar.host.darwin import guard as darwin_guard
@@ -23,7 +23,7 @@ Heard = list[tuple[SignalledTo, int]]
 
 
 def passed_on(kernel: Kernel, bootloader: Process | None, *numbers: int) -> Heard:
-    """What a supervisor hears when its guard has got these, and then ends."""
+    """Let a guard receive these signals and end; return what its supervisor hears."""
     signals, lifeline = os.pipe()
     watched = darwin_guard.Watched(None, bootloader)
     with kernel.kqueue() as queue, kernel.kqueue() as other:

@@ -1,4 +1,4 @@
-"""macOS's table of sockets is read where xnu's headers put things; who listens is concluded from it and from lsof.
+"""Read macOS's socket table at the offsets in xnu's headers, and find listeners in it and with lsof.
 
 The structs are those of xnu-11417.101.15, packed to 4 bytes (bsd/netinet/in_pcb.h:319, bsd/sys/socketvar.h:433).
 """
@@ -49,7 +49,7 @@ class Depend6(Packed):
 
 
 class XinpcbN(Packed):
-    """bsd/netinet/in_pcb.h:485. Its unions are of in_addr_4in6 (:335) and in6_addr, which is words, too."""
+    """bsd/netinet/in_pcb.h:485. Its unions hold in_addr_4in6 (:335) or in6_addr, both of 32-bit words."""
 
     _fields_ = (
         *(("xi_len", U32), ("xi_kind", U32), ("xi_inpp", U64), ("inp_fport", U16), ("inp_lport", U16)),
@@ -83,13 +83,13 @@ class XsockbufN(Packed):
 
 
 class XsockstatN(Packed):
-    """bsd/sys/socketvar.h:555, with struct data_stats of four counts (:213), and four kinds of traffic."""
+    """bsd/sys/socketvar.h:555: four traffic classes of struct data_stats (:213), which has four counters."""
 
     _fields_ = (("xst_len", U32), ("xst_kind", U32), ("xst_tc_stats", U64 * 16))
 
 
 class XtcpcbN(Packed):
-    """bsd/netinet/tcp_var.h:1609, as far as we read; the rest is one block. TCPT_NTIMERS_EXT is 4."""
+    """bsd/netinet/tcp_var.h:1609. Fields after t_state, which we do not read, are one block. TCPT_NTIMERS_EXT is 4."""
 
     _fields_ = (
         *(("xt_len", U32), ("xt_kind", U32), ("t_segq", U64), ("t_dupacks", I32), ("t_timer", I32 * 4)),
@@ -113,7 +113,7 @@ def padded(record: Packed) -> bytes:
 
 
 def one(address: str, port: int, pid: int, uid: int = 501, *, state: int = LISTEN, version: int | None = None) -> bytes:
-    """A socket as get_pcblist_n writes it (bsd/netinet/in_pcblist.c:405 to 440)."""
+    """Return a socket as get_pcblist_n writes it (bsd/netinet/in_pcblist.c:405 to 440)."""
     six = ":" in address
     raw = socket.inet_pton(socket.AF_INET6, address) if six else bytes(12) + socket.inet_pton(socket.AF_INET, address)
     garbage = (U32 * 4)(*[0xFFFFFFFF] * 4)
@@ -134,7 +134,7 @@ def table(*sockets: bytes) -> bytes:
 
 
 def test_the_structs_have_the_sizes_of_the_headers() -> None:
-    """What the offsets above come to, added up by hand."""
+    """The offsets above, added up by hand."""
     assert [ctypes.sizeof(it) for it in (Xinpgen, XinpcbN, XsocketN, XsockbufN)] == [24, 104, 104, 32]
     assert (XinpcbN.inp_lport.offset, XinpcbN.inp_vflag.offset, XinpcbN.local.offset) == (18, 44, 64)
     assert (XsocketN.so_uid.offset, XsocketN.so_last_pid.offset, XtcpcbN.t_state.offset) == (64, 68, 36)
@@ -161,7 +161,7 @@ def test_listeners_are_read_with_address_port_pid_and_user() -> None:
 
 
 def test_a_table_without_sockets_has_none() -> None:
-    """The kernel writes what stands in front only, then (bsd/netinet/in_pcblist.c:361), or behind it the end."""
+    """The kernel then writes only the header (bsd/netinet/in_pcblist.c:361), or the header and the trailer."""
     assert sockets.parse(generation(0) + generation(0)) == []
 
 
@@ -189,7 +189,7 @@ def test_a_table_of_another_layout_is_refused(data: bytes) -> None:
 
 
 class Library:
-    """libSystem with this table. ``grows`` is how often it has become longer than was counted."""
+    """A fake libSystem with this table. ``grows``: how often the table outgrows the size that was asked for."""
 
     def __init__(self, data: bytes, *, grows: int = 0, refuses: int = 0) -> None:
         self.data = data
@@ -241,13 +241,13 @@ def test_the_real_table_has_our_listener() -> None:
         assert (*server.getsockname(), os.getpid(), os.geteuid()) in found
 
 
-# ── what is concluded ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── find the owner ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 OURS, STRANGER, DEAD = 70, 80, 90
 
 
 class System:
-    """One where these processes live, with this table."""
+    """A system with this socket table, where only ``DEAD`` is dead."""
 
     def __init__(self, *rows: Listener, table: bool = True) -> None:
         self.rows = list(rows) if table else None
@@ -270,7 +270,7 @@ def system(*rows: Listener, table: bool = True) -> Any:
 
 
 def a_host(system: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """One with a service that has one process."""
+    """Return a host with one service that has one process."""
     it = darwin.DarwinHost.__new__(darwin.DarwinHost)
     it._system = system
     it._trees = {"web": Mock()}
@@ -279,7 +279,7 @@ def a_host(system: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def owner(system: Any, monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """Whose 127.0.0.1:4000 is, for that service."""
+    """Return whether that service owns 127.0.0.1:4000."""
     found: Owner = a_host(system, monkeypatch).owns("web", "127.0.0.1", 4000)
     return found
 
@@ -333,7 +333,7 @@ def test_lsof_is_asked_only_where_the_table_does_not_decide(
 def test_who_could_take_a_connection_is_told_by_the_table_first(
     rows: Sequence[Listener] | None, shown: Any, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lsof shows nothing of another user's listener; the table does."""
+    """The table shows another user's listener, lsof does not."""
     ask = Mock(side_effect=AssertionError("lsof was asked")) if shown == "not asked" else Mock(return_value=shown)
     monkeypatch.setattr(darwin, "listeners", ask)
     monkeypatch.setattr(darwin, "takes_connections", lambda *_: False)
@@ -360,7 +360,7 @@ def test_a_socket_whose_last_process_is_dead_may_have_been_handed_on(
 
 
 def test_another_users_holder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By lsof nobody would be."""
+    """Without the table it has no name: lsof does not show it."""
     monkeypatch.setattr(sockets, "command_of", lambda pid: None)
     holder = sockets.holder_of(system(at(DEAD), at(STRANGER, uid=0)), 4000)
     assert holder is not None

@@ -1,4 +1,4 @@
-"""What every POSIX host does."""
+"""What all POSIX hosts share."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from tests.support.liveness import RollCall, await_end, lives
 from tests.support.waiting import until
 
 LOOKS = 10_000
-"""Without a second one, a few to some hundreds of these saw nothing."""
+"""Number of reads. If ``variable`` read only once, between a few and some hundreds of these would find nothing."""
 
 TREES = Path(__file__).resolve().parents[1] / "children" / "trees.py"
 
 
 @contextmanager
 def named(name: bytes) -> Iterator[tuple[int, int]]:
-    """A process of this name; its pid, and a pidfd."""
+    """Start a process with this name; yield its pid and a pidfd."""
     script = f"import ctypes, os; ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0); os.write(1, b'.'); os.read(0, 1)"
     child = subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     pidfd = os.pidfd_open(child.pid)
@@ -59,7 +59,7 @@ def test_no_name_of_a_process_is_mistaken_for_its_facts(name: bytes) -> None:
         assert not process.dead
 
 
-def test_of_a_pid_that_nobody_has_there_is_nothing_to_read() -> None:
+def test_a_free_pid_has_nothing_to_read() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     assert tree.read_process(child.pid) is None
@@ -96,7 +96,7 @@ def state(pid: int) -> str:
 
 
 def test_the_children_of_an_orphan_that_has_died_since_the_listing_are_asked_in_its_place() -> None:
-    """A service was taken for dead between the death of its daemon and the look at the daemon's child."""
+    """Otherwise a service seems dead if its daemon dies after the listing and the daemon's child lives on."""
 
     def process(pid: int, ppid: int) -> Any:
         return tree.Process(pid, ppid, sid=pid, start=1, state=b"S", threads=1)
@@ -104,7 +104,7 @@ def test_the_children_of_an_orphan_that_has_died_since_the_listing_are_asked_in_
     listed = {it.pid: it for it in (process(10, 1), process(11, 10), process(12, 11), process(20, 1), process(21, 20))}
     says = {10: None, 11: True, 20: False, 21: True}
     found = tree.belonging([listed[10], listed[20]], listed, lambda it: says[it.pid])
-    assert [it.pid for it in found] == [11], "12 is below 11, and 21 is below a process that shows it"
+    assert [it.pid for it in found] == [11], "12 is below 11; 21 is below 20, which is not ours"
 
 
 def test_a_listing_in_which_two_are_each_others_parent_has_an_end() -> None:
@@ -129,7 +129,7 @@ def test_below_is_every_descendant_parents_first_and_nobody_else() -> None:
 
 
 def test_a_circle_of_parents_which_a_scan_may_show_has_an_end() -> None:
-    """Pids are reused while /proc is read: the picture as a whole may be of no moment."""
+    """Pids are reused while /proc is read, so a listing may mix several moments."""
     processes = {2: a_process(2, 3), 3: a_process(3, 2)}
     assert {it.pid for it in tree.below([2], processes)} == {2, 3}
 
@@ -170,8 +170,8 @@ def test_what_cannot_be_killed_is_named_when_the_time_is_over(monkeypatch: pytes
     assert tree.kill_until_empty(lambda: [stuck], 0.01) == [stuck]
 
 
-def test_a_look_that_misses_who_lives_is_not_believed() -> None:
-    """One that forks and exits without end is never where a listing looks for it; the kernel has it as our child."""
+def test_an_empty_listing_is_not_believed_while_children_live() -> None:
+    """A process that forks and exits in a loop escapes every listing, but the kernel still knows it as our child."""
     child = subprocess.Popen(["sleep", "100"])
     looks = iter([[], [read(child.pid)], []])
 
@@ -189,7 +189,7 @@ def test_a_look_that_misses_who_lives_is_not_believed() -> None:
 
 
 def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: Path) -> None:
-    """In the middle of an exec the kernel shows none: some looks in a thousand would take it for a stranger."""
+    """During an exec the kernel shows no variables. Some reads in a thousand would take it for a stranger."""
     script = tmp_path / "again"
     script.write_text('#!/bin/sh\nexec "$0"\n')
     script.chmod(0o755)
@@ -204,14 +204,14 @@ def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: 
 
 @pytest.mark.parametrize("pid", [0, -1, tree.LARGEST_PID + 1, 1 << 31, 1 << 64])
 def test_a_number_that_no_process_can_have_is_nobodys(pid: int) -> None:
-    """As a forged record, or the name of a folder, may have it."""
+    """A forged record or a folder's name can contain such a pid."""
     assert tree.is_gone(pid)
     assert not tree.is_gone(os.getpid())
     assert tree.is_gone(os.getpid(), read(os.getpid()).start + 1)
 
 
 def test_no_time_is_lost_on_one_that_has_no_variables() -> None:
-    """An empty environment is told from one that is not there yet."""
+    """An empty environment can be told from one that does not exist yet."""
     child = subprocess.Popen(["sleep", "100"], env={})
     try:
         assert tree.environment(child.pid) == b""

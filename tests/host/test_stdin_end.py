@@ -1,4 +1,4 @@
-"""What macOS's supervisor does about a loop that goes on after the end of stdin."""
+"""What macOS's supervisor does if its loop still runs long after stdin has ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar.host.posix.lifeline import Lifeline
 
 @pytest.mark.parametrize("stopped", [0, 3])
 def test_the_tree_is_left_to_the_guard_once_that_is_not_stopped(monkeypatch: pytest.MonkeyPatch, stopped: int) -> None:
-    """A busy machine took longer to end a large tree than the loop is given, and a stopped guard did not go on."""
+    """On a busy machine the loop may exceed its time while the guard is stopped, and a stopped guard kills nothing."""
     parent = os.getppid()
 
     def seen(*, stopped: bool) -> Process:
@@ -37,4 +37,4 @@ def test_the_tree_is_left_to_the_guard_once_that_is_not_stopped(monkeypatch: pyt
         session.DarwinSession(system, events, lifeline, guard.Watched(None, None), "").read_stdin(lambda: None)
     assert end.value.code == EXIT_APP_GONE
     assert pauses == [session.WEDGED_S, *[session.GLANCE_S] * stopped]
-    assert not list(looks), "it looked once more each time"
+    assert not list(looks), "it must check the guard after each pause"

@@ -1,4 +1,4 @@
-"""Where node finds the script that ends it with its stdin: never where another user could have put one."""
+"""The script that ends node when its stdin ends: node never loads it from a place where another user could plant it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_copy_that_is_not_the_script_any_more_is_replaced(how: str, tmp_path: 
         try:
             place.symlink_to(elsewhere)
         except OSError:
-            pytest.skip("this user may make no links here")
+            pytest.skip("this user cannot create symbolic links")
     assert Path(stdin_guard.place()).read_bytes() == stdin_guard.SCRIPT
     assert not place.is_symlink()
 

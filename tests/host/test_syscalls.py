@@ -1,4 +1,4 @@
-"""System calls: signals as something to read, with their senders, and what a refused call raises."""
+"""System calls: signalfd with each signal's sender, and errors of refused calls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WANTED = (signal.SIGUSR1, signal.SIGUSR2)
 
 @pytest.fixture
 def fd() -> Iterator[int]:
-    # what is blocked in one thread would be given to another, of a test before, and end us all
+    # the kernel would deliver a signal that this thread blocks to a thread left by an earlier test, and kill us
     until(lambda: len(os.listdir("/proc/self/task")) == 1, "being the only thread")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     fd = syscalls.open_signals(WANTED)
     try:
         yield fd
     finally:
-        while select.select([fd], [], [], 0)[0]:  # one that is left would end us when it is unblocked
+        while select.select([fd], [], [], 0)[0]:  # a pending signal would kill us when it is unblocked
             list(syscalls.read_signals(fd))
         os.close(fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -44,8 +44,8 @@ def test_each_is_told_once_with_its_sender(fd: int) -> None:
     assert not select.select([fd], [], [], 0)[0]
 
 
-def test_one_that_is_ignored_is_told_all_the_same(fd: int) -> None:
-    """As SIGINT is in a program that a shell has started in the background."""
+def test_an_ignored_signal_is_read_as_well(fd: int) -> None:
+    """A shell makes programs in the background ignore SIGINT."""
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         os.kill(os.getpid(), signal.SIGUSR1)

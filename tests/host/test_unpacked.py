@@ -1,4 +1,4 @@
-"""A frozen sidecar whose unpacked folder is not its own any more: what it still looks up, imports and removes."""
+"""A frozen sidecar whose unpacked folder was removed or replaced: what it may still look up, import and remove."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_library(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder is gone, and what would load a library raises."""
+    """Remove the folder, and make calls that could load a library raise."""
     unpacked.rmdir()
 
     def refuse(*_: object, **__: object) -> None:
-        pytest.fail("this may load a library")
+        pytest.fail("this call may load a library")
 
     for module, name in ((pwd, "getpwuid"), (socket, "getaddrinfo")):
         monkeypatch.setattr(module, name, refuse)
@@ -52,7 +52,7 @@ def test_a_folder_is_intact_until_it_is_gone(unpacked: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_of_another_user_is_not_ours_and_not_removed(unpacked: Path) -> None:
-    """He could put a link into it while we remove what is in there."""
+    """That user could put a link into it during the removal."""
     (unpacked / "precious").touch()
     os.chown(unpacked, NO_USER, NO_USER)
     assert not bundle.is_intact()
@@ -102,7 +102,7 @@ def restored() -> object:
 
 
 class PyiFrozenFinder:
-    """Stands for PyInstaller's, which finds what is in the executable."""
+    """Plays PyInstaller's finder, which finds modules inside the executable."""
 
     @classmethod
     def path_hook(cls, path: str) -> object:
@@ -114,7 +114,7 @@ class PyiFrozenFinder:
 def test_a_sealed_sidecar_imports_nothing_from_a_folder(
     frozen: bool, unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (unpacked / "planted_module.py").write_text("raise SystemExit('it was run')")
+    (unpacked / "planted_module.py").write_text("raise SystemExit('the planted module ran')")
     monkeypatch.syspath_prepend(str(unpacked))
     hook: Callable[[str], object] = PyiFrozenFinder.path_hook
     if frozen:

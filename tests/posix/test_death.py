@@ -1,6 +1,6 @@
-"""Whoever of ours is killed, no tree lives on: a few trees and victims, with nothing that only Linux has.
+"""Whichever of our processes is killed, no tree survives. This uses POSIX only, so it also runs on a Mac.
 
-tests/faults has many more of them, for Linux and for a stand-in of macOS. These also run on a Mac.
+tests/faults has many more trees and victims, for Linux and for an emulated macOS kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("tests/windows has its own", allow_module_level=True)
+    pytest.skip("tests/windows tests this on Windows", allow_module_level=True)
 
 from tests.support.client import Client
 from tests.support.command import BINARY, SIDECAR, Message
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TREE = Path(__file__).parent / "children" / "tree.py"
 
 APP = "import subprocess, sys; sys.exit(subprocess.Popen(sys.argv[1:]).wait())"
-"""It starts the sidecar with its own stdin and stdout, whose other ends are the test's: its death ends no stream."""
+"""The app. The sidecar inherits its stdin and stdout from the test, so the app's death closes neither."""
 
 SIDECARS = {"as it is here": tuple(SIDECAR)}
 if sys.platform == "linux" and not BINARY:
@@ -39,11 +39,11 @@ if sys.platform == "linux" and not BINARY:
     SIDECARS["with macOS' parts"] = COMMAND
 
 KINDS = ("plain", "session", "deaf", "daemon", "execs", "shell")
-"""Each of two processes."""
+"""Each of these trees has two processes."""
 
 
 class RollCall:
-    """Who of the trees lives: each has a connection that nobody else has."""
+    """Knows how many processes of the trees live. Each has its own connection, which closes at its death."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -53,17 +53,17 @@ class RollCall:
         self.port = int(self._listener.getsockname()[1])
 
     def close(self) -> None:
-        """End whoever is left."""
+        """End the processes that are left, by closing their connections."""
         for it in (*self.living, self._listener):
             it.close()
         self._selector.close()
 
     def await_count(self, count: int) -> None:
-        """Wait until so many live."""
+        """Wait until this many processes live."""
         deadline = time.monotonic() + WAIT_S
         while len(self.living) != count:
             left = deadline - time.monotonic()
-            assert left > 0, f"{len(self.living)} live, and not {count}"
+            assert left > 0, f"{len(self.living)} processes live instead of {count}"
             for key, _ in self._selector.select(left):
                 self._hear(key.fileobj)
 
@@ -77,7 +77,7 @@ class RollCall:
         try:
             data = it.recv(64)
         except ConnectionError:
-            data = b""  # it was killed with unread bytes
+            data = b""  # it was killed before it had read all bytes
         if not data:
             self._selector.unregister(it)
             self.living.remove(it)
@@ -85,7 +85,7 @@ class RollCall:
 
 
 class Run:
-    """An app with a sidecar, and the trees of its services."""
+    """An app with its sidecar and the trees of its services."""
 
     def __init__(self, sidecar: Sequence[str], folder: Path, roll: RollCall, *kinds: str) -> None:
         self._stack = ExitStack()
@@ -117,18 +117,18 @@ class Run:
     def _end(self, app: subprocess.Popen[bytes]) -> None:
         assert app.stdin is not None
         assert app.stdout is not None
-        app.kill()  # not reaped yet, so the pid is its own; the sidecar sees that, and the end of its stdin
+        app.kill()  # not reaped yet, so the pid is not reused; the sidecar then ends as well
         app.wait(WAIT_S)
         app.stdin.close()
         while app.stdout.read(65_536):
-            pass  # its end is that of all of them
+            pass  # EOF comes when the whole sidecar has ended
         app.stdout.close()
 
     def close(self) -> None:
         self._stack.close()
 
     def purge(self) -> None:
-        """Remove what the one file has unpacked, as a cleaner of temporary files does while it runs."""
+        """Delete the one-file sidecar's unpacked files while it runs, as a temporary-file cleaner does."""
         [folder] = self.unpacked.glob("_MEI*")
         files = [it for it in folder.rglob("*") if not it.is_dir()]
         assert files
@@ -136,7 +136,7 @@ class Run:
             it.unlink()
 
     def kill(self, *names: str) -> None:
-        """SIGKILL them, one right after the other."""
+        """SIGKILL these processes back to back."""
         for name in names:
             self.victims[name].kill()
 
@@ -172,12 +172,12 @@ def test_no_tree_outlives_one_of_us(victim: str, sidecar: Sequence[str], tmp_pat
         run.close()
 
 
-@pytest.mark.skipif(not BINARY, reason="from source nothing is unpacked")
+@pytest.mark.skipif(not BINARY, reason="runs from source, which unpacks nothing")
 @pytest.mark.parametrize("victim", ["app", "guard", "supervisor"])
 def test_no_tree_outlives_one_of_us_after_a_cleaner_came_by(
     victim: str, sidecar: Sequence[str], tmp_path: Path, roll: RollCall
 ) -> None:
-    """As macOS removes files there that nobody has read for three days."""
+    """On macOS temporary files are deleted if they have not been read for three days."""
     run = Run(sidecar, tmp_path, roll, *KINDS)
     try:
         roll.await_count(2 * len(KINDS))

@@ -1,4 +1,4 @@
-"""A program that leaves a tree: ``tree.py KIND``. Each process of it answers the roll call, and ends with it."""
+"""A program that makes a process tree: ``tree.py KIND``. Each process connects to the roll call, and ends with it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import time
 from typing import NoReturn
 
 if sys.platform == "win32":
-    raise ImportError("fork")
+    raise ImportError("needs fork")
 
 AFTER_EXEC = "--after-exec"
 SHELL = "/bin/sh"
-"""On macOS a program of the system: it shows its environment to nobody."""
+"""On macOS no process can read the environment of a system program such as this."""
 TICK_S = 0.001
-"""Pause between two looks at our parent's pid. No system that this runs on reports an adoption."""
+"""Pause between two polls of our parent's pid. No system that this runs on reports an adoption."""
 
 
 def hold(role: str) -> None:
-    """Live until the roll call ends."""
+    """Connect to the roll call, and live until it ends."""
     with socket.create_connection(("127.0.0.1", int(os.environ["ROLL_CALL"]))) as call:
         call.sendall(f"{role}\n".encode())
         call.recv(1)
@@ -28,15 +28,15 @@ def hold(role: str) -> None:
 
 
 def become_shell() -> NoReturn:
-    """Answer the roll call by a shell, which ends when its stdin does: that is the connection."""
+    """Exec a shell whose stdin is the connection to the roll call. The shell ends at EOF."""
     call = socket.create_connection(("127.0.0.1", int(os.environ["ROLL_CALL"])))
     call.sendall(b"daemon\n")
     os.dup2(call.fileno(), 0)
-    os.execv(SHELL, [SHELL, "-c", "read -r line"])  # noqa: S606  it is to be one
+    os.execv(SHELL, [SHELL, "-c", "read -r line"])  # noqa: S606  the shell is the point
 
 
 def daemonise(kind: str) -> None:
-    """Leave a process whose parent is dead, in a session of its own. Two kinds run another program then."""
+    """Make a daemon: its parent is dead, and it has its own session. Two kinds then exec another program."""
     if os.fork() == 0:
         os.setsid()
         middle = os.getpid()
@@ -47,14 +47,14 @@ def daemonise(kind: str) -> None:
             if kind == "shell":
                 become_shell()
             if kind == "execs":
-                os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, AFTER_EXEC])  # noqa: S606  no shell is wanted
+                os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, AFTER_EXEC])  # noqa: S606  no shell needed
             hold("daemon")
         os._exit(0)
     os.wait()
 
 
 def main(kind: str) -> None:
-    """Make the tree; see the module."""
+    """Make a tree of this kind."""
     if kind == AFTER_EXEC:
         hold("daemon")
     if kind == "deaf":
