@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests, and the reasons for leaving them out."""
+"""Fixtures of the end-to-end tests, and the reasons to skip them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Launch sidecars that are ended with the test; nothing of them may be left then."""
+    """Launch sidecars, and end them with the test. No process of theirs may be left."""
     with ExitStack() as stack:
 
         def launch(services: Message, *, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Sidecar:
@@ -34,5 +34,5 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the example."""
+    """Copy the example."""
     return copy_example(tmp_path / "project")

@@ -1,4 +1,4 @@
-"""What the end-to-end tests are made of: an app's end of a real sidecar, Vite projects, and other people's servers."""
+"""Parts of the end-to-end tests: the app's side of a real sidecar, Vite projects, and servers of other programs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
 SERVER = Path(__file__).parent / "children" / "server.py"
 WAIT_S = 40.0
-"""For what must happen: a Vite that is cold takes longer than other programs."""
+"""Longest wait for an expected event. A cold Vite takes longer than other programs."""
 until = partial(waiting.until, seconds=WAIT_S)
 
 
 class Sidecar:
-    """A sidecar that runs for one test, and all that it said."""
+    """A sidecar that runs for one test, and all its messages."""
 
     def __init__(
         self, folder: Path, services: Message, *, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
     ) -> None:
-        """Launch it over pipes, as Tauri does, and say hello. ``prefix`` is put before its command line."""
+        """Launch it over pipes, as Tauri does, and initialize it. ``prefix`` precedes its command line."""
         folder.mkdir(exist_ok=True)
         self._seen: list[Message] = []
         self._changed = threading.Condition()
@@ -69,7 +69,7 @@ class Sidecar:
         self.close()
 
     def close(self) -> None:
-        """Let go as a dead app does; whoever is left then is a fault, and is ended."""
+        """Close stdin, as an app's death does. Then fail if a process is left, and kill it."""
         tree = descendants(self.process.pid)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -79,7 +79,7 @@ class Sidecar:
         finally:
             left = alive(tree)
             for process in left:
-                with suppress(psutil.NoSuchProcess):  # it went since the look
+                with suppress(psutil.NoSuchProcess):  # it has ended since the listing
                     process.kill()  # psutil compares the start time first
             self.process.kill()
             self.process.wait()
@@ -101,7 +101,7 @@ class Sidecar:
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, method: str, **params: object) -> int:
-        """Send a request; its id."""
+        """Send a request; return its id."""
         self._calls += 1
         request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params}
         assert self.process.stdin is not None
@@ -109,7 +109,7 @@ class Sidecar:
         return self._calls
 
     def answer(self, call: int) -> Message:
-        """The answer to a request. Raises ``Refused``."""
+        """Await the answer to a request. Raises ``Refused``."""
         message = self._await(lambda it: it.get("id") == call, 0)
         if "error" in message:
             raise Refused(message["error"])
@@ -121,25 +121,25 @@ class Sidecar:
         return self.answer(self.send(method, **params))
 
     def start(self, service: str = "web") -> Message:
-        """Start the service; what ``service/ready`` said."""
+        """Start the service; return the params of ``service/ready``."""
         mark = self.mark()
         self.call("start", service=service)
         return self.note("service/ready", since=mark, service=service)
 
     def status(self, service: str = "web") -> Message:
-        """The service's status now."""
+        """Ask for the service's status."""
         status: Message = self.call("status", service=service)["services"][service]
         return status
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def mark(self) -> int:
-        """A place in what it said: now."""
+        """Return the number of messages so far, for ``since``."""
         with self._changed:
             return len(self._seen)
 
     def note(self, method: str, *, since: int = 0, **wanted: object) -> Message:
-        """The params of the first notification since then whose fields are as ``wanted``; waits for it."""
+        """Await a notification with the ``wanted`` fields; return its params."""
 
         def fits(message: Message) -> bool:
             params = message.get("params", {})
@@ -149,16 +149,16 @@ class Sidecar:
         return params
 
     def notes(self, method: str, *, since: int = 0) -> list[Message]:
-        """The params of all such notifications that came since then."""
+        """Return the params of all such notifications so far."""
         with self._changed:
             return [it["params"] for it in self._seen[since:] if it.get("method") == method]
 
     def states(self, service: str = "web", *, since: int = 0) -> list[str]:
-        """The states that were told of, in order."""
+        """Return the states that were reported, in order."""
         return [note["state"] for note in self.notes("service/state", since=since) if note["service"] == service]
 
     def chosen_port(self, *, since: int = 0) -> Message:
-        """The ``service/state`` that first names port and pid: the program runs."""
+        """Await the first ``service/state`` with a pid, which means that the program runs; return its params."""
         found: Message = self._await(
             lambda it: it.get("method") == "service/state" and bool(it["params"].get("pid")), since
         )["params"]
@@ -191,7 +191,7 @@ class Sidecar:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The process and all below it."""
+    """Return the process and its descendants."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -200,17 +200,17 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that live: same pid, same start time, no zombie."""
+    """Return the processes that live: same pid, same start time, no zombie."""
     left = []
     for process in processes:
-        with suppress(psutil.NoSuchProcess):  # it went since the look
+        with suppress(psutil.NoSuchProcess):  # it has ended since the listing
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(process)
     return left
 
 
 def hit(pid: int, number: int, of: Sidecar) -> None:
-    """Signal a process of the sidecar's tree, by identity."""
+    """Signal a process, after checking that it is below the sidecar."""
     process = psutil.Process(pid)
     assert of.pid in {parent.pid for parent in process.parents()}
     process.send_signal(number)
@@ -218,13 +218,13 @@ def hit(pid: int, number: int, of: Sidecar) -> None:
 
 @contextmanager
 def foreign_server(host: str, port: int = 0, status: int = 200) -> Iterator[tuple[psutil.Process, int]]:
-    """Another program's HTTP server, in a process of its own; its port."""
+    """Run another program's HTTP server; yield its process and port."""
     command = [sys.executable, str(SERVER), host, str(port), str(status)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None
         yield psutil.Process(process.pid), int(process.stdout.readline().split()[-1])
-        assert process.poll() is None  # it lived through all of it
+        assert process.poll() is None  # the sidecar has not harmed it
     finally:
         process.kill()
         process.communicate()
@@ -248,7 +248,9 @@ class Thief:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        with socket.create_connection(self._socket.getsockname()):  # its end alone wakes no accept on macOS and Windows
+        with socket.create_connection(
+            self._socket.getsockname()
+        ):  # on macOS and Windows a close alone does not wake accept
             self._thread.join(WAIT_S)
         self._socket.close()
 
@@ -266,26 +268,26 @@ class Thief:
 
 
 def listens(port: int) -> bool:
-    """Whether anybody takes connections there."""
+    """Return whether the port accepts connections."""
     with socket.socket() as sock:
         sock.settimeout(WAIT_S)
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def connects(pid: int) -> int:
-    """How often anybody in the process's network namespace tried to connect."""
+    """Return how many TCP connections were begun in the process's network namespace."""
     lines = [line.split() for line in Path(f"/proc/{pid}/net/snmp").read_text().splitlines()]
     names, values = (line for line in lines if line[0] == "Tcp:")
     return int(values[names.index("ActiveOpens")])
 
 
 def fd_count(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """Return how many descriptors a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """The living processes below ``pid``."""
+    """Return the living descendants of ``pid``."""
     return alive(psutil.Process(pid).children(recursive=True))
 
 
@@ -293,18 +295,18 @@ def children_of(pid: int) -> list[psutil.Process]:
 
 
 def missing() -> str | None:
-    """Why Vite cannot be run here; ``None`` if it can."""
+    """Return why Vite cannot be run here; ``None`` if it can."""
     if sys.platform != "linux":
-        return "these look into /proc; Windows's own are in tests/windows"
+        return "these tests read /proc; tests/windows has Windows' own"
     if shutil.which("node") is None:
-        return "there is no node on PATH"
+        return "no node on PATH"
     if not (EXAMPLE / "node_modules" / "vite").is_dir():
         return "the example's npm packages are not installed (npm ci)"
     return None
 
 
 def copy_example(folder: Path, config: str | None = None) -> Path:
-    """The example in a folder of its own, with its packages linked; ``config`` replaces its vite.config."""
+    """Copy the example into a new folder, with its packages linked. ``config`` replaces its vite.config."""
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules", "dist", "src-tauri", ".*"))
     (folder / "node_modules").symlink_to(EXAMPLE / "node_modules")
     if config is not None:
@@ -314,7 +316,7 @@ def copy_example(folder: Path, config: str | None = None) -> Path:
 
 
 def plugin(body: str, head: str = "") -> str:
-    """A Vite config whose one plugin does ``body`` in ``configureServer(server)``, before the server listens."""
+    """Return a Vite config with one plugin that runs ``body`` in ``configureServer(server)``, before the bind."""
     return f"""
 import {{ existsSync, writeFileSync }} from "node:fs";
 {head}
@@ -327,9 +329,9 @@ export default {{
 
 
 GATED = plugin('writeFileSync("reached", ""); while (!existsSync("go")) await wait(5);')
-"""Vite writes ``reached`` before it would listen, and waits for ``go``.
+"""Vite writes ``reached`` before its bind, and waits for ``go``.
 
-It polls, as a node that reads a FIFO does not end by ``process.exit``.
+It polls, because node cannot exit by ``process.exit`` while it reads a FIFO.
 """
 
 
@@ -339,12 +341,12 @@ def open_gate(project: Path) -> None:
 
 
 def await_gate(project: Path) -> None:
-    """Wait until Vite stands before its bind."""
+    """Wait until Vite is about to bind."""
     until((project / "reached").exists, "Vite reaching its bind")
 
 
 def vite(root: Path, **more: object) -> Message:
-    """A Vite service of this project that wants a port which is free now (never the 5173 of other tests)."""
+    """Return a Vite service that prefers a free port (never the 5173 of other tests)."""
     return {"type": "vite", "root": str(root), "port": {"preferred": free_port()}, **more}
 
 

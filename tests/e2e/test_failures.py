@@ -29,7 +29,7 @@ DAY_MS = 86_400_000
 
 
 def refusal(sidecar: Sidecar) -> Refused:
-    """Start the service, which must fail once, for good, and leave nothing."""
+    """Start the service, which must fail at once, without a restart or a process left; return the error."""
     with pytest.raises(Refused) as refused:
         sidecar.call("start", service="web")
     status = sidecar.status()
@@ -103,7 +103,7 @@ def test_a_node_that_is_not_there_is_NodeNotFound(launch: Launch, project: Path)
 
 def test_a_PATH_without_node_is_NodeNotFound(launch: Launch, project: Path, tmp_path: Path) -> None:
     if any((place / "node").exists() for place in (Path("/usr/local/bin"), Path("/opt/homebrew/bin"))):
-        pytest.skip("node lies where an app without a PATH finds it")
+        pytest.skip("node is in a folder that is searched even without PATH")
     empty = tmp_path / "empty"
     empty.mkdir()
     error = refusal(
@@ -199,9 +199,9 @@ def test_what_Vite_left_behind_is_gone_before_it_is_started_again(launch: Launch
 
 
 def hang(pid: int, sidecar: Sidecar) -> Message:
-    """Stop the service, and wait until it is unhealthy; what was told of it.
+    """Stop the process, and wait until the service is unhealthy; return the last notification of that.
 
-    A busy machine may have made it so before.
+    On a busy machine it may have been unhealthy before, so ask for the state.
     """
     hit(pid, STOP, sidecar)
     until(lambda: sidecar.status()["state"] == "unhealthy", "a missed health check")
@@ -214,14 +214,14 @@ def test_a_Vite_that_hangs_is_told_of_and_left_alone(launch: Launch, project: Pa
     told = hang(first["pid"], sidecar)
     assert told["detail"] == "it takes connections, but has not answered for 0.1 s"
     before = connects(sidecar.pid)
-    until(lambda: connects(sidecar.pid) >= before + 20, "ten more checks, each with its control")
+    until(lambda: connects(sidecar.pid) >= before + 20, "ten more checks, each with two connections")
     assert (sidecar.status()["state"], sidecar.status()["pid"]) == ("unhealthy", first["pid"])
 
 
 def test_a_Vite_that_hangs_is_restarted_on_the_same_port_where_health_restart_says_so(
     launch: Launch, project: Path
 ) -> None:
-    # one that does not hang has two seconds for an answer, whatever else the machine does
+    # two seconds are enough for a healthy Vite, even on a busy machine
     health = {"intervalMs": 100, "timeoutMs": 2_000, "failures": 2, "restart": True}
     sidecar = launch({"web": vite(project, health=health, restart=QUICK_RESTART)})
     first = sidecar.start()
@@ -254,5 +254,5 @@ def test_health_checks_leave_no_descriptors_behind(launch: Launch, tmp_path: Pat
     sidecar.printed("ping 10")
     before = fd_count(sidecar.pid)
     sidecar.printed("ping 60")
-    assert fd_count(sidecar.pid) <= before + 2  # a check that is under way has a connection
+    assert fd_count(sidecar.pid) <= before + 2  # a running check has a connection
     assert set(sidecar.states()[-1:]) == {"ready"}

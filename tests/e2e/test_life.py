@@ -96,14 +96,14 @@ require("http").createServer((request, response) => {
 """
 
 
-def test_a_killed_app_takes_Vite_with_it_and_the_port_is_free_for_the_next(launch: Launch, project: Path) -> None:
+def test_a_killed_guard_takes_Vite_with_it_and_frees_the_port(launch: Launch, project: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("pidfds exist on Linux only")
+        pytest.skip("pidfds are Linux's")
     sidecar = launch({"web": vite(project)})
     port = sidecar.start()["port"]
     tree = [os.pidfd_open(it.pid) for it in descendants(sidecar.process.pid)]
     try:
-        psutil.Process(sidecar.process.pid).send_signal(KILL)  # the guard: what a user's killall reaches
+        psutil.Process(sidecar.process.pid).send_signal(KILL)  # the guard, as killall would
         for fd in tree:
             assert select.select([fd], [], [], WAIT_S)[0], "a process lives on"
     finally:
@@ -115,7 +115,7 @@ def test_a_killed_app_takes_Vite_with_it_and_the_port_is_free_for_the_next(launc
 
 def test_Vite_runs_in_a_pid_namespace_and_is_gone_when_guard_and_supervisor_are(launch: Launch, project: Path) -> None:
     if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("root can always make a pid namespace, others may not")
+        pytest.skip("only root can always make a pid namespace")
     sidecar = launch({"web": vite(project, isolation="pidNamespace", stdinGuard=False)})
     ready = sidecar.start()
     assert "/@vite/client" in fetch(ready["url"])[1]
@@ -135,7 +135,7 @@ def test_Vite_runs_in_a_pid_namespace_and_is_gone_when_guard_and_supervisor_are(
 
 
 def test_a_pattern_that_backtracks_holds_nothing_up(launch: Launch) -> None:
-    """One line of a service wedged the supervisor for hours, and nothing ended with its stdin."""
+    """Without a bound, one line of a service wedges the supervisor for hours, and the end of stdin is not noticed."""
     program = "print('ready in ' * 7000, flush=True); import threading; threading.Event().wait()"
     slow = {
         "type": "command",
@@ -150,10 +150,10 @@ def test_a_pattern_that_backtracks_holds_nothing_up(launch: Launch) -> None:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    """A network namespace of its own with a loopback interface that is up."""
+    """Make a network namespace with a loopback interface that is up."""
     ip = shutil.which("ip")
     if ip is None:
-        pytest.skip("there is no ip command (Debian package iproute2)")
+        pytest.skip("no ip command (Debian package iproute2)")
     name = f"sidecar-{os.getpid()}"
     made = subprocess.run([ip, "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode != 0:
@@ -169,7 +169,7 @@ def namespace() -> Iterator[str]:
 def test_an_interface_that_goes_down_and_comes_back_costs_no_restart(
     namespace: str, launch: Launch, project: Path
 ) -> None:
-    # a check that fails takes all of it; in so long a Vite answers, whatever else the machine does
+    # a failing check takes the whole timeout; two seconds are enough for a healthy Vite, even on a busy machine
     health = {"intervalMs": 20, "timeoutMs": 2_000}
     sidecar = launch({"web": vite(project, health=health)}, prefix=("ip", "netns", "exec", namespace))
     ready = sidecar.start()
@@ -177,7 +177,7 @@ def test_an_interface_that_goes_down_and_comes_back_costs_no_restart(
     for _time in range(2):
         subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "down"], check=True)
         before = connects(sidecar.pid)
-        until(lambda: connects(sidecar.pid) >= before + 4, "two failed health checks, each with its control")  # noqa: B023
+        until(lambda: connects(sidecar.pid) >= before + 4, "two failed health checks, each with two connections")  # noqa: B023
         assert sidecar.status()["state"] == "ready"
         subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "up"], check=True)
         in_namespace = ["ip", "netns", "exec", namespace, "node", "-e", FETCH, ready["url"]]

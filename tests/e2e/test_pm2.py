@@ -1,4 +1,4 @@
-"""The example of "Coming from PM2": both files say the same, and the sidecar runs its own."""
+"""The example of "Coming from PM2": both files name the same programs, and the sidecar runs its file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ threading.Event().wait()
 
 
 def block(language: str) -> str:
-    """The first block of code of that language on the page."""
+    """Return the page's first code block in that language."""
     found = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found, language
     return found[1]
@@ -38,7 +38,7 @@ def block(language: str) -> str:
 
 @pytest.fixture
 def services(tmp_path: Path) -> Message:
-    """Those of the page, with programs to be run and paths that do not depend on where the sidecar runs."""
+    """The page's services, with real programs and absolute paths."""
     folder = tmp_path / "project"
     (folder / "api").mkdir(parents=True)
     (folder / "api" / "server.js").write_text(SERVER, encoding="utf-8")
@@ -52,7 +52,7 @@ def services(tmp_path: Path) -> Message:
 def test_the_two_files_of_the_page_name_the_same_programs(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
-        pytest.skip("there is no node on PATH")
+        pytest.skip("no node on PATH")
     file = tmp_path / "ecosystem.config.js"
     file.write_text(block("js"), encoding="utf-8")
     told = subprocess.run(

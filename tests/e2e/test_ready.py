@@ -125,7 +125,7 @@ def test_too_short_a_readyTimeoutMs_is_TimeoutWaitingForServer(launch: Launch, t
 
 
 def test_a_service_that_timed_out_can_be_started_again(launch: Launch, tmp_path: Path) -> None:
-    """It is a Python, because a Vite may need all of the time for its start on a busy machine."""
+    """The service is a Python program: on a busy machine a Vite may need the whole timeout to start."""
     code = "import os, socket, sys, threading\n"
     code += "s = os.path.exists('go') and socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
     code += "threading.Event().wait()"
@@ -211,7 +211,7 @@ def linked_project(folder: Path) -> Path:
 def yarn_plug_n_play(folder: Path) -> Path:
     project = copy_example(folder / "project")
     (project / "node_modules").unlink()
-    (project / "node_modules").mkdir()  # so that the config, which imports vite, finds it; our search does not
+    (project / "node_modules").mkdir()  # empty, so our search does not find vite there
     (project / ".pnp.cjs").touch()
     yarn = folder / "bin" / "yarn"
     yarn.parent.mkdir()
@@ -264,4 +264,4 @@ def test_a_crash_before_ready_with_a_signal_is_tried_again(launch: Launch, tmp_p
     open_gate(project)
     hit(first["pid"], KILL, sidecar)
     assert sidecar.answer(call)["status"]["port"] == first["port"]
-    assert len(sidecar.notes("service/restarting")) <= 1  # none, if it was ready before the signal came
+    assert len(sidecar.notes("service/restarting")) <= 1  # none if it was ready before the signal arrived

@@ -1,4 +1,4 @@
-"""Several services, real programs: what one is told of another is true."""
+"""Several services with real programs: the addresses and tokens that one gets of another are right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ threading.Event().wait()
 
 
 def server(**env: str) -> Message:
-    """A server that answers with its environment. A pipe that nobody writes to keeps it from ending."""
+    """Return a server that answers with its environment. It ends with its stdin, so that is an open pipe."""
     held = (
         "import runpy, os, sys; r, w = os.pipe(); os.dup2(r, 0); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
     )
@@ -71,7 +71,7 @@ def test_an_address_that_another_program_has_is_not_taken_for_the_service_s_own(
         lies = f"import threading; print('running on {port}', flush=True); threading.Event().wait()"
         ready = {"type": "log", "pattern": r"running on (?P<port>\d+)"}
         words = [sys.executable, "-c", lies]
-        # in so long a Python prints its line, whatever else the machine does
+        # enough for Python to print its line, even on a busy machine
         sidecar = launch({"api": {"type": "command", "command": words, "ready": ready, "readyTimeoutMs": 6_000}})
         with pytest.raises(Refused, match="is answered by a process that this service did not start"):
             sidecar.start("api")

@@ -1,4 +1,4 @@
-"""Vite ends with its stdin: the last layer, when guard and supervisor are dead and the kernel was not asked to help."""
+"""Vite ends with its stdin: the last layer if guard and supervisor are dead and there is no parent-death signal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("pidfds, and a parent-death signal to be left out", allow_module_level=True)
+    pytest.skip("pidfds are Linux's", allow_module_level=True)
 
 from tests.e2e.conftest import Launch
 from tests.e2e.support import EXAMPLE, ROOT, Sidecar, copy_example, plugin, until, vite
@@ -23,12 +23,14 @@ from tests.support.page import fetch
 
 pytestmark = pytest.mark.vite
 
-from_source = pytest.mark.skipif(BINARY is not None, reason="the parent-death signal is left out by a script")
+from_source = pytest.mark.skipif(
+    BINARY is not None, reason="only Python code can be run without the parent-death signal"
+)
 
 UNHELD = (sys.executable, str(Path(__file__).parent / "children" / "unheld.py"))
 
 BELOW = json.dumps(tree("deaf"))
-"""Started by Vite as it starts esbuild: in its process group, deaf to all that asks, and not looking at stdin."""
+"""A tree that Vite starts as it starts esbuild, in its process group. It ignores signals and stdin."""
 
 DEAF = plugin(
     f"""
@@ -39,11 +41,11 @@ DEAF = plugin(
     """,
     'import { spawn } from "node:child_process";',
 )
-"""Vite's own end, which it would come to at the end of stdin, never comes."""
+"""A Vite that ignores signals and whose own shutdown at the end of stdin never finishes."""
 
 
 def kill_both(sidecar: Sidecar) -> None:
-    """Guard and supervisor in the same instant: stopped first, so that neither acts upon the other's death."""
+    """Kill guard and supervisor in the same instant. Stop both first, so that neither reacts to the other's death."""
     pidfds = [os.pidfd_open(pid) for pid in (sidecar.process.pid, sidecar.pid)]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pidfd in pidfds:
@@ -56,10 +58,8 @@ def kill_both(sidecar: Sidecar) -> None:
 @from_source
 @pytest.mark.parametrize("ci", ["", "true"])
 @pytest.mark.parametrize("below", [True, False], ids=["with a deaf tree below", "alone"])
-def test_Vite_and_its_group_end_though_nobody_of_ours_lives_to_kill_them(
-    below: bool, ci: str, launch: Launch, tmp_path: Path
-) -> None:
-    """With CI=true Vite does not even listen for the end of stdin."""
+def test_Vite_and_its_group_end_after_a_double_kill(below: bool, ci: str, launch: Launch, tmp_path: Path) -> None:
+    """With CI=true Vite itself does not watch stdin."""
     with RollCall() as roll:
         project = copy_example(tmp_path / "project", DEAF if below else None)
         sidecar = launch({"web": vite(project)}, prefix=UNHELD, env={**roll.env, "CI": ci, "PYTHONPATH": str(ROOT)})
@@ -76,8 +76,8 @@ def test_Vite_and_its_group_end_though_nobody_of_ours_lives_to_kill_them(
 
 
 @from_source
-def test_where_the_service_says_no_it_lives_on(launch: Launch, tmp_path: Path) -> None:
-    """Which shows that nothing else ends it in the test above."""
+def test_without_the_stdin_guard_Vite_survives_a_double_kill(launch: Launch, tmp_path: Path) -> None:
+    """This proves that in the test above nothing else ends Vite."""
     project = copy_example(tmp_path / "project", plugin("setInterval(() => writeFileSync('beat', ''), 5);"))
     service = vite(project, stdinGuard=False)
     sidecar = launch({"web": service}, prefix=UNHELD, env={"CI": "true", "PYTHONPATH": str(ROOT)})
@@ -86,7 +86,7 @@ def test_where_the_service_says_no_it_lives_on(launch: Launch, tmp_path: Path) -
         kill_both(sidecar)
         for _turn in range(3):
             (project / "beat").unlink(missing_ok=True)
-            until((project / "beat").exists, "a sign of life of Vite")
+            until((project / "beat").exists, "Vite's next heartbeat")
         assert lives(pidfd)
     finally:
         send(pidfd, signal.SIGKILL)
@@ -119,8 +119,8 @@ HELPERS = plugin(
 )
 
 
-def test_the_processes_and_threads_that_Vite_starts_have_nothing_of_it(launch: Launch, tmp_path: Path) -> None:
-    """A forked one inherits node's options, and its stdin, /dev/null, ends at once."""
+def test_the_stdin_guard_does_not_reach_processes_and_threads_of_Vite(launch: Launch, tmp_path: Path) -> None:
+    """A forked process inherits node's options. Its stdin is /dev/null, so the guard would end it at once."""
     project = copy_example(tmp_path / "project", HELPERS)
     ready = launch({"web": vite(project)}).start()
     assert psutil.Process(ready["pid"]).cmdline()[1] == "--require"
@@ -130,7 +130,7 @@ def test_the_processes_and_threads_that_Vite_starts_have_nothing_of_it(launch: L
         assert worker["thread"]
 
 
-def test_one_that_has_nothing_more_to_do_ends_though_its_stdin_does_not(launch: Launch, tmp_path: Path) -> None:
+def test_a_finished_program_ends_though_its_stdin_stays_open(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project")
     entry = EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js"
     guard = ROOT / "sidecar" / "stdin_guard.cjs"

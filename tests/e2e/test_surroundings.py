@@ -1,4 +1,4 @@
-"""What Vite finds around it: a node that is not on PATH, a bun in its place, and no browser to open."""
+"""Vite's environment: a node that is not on PATH, no browser that opens, and the port in PORT."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SPAWNS = plugin(
     """,
     'import { spawn } from "node:child_process";',
 )
-"""A plugin that starts node by its name, as many do."""
+"""A plugin that starts node by its name, as many plugins do."""
 
 
 def desktop(folder: Path) -> dict[str, str]:
-    """The variables of an app that a desktop started, in a home of the test's own: no node is on PATH."""
+    """Return the environment of an app that a desktop has started: an empty home, and no node on PATH."""
     if any(Path(place, "node").exists() for place in ("/usr/local/bin", "/opt/homebrew/bin", "/opt/local/bin")):
-        pytest.skip("node lies where an app without a PATH finds it")
+        pytest.skip("node is in a folder that is searched even without PATH")
     home, path = folder / "home", folder / "path"
     home.mkdir()
     path.mkdir()
@@ -43,7 +43,7 @@ def desktop(folder: Path) -> dict[str, str]:
 
 
 def link_node(folder: Path) -> None:
-    """The node of this machine, as if a version manager had put it there."""
+    """Link this machine's node into the folder, as a version manager would."""
     folder.mkdir(parents=True)
     (folder / "node").symlink_to(shutil.which("node") or "")
 

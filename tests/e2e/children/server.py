@@ -1,6 +1,6 @@
 """A server for tests: ``server.py HOST PORT [STATUS]`` answers every GET with STATUS (default 200) and its environment.
 
-It prints one line once it listens, and ends when its stdin does.
+It prints one line once it listens, and ends with its stdin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The sidecar with the kernel's parent-death signal left out: ``unheld.py … sidecar WORD…``.
+"""Run the sidecar without the kernel's parent-death signal: ``unheld.py … sidecar WORD…``.
 
-So it is on systems that know no such signal, and where a program stands between us and node.
+It stands for systems without that signal, and for a program between the supervisor and node.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 if sys.platform != "linux":
-    raise ImportError("there is no such signal to be left out")
+    raise ImportError("the parent-death signal is Linux's")
 
 from sidecar.cli import main
 from sidecar.host.linux import host as linux
