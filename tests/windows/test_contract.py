@@ -1,4 +1,4 @@
-"""The host of Windows, under the contract of every host."""
+"""Run the contract suite on Windows' host."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tests.host.contract import Contract
 from tests.windows.support import OWNERS_UNNAMED, WAIT_S
 
 ABSENT = {
-    "signals": "there are no signals on Windows",
-    "asking others": "on Windows only the program's own process group can be asked to end",
-    **({"owners": "this Wine's table of sockets names no owner"} if OWNERS_UNNAMED else {}),
+    "signals": "Windows has no signals",
+    "asking others": "Windows can ask only the program's own process group to end",
+    **({"owners": "this Wine's socket table names no owners"} if OWNERS_UNNAMED else {}),
 }
 SCRIPT = Path(__file__).resolve().parent / "children" / "program.py"
 
 
 class Stream:
-    """What comes out of a pipe, read by a thread: pipes cannot be polled here."""
+    """A pipe's output. A thread reads it, as Windows cannot poll pipes."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -50,7 +50,7 @@ class Stream:
     def line(self) -> str:
         while b"\n" not in self._data:
             more = self._chunks.get(timeout=WAIT_S)
-            assert more, f"the output has ended with {self._data!r}"
+            assert more, f"EOF after {self._data!r}"
             self._data += more
         line, self._data = self._data.split(b"\n", 1)
         return line.decode()
@@ -114,7 +114,7 @@ class WindowsSubject:
         return int(listener.getsockname()[1])
 
     def descriptors(self) -> int:
-        """Those of the C library, where one that leaks is soonest missed; streams that have ended close theirs."""
+        """Count the C library's descriptors. Streams that have ended close theirs."""
         for stream in self._streams.values():
             stream.rest()
         self._streams.clear()
@@ -142,4 +142,4 @@ def subject() -> Iterator[WindowsSubject]:
 
 
 class TestWindowsHost(Contract):
-    """Under Wine, too, but for what Wine does not do."""
+    """This also runs under Wine, except for what Wine lacks."""

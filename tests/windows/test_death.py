@@ -1,4 +1,4 @@
-"""Whoever dies, and however: nothing is left of any tree, nor of ours, and the port is free."""
+"""Whichever process dies, and however: no process of a tree or of the sidecar is left, and the port is free."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.windows.children.tree import SIZES
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, Direct, RollCall, await_end, held, tree
 
 TRIES = 5
-"""Now and then (one time in ten, with seventy programs at once) one that starts another hangs in CreateProcess under
-Wine for ever, and its tree is never whole. It must die as any other; the test's subject is then made anew."""
+"""Attempts to get whole trees. Under Wine, with seventy programs at once, about every tenth time a program hangs in
+CreateProcess for ever, so its tree never gets whole. That tree must die as well; then the test makes a new one."""
 
 GROW_S = 60.0
-"""It takes eight on two busy cores, under Wine."""
+"""Longest wait for whole trees. Under Wine on two busy cores they need 8 s."""
 
 
 class Cell(Direct):
-    """The stand-in app with a sidecar and all trees; all of ours are held."""
+    """The stand-in app with a sidecar and trees. ``ours`` has the app and the sidecar's processes."""
 
     def __init__(self, folder: Path, *kinds: str) -> None:
         super().__init__(folder, app=True)
@@ -62,7 +62,7 @@ class Cell(Direct):
 
 
 def grown(folder: Path, *kinds: str) -> Cell:
-    """One whose trees are whole."""
+    """Return a cell whose trees have all their processes."""
     for attempt in range(TRIES):
         place = folder / str(attempt)
         place.mkdir()
@@ -72,7 +72,7 @@ def grown(folder: Path, *kinds: str) -> Cell:
         with cell:
             cell.ours["app"].kill()
             cell.assert_nothing_left()
-    pytest.fail(f"no tree was whole in {TRIES} times")
+    pytest.fail(f"in {TRIES} attempts the trees never got all their processes")
 
 
 VICTIMS = ["app", "supervisor", *(["bootloader"] if BINARY else [])]
@@ -94,21 +94,21 @@ def test_no_process_of_any_tree_survives(cell: Cell, victim: str) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("word", ["exit", "close"])
-def test_nor_does_any_when_the_app_exits_or_closes_our_stdin(cell: Cell, word: str) -> None:
+def test_no_tree_survives_when_the_app_exits_or_closes_stdin(cell: Cell, word: str) -> None:
     cell.client.raw(f"!{word}\n".encode())
     cell.assert_nothing_left()
     assert cell.ours["app"].is_running() == (word == "close")
 
 
 @pytest.mark.timeout(600)
-def test_nor_when_all_of_ours_are_killed_in_a_row(cell: Cell) -> None:
+def test_no_tree_survives_when_all_our_processes_are_killed_in_a_row(cell: Cell) -> None:
     for process in cell.ours.values():
         process.kill()
     cell.assert_nothing_left()
 
 
 def test_what_is_not_below_us_lives_on(tmp_path: Path) -> None:
-    """A decoy of the same kind, started beside the sidecar."""
+    """The test itself starts a decoy tree beside the sidecar."""
     with RollCall() as decoys, grown(tmp_path, "plain") as cell:
         command = [*PYTHON, str(CHILDREN / "tree.py"), "decoy"]
         with subprocess.Popen(command, env={**os.environ, **decoys.env}) as decoy:

@@ -1,4 +1,4 @@
-"""The bootloader is one more process of ours that can die, and a folder that can be left."""
+"""A frozen sidecar adds a bootloader, which can die, and an unpacked folder, which can be left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.command import BINARY
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 if not BINARY:
-    pytest.skip("there is no bootloader when the sidecar runs from source", allow_module_level=True)
+    pytest.skip("a sidecar from source has no bootloader", allow_module_level=True)
 
 from tests.windows.support import Direct, await_end, held, program
 
@@ -40,7 +40,7 @@ def test_a_folder_that_a_killed_bootloader_left_is_removed_by_the_next_start_and
 
 
 def test_nothing_of_the_bundle_reaches_a_child(tmp_path: Path) -> None:
-    """Neither by variables, nor as the folder where it would look for libraries first."""
+    """A child inherits neither the bootloader's variables nor its DLL search folder."""
     code = (
         "import ctypes, os\n"
         "room = ctypes.create_unicode_buffer(1000)\n"

@@ -1,7 +1,7 @@
-"""What stands between the app and us: the python.exe of a virtual environment, and pip's sidecar.exe.
+"""Launchers between the app and the sidecar: a virtual environment's python.exe, and pip's sidecar.exe.
 
-Both are started by the app, start another program, and wait for its end, also when the app is dead. Here they are
-copies of Python that do the same, and tell the next one of it by the same means.
+Both start another program and wait for its end, even after the app's death. These tests use copies of Python that do
+the same, and identify themselves to the next process by the same means.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from tests.windows.test_commands import environment, told
 
 pytestmark = [
     from_source,
-    pytest.mark.skipif(sys.prefix != sys.base_prefix, reason="the real ones stand above each Python already"),
+    pytest.mark.skipif(
+        sys.prefix != sys.base_prefix, reason="in a virtual environment real launchers are already there"
+    ),
 ]
 
 RUN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:], stdin=0, stdout=1, stderr=2))"
 APP = "import subprocess, sys; subprocess.call(sys.argv[1:], stdin=0, stdout=1, stderr=2); sys.stdin.read()"
-"""It outlives what it started."""
+"""An app that outlives the program that it started."""
 REDIRECT = f"import os, sys; os.environ['__PYVENV_LAUNCHER__'] = sys.executable\n{RUN}"
 SCRIPT = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom sidecar.cli import main\nsys.exit(main())\n"
 
 
 @pytest.fixture
 def copies(tmp_path: Path) -> Path:
-    """A folder with Python's programs and libraries, and what this Python's folder says about modules."""
+    """A folder with copies of python.exe, its DLLs and its ``._pth`` file."""
     home = Path(sys.executable).parent
     folder = tmp_path / "Scripts"
     folder.mkdir()
@@ -55,7 +57,7 @@ LAUNCHERS = {
     "sidecar.exe": 1,
     "sidecar.exe of a virtual environment": 2,
 }
-"""What the app starts, and how many that is before it comes to us."""
+"""What the app starts, and the number of launchers between the app and the sidecar."""
 BOTH = "sidecar.exe of a virtual environment"
 
 
@@ -66,13 +68,13 @@ def command(folder: Path, kind: str) -> list[str]:
         return [*python, *MODULE]
     launcher = folder / "sidecar.exe"
     shutil.copy(folder / "python.exe", launcher)
-    with zipfile.ZipFile(launcher, "a") as archive:  # behind the program, as pip does it
+    with zipfile.ZipFile(launcher, "a") as archive:  # appended to the program, as pip does
         archive.writestr("__main__.py", SCRIPT)
     return [str(launcher), "-c", RUN, *python, str(launcher)]
 
 
 class Chain:
-    """The app, what it started, and so on down to the supervisor. Their streams are ours, and so outlive the app."""
+    """The app, the launchers and the supervisor. They inherit the test's pipes, so the app's death closes none."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.client = Client(process)
@@ -96,11 +98,11 @@ def started(folder: Path, words: list[str]) -> Iterator[Chain]:
             yield Chain(process)
         finally:
             process.kill()
-            process.stdin.close()  # whoever is left sees that
+            process.stdin.close()  # ends a sidecar that is left
 
 
 @pytest.mark.parametrize("kind", LAUNCHERS)
-def test_the_app_is_who_started_all_of_them_and_its_death_is_seen(copies: Path, tmp_path: Path, kind: str) -> None:
+def test_the_app_is_found_above_the_launchers_and_its_death_is_seen(copies: Path, tmp_path: Path, kind: str) -> None:
     with started(tmp_path, command(copies, kind)) as it:
         assert len(it.launchers) == LAUNCHERS[kind]
         [run] = told(tmp_path, "ps")["runs"]
@@ -110,7 +112,7 @@ def test_the_app_is_who_started_all_of_them_and_its_death_is_seen(copies: Path, 
 
 
 @pytest.mark.parametrize("which", range(LAUNCHERS[BOTH]))
-def test_so_is_the_death_of_each_of_them(copies: Path, tmp_path: Path, which: int) -> None:
+def test_the_death_of_each_launcher_is_seen(copies: Path, tmp_path: Path, which: int) -> None:
     with started(tmp_path, command(copies, BOTH)) as it:
         it.launchers[which].kill()
         await_end(it.supervisor)

@@ -1,4 +1,4 @@
-"""Windows' own node runs what stands where Vite's entry would: found as Vite is found, started as Vite is started."""
+"""Windows' own node runs a fake Vite, which is found and started as the real one is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_vite_service_is_ready_answers_and_ends_with_the_app(tmp_path: Path) -
     entry.parent.mkdir(parents=True)
     entry.write_text(SERVER, encoding="utf-8")
     (entry.parents[1] / "package.json").write_text(json.dumps({"bin": {"vite": "bin/vite.js"}}), encoding="utf-8")
-    named = str(root)[0].lower() + str(root)[1:]  # the drive in small letters, as some shells write it
+    named = str(root)[0].lower() + str(root)[1:]  # a lower-case drive letter, as some shells write it
     with Direct(tmp_path) as it:
         it.client.hello({"web": {"type": "vite", "root": named, "node": node()}})
         status = it.client.call("start", service="web")["status"]

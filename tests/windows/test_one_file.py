@@ -1,4 +1,4 @@
-"""A one-file program of PyInstaller as a service: killed, it leaves no folder, and no other goes with it."""
+"""A PyInstaller one-file program as a service: after a kill its unpacked folder is removed, and no other folder."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def test_the_unpacked_folder_of_a_killed_service_goes(tmp_path: Path, how: str) 
         [line] = it.client.note("service/log", service="api")["lines"]
         folder = Path(str(line).removeprefix("unpacked into "))
         [record] = (it.state / "runs").glob("*.json")
-        until(
-            lambda: [each["path"] for each in _unpacked(record)] == [str(folder)], "the folder, in the record", WAIT_S
-        )
+        until(lambda: [each["path"] for each in _unpacked(record)] == [str(folder)], "the folder in the record", WAIT_S)
         match how:
             case "the app is killed":
                 it.process.kill()
@@ -42,7 +40,7 @@ def test_the_unpacked_folder_of_a_killed_service_goes(tmp_path: Path, how: str) 
             case _:
                 it.client.call("shutdown")
         await_end(supervisor)
-    # a supervisor has a second for it at its end, which may be too little on a busy machine; and none if it is killed
+    # a killed supervisor removes nothing, and on a busy machine its one second at a normal end may be too short
     with Direct(tmp_path) as second:
         second.client.hello({})
         until(lambda: not folder.exists() and not record.exists(), "the end of both", WAIT_S)
@@ -54,5 +52,5 @@ def _unpacked(record: Path) -> list[Message]:
     try:
         found: list[Message] = json.loads(record.read_bytes())["unpacked"]
     except (OSError, ValueError):
-        return []  # it is replaced in this instant
+        return []  # the record is being replaced
     return found

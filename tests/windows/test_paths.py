@@ -1,4 +1,4 @@
-"""Paths that want care: longer than Windows once took them, and with the drive written in small letters."""
+"""Difficult paths: longer than MAX_PATH, and with a lower-case drive letter."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MAX_PATH = 260
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Path:
-    """A folder whose path is longer than that."""
+    """A folder whose path is longer than MAX_PATH."""
     folder = tmp_path.joinpath(*["Ümläute und Leerzeichen 日本 " + "x" * 30 + " y"] * 5)
     assert len(str(folder)) > MAX_PATH
     try:
         folder.mkdir(parents=True)
     except OSError:
-        pytest.skip("this Windows does not take long paths (LongPathsEnabled)")
+        pytest.skip("this Windows does not allow long paths (LongPathsEnabled)")
     return folder
 
 
@@ -40,7 +40,9 @@ def test_a_program_in_a_long_path_is_run_and_a_state_folder_there_is_used(deep: 
         it.client.hello({"it": {"type": "command", "command": [*PYTHON, str(script)]}})
         it.client.send("start", service="it")
         it.client.printed("it", ascii(str(script)))
-        assert len(list((deep / "state" / "runs").glob("*.json"))) == 1  # not a draft: it is kept up to date meanwhile
+        assert (
+            len(list((deep / "state" / "runs").glob("*.json"))) == 1
+        )  # *.json, as a temporary file may exist while the record is rewritten
 
 
 def test_no_program_is_run_in_a_folder_that_is_too_long_and_the_error_says_what_to_do(deep: Path) -> None:
@@ -50,7 +52,7 @@ def test_no_program_is_run_in_a_folder_that_is_too_long_and_the_error_says_what_
 
 
 def test_a_project_is_the_same_however_its_drive_is_written(tmp_path: Path) -> None:
-    """For its remembered port; and Vite is told one spelling, as it takes two for two modules."""
+    """Else its remembered port would be lost, and Vite would load one file as two modules."""
     (tmp_path / "package.json").write_text("{}")
     entry = tmp_path / "node_modules" / "vite" / "bin" / "vite.js"
     entry.parent.mkdir(parents=True)

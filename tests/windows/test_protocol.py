@@ -1,4 +1,4 @@
-"""The sidecar over two pipes: what a client hears, and how it ends."""
+"""The sidecar over two pipes: its messages to a client, and its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.windows.support import PYTHON, ROOT, WAIT_S, Direct, await_end, held,
 EXIT_APP_GONE = 3
 
 PYTHON_THAT_HEEDS = [sys.executable, "-S"]
-"""PYTHONUNBUFFERED, which -I passes over."""
+"""A Python without -I, which would ignore PYTHONUNBUFFERED."""
 
 SERVER = (
     "import http.server as h, os; "
@@ -43,7 +43,7 @@ def test_a_service_is_started_and_stopped_and_a_shutdown_ends_with_0(tmp_path: P
     assert it.stderr.read_bytes() == b""
 
 
-def test_one_that_does_not_heed_is_ended_after_its_time(tmp_path: Path) -> None:
+def test_a_deaf_service_is_killed_after_its_stop_timeout(tmp_path: Path) -> None:
     with Direct(tmp_path) as it:
         it.client.hello({"web": program("ignore:SIGTERM", "child", "print:up", "hold", stop={"timeoutMs": 200})})
         it.client.call("start", service="web")
@@ -121,7 +121,7 @@ def test_the_end_of_stdin_ends_it_with_3(tmp_path: Path) -> None:
         assert it.exit_code() == EXIT_APP_GONE
 
 
-def test_so_does_the_death_of_the_process_that_it_is_told_to_watch(tmp_path: Path) -> None:
+def test_the_death_of_the_watched_process_ends_it_with_3(tmp_path: Path) -> None:
     command = [*PYTHON, "-c", "import sys; sys.stdin.read()"]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE) as app,
@@ -132,8 +132,8 @@ def test_so_does_the_death_of_the_process_that_it_is_told_to_watch(tmp_path: Pat
         assert it.exit_code() == EXIT_APP_GONE
 
 
-def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> None:
-    """Its other thread sees the app's death, and waits for the loop no longer than the services' grace and a bound."""
+def test_a_wedged_supervisor_ends_with_the_app(tmp_path: Path) -> None:
+    """Another thread sees the app's death. It gives the loop the services' grace and ``WEDGED_S``, then exits."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from sidecar.host.windows import session as windows\n"
@@ -153,7 +153,7 @@ def test_a_supervisor_whose_loop_is_wedged_ends_all_the_same(tmp_path: Path) -> 
             assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
 
 
-def test_and_one_whose_stdin_ends_while_the_app_lives(tmp_path: Path) -> None:
+def test_a_wedged_supervisor_ends_with_its_stdin(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from sidecar.host.windows import session as windows\n"
@@ -169,7 +169,7 @@ def test_and_one_whose_stdin_ends_while_the_app_lives(tmp_path: Path) -> None:
         assert supervisor.wait(WAIT_S) == EXIT_APP_GONE
 
 
-def test_one_that_is_dead_already_is_told(tmp_path: Path) -> None:
+def test_a_watched_process_that_is_already_dead_is_reported(tmp_path: Path) -> None:
     with subprocess.Popen([*PYTHON, "-c", ""]) as gone:
         gone.wait(WAIT_S)
     words = [*SIDECAR, "--parent-pid", str(gone.pid), "stdio"]

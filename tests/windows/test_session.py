@@ -1,4 +1,4 @@
-"""A log-off and a shutdown, as Windows tells them: by messages to a window."""
+"""A log-off and a shutdown, which Windows announces by messages to a window."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOOTLOADERS_CLASS = "PyInstallerOnefileHiddenWindow"
 
 
 def window_of(pid: int, kind: str = logoff.CLASS) -> int | None:
-    """The top-level window of that kind that the process has."""
+    """Return the process's top-level window of that class."""
     window, owner = None, wintypes.DWORD()
     while window := user32.FindWindowExW(None, window, kind, None):
         user32.GetWindowThreadProcessId(window, ctypes.byref(owner))
@@ -46,7 +46,7 @@ def window_of(pid: int, kind: str = logoff.CLASS) -> int | None:
 
 
 def tell(window: int, message: int, word: int) -> int | None:
-    """What the window answers; ``None`` if its process ends over that."""
+    """Send a message; return the window's answer, or ``None`` if its process ends first."""
     answer = ctypes.c_size_t()
     sent = user32.SendMessageTimeoutW(window, message, word, 0, 0, int(WAIT_S * 1000), ctypes.byref(answer))
     return answer.value if sent else None
@@ -61,19 +61,19 @@ def test_the_end_of_the_session_ends_it_gracefully_and_leaves_no_record(tmp_path
         supervisor = held(pid)
 
         assert tell(window, logoff.WM_QUERYENDSESSION, 0) == 1
-        assert tell(window, logoff.WM_ENDSESSION, 0) == 0, "somebody else has said no"
+        assert tell(window, logoff.WM_ENDSESSION, 0) == 0, "another program refused: keep running"
         assert it.client.status("web")["state"] == "ready"
 
-        assert tell(window, logoff.WM_ENDSESSION, 1) is None, "it holds Windows back until it has ended"
+        assert tell(window, logoff.WM_ENDSESSION, 1) is None, "it must not answer before its end"
         await_end(supervisor)
         it.client.printed("web", "got SIGTERM")
         assert it.exit_code() == 128 + signal.SIGTERM
         assert list((it.state / "runs").iterdir()) == []
 
 
-@pytest.mark.skipif(not BINARY, reason="there is no bootloader when the sidecar runs from source")
+@pytest.mark.skipif(not BINARY, reason="a sidecar from source has no bootloader")
 def test_a_log_off_ends_a_deaf_service_before_the_bootloader_ends_us(tmp_path: Path) -> None:
-    """The bootloader gives us a second, and the service has five: its record would be left behind."""
+    """The bootloader gives us one second, the service's stop timeout is five. We must cut it, or leave the record."""
     with Direct(tmp_path) as it:
         pid = it.client.hello({"web": program("ignore:SIGTERM", "print:up", "hold")})["pid"]
         it.client.call("start", service="web")

@@ -1,4 +1,4 @@
-"""What a dev script does before its server is run by cmd, with the quotes and operators that the line has."""
+"""The steps of a dev script before its server: cmd runs them with the quotes and operators of the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vite itself, by Windows' own node: ready, a page and a module that it has transformed, and gone with the sidecar."""
+"""The real Vite on Windows' own node: it gets ready, serves a page and a module, and ends with the sidecar."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ export default {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with Vite in it, in a folder whose name wants care."""
+    """A project with Vite, in a folder whose name has spaces and non-ASCII letters."""
     installed = Path(os.environ.get("SIDECAR_VITE", EXAMPLE)) / "node_modules"
     if not (installed / "vite").exists():
-        pytest.skip("Vite for Windows is not installed: build/wine.py, or npm ci in the example, does that")
+        pytest.skip("Vite for Windows is not installed: run build/wine.py, or npm ci in the example")
     root = tmp_path / "ein Projekt é 日本"
     linked = shutil.ignore_patterns("tauri-plugin*", ".bin")  # of the example: not needed here
     shutil.copytree(installed, root / "node_modules", ignore=linked)

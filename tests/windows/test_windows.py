@@ -1,4 +1,4 @@
-"""What the host of Windows does beyond the contract of every host."""
+"""What Windows' host does beyond the common contract."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def wish(port: int) -> ports.PortRequest:
 
 
 def test_a_program_gets_no_handle_but_its_three_pipes() -> None:
-    """An inheritable one of ours, such as a library may have made, would else be held by the program."""
+    """Otherwise the program would hold each inheritable handle of ours, such as one that a library made."""
     host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     try:
         child = host.spawn("it", Launch((*PYTHON, str(CHILDREN / "program.py"), "print:up", "hold"), "/", {}))
-        assert os.read(child.stdout, 1) == b"u"  # it runs
+        assert os.read(child.stdout, 1) == b"u"  # the program runs
         os.close(writer)
         found: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=lambda: found.put(os.read(reader, 1)), daemon=True).start()
-        assert found.get(timeout=WAIT_S) == b"", "the end, while it lives"
+        assert found.get(timeout=WAIT_S) == b"", "the program must not hold the pipe's write end"
         assert host.reap() == []
     finally:
         host.kill_all()
@@ -57,7 +57,7 @@ def test_a_program_gets_no_handle_but_its_three_pipes() -> None:
 
 
 def test_a_port_that_somebody_listens_on_is_not_taken_from_him() -> None:
-    """SO_REUSEADDR would do that here."""
+    """On Windows SO_REUSEADDR would steal it."""
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
@@ -76,8 +76,8 @@ def test_a_chosen_port_is_not_held_as_the_program_could_not_listen_then() -> Non
         pass
 
 
-def test_an_excluded_port_is_held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows refuses the bind with WSAEACCES, for which Python has this errno."""
+def test_an_excluded_port_has_no_holding_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses the bind with WSAEACCES, which Python reports as EACCES."""
     real = ports.bind
 
     def bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
@@ -95,7 +95,7 @@ def test_an_excluded_port_is_held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def program() -> Iterator[tuple[Host, int]]:
-    """A host, and the pid of a program of its service ``web``."""
+    """A host that runs a service ``web``, and the pid of its program."""
     host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     child = host.spawn("web", Launch((*PYTHON, str(CHILDREN / "program.py"), "hold"), "/", {}))
     yield host, child.pid
@@ -105,7 +105,7 @@ def program() -> Iterator[tuple[Host, int]]:
 
 
 NO_PID = 0x7FFF_FFFC
-"""A pid that the system gives to no process: they are small."""
+"""A pid that no process has: Windows gives small ones."""
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_sockets_are_judged_by_the_pids_of_the_tables(
     owner: str,
     listening: object,
 ) -> None:
-    """A handed on socket's maker may be dead, and Wine names nobody: neither proves that the socket is not ours."""
+    """A dead owner may have passed the socket on, and Wine names no owner. Neither proves that it is not ours."""
     host, pid = program
     pids = {"program": pid, "us": os.getpid(), "nameless": 0, "dead": dead, "forgotten": NO_PID}
     rows = [row for it in owners for row in (("::1", 4001, pids[it]), ("127.0.0.1", 4000, pids[it]))]
@@ -178,7 +178,7 @@ def test_a_system_without_IPv6_has_the_listeners_of_IPv4(monkeypatch: pytest.Mon
 
 
 def test_a_socket_that_probes_is_told_not_to_repeat_a_refused_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows repeats it for 2 s; what it is told is read back from the very bytes."""
+    """Windows repeats it for 2 s. The test checks the bytes of the ioctl that forbids that."""
     told: list[tuple[int, int, bytes]] = []
 
     def control(sock: int, code: int, data: Any, size: int, *_: object) -> int:
@@ -192,14 +192,14 @@ def test_a_socket_that_probes_is_told_not_to_repeat_a_refused_connect(monkeypatc
 
 
 def test_a_windows_without_that_option_probes_all_the_same() -> None:
-    """Wine is one."""
+    """Such as Wine."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
         winapi.fail_at_once(sock)
         sock.connect(server.getsockname())
 
 
 def test_state_folders_get_no_access_list_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Since 3.12.4 Python makes one of the mode 0o700, which locks a user out after a first run as administrator."""
+    """Since 3.12.4, Python turns the mode 0o700 into one. After a first run as administrator it locks the user out."""
     modes: list[int] = []
     real = os.mkdir
 
@@ -209,12 +209,12 @@ def test_state_folders_get_no_access_list_of_their_own(tmp_path: Path, monkeypat
 
     monkeypatch.setenv(run_record.STATE_DIR, str(tmp_path / "made" / "state"))
     monkeypatch.setattr(os, "mkdir", mkdir)
-    monkeypatch.setattr(os, "chmod", Mock(side_effect=AssertionError("it has an access list")))
+    monkeypatch.setattr(os, "chmod", Mock(side_effect=AssertionError("chmod would set an access list")))
     assert Path(run_record.state_folder("runs")).is_dir()
     assert modes == [0o777] * 3
 
 
-@pytest.mark.skipif(not OWNERS_UNNAMED, reason="the owners of sockets are named here")
+@pytest.mark.skipif(not OWNERS_UNNAMED, reason="this system names the owners of sockets")
 def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
     host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     with socket.socket() as sock:
@@ -233,14 +233,14 @@ def test_a_listener_that_Wine_names_no_owner_of_may_be_ours() -> None:
         os.close(fd)
 
 
-@pytest.mark.skipif(OWNERS_UNNAMED, reason="this Wine's table of sockets names no owner")
+@pytest.mark.skipif(OWNERS_UNNAMED, reason="this Wine's socket table names no owners")
 def test_the_owner_of_a_socket_is_the_process_that_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert ("127.0.0.1", server.getsockname()[1], os.getpid()) in winapi.listeners()
 
 
 def test_where_no_job_can_be_had_a_tree_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a job of somebody else's that allows none within."""
+    """For example, inside a job of another program that allows no nested jobs."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "refused")
@@ -261,13 +261,13 @@ def test_where_no_job_can_be_had_a_tree_is_walked(monkeypatch: pytest.MonkeyPatc
     [ended] = host.reap()
     assert ended.signal == "SIGKILL"
     while os.read(child.stdout, 64):
-        pass  # its end comes when all four are dead
+        pass  # EOF comes when all four processes are dead
     os.close(child.stdout)
     os.close(child.stderr)
 
 
-def test_whom_we_may_not_end_the_systems_own_tool_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its handle refuses us, as another user's does; the tool is run as it is, and by its number."""
+def test_taskkill_is_used_if_we_may_not_terminate_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for another user's process, its handle does not let us terminate it. The real taskkill runs, with its pid."""
     refuse = Mock(side_effect=psutil.AccessDenied)
     monkeypatch.setattr(psutil.Process, "kill", refuse)
     monkeypatch.setattr(job, "terminate", lambda process: None)
@@ -283,7 +283,7 @@ def test_whom_we_may_not_end_the_systems_own_tool_is_asked_to(monkeypatch: pytes
             [command] = [call.args[0] for call in run.call_args_list]
             assert Path(command[0]).is_file()
             assert command[1:] == ["/T", "/F", "/PID", str(stranger.pid)]
-            if not UNDER_WINE:  # whose taskkill knows no /T
+            if not UNDER_WINE:  # Wine's taskkill has no /T
                 assert stranger.wait(WAIT_S) != 0
         finally:
             stranger.terminate()
@@ -292,7 +292,7 @@ def test_whom_we_may_not_end_the_systems_own_tool_is_asked_to(monkeypatch: pytes
 def test_the_folder_where_a_bootloader_has_libraries_looked_for_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Programs that we start would inherit it (not under Wine, so that only our own is looked at here)."""
+    """Our children would inherit it. They do not under Wine, so this test checks our own setting."""
     kernel32 = ctypes.WinDLL("kernel32")
     room = ctypes.create_unicode_buffer(1000)
     kernel32.SetDllDirectoryW(ctypes.c_wchar_p(str(tmp_path)))
@@ -303,7 +303,7 @@ def test_the_folder_where_a_bootloader_has_libraries_looked_for_is_forgotten(
 
 
 RUST = {"win-amd64": "x86_64", "win-arm64": "aarch64", "win32": "i686"}
-"""What Python calls its own platform, and Rust's word for that architecture."""
+"""Rust's name of the architecture, by Python's name of its platform."""
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ RUST = {"win-amd64": "x86_64", "win-arm64": "aarch64", "win32": "i686"}
     ],
 )
 def test_windows_binaries_are_named_by_pythons_own_platform(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows on ARM runs a Python for x86_64, and says ARM64 when it is asked for the machine."""
+    """Windows on ARM also runs a Python for x86_64, but reports ARM64 as the machine."""
     monkeypatch.setattr(sys, "version", words)
     monkeypatch.setenv("PROCESSOR_ARCHITECTURE", "ARM64")
     assert machine.architecture() == RUST[sysconfig.get_platform()]

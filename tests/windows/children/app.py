@@ -1,7 +1,7 @@
-"""A script that stands where the Tauri app will: launches the sidecar over pipes that nobody else has.
+"""A stand-in for the Tauri app: it launches the sidecar over pipes that no other process holds.
 
-Its arguments are the sidecar's command. Lines on stdin go to the sidecar, what it says to stdout, after a first line
-with its pid. ``!exit`` and ``!close`` (the sidecar's stdin) are for us.
+Its arguments are the sidecar's command. It prints a first line with the sidecar's pid, then relays stdin to the sidecar
+and the sidecar's output to stdout. The lines ``!exit`` and ``!close`` (close the sidecar's stdin) are commands to it.
 """
 
 from __future__ import annotations

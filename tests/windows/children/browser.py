@@ -1,4 +1,4 @@
-"""A browser: ``browser.py URL`` tells the roll call of it, and lives until that closes its window."""
+"""A fake browser: ``browser.py URL`` reports the URL to the roll call, and lives until that closes the connection."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The words of tests/children/program.py, as far as Windows knows them: ``program.py WORD…``.
+"""The words of tests/children/program.py on Windows: ``program.py WORD…``.
 
-There are no signals: to ``ignore`` is to heed neither Ctrl-Break nor the end of stdin, to ``report`` is to heed both.
-There is no fork: ``child`` and ``daemon`` are started with the words that they would have gone on with.
+Windows has no signals: ``ignore`` ignores Ctrl-Break and the end of stdin, ``report`` handles both. It has no fork:
+``child`` starts this program again with the remaining words, ``daemon`` starts one that only waits.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import sys
 import threading
 
 if sys.platform != "win32":
-    raise ImportError("there are better means elsewhere")
+    raise ImportError("POSIX has tests/children/program.py")
 
 LIFE_S = 100
-"""So long it lives at most, whatever becomes of the test."""
+"""Longest life, whatever happens to the test."""
 
 servers: list[socket.socket] = []
 
 
 def heed() -> None:
-    """Print and end when asked."""
+    """Print and exit on Ctrl-Break or at the end of stdin."""
 
     def report(*_: object) -> None:
         os.write(1, b"got SIGTERM\n")
@@ -39,7 +39,7 @@ def heed() -> None:
 
 
 def start(*words: str, flags: int = 0) -> subprocess.Popen[bytes]:
-    """Ourselves once more, with our standard streams: without a console they are passed on only if that is said."""
+    """Start this program again with our standard streams. Without a console they must be passed explicitly."""
     command = [sys.executable, "-I", "-S", __file__, *words]
     return subprocess.Popen(command, stdin=0, stdout=1, stderr=2, creationflags=flags)
 
@@ -56,7 +56,7 @@ def listen(value: str) -> None:
 
 
 def await_line(*words: str) -> None:
-    """Start ourselves once more with these words; return when it has printed a line."""
+    """Start this program again with these words; return when it has printed a line."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, *words], stdin=0, stdout=subprocess.PIPE, stderr=2
     )
@@ -86,7 +86,7 @@ def main() -> None:
             case "child":
                 start(*heeded, *words)
             case "daemon":
-                # one in between, whose end leaves it without a parent
+                # a middle process, which ends and so leaves the daemon without a parent
                 flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
                 start(*heeded, "orphan", flags=flags).wait()
             case "orphan":

@@ -1,7 +1,7 @@
 """A script that makes a hostile tree: ``tree.py KIND``, to be run with ``python -I -S``. See tests/children/trees.py.
 
-Each process connects to the roll call by itself, as descriptors are not inherited here. They end when the roll call
-closes their connection, or at the deadline; they look neither at their parent nor at stdin.
+Each process connects to the roll call by itself, as Windows has no inherited descriptors. It ends when the roll call
+closes the connection, or after ``LIFE_S``. It watches neither its parent nor stdin.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import sys
 import threading
 
 if sys.platform != "win32":
-    raise ImportError("there are better means elsewhere")
+    raise ImportError("POSIX has tests/children/trees.py")
 
 WIDE = 50
 DEEP = 8
 LIFE_S = 300
 
 SIZES = {"plain": 3, "deaf": 2, "wide": WIDE + 1, "deep": DEEP + 1, "detached": 3, "listener": 2}
-"""So many live once a tree is whole."""
+"""Number of processes of each whole tree."""
 
 CREATE_BREAKAWAY_FROM_JOB = 0x0100_0000
 
 
 def start(*words: str, flags: int = 0) -> None:
-    """Ourselves once more, with no stream of ours."""
+    """Start this script again without our streams."""
     null = subprocess.DEVNULL
     command = [sys.executable, "-I", "-S", __file__, *words]
     subprocess.Popen(command, stdin=null, stdout=null, stderr=null, creationflags=flags)
@@ -41,18 +41,18 @@ def enroll(kind: str) -> socket.socket:
 
 
 def break_away(kind: str) -> None:
-    """Every means to leave: of a console, of a group, of a job."""
+    """Try every way out: of the console, of the group, of the job."""
     flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     start(kind, "0", flags=flags)
     try:
         start(kind, "0", flags=flags | CREATE_BREAKAWAY_FROM_JOB)
     except OSError:
-        start(kind, "0", flags=flags)  # the job does not let it go
+        start(kind, "0", flags=flags)  # the job does not allow breakaway
 
 
 def main() -> None:
     kind = sys.argv[1]
-    left = int(sys.argv[2]) if len(sys.argv) > 2 else None  # so many are to follow
+    left = int(sys.argv[2]) if len(sys.argv) > 2 else None  # number of processes still to start
     connection = enroll(kind)
     if kind == "deaf":
         for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
@@ -66,7 +66,7 @@ def main() -> None:
         server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
         server.set_inheritable(True)
         command = [sys.executable, "-I", "-S", __file__, kind, "0"]
-        subprocess.Popen(command, close_fds=False)  # it has the listening socket, too
+        subprocess.Popen(command, close_fds=False)  # it inherits the listening socket
     else:
         more = {"plain": 2, "deaf": 1, "deep": DEEP}.get(kind, 0) if left is None else left
         if more > 0:
