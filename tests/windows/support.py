@@ -70,28 +70,28 @@ class Member:
         self.kind = "?"
         self.pid = 0
         self.process: int | None = None
-        """Its handle, from its introduction on."""
+        """The process's handle, once the first line has arrived."""
 
     def hear(self, data: bytes) -> None:
-        """Take its introduction. What it says after that is an echo."""
+        """Take bytes. The first line introduces the process; later bytes are echoes."""
         if self.process is not None:
             return
-        kind, pid = data.decode().split()  # sent at once: it comes at once, over loopback
+        kind, pid = data.decode().split()  # one send over loopback arrives in one piece
         self.kind, self.pid = kind, int(pid)
         try:
             self.process = _winapi.OpenProcess(winapi.SYNCHRONIZE, False, self.pid)
         except OSError as error:
             if error.winerror != winapi.ERROR_INVALID_PARAMETER:
                 raise
-            self.connection.close()  # it has ended since
+            self.connection.close()  # the process has already ended
 
     def is_dead(self) -> bool:
-        """Whether it has ended; asked of the system, not of the connection."""
+        """Return whether the process has ended, by its handle and not by the connection."""
         ended = self.process is not None and _winapi.WaitForSingleObject(self.process, 0) == _winapi.WAIT_OBJECT_0
         return ended or self.connection.fileno() < 0
 
     def close(self) -> None:
-        """Close the connection, upon which it ends if it lives, and the handle."""
+        """Close the connection, which ends the process, and the handle."""
         self.connection.close()
         if self.process is not None:
             _winapi.CloseHandle(self.process)

@@ -1,4 +1,4 @@
-"""Tests from Linux's side of Wine, whose folder (see build/wine.py) SIDECAR_WINE names. Else there is nothing here."""
+"""Tests that run on Linux and start programs under Wine. SIDECAR_WINE names its folder (see build/wine.py)."""
 
 from __future__ import annotations
 

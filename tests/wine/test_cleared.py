@@ -1,4 +1,4 @@
-"""Of a run under Wine nothing is left, though Wine itself may know nothing of it."""
+"""After a run under Wine all its processes are killed, even those that Wine itself has lost."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from tests.support.waiting import WAIT_S
 
 
 def start(run_id: str, *words: str) -> subprocess.Popen[bytes]:
-    """A process of that run, which waits for ever."""
+    """Start a process of that run that waits for ever."""
     command = [sys.executable, "-I", "-S", "-c", "import sys; print(flush=True); sys.stdin.read()", *words]
     env = {**os.environ, wine.RUN: run_id}
     process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    process.stdout.readline()  # it runs: by now it has its own command line
+    process.stdout.readline()  # after its exec it has its own command line
     return process
 
 
-def test_who_is_left_of_a_run_is_ended_and_nobody_else() -> None:
+def test_only_processes_of_the_run_are_killed() -> None:
     with ExitStack() as stack:
         left = start("this"), start("this", r"C:\Windows\System32\conhost.exe")
         others = start("other"), start("this", r"C:\Windows\System32\services.exe")
         for process in (*left, *others):
             stack.enter_context(process)
-            stack.callback(process.kill)  # not reaped yet, so the pid is its own
+            stack.callback(process.kill)  # not reaped yet, so the pid is not reused
         with wine.cleared("this"):
             pass
         assert [it.wait(WAIT_S) for it in left] == [-9, -9]
         assert [it.poll() for it in others] == [None, None]
 
 
-def test_who_has_the_output_of_a_run_does_not_hold_it_up(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_keeps_the_output_open_does_not_block_a_run(capfd: pytest.CaptureFixture[str]) -> None:
     command = (
         'import subprocess, sys; subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]); print(7)'
     )

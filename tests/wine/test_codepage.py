@@ -1,4 +1,4 @@
-"""Windows of East Asia: text goes in and out in a code page for which the frozen binary has no codec of Python's."""
+"""An East Asian Windows: text comes and goes in a code page for which the frozen binary has no Python codec."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ CODE_PAGE = 932
 WAIT_S = 120.0
 
 SAID = "日本 ü"
-"""The last letter is not in the code page."""
+"""The code page lacks the last letter."""
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """The variables for Wine to be a Japanese Windows."""
+    """The environment that makes Wine a Japanese Windows."""
     if shutil.which("localedef") is None:
         pytest.skip("localedef is missing")
     place = tmp_path / "locales"
     place.mkdir()
     subprocess.run(["localedef", "-i", "ja_JP", "-f", "UTF-8", str(place / LOCALE)], capture_output=True, check=False)
     if not (place / LOCALE).exists():
-        pytest.skip("the sources of locales are missing; on Debian they come with the package locales")
+        pytest.skip("locale sources are missing (Debian package locales)")
     state = str(tmp_path / "state")
     return wine.environment(FOLDER, LOCPATH=str(place), LC_ALL=LOCALE, SIDECAR_STATE_DIR=state)
 
 
 def run(env: dict[str, str], *command: str) -> bytes:
-    """What it prints. Nobody reads stderr, which Wine's services may have."""
+    """Run the command; return its stdout. Do not read stderr: Wine's services may keep it open."""
     done = subprocess.run(
         [*wine.launch(), *command],
         env=env,

@@ -1,4 +1,4 @@
-"""``sidecar dev`` in a console of Wine's, which a terminal of Linux's shows: keys come as on Windows."""
+"""``sidecar dev`` in a Wine console that runs in a Linux terminal: keys arrive as on Windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("a terminal of Linux's", allow_module_level=True)
+    pytest.skip("Wine runs on Linux", allow_module_level=True)
 
 import pty
 
@@ -30,14 +30,14 @@ WAIT_S = 120.0
 
 
 class Terminal:
-    """A program in a terminal of its own."""
+    """A program in its own terminal."""
 
     def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
         self.seen = b""
         self._deadline = time.monotonic() + WAIT_S
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.execvpe(command[0], command, env)  # noqa: S606  no shell is wanted
+            os.execvpe(command[0], command, env)  # noqa: S606  no shell needed
 
     def press(self, keys: bytes) -> None:
         os.write(self._fd, keys)
@@ -47,22 +47,22 @@ class Terminal:
             assert self._read(), f"it ended without {text!r}: {self.seen!r}"
 
     def end(self) -> int:
-        """What it ended with, once all of its output is read."""
+        """Read all output; return the exit code."""
         while self._read():
             pass
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def close(self) -> None:
-        """The terminal's end is that of what is in it."""
+        """Close the terminal, which ends the programs in it."""
         os.close(self._fd)
 
     def _read(self) -> bytes:
         left = self._deadline - time.monotonic()
-        assert select.select([self._fd], [], [], max(0.0, left))[0], f"nothing came any more after {self.seen!r}"
+        assert select.select([self._fd], [], [], max(0.0, left))[0], f"timed out after {self.seen!r}"
         try:
             data = os.read(self._fd, 4096)
         except OSError:
-            data = b""  # EIO: nobody has the terminal any more
+            data = b""  # EIO: no process has the terminal any more
         self.seen += data
         return data
 
@@ -84,5 +84,5 @@ def test_ctrl_c_ends_it_gracefully_with_130_and_its_lines_are_plain(tmp_path: Pa
     finally:
         console.close()
     assert code == 130
-    assert b"| got SIGTERM" in console.seen, "the program was asked to end, and did"
-    assert list((tmp_path / "runs").iterdir()) == [], "and the run has left no record"
+    assert b"| got SIGTERM" in console.seen, "the program did not end on the stop signal"
+    assert list((tmp_path / "runs").iterdir()) == [], "the run left a record"

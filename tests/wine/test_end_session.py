@@ -1,4 +1,4 @@
-"""The end of a session as Wine makes it, by its own tool: every window is asked, and then told."""
+"""The end of a session by Wine's own tool, which sends WM_QUERYENDSESSION and then WM_ENDSESSION to every window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVICE = ROOT / "tests" / "windows" / "children" / "program.py"
 
 @pytest.fixture
 def session() -> Iterator[Path]:
-    """A session of its own: in the one that the other tests share, all of their programs would be told, too."""
+    """Make a separate session. In the shared one the programs of all other tests would end, too."""
     with tempfile.TemporaryDirectory(prefix="sidecar-session-") as name:
         folder = Path(name)
         try:
@@ -33,7 +33,9 @@ def session() -> Iterator[Path]:
             subprocess.run(["wineserver", "--kill", "--wait"], env=wine.environment(folder), check=False)
 
 
-@pytest.mark.skipif(bool(BINARY), reason="told at once, a bootloader may end it before its services have said anything")
+@pytest.mark.skipif(
+    bool(BINARY), reason="the bootloader gets the message too, and may end the sidecar before its services"
+)
 @pytest.mark.timeout(600)
 def test_the_end_of_the_session_ends_a_sidecar_and_its_tree_gracefully(session: Path, tmp_path: Path) -> None:
     launch = [PYTHON, "-c", MAIN, str(ROOT)]
@@ -54,7 +56,7 @@ def test_the_end_of_the_session_ends_a_sidecar_and_its_tree_gracefully(session: 
             client.hello({"web": {"type": "command", "command": command, "restart": {"policy": "never"}}})
             client.call("start", service="web")
             client.printed("web", "up")
-            # nobody reads what it prints, which Wine's services may have for as long as they live
+            # no pipes: Wine's services would keep them open
             told = subprocess.Popen(
                 [*wine.launch(), "wineboot", "--end-session"],
                 env=env,

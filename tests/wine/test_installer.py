@@ -1,4 +1,4 @@
-"""The NSIS hooks under Wine: an installer replaces a sidecar that runs, and an uninstaller leaves no sidecar.exe."""
+"""The NSIS hooks under Wine: an installer replaces a running sidecar, and an uninstaller leaves no sidecar.exe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("Wine runs on Linux", allow_module_level=True)
 if shutil.which("makensis") is None:
-    pytest.skip("there is no makensis on PATH (it comes with: apt-get install nsis)", allow_module_level=True)
+    pytest.skip("no makensis on PATH (apt-get install nsis)", allow_module_level=True)
 
 from build import wine
 from tests.support.command import BINARY
@@ -32,7 +32,7 @@ EXIT_ABORTED = 2
 
 
 def compile_installer(folder: Path, *defines: str, script: Path = SCRIPT) -> Path:
-    """Make an installer of NEW."""
+    """Make an installer that contains NEW as its sidecar."""
     (folder / "new").write_bytes(NEW)
     words = ["makensis", "-V2", "-WX", "-NOCD", f"-DNEW={folder / 'new'}", f"-DOUT={folder / 'installer.exe'}"]
     done = subprocess.run([*words, *defines, script], capture_output=True, text=True, check=False)
@@ -55,12 +55,12 @@ def install(installer: Path, place: Path, *words: str) -> int:
 
 
 def windows_path(path: Path) -> str:
-    return "Z:" + str(path).replace("/", "\\")  # Wine's drive for all of this system's files
+    return "Z:" + str(path).replace("/", "\\")  # Wine's drive for the root of Linux's file system
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Where the app is installed, with the old sidecar."""
+    """The installed app's folder, with the old sidecar."""
     place = tmp_path / "app"
     place.mkdir()
     shutil.copy(BINARY or CMD, place / "sidecar.exe")
@@ -69,7 +69,7 @@ def place(tmp_path: Path) -> Path:
 
 @contextmanager
 def running(place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the installed sidecar, or Wine's cmd.exe in its place; either ends with its input."""
+    """Run the installed sidecar, or Wine's cmd.exe in its place. Both end with their stdin."""
     words = ["stdio"] if BINARY else ["/q", "/c", "echo runs & set /p it="]
     with subprocess.Popen(
         [*wine.launch(), str(place / "sidecar.exe"), *words],
@@ -83,7 +83,7 @@ def running(place: Path) -> Iterator[subprocess.Popen[bytes]]:
             assert program.stdin is not None
             assert program.stdout is not None
             if BINARY:
-                program.stdin.write(b"no JSON\n")  # it answers that this is none
+                program.stdin.write(b"no JSON\n")  # it answers with an error
             assert program.stdout.readline()
             yield program
         finally:
@@ -91,7 +91,7 @@ def running(place: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_without_the_hooks_a_silent_installer_keeps_a_sidecar_that_runs(tmp_path: Path, place: Path) -> None:
-    """If this fails, the hooks are of no use any more."""
+    """If this fails, the hooks are no longer needed."""
     with running(place):
         assert install(compile_installer(tmp_path), place) == 0
         assert (place / "sidecar.exe").read_bytes() != NEW

@@ -1,4 +1,4 @@
-"""A console's events, as the Tauri plugin hears them on Windows: in a console of Wine's, by the plugin's own code."""
+"""How the Tauri plugin's own code handles console events on Windows, tested in a Wine console."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TARGET = "x86_64-pc-windows-gnu"
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.skipif(bool(BINARY), reason="the plugin's own code, whichever sidecar there is"),
+    pytest.mark.skipif(bool(BINARY), reason="tests only the plugin's code, whatever the sidecar"),
 ]
 
 
@@ -33,7 +33,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     added = subprocess.run(["rustup", "target", "add", TARGET], capture_output=True, text=True, check=False)
     if added.returncode != 0:
         pytest.skip(f"rustup has no {TARGET}: {added.stderr.strip()}")
-    out = tmp_path_factory.mktemp("target")  # one of its own: nobody's lock on a shared one is waited for
+    out = tmp_path_factory.mktemp("target")  # its own, so as not to wait for a lock on a shared one
     command = ["cargo", "build", "--quiet", "--locked", f"--target={TARGET}", f"--target-dir={out}"]
     subprocess.run([*command, f"--manifest-path={CRATE / 'Cargo.toml'}"], check=True)
     return out / TARGET / "debug" / "sidecar-console.exe"

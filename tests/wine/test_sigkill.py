@@ -1,4 +1,4 @@
-"""Linux's SIGKILL for a program of Windows: nothing in it, nor in Wine's libraries, has a say in how it ends."""
+"""Linux's SIGKILL for a Windows program: neither the program nor Wine's libraries can run any code at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("SIGKILL", allow_module_level=True)
+    pytest.skip("Wine runs on Linux", allow_module_level=True)
 
 from build import wine
 from tests.support.client import Client
@@ -32,7 +32,7 @@ LOOK_S = 0.05
 
 
 class SlowClient(Client):
-    """Programs start slowly under Wine."""
+    """A client with more patience: programs start slowly under Wine."""
 
     patience_s = WAIT_S
 
@@ -40,10 +40,10 @@ class SlowClient(Client):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", SIZES)
 def test_no_process_survives_the_program_that_was_launched(kind: str, tmp_path: Path) -> None:
-    """It is the supervisor, or the bootloader where it is frozen.
+    """The launched program is the supervisor, or the bootloader of a frozen sidecar.
 
-    The end of a connection proves no death here. If a process is killed while it waits for data, Wine's server may keep
-    the socket open after the death. So the processes themselves are looked at: they have a variable of this test.
+    The end of a connection proves no death here: if a process is killed while it waits for data, Wine's server may keep
+    the socket open. So the test searches for processes with its own variable in their environment.
     """
     launch = [BINARY] if BINARY else [PYTHON, "-c", MAIN, str(ROOT)]
     with ExitStack() as stack:
@@ -67,17 +67,17 @@ def test_no_process_survives_the_program_that_was_launched(kind: str, tmp_path: 
         command = [PYTHON, "-I", "-S", str(TREE), kind]
         client.hello({kind: {"type": "command", "command": command, "restart": {"policy": "never"}}})
         client.call("start", service=kind)
-        for _ in range(SIZES[kind]):  # the tree is whole; who is left sees the end of its connection, and ends
+        for _ in range(SIZES[kind]):  # the whole tree; closing a connection ends its process
             stack.enter_context(listener.accept()[0])
         assert sum(TREE.name in it for it in living(roll_call)) == SIZES[kind]
         sidecar.kill()
-        until(lambda: not living(roll_call), "the end of all of them", WAIT_S, LOOK_S)
+        until(lambda: not living(roll_call), "the end of all processes", WAIT_S, LOOK_S)
 
 
 def living(roll_call: str) -> list[str]:
-    """The command lines of this test's processes that live."""
+    """Return the command lines of this test's living processes."""
     found = []
     for pid in marked(f"ROLL_CALL={roll_call}"):
-        with suppress(OSError):  # it has ended since the look
+        with suppress(OSError):  # it has ended since the listing
             found.append(Path(f"/proc/{pid}/cmdline").read_text(errors="replace"))
     return [it for it in found if it]
