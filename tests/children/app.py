@@ -1,12 +1,16 @@
-"""A script that stands where the Tauri app will: launches the sidecar over pipes that nobody else has.
+"""A stand-in for the Tauri app: it launches the sidecar over pipes that no other process holds.
 
-Its argument is a JSON object: ``argv`` and ``cwd`` of the sidecar; ``seconds``, after which we end ourselves;
-``group``, a control group to join first; ``siblings``, commands to start beside the sidecar (with ``siblings_env``),
-each once in a session of its own and, if ``near``, once in our process group; ``heir``, whether to start the first of
-them once more, with the sidecar's stdin.
+Its argument is a JSON object:
 
-Lines on stdin go to the sidecar, what it says to stdout, after a first line with its pid. ``!exit`` and ``!close`` (the
-sidecar's stdin) are for us.
+- ``argv`` and ``cwd``: of the sidecar
+- ``seconds``: the longest life of this script
+- ``group``: a control group to join first
+- ``siblings``, ``siblings_env``: commands to start beside the sidecar, each in its own session
+- ``near``: whether to start each sibling also in this script's process group
+- ``heir``: whether to start the first sibling once more, with the sidecar's stdin pipe
+
+It prints a first line with the sidecar's pid, then relays stdin to the sidecar and the sidecar's output to stdout. The
+lines ``!exit`` and ``!close`` (close the sidecar's stdin) are commands to it.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ assert sys.platform != "win32"  # for mypy: there is an alarm
 def main() -> None:
     order = json.loads(sys.argv[1])
     signal.alarm(order["seconds"])
-    for number in (signal.SIGINT, signal.SIGHUP):  # a test may run where they are ignored (nohup), which is inherited
+    for number in (signal.SIGINT, signal.SIGHUP):  # under nohup they are ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)
     if order["group"]:
         with open(f"{order['group']}/cgroup.procs", "w", encoding="ascii") as file:
@@ -56,7 +60,7 @@ def main() -> None:
             try:
                 sidecar.stdin.write(line)
             except BrokenPipeError:
-                pass  # it was killed; we live on
+                pass  # the sidecar was killed; this script lives on
     os._exit(0)
 
 

@@ -13,7 +13,7 @@ import sys
 assert sys.platform != "win32"  # for mypy: there is an alarm
 
 LIFE_S = 280
-"""So long it lives at most, whatever becomes of the test."""
+"""Longest life, whatever happens to the test."""
 
 
 def main() -> None:

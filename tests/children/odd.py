@@ -1,6 +1,6 @@
-"""A script that makes a tree of an odd kind: ``odd.py KIND``, to be run with ``python -I -S``. See trees.py.
+"""A script that makes an odd tree: ``odd.py KIND``, to be run with ``python -I -S``. See trees.py.
 
-Each is what a rule of the kernel's makes special: who its parent is, who may see it, what it waits for.
+The kernel treats each of these trees specially: in its parents, in who can see it, or in what its death waits for.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 if sys.platform != "linux":
-    raise ImportError("namespaces, control groups, ptrace")
+    raise ImportError("namespaces, control groups and ptrace are Linux's")
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # as a script it has only what Python brings
+sys.path.insert(0, str(Path(__file__).parents[2]))  # a script's sys.path lacks the checkout
 from tests.children import trees
 from tests.children.trees import enroll, hold
 
@@ -43,7 +43,7 @@ SIZES = {
     "fleeing": 2,
     "sheltered": 3,
 }
-"""So many answer the roll call once it is whole."""
+"""Number of processes of each whole tree."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,7 +55,7 @@ def check(result: int) -> int:
 
 
 def own_group() -> str:
-    """Where the control group of version 2 is that we are in."""
+    """Return the path of our control group (v2)."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     point = next(line.split(" ")[4] for line in mounts if " - cgroup2 " in line)
     path = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
@@ -63,7 +63,7 @@ def own_group() -> str:
 
 
 def orphaned() -> bool:
-    """Fork; whether we are the daemon of it: its parent is dead."""
+    """Fork twice. Return True in the daemon, whose parent is dead, and False in the caller."""
     if os.fork() != 0:
         os.wait()
         return False
@@ -74,7 +74,7 @@ def orphaned() -> bool:
 
 
 def namespaces(connection: socket.socket) -> None:
-    """A daemon in pid, user and mount namespaces of its own, and the first process in there."""
+    """A daemon that makes new pid, user and mount namespaces, and the first process in them."""
     if orphaned():
         flags = CLONE_NEWPID | CLONE_NEWNS
         check(libc.unshare(flags if os.geteuid() == 0 else flags | CLONE_NEWUSER))
@@ -84,9 +84,9 @@ def namespaces(connection: socket.socket) -> None:
 
 
 def adopted(connection: socket.socket) -> None:
-    """The first process of a pid namespace, and one in there that comes to us: the first dies only once it is buried.
+    """The first process of a pid namespace, and a second one in it, which the sidecar adopts and must reap.
 
-    ``pid_namespaces(7)`` has it so: the kernel waits in the first one's death for all that are in the namespace.
+    The first one's death waits in the kernel until all processes of the namespace are reaped: pid_namespaces(7).
     """
     if os.fork() == 0:
         os.setsid()
@@ -102,7 +102,7 @@ def adopted(connection: socket.socket) -> None:
 
 
 def subreaper(connection: socket.socket) -> None:
-    """A daemon that comes to the root of its tree, and not to us."""
+    """A daemon that is adopted by its tree's root, and not by the sidecar."""
     check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
     if orphaned():
         connection = enroll("daemon", connection)
@@ -110,7 +110,7 @@ def subreaper(connection: socket.socket) -> None:
 
 
 def sibling(connection: socket.socket) -> None:
-    """A child of our parent's, the supervisor, which has not started it."""
+    """A child of the supervisor, our parent, that the supervisor has not started."""
     if check(libc.syscall(CLONE[platform.machine()], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)) == 0:
         os.setsid()
         connection = enroll("sibling", connection)
@@ -118,7 +118,7 @@ def sibling(connection: socket.socket) -> None:
 
 
 def unreadable(connection: socket.socket) -> None:
-    """A daemon that nobody of its user may look into."""
+    """A daemon whose /proc files its own user cannot read."""
     if orphaned():
         check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
         connection = enroll("daemon", connection)
@@ -126,7 +126,7 @@ def unreadable(connection: socket.socket) -> None:
 
 
 def terminal(connection: socket.socket) -> None:
-    """The leader of a session with a terminal, and another one in it."""
+    """The leader of a session with a terminal, and another process in that session."""
     pid, _master = pty.fork()
     if pid == 0:
         os.set_inheritable(connection.fileno(), True)
@@ -137,7 +137,7 @@ def terminal(connection: socket.socket) -> None:
 
 
 def traced(connection: socket.socket) -> None:
-    """One that stops in its death until its tracer lets it go."""
+    """A process that stops during its exit until its tracer continues it."""
     tracee = os.fork()
     if tracee == 0:
         hold(enroll("tracee", connection))
@@ -149,7 +149,7 @@ def traced(connection: socket.socket) -> None:
 
 
 def vfork(connection: socket.socket) -> None:
-    """Parents that wait in the kernel for the exec of their children, again and again."""
+    """Parents that wait in vfork for their child's exec, again and again."""
     for _ in range(VFORKERS):
         if os.fork() == 0:
             connection = enroll("forker", connection)
@@ -167,7 +167,7 @@ def moved(connection: socket.socket) -> None:
 
 
 def frozen(connection: socket.socket) -> None:
-    """A daemon in a control group of its own, which stands still."""
+    """A daemon in its own control group, which is frozen."""
     if orphaned():
         connection = enroll("daemon", connection)
         inner = Path(f"{own_group()}/inner")
@@ -185,13 +185,13 @@ def sheltered(connection: socket.socket) -> None:
             connection.set_inheritable(True)
             keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
             rest = ["--rest", "sheltered", str(connection.fileno()), *keep]
-            os.execve(sys.executable, [sys.executable, "-I", "-S", trees.__file__, *rest], {})  # noqa: S606  no shell
+            os.execve(sys.executable, [sys.executable, "-I", "-S", trees.__file__, *rest], {})  # noqa: S606  no shell needed
         connection = enroll("shelter", connection)
     hold(connection)
 
 
 def fleeing(connection: socket.socket) -> None:
-    """One that is a new process, in a new session, before anybody has looked at it."""
+    """A process that forks and exits in a loop, with a new session each time, so that no listing shows it."""
     if os.fork() == 0:
         connection = enroll("runner", connection)
         connection.setblocking(False)
@@ -208,7 +208,7 @@ def has_ended(connection: socket.socket) -> bool:
     try:
         return not connection.recv(1)
     except BlockingIOError:
-        return False  # nothing to say: the roll call is there
+        return False  # open, with nothing to read
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Stands in for a one-file program of PyInstaller: unpacks, starts its program from there, and waits for it.
+"""A stand-in for a PyInstaller one-file program: it unpacks a folder, starts its program, and waits for it.
 
-When its program ends, it removes the folder, as the real one does. Killed, it leaves it. Both are deaf to SIGTERM. With
-an argument, that is what it tells its program in the folder's place.
+When the program ends, it removes the folder, as the real bootloader does. If it is killed, the folder stays. Both
+processes ignore SIGTERM. An argument replaces the folder's path in the program's environment.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """A program that does what its words say, one after another: ``program.py WORD…``. ``FakeHost`` knows the same words.
 
-``print:TEXT``, ``err:TEXT``; ``exit:CODE``; ``die:SIGNAL``; ``ignore:SIGNAL``; ``report:SIGNAL`` (print ``got SIGNAL``
-and exit with 0); ``child`` (a child in the same process group that does the rest, too); ``daemon`` (a process in a
-session of its own, orphaned, that only lives); ``listen:ADDRESS=PORT``; ``grandchild:ADDRESS=PORT`` (a child of a
-child that listens there); ``hold`` (live on).
+- ``print:TEXT``, ``err:TEXT``, ``exit:CODE``, ``die:SIGNAL``, ``ignore:SIGNAL``
+- ``report:SIGNAL``: at the signal, print ``got SIGNAL`` and exit with 0
+- ``child``: fork a child in the same process group; both do the remaining words
+- ``daemon``: start an orphan in its own session that only waits
+- ``listen:ADDRESS=PORT``
+- ``grandchild:ADDRESS=PORT``: start a child whose child listens there
+- ``hold``: live on
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ if sys.platform == "win32":
     raise ImportError("fork and process groups")
 
 LIFE_S = 280
-"""So long it lives at most, whatever becomes of the test."""
+"""Longest life, whatever happens to the test."""
 
 servers: list[socket.socket] = []
 
@@ -28,7 +31,7 @@ def report(number: int, _frame: object) -> None:
 
 
 def daemon() -> None:
-    """Returns once the daemon is one."""
+    """Start a daemon; return once its parent is dead."""
     ready, done = os.pipe()
     if os.fork() == 0:
         os.setsid()
@@ -42,7 +45,7 @@ def daemon() -> None:
 
 
 def grandchild(value: str) -> None:
-    """Returns once it listens."""
+    """Start a grandchild; return once it listens."""
     ready, done = os.pipe()
     if os.fork() == 0:
         signal.alarm(LIFE_S)
@@ -64,7 +67,7 @@ def listen(value: str) -> None:
 
 
 def hold() -> None:
-    """Live on. Not by pause(2): a signal just before it would be handled by Python only after it, and so never."""
+    """Wait for ever. Not by pause(2): Python would never handle a signal that came just before it."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
@@ -73,7 +76,7 @@ def hold() -> None:
 
 
 def enroll() -> None:
-    """Answer a roll call, if there is one; the connection lives as long as we do."""
+    """Connect to the roll call, if there is one. The connection closes when we die."""
     if "ROLL_CALL" in os.environ:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect("\0" + os.environ["ROLL_CALL"])

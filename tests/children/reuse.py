@@ -1,6 +1,6 @@
-"""Gives a dead process's pid to another one, in a pid namespace of its own, and lets the sidecar's code meet it.
+"""Reuse a dead process's pid, in a new pid namespace, and check that the sidecar's code notices: ``reuse.py ROOT``.
 
-``reuse.py ROOT``; each line of output is one thing that held.
+Each line of output is a check that passed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ theirs, ours = socket.socketpair()
 
 
 def child() -> int:
-    """A process that echoes what we say."""
+    """Start a process that echoes its input."""
     pid = os.fork()
     if pid == 0:
         ours.close()
@@ -37,19 +37,19 @@ def child() -> int:
 
 
 def successor(of: int) -> int:
-    """Another one with the same pid, which it is given because we say which was the last."""
+    """Start another process with the same pid, by setting the namespace's last pid."""
     with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
         file.write(str(of - 1))
     return child()
 
 
 def tick() -> int:
-    """Clock ticks since boot, as starts are counted in."""
+    """Return the clock ticks since boot, the unit of start times."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def answers() -> bool:
-    """Whether the only child that is left lives, and had no signal on its way to it."""
+    """Return whether the only child that is left lives and has not been signalled."""
     theirs.close()
     ours.send(b".")
     return ours.recv(1) == b"."
@@ -62,14 +62,14 @@ def main() -> None:
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
     while tick() <= old.start:
-        pass  # the same pid within one tick would be the same identity, and take a namespace of a few pids
+        pass  # within one tick the same pid would be the same identity; outside this tiny namespace that cannot happen
     second = successor(first)
     new = processes.read_process(second)
     assert new is not None
     assert (new.pid, new.start > old.start) == (old.pid, True)
     print("another start")
 
-    old.ppid = 0  # we have reaped it, so it is not signalled as a child of ours any more
+    old.ppid = 0  # we have reaped it, so the code must not treat it as an unreaped child
     processes.send(old, signal.SIGKILL)
     assert answers()
     print("the dead one takes no signal")

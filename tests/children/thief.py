@@ -1,8 +1,8 @@
-"""A stranger that takes a port again and again: ``thief.py ADDRESS PORT UID REUSEPORT``.
+"""A foreign program that takes a port again and again: ``thief.py ADDRESS PORT UID REUSEPORT``.
 
-Its stdin has a byte for each question that the test has asked, written once that is answered. The thief listens until
-one was asked and answered meanwhile, however slow the machine is. It prints a line for each time: ``BEGIN END``, in
-nanoseconds of the system's monotonic clock. It listened through all of that interval. It lives until its stdin ends.
+The test writes a byte to its stdin after each answered question. However slow the machine is, the thief listens until a
+question has been both asked and answered meanwhile. For each such interval it prints a line ``BEGIN END``, in
+nanoseconds of the monotonic clock. It listened through the whole interval. It lives until its stdin ends.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if sys.platform == "win32":
     raise ImportError("users, and select on a pipe")
 
 HELD_S = 0.02
-"""So long at least, for several questions where they are answered quickly."""
+"""Shortest time to listen: enough for several questions on a fast machine."""
 ANSWERS = 2
-"""Of two answers that come while it listens, the second one's question was asked after the first."""
+"""Answers to wait for while listening. The second one's question was asked after the first answer."""
 
 FREE_S = 0.005
 HELD_TO_FREE = 4
-"""So long is the port free, or a part of the time for which it was held if that is longer: the service comes back."""
+"""Time to leave the port free for the service, at least. After a long hold it is a share of the hold's time."""
 
 
 def hear(seconds: float | None) -> int:
-    """How many answers there were; waits for one, at most so long. Raises ``EOFError`` once stdin has ended."""
+    """Wait at most this long for answers; return their number. Raises ``EOFError`` once stdin has ended."""
     if not select.select([0], [], [], seconds)[0]:
         return 0
     data = os.read(0, 4096)
@@ -38,7 +38,7 @@ def hear(seconds: float | None) -> int:
 
 
 def listen(address: str, port: int, *, shared: bool) -> float:
-    """Listen once, if that is possible now; for how many seconds."""
+    """Listen once, if the port is free; return for how many seconds."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
@@ -51,7 +51,7 @@ def listen(address: str, port: int, *, shared: bool) -> float:
         begin = time.monotonic_ns()
         try:
             while hear(0):
-                pass  # of questions that may have been asked before
+                pass  # drop answers to questions that were asked earlier
             heard = 0
             least = time.monotonic() + HELD_S
             while heard < ANSWERS or time.monotonic() < least:

@@ -1,4 +1,4 @@
-"""The sidecar on a machine whose time of day cannot be asked for: ``timeless.py … sidecar WORD…``."""
+"""Run the sidecar with a clock that raises if the time of day is read: ``timeless.py … sidecar WORD…``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 
 def refuse(*_: object) -> float:
-    raise AssertionError("somebody asked for the time of day")
+    raise AssertionError("the time of day was read")
 
 
 for name in ("time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"):
     setattr(time, name, refuse)
 
-from sidecar.cli import main  # noqa: E402  it must not get hold of the clock before
+from sidecar.cli import main  # noqa: E402  it may import the clock only after the patch
 
 sys.exit(main(sys.argv[sys.argv.index("sidecar") + 1 :]))

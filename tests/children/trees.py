@@ -1,10 +1,10 @@
 """A script that makes a hostile tree: ``trees.py KIND [PORT]``, to be run with ``python -I -S``.
 
-Each process connects to the roll call (see tests/support/liveness.py) before it lets go of the connection that it
-inherited. They end when the roll call closes their connection, or at the deadline. Nothing else ends them: they look
-neither at their parent, nor at stdin, nor at stdout.
+Each process connects to the roll call (see tests/support/liveness.py) before it closes the connection that it
+inherited. It ends when the roll call closes the connection, or at the deadline. Nothing else ends it: it watches
+neither its parent, nor stdin, nor stdout.
 
-With ``ROLL_DECOY`` set, the same command line makes no tree, but one process that is nobody's business.
+With ``ROLL_DECOY`` set, the same command line makes no tree, but one decoy, which the sidecar must leave alone.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import sys
 import time
 
 if sys.platform != "linux":
-    raise ImportError("fork, and threads that outlive their leader")
+    raise ImportError("needs fork, and threads that outlive their leader")
 
 DECOY = "ROLL_DECOY"
 WIDE = 50
 DEEP = 8
 STORM = 200
-"""At most so many processes of the storm live at once."""
+"""Most processes of the storm that live at once."""
 LEAVE_OF_256 = 77
-"""So many in 256 of the storm's processes end at each turn, and leave their place, and their children, to others."""
+"""Share of the storm's processes, in 1/256, that exit at each turn. Others then take their places."""
 
 SIZES = {
     "plain": 3,
@@ -47,11 +47,11 @@ SIZES = {
     "listener": 2,
     "vite": 3,
 }
-"""So many live once a tree is whole; the storm is seldom quite whole. Of Vite's one is Vite: see vite.config.mjs."""
+"""Processes of each whole tree. The storm's number is a bit below its limit. For Vite's tree see vite.config.mjs."""
 
 
 def enroll(role: str, inherited: socket.socket | None = None, kind: str | None = None) -> socket.socket:
-    """A connection of this process's own. An alarm is not inherited either, so each sets its own."""
+    """Open this process's own connection, and set its alarm, as neither is inherited."""
     signal.alarm(max(1, math.ceil(float(os.environ["ROLL_DEADLINE"]) - time.monotonic())))
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.connect("\0" + os.environ["ROLL_CALL"])
@@ -62,7 +62,7 @@ def enroll(role: str, inherited: socket.socket | None = None, kind: str | None =
 
 
 def hold(connection: socket.socket) -> None:
-    """Live until the connection ends; echo what comes. ``g`` is the word for those who wait for one."""
+    """Live until the connection ends, and echo its bytes. ``g`` means go to a process that waits for it."""
     while (word := connection.recv(1)) not in (b"", b"g"):
         connection.sendall(word)
     os._exit(0)
@@ -74,7 +74,7 @@ def plain(connection: socket.socket) -> None:
 
 
 def chain(connection: socket.socket, length: int) -> None:
-    """Each the child of the one before."""
+    """Each process is the child of the one before."""
     for _ in range(length):
         if os.fork() != 0:
             break
@@ -83,19 +83,19 @@ def chain(connection: socket.socket, length: int) -> None:
 
 
 def deaf(connection: socket.socket) -> None:
-    """Ignores every signal that asks."""
+    """Ignore every signal that asks to end."""
     deafen()
     chain(connection, 1)
 
 
 def deafen() -> None:
-    """Ignore them, here and in all that is started from now on."""
+    """Ignore these signals here and in all later children."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
 
 
 def sessions(connection: socket.socket) -> None:
-    """Each descendant in a session of its own."""
+    """Each descendant has its own session."""
     for _ in range(2):
         if os.fork() != 0:
             break
@@ -105,7 +105,7 @@ def sessions(connection: socket.socket) -> None:
 
 
 def daemonised(connection: socket.socket, *, scrub: bool = False) -> socket.socket:
-    """Leave a daemon: its parent is dead, its session its own, ``scrub`` its environment empty."""
+    """Make a daemon: its parent is dead, and it has its own session. ``scrub`` empties its environment."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() != 0:
@@ -114,14 +114,14 @@ def daemonised(connection: socket.socket, *, scrub: bool = False) -> socket.sock
             keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
             connection.set_inheritable(True)
             argv = [sys.executable, "-I", "-S", __file__, "--rest", sys.argv[1], str(connection.fileno()), *keep]
-            os.execve(sys.executable, argv, {})  # noqa: S606  there is no shell to want
+            os.execve(sys.executable, argv, {})  # noqa: S606  no shell needed
         hold(enroll("daemon", connection))
-    os.wait()  # the one in between, which would be a zombie
+    os.wait()  # reap the middle process
     return connection
 
 
 def stopped(connection: socket.socket) -> None:
-    """All of it stopped."""
+    """All processes are stopped."""
     if os.fork() == 0:
         connection = enroll("child", connection)
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -138,9 +138,9 @@ def wide(connection: socket.socket) -> None:
 
 
 def storm(connection: socket.socket) -> None:
-    """Forks without end: up to ``STORM`` processes at once, some of which end and are replaced all the time.
+    """Fork in a loop: up to ``STORM`` processes at once, some of which always exit and are replaced.
 
-    The places are tokens in a pipe. One who is killed does not put its token back, so a killed storm cannot regrow.
+    The places are tokens in a pipe. A killed process does not put its token back, so a killed storm cannot regrow.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     places, givers = os.pipe()
@@ -165,11 +165,11 @@ def _take(places: int) -> bool:
     try:
         return bool(os.read(places, 1))
     except BlockingIOError:
-        return False  # all places are taken
+        return False  # no free place
 
 
 def zombies(connection: socket.socket) -> None:
-    """Parents that do not bury their children."""
+    """Parents that do not reap their children."""
     if os.fork() == 0:
         connection = enroll("child", connection)
     for _ in range(5):
@@ -179,7 +179,7 @@ def zombies(connection: socket.socket) -> None:
 
 
 def leaderless(connection: socket.socket) -> None:
-    """The threads run on, but their leader is gone: /proc shows a zombie that is none."""
+    """The thread leader has exited, but other threads run on: /proc shows a zombie, though the process lives."""
     if os.fork() == 0:
         connection = enroll("child", connection)
     _thread.start_new_thread(hold, (connection,))
@@ -187,7 +187,7 @@ def leaderless(connection: socket.socket) -> None:
 
 
 def bare(connection: socket.socket) -> None:
-    """Closes all its descriptors, once the roll call has another hold on it."""
+    """Close all descriptors, once the roll call has a pidfd of this process."""
     if os.fork() == 0:
         connection = enroll("bare", connection)
     connection.recv(1)
@@ -197,7 +197,7 @@ def bare(connection: socket.socket) -> None:
 
 
 def listener(connection: socket.socket) -> None:
-    """A daemon has the port."""
+    """A daemon listens on the port."""
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind(("127.0.0.1", int(sys.argv[2])))
@@ -208,14 +208,14 @@ def listener(connection: socket.socket) -> None:
 
 
 def decoy() -> None:
-    """Live, and listen on a port of those that services get."""
+    """Live, and listen on a port in the range that services get."""
     server = socket.create_server(("127.0.0.1", 0))
     hold(enroll("decoy", kind="decoy"))
     server.close()
 
 
 def main() -> None:
-    """Enroll and grow."""
+    """Connect to the roll call, and make the tree."""
     if DECOY in os.environ:
         decoy()
     if sys.argv[1] == "--rest":  # the scrubbed daemon, after its exec
@@ -228,7 +228,7 @@ def main() -> None:
             hold(daemonised(connection))
         case "scrubbed":
             hold(daemonised(connection, scrub=True))
-        case "vite":  # what a plugin of it starts
+        case "vite":  # the helper that a plugin of Vite starts
             deafen()
             hold(daemonised(connection))
         case "deep":

@@ -1,12 +1,12 @@
-// A real Vite as a hostile tree: it answers the roll call as trees.py does (see there), and its plugin's helper is deaf
-// and leaves a daemon. With ROLL_DECOY set, the same command line never gets as far as a server.
+// A real Vite as a hostile tree: it connects to the roll call as trees.py does (see there), and its plugin's helper
+// ignores signals and leaves a daemon. With ROLL_DECOY set, the same command line is a decoy and starts no server.
 import { spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 
 const { ROLL_CALL, ROLL_DEADLINE, ROLL_DECOY, ROLL_HELPER, ROLL_MOMENT } = process.env;
 const never = new Promise(() => {});
 
-// Nobody else has this connection: node gives no child a descriptor that it was not told of.
+// No other process has this connection: node passes no descriptors to children unless told to.
 function enroll(words) {
   const roll = connect({ path: `\0${ROLL_CALL}` });
   roll.on("error", () => process.exit()).on("close", () => process.exit());
@@ -26,12 +26,12 @@ spawn(program, words, { stdio: "ignore" });
 
 export default {
   clearScreen: false,
-  optimizeDeps: { noDiscovery: true }, // bundling packages that nobody asks for would cost every cell
+  optimizeDeps: { noDiscovery: true }, // bundling unused packages would slow every cell
   plugins: [
     {
       name: "test",
-      configureServer: () => (ROLL_MOMENT === "starting" ? never : undefined), // before it would listen
-      buildEnd: () => (ROLL_MOMENT === "stopping" ? never : undefined), // what SIGTERM makes it wait for
+      configureServer: () => (ROLL_MOMENT === "starting" ? never : undefined), // it never listens
+      buildEnd: () => (ROLL_MOMENT === "stopping" ? never : undefined), // after SIGTERM it never finishes
     },
   ],
 };

@@ -1,10 +1,10 @@
-"""Runs commands of the sidecar with little memory, and writes down what they open, list, look at, start and change.
+"""Run commands of the sidecar with little memory, and record what they open, list, stat, start and change.
 
     watched.py CASES SOURCE
 
 CASES is a JSON list of objects: ``cwd``, ``words``, ``env``, and the files ``notes``, ``out``, ``err`` and ``code``.
-Each command runs in a fork. A line of ``notes`` is one deed: its kind, the path without links, and which file of ours
-did it.
+Each command runs in a fork. A line of ``notes`` is one access: its kind, the resolved path, and the source file of ours
+that made it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 assert sys.platform != "win32"  # for mypy: no forks and no limits there
 
 MEMORY_MOST = 1 << 29
-"""Far less than the files that it is shown; some libraries reserve more than they use."""
+"""Memory limit: far less than the size of the test's files. Some libraries reserve more than they use."""
 
 _CHANGES = {
     *("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.chown", "os.link", "os.symlink"),
@@ -32,7 +32,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Notes:
-    """The deeds of this process."""
+    """Records this process's accesses."""
 
     def __init__(self, file: str, source: str) -> None:
         self._out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -41,7 +41,7 @@ class Notes:
 
     def note(self, kind: str, path: Any, *, follow: bool = True, **more: object) -> None:
         if self._busy or not isinstance(path, (str, bytes, os.PathLike)):
-            return  # a descriptor; or we, who look ourselves
+            return  # a descriptor, or an access by this recorder
         if os.fsdecode(path).startswith("/proc/") and "/self/cwd" not in os.fsdecode(path):
             return  # the processes of this machine
         self._busy = True
@@ -77,7 +77,7 @@ class Notes:
             self.note("start", arguments[0], words=words, cwd=os.path.join(os.getcwd(), os.fsdecode(folder or "")))
 
     def watch(self, name: str, *, follows: bool) -> None:
-        """Have calls of ``os.NAME`` noted: Python has no event for a look."""
+        """Record calls of ``os.NAME``, such as stat, for which Python has no audit event."""
         function: Callable[..., Any] = getattr(os, name)
 
         def watched(path: Any, *rest: Any, **more: Any) -> Any:
@@ -88,7 +88,7 @@ class Notes:
 
 
 def look_as_dev(root: str) -> int:
-    """What ``sidecar dev`` finds out of a project before it starts anything."""
+    """Do what ``sidecar dev`` does to examine a project, up to the first start."""
     from sidecar.commands.dev.serve import choose_services
     from sidecar.diagnostics import say
     from sidecar.errors import SidecarError
@@ -106,7 +106,7 @@ def look_as_dev(root: str) -> int:
 
 
 def run(case: SimpleNamespace, source: str) -> int:
-    """Be the command of one case."""
+    """Run the command of one case."""
     os.chdir(case.cwd)
     os.environ.clear()
     os.environ.update(case.env)

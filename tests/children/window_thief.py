@@ -1,8 +1,7 @@
-"""A program of another user that takes a dev server's port in the moment in which it is free, and serves its own page.
+"""Another user's program that takes a dev server's port as soon as it is free, and serves its own page.
 
-``window_thief.py UID``. Its stdin has a port a line: the one that it is after from then on, 0 for none. Its stdout has
-``up``, then ``held PORT`` and ``left PORT``, and ``asked LINE to HOST`` with the first line of whatever it is sent, and
-the host that the sender meant.
+``window_thief.py UID``. Each line of its stdin is the port to take from then on, 0 for none. It prints ``up``, then
+``held PORT`` and ``left PORT``. For each request it prints ``asked LINE to HOST``: the first line, and the Host header.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def serve(client: socket.socket) -> None:
                 host = next((it.partition(":")[2].strip() for it in fields if it.lower().startswith("host:")), "")
                 say(f"asked {first} to {host}")
                 client.sendall(ANSWER % (len(PAGE), PAGE))
-        except OSError:  # it has gone
+        except OSError:  # the client has gone
             return
 
 

@@ -1,6 +1,7 @@
-"""On PYTHONPATH it takes the memory from a sidecar's forks, while the file NO_FORK is there: ENOMEM, by the kernel.
+"""On PYTHONPATH, make the kernel refuse a sidecar's forks with ENOMEM while the file NO_FORK exists.
 
-Who belongs to a pid namespace whose first process has died cannot fork: pid_namespaces(7). It is left again at once.
+In a pid namespace whose first process has died, no fork succeeds: pid_namespaces(7). Each fork is tried in such a
+namespace, which is left again at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _fork_exec = _posixsubprocess.fork_exec
 
 
 def enter_a_dead_namespace() -> None:
-    """No fork of this thread succeeds from here on. Raises ``OSError``."""
+    """Make every later fork of this thread fail. Raises ``OSError``."""
     if _libc.unshare(CLONE_NEWPID) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     first = os.fork()
@@ -44,6 +45,6 @@ def fork_exec(*arguments: Any) -> int:
 
 if "NO_FORK" in os.environ:
     _posixsubprocess.fork_exec = fork_exec
-else:  # ``python sitecustomize.py COMMAND…``: it never gets a process
+else:  # ``python sitecustomize.py COMMAND…``: run a command that can never fork
     enter_a_dead_namespace()
-    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  there is no shell to want
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  no shell needed

@@ -1,6 +1,6 @@
-"""On PYTHONPATH it refuses a guard every import once it says that it is on watch, and a keeper every import.
+"""On PYTHONPATH, refuse every import of a guard that is on watch, and of a keeper.
 
-The names are added to the file SEALED, beside a line of each guard and keeper that came so far.
+The file SEALED gets the names of these imports. Each guard that is on watch, and each keeper, also adds a line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 if sys.platform == "win32":
-    raise ImportError("there is no guard")
+    raise ImportError("Windows has no guard")
 
 from sidecar.host.posix import guard, keeper
 from sidecar.host.posix.lifeline import ON_WATCH, ON_WATCH_WITH_GROUP
@@ -27,7 +27,7 @@ def note(name: str) -> None:
 
 
 class Refuse:
-    """The first of all finders."""
+    """A finder that refuses all modules. It is the first one asked."""
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> None:
