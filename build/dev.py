@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the job named first in argv with the rest as its arguments."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a code page of Windows may lack a character: do not fail then
+            stream.reconfigure(errors="replace")  # a Windows code page may lack a character: print ? then
     name, *arguments = argv or ["--help"]
     if name in {"-h", "--help", "help"}:
         say(overview())

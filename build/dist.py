@@ -71,7 +71,7 @@ CRATE_LEFT_OUT = ("build.js", "guest-js/", "installer-hooks", "tests/", "package
 
 
 class DistError(Exception):
-    """A package could not be built, or is wrong; the text says how."""
+    """A package could not be built, or is wrong; the message says how."""
 
 
 @dataclass

@@ -48,7 +48,7 @@ OLDEST_GLIBC = (2, 17)
 SYSTEM_LIBRARIES = re.compile(
     r"(?:ld-linux[\w-]*|libc|libdl|libgcc_s|libm|libpthread|librt|libstdc\+\+|libutil|libz)\.so\.\d+"
 )
-"""The libraries that PEP 600 lets a wheel take from the system, as far as we need them."""
+"""The system libraries that PEP 600 lets a wheel use, as far as our binary needs them."""
 
 _NEEDED = re.compile(r"^  NEEDED +(\S+)$", re.MULTILINE)
 _GLIBC = re.compile(r" GLIBC_(\d+)\.(\d+)(?:\.\d+)?$", re.MULTILINE)
@@ -57,7 +57,7 @@ _RELATIVE_RELOCATIONS = (2, 36)
 
 
 class UnsupportedError(Exception):
-    """There is no package for such a binary; the text says why."""
+    """There is no package for this binary; the message says why."""
 
 
 def platform_of(triple: str) -> Platform:
@@ -74,7 +74,7 @@ def wheel_tag(triple: str, binary: Path) -> str:
         major, minor = glibc_of(binary)
         return f"manylinux_{major}_{minor}_{platform.wheel}"
     if "darwin" in triple:
-        # a framework's Python may be for both machines; the binary is for the one that it was frozen on
+        # a framework's Python may be universal2; the binary runs only on the machine that it was frozen for
         _, oldest, _ = sysconfig.get_platform().split("-")
         return f"macosx_{oldest.replace('.', '_')}_{platform.wheel}"
     return platform.wheel

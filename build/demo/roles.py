@@ -20,12 +20,12 @@ AS_STRANGER = "--as-a-stranger"
 if sys.platform == "win32":
     APART = subprocess.CREATE_NEW_PROCESS_GROUP
 else:
-    APART = 0  # a session of its own does it
+    APART = 0  # POSIX uses a new session instead
 
 
 @contextmanager
 def started(words: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the demo in another role. The process ends with us, because its stdin does; at the latest with this block."""
+    """Run the demo in another role. The process ends with its stdin: at our death, or at the end of this block."""
     # in its own session or group: Ctrl-C goes only to us, and we end it
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent), *words],
@@ -44,7 +44,7 @@ def started(words: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def lines_of(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[bytes]:
-    """Return a queue of its lines, then empty bytes. A thread reads, because on Windows select takes only sockets."""
+    """Return a queue of the process's lines, then empty bytes. A thread reads: Windows' select takes only sockets."""
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -57,7 +57,7 @@ def lines_of(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[bytes]:
 
 
 def first_line(process: subprocess.Popen[bytes]) -> str:
-    """Return its first line of output; empty if none comes in time."""
+    """Return the process's first line of output; empty if none comes in time."""
     try:
         return lines_of(process).get(timeout=STEP_S).decode().strip()
     except queue.Empty:

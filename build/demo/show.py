@@ -9,14 +9,14 @@ from typing import Any
 
 
 class DemoError(Exception):
-    """A step did not hold; the text is the reason to print."""
+    """A step failed; the message is the reason to print."""
 
 
 class Watch:
     """A stopwatch, which runs from its creation."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter()  # finer than Windows' other clocks, and the same in all processes
+        self._began = time.perf_counter()  # Windows' finest clock; all processes share it
 
     def ms(self, until: float | None = None) -> float:
         """Return the milliseconds until now, or until ``until``."""
@@ -24,12 +24,12 @@ class Watch:
 
 
 class Show:
-    """Lines for a person: coloured in a terminal, plain elsewhere and with NO_COLOR."""
+    """Prints lines: coloured in a terminal, plain elsewhere and with NO_COLOR."""
 
     def __init__(self, stream: Any) -> None:
         """Write to ``stream``."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or sys.platform == "win32"
-        self._colours = stream.isatty() and not plain  # a console of Windows takes colours only after a call to it
+        self._colours = stream.isatty() and not plain  # enables colours in a Windows console
         if hasattr(stream, "reconfigure"):
             # a locale without ✓ must not end the demo; on Windows a reader of a pipe expects UTF-8, not a code page
             stream.reconfigure(encoding="utf-8" if sys.platform == "win32" else None, errors="replace")
@@ -39,11 +39,11 @@ class Show:
         print(self._paint("1", text), flush=True)
 
     def done(self, ms: float, text: str) -> None:
-        """Print a step that held, with its time."""
+        """Print a step that succeeded, with its time."""
         print(f"  {self._paint('32', '✓')} {self._paint('2', f'{ms:7.1f} ms')}  {text}", flush=True)
 
     def failed(self, text: str) -> None:
-        """Print why a step did not hold."""
+        """Print why a step failed."""
         print(f"  {self._paint('31', '✗')} {self._paint('31', text)}", flush=True)
 
     def _paint(self, code: str, text: str) -> str:

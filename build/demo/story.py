@@ -21,7 +21,7 @@ from tests.support.page import HotUpdates, edited, fetch
 
 EDITED = "src/message.ts"
 HOLDERS_HIDDEN = "SIDECAR_WINE_RUN" in os.environ
-"""Wine (see build/wine.py) does not tell which process has a port."""
+"""Wine (see build/wine.py) does not report which process has a port."""
 KILLED = "ended by TerminateProcess" if sys.platform == "win32" else "SIGKILLed"
 
 

@@ -13,7 +13,7 @@ import threading
 from build.demo.roles import leave_with_stdin
 
 if sys.platform == "win32":
-    CLAIM = socket.SO_EXCLUSIVEADDRUSE  # with SO_REUSEADDR our bind would succeed beside a listener
+    CLAIM = socket.SO_EXCLUSIVEADDRUSE  # on Windows a bind with SO_REUSEADDR succeeds beside a listener
     TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: its holder is exclusive, or the system has reserved it
 else:
     CLAIM = socket.SO_REUSEADDR  # ignores connections that are still in TIME_WAIT
@@ -21,7 +21,7 @@ else:
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
-    """Another program's page."""
+    """Serves another program's page."""
 
     def do_GET(self) -> None:
         """Answer every path with the same text."""
@@ -59,6 +59,6 @@ def held(port: int) -> bool:
                 sock.bind((address, port))
                 sock.listen()
         except OSError as problem:
-            if problem.errno in TAKEN:  # else this machine does not have the family
+            if problem.errno in TAKEN:  # else this machine lacks the address family
                 return True
     return False

@@ -1,4 +1,4 @@
-"""Do several works at once: begin with the longest, and print each one's output in one piece when it ends."""
+"""Run several works at once: start the longest first, and print each one's output in one piece when it ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from build.jobs.steps import Done, Steps
 from build.jobs.tools import say, user_cache
 
 LANES = max(2, (os.cpu_count() or 1) + 1)
-"""Works at once: one more than there are processors, because tests mostly wait."""
+"""Number of works that run at once: one more than processors, because tests mostly wait."""
 
 DURATIONS = user_cache() / "tauri-sidecar" / "durations.json"
-"""Has the last duration of each work on this machine."""
+"""File with the last duration of each work on this machine."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Work:
 
 
 def at_once(steps: Steps, works: Sequence[Work], durations: Path = DURATIONS, lanes: int = LANES) -> None:
-    """Do all works, ``lanes`` at a time. Add their results to ``steps`` in the order of ``works``.
+    """Run all works, ``lanes`` at a time. Add their results to ``steps`` in the order of ``works``.
 
     The longest (by the last run on this machine) begin first, so that the last to end is a short one. If a work raises,
     or on Ctrl-C, stop the others and raise its exception.

@@ -1,4 +1,4 @@
-"""Get what jobs need on this machine: make .venv and packages, and install parts from Debian, cargo or PyPI."""
+"""Get what jobs need on this machine: .venv, packages, and parts from Debian, cargo or PyPI."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def ready(packages: Sequence[Path] = ()) -> dict[str, str]:
 
 
 def install_all(env: Mapping[str, str]) -> None:
-    """Install all parts that ``test`` uses, before its first step. Else a step could miss what a later one installs.
+    """Install all parts that ``test`` uses, before its first step. Else a step could lack what a later one installs.
 
     Install all at once if that works, because each call of apt-get is slow. Name the parts that cannot be installed.
     """

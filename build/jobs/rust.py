@@ -60,14 +60,14 @@ def app(arguments: Sequence[str]) -> int:
 
 
 def tauri3(arguments: Sequence[str]) -> int:
-    """Tell whether the plugin compiles against the newest alpha of Tauri 3. It need not: it is for Tauri 2.
+    """Tell whether the plugin compiles against the newest alpha of Tauri 3. A failure is news, not an error: the plugin is for Tauri 2.
 
     This needs Rust 1.95, and compiles for minutes. It takes no arguments.
     """
     argparse.ArgumentParser(prog="build/dev.py tauri3").parse_args(arguments)
     env = ready()
     ensure_tauri(env)
-    # a folder of its own, so that no job waits for its lock
+    # its own folder, so that no other job waits for its lock
     env["CARGO_TARGET_DIR"] = str(user_cache() / "tauri-sidecar" / "tauri3-target")
     become([PYTHON, BUILD / "tauri3.py"], env)
 

@@ -21,12 +21,12 @@ Words = Sequence[str | Path]
 """The words of a command."""
 
 MUST_NOT_SKIP = "SIDECAR_MUST_NOT_SKIP"
-"""A variable with texts, separated by semicolons. A skip with one of them fails the job: this machine must try it."""
+"""A variable with texts, separated by semicolons. A skip whose reason contains one fails the job."""
 
 SLOW_S = 5.0
-"""The summary names a slower test, if it is one of the slowest."""
+"""The summary names only tests slower than this."""
 SLOWEST = 15
-"""Bound on the tests that the summary names."""
+"""Most tests that the summary names."""
 
 
 @dataclass

@@ -46,16 +46,16 @@ FROZEN_TESTS: dict[str, tuple[str, ...]] = {
     "darwin": ("tests/posix", "tests/test_cli.py"),
 }
 """Tests that a frozen sidecar could fail although one from source passes; tests/README.md gives the reasons. All others
-try the same code in the same Python. On the systems with few of them, CI also runs the demo with the binary
+run the same code in the same Python. On systems with few of these tests, CI also runs the demo with the binary
 (.github/workflows/ci.yml)."""
 
 FROZEN_WINE_TESTS = tuple(f"tests/windows/test_{it}.py" for it in ("commands", "death", "frozen", "session", "vite"))
-"""The same for Wine, where all of Windows' tests run from source."""
+"""Tests of the frozen sidecar under Wine. From source, all of Windows' tests run there."""
 
 NEWER_WINE_TESTS = tuple(
     f"tests/windows/test_{it}.py" for it in ("contract", "paths", "protocol", "session", "steps", "windows")
 )
-"""The quick ones of Windows' tests, for a newer Python."""
+"""The quick Windows tests, which also run on a newer Python."""
 
 FROZEN_NAME = "pytest of the frozen binary"
 WINE_NAME = "pytest of Windows under Wine"
@@ -112,7 +112,7 @@ def wine_steps(steps: Steps) -> None:
     wine = wine_program()
     with wine_session(steps, wine):
         pytest_step(steps, WINE_NAME, [], program=[*wine, "pytest"])
-        # Python 3.12 turns modes into access lists, and asks Windows for its machine in another way
+        # Python 3.12 turns file modes into access lists, and gets the machine's name in another way
         pytest_step(steps, f"{WINE_NAME}, Python 3.12", NEWER_WINE_TESTS, program=[*wine, "pytest-3.12"])
         pytest_step(steps, SIGKILL_NAME, ["tests/wine"], variables=in_wine())
     wine_10_steps(steps)

@@ -25,7 +25,7 @@ from build.jobs.suites import (
 from build.jobs.tools import say
 
 PURE = "sidecar/core/*,sidecar/protocol/*"
-"""These must have 100 % branch coverage: they do not touch the system, so there is no excuse for a gap."""
+"""These must have 100 % branch coverage: they do not touch the system, so tests can reach every branch."""
 ONLY_A_PART = "only a part of the tests was asked for"
 PROCESSES = "--processes"
 GATE = "coverage of core and protocol is 100 %"

@@ -1,4 +1,4 @@
-"""What all jobs share: running programs, their environment, and a sentence to a person."""
+"""What all jobs share: run programs, make their environment, and print messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNWANTED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "FORCE_COLOR"
 
 
 class CannotError(Exception):
-    """Something is missing, and this script may not or cannot get it; the text is the one sentence to print."""
+    """Something is missing that this script cannot or may not install; the message is the sentence to print."""
 
 
 def say(text: str) -> None:
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def become(command: Sequence[str | Path], env: dict[str, str]) -> NoReturn:
-    """Become the command, so that signals and the terminal go to it. On Windows, start it and wait."""
+    """Exec the command, so that it gets the signals and the terminal. On Windows, start it and wait."""
     words = [str(word) for word in command]
     sys.stdout.flush()
     os.chdir(ROOT)

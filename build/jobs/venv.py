@@ -13,7 +13,7 @@ from build.jobs.paths import LOCK, PYTHON, ROOT, VENV
 from build.jobs.tools import CannotError, digest, must, pip, plain_environ, say
 
 MADE_FROM = VENV / "made-from"
-"""Has the stamp of what .venv was made from, see ``venv_stamp``."""
+"""File with the stamp of what .venv was made from, see ``venv_stamp``."""
 
 
 def ensure_venv() -> None:

@@ -1,4 +1,4 @@
-"""Windows' tests under the Wine of Debian 13, in a Debian of its own."""
+"""Windows' tests under Debian 13's Wine 10, which runs in a chroot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTS = tuple(
         "commands.py::test_doctor_tells_that_a_port_is_taken_and_by_whom",
     )
 )
-"""Tests that need the owner of a socket. Debian 13's Wine tells it, Debian 12's does not."""
+"""Tests that need the owner of a socket, which Debian 13's Wine reports and Debian 12's does not."""
 
 
 def wine10(arguments: Sequence[str]) -> int:
@@ -38,7 +38,7 @@ def wine10(arguments: Sequence[str]) -> int:
 
 
 def wine_10_steps(steps: Steps) -> None:
-    """Run those tests under Debian 13's Wine, if there is one."""
+    """Run these tests under Debian 13's Wine, if there is one."""
     if not is_made():
         steps.skip(NAME, "there is no Debian 13 here; python3 build/dev.py wine10 makes one, as root")
         return
@@ -57,7 +57,7 @@ def system() -> Path:
 
 
 def is_made() -> bool:
-    """Tell whether it is there, with Wine in it."""
+    """Tell whether that Debian exists and has Wine."""
     return (system() / "usr" / "bin" / "wine").exists()
 
 
