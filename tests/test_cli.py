@@ -1,4 +1,4 @@
-"""The command line: what it takes, what it refuses, and the codes that it ends with."""
+"""The command line: accepted and refused arguments, and exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with_shtab = pytest.mark.skipif(
 COMMANDS = ("dev", "init", "logs", "ps", "clean", "doctor", "stdio", "schema", "unpack", "completions")
 
 WAIT_S = 60
-"""Far more than a start takes on a busy machine."""
+"""Timeout of one run: far more than a start takes on a busy machine."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Any:
     return run
 
 
-# ── what only prints ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── print and exit ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_version_is_one_line(run: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_completion_script_is_printed_for_each_shell(shell: str, sign: str, ru
 
 
 @with_shtab
-@pytest.mark.skipif(sys.platform == "win32", reason="a bash there is another system's, which sees other paths")
+@pytest.mark.skipif(sys.platform == "win32", reason="a bash on Windows uses other paths")
 def test_bash_itself_takes_its_completion_script_and_completes_by_it(run: Any, tmp_path: Path) -> None:
     script = tmp_path / "completion"
     script.write_text(run("completions", "bash").stdout, encoding="utf-8")
@@ -116,7 +116,7 @@ def test_without_shtab_completions_say_what_to_install(run: Any, tmp_path: Path)
     assert "pip install tauri-sidecar" in done.stderr
 
 
-# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── wrong usage ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("words", [["--host", "::1"], ["--strict-port"]], ids=" ".join)
@@ -185,7 +185,7 @@ def test_the_code_of_wrong_usage_is_the_processs_own(run: Any) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-# ── the options of what runs ──────────────────────────────────────────────────────────────────────────────────────────
+# ── common options ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("words", [["--parent-pid", "7", "stdio"], ["stdio", "--parent-pid", "7"], ["--parent-pid=7"]])
@@ -218,18 +218,18 @@ def test_a_process_to_watch_that_is_dead_already_is_told_with_code_3(run: Any) -
     assert "is dead already" in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there no process sends itself a signal")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows a process cannot send itself a signal")
 @pytest.mark.parametrize("words", [["stdio"], ["dev", "--json"]])
 def test_interrupted_before_it_takes_signals_it_ends_without_a_trace(
     words: list[str], run: Any, tmp_path: Path
 ) -> None:
-    """The first heavy thing that is loaded is told to interrupt us here."""
+    """A fake of the first heavy module interrupts the process during its import."""
     (tmp_path / "msgspec.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
     done = run(*words, python=("-B",), env={"PYTHONPATH": str(tmp_path)})
     assert (abs(done.returncode) % 128, done.stdout, done.stderr) == (signal.SIGINT, "", "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty module")
 def test_at_a_terminal_it_prints_its_help(run: Any) -> None:
     if sys.platform != "win32":
         ours, theirs = os.openpty()
@@ -242,9 +242,9 @@ def test_at_a_terminal_it_prints_its_help(run: Any) -> None:
         assert done.stdout.startswith("usage: sidecar")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed in another way there")
+@pytest.mark.skipif(sys.platform == "win32", reason="the test closes descriptors by a POSIX shell")
 def test_it_can_be_started_without_any_standard_stream(tmp_path: Path) -> None:
-    """The numbers 0, 1 and 2 would else go to pipes of ours, and answers to whoever has them."""
+    """Otherwise our own pipes would get the numbers 0, 1 and 2, and output would go into them."""
     words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *SIDECAR, "--version"]
     assert subprocess.run(words, check=False, timeout=WAIT_S).returncode == 0
 
@@ -258,7 +258,7 @@ def test_the_command_and_the_module_are_the_same(run: Any) -> None:
 
 
 def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
-    """The guard forks before anything is loaded that a guard does not need, and the version needs nothing at all."""
+    """The guard must fork before heavy imports, and printing the version needs no imports at all."""
     done = run("--version", python=("-X", "importtime"))
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sidecar.cli" in loaded
@@ -266,7 +266,7 @@ def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
 
 
 def test_started_as_an_app_starts_it_nothing_is_loaded_that_only_other_commands_need(run: Any) -> None:
-    """The guard would keep it for as long as the app runs, and msgspec loads more than it needs."""
+    """The guard would keep it in memory as long as the app runs. msgspec by itself imports more than it needs."""
     done = run(python=("-X", "importtime"))
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sidecar.commands.stdio" in loaded

@@ -1,6 +1,6 @@
-"""pytest imports every test module on every system; those that are not for it leave themselves out first.
+"""pytest imports every test module on every system, so a module for another system must skip itself first.
 
-One that needs another system's module before that ends the whole run there, with nothing tried.
+If a module imports something that the system lacks before it skips itself, the whole test run fails there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ ABSENT = {
     "darwin": _WINDOWS,
     "win32": frozenset({"curses", "fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}),
 }
-"""Modules of Python's own that are not there."""
+"""Standard modules that a platform lacks."""
 
 
 def collected(platform: str) -> Iterator[Path]:
-    """The test modules and conftests that pytest imports there."""
+    """Return the test modules and conftests that pytest imports on this platform."""
     conftests = list(ROOT.glob("tests/**/conftest.py"))
     yield from conftests
     left_out = {it.parent for it in conftests if leaves_out(it, platform)}
@@ -33,7 +33,7 @@ def collected(platform: str) -> Iterator[Path]:
 
 
 def leaves_out(conftest: Path, platform: str) -> bool:
-    """Whether it has pytest ignore the tests beside it."""
+    """Return whether the conftest makes pytest ignore the tests beside it."""
     return any(
         isinstance(it, ast.Assign) and ast.unparse(it) == "collect_ignore_glob = ['test_*.py']"
         for it in executed(ast.parse(conftest.read_text(encoding="utf-8")).body, platform)
@@ -41,7 +41,7 @@ def leaves_out(conftest: Path, platform: str) -> bool:
 
 
 def executed(statements: list[ast.stmt], platform: str) -> Iterator[ast.stmt]:
-    """The statements that a module's import comes to, as far as the platform tells; of others' ``if`` the ``else``."""
+    """Return the statements that an import executes on this platform. For conditions on another platform, use ``else``."""
     for statement in statements:
         if isinstance(statement, ast.If):
             yield from executed(statement.body if holds(statement.test, platform) else statement.orelse, platform)
@@ -50,7 +50,7 @@ def executed(statements: list[ast.stmt], platform: str) -> Iterator[ast.stmt]:
 
 
 def holds(condition: ast.expr, platform: str) -> bool:
-    """Whether a condition on ``sys.platform`` does; any other does not."""
+    """Return whether a condition on ``sys.platform`` is true. Any other condition counts as false."""
     match condition:
         case ast.Compare(left, [operator], [ast.Constant(str(other))]) if ast.unparse(left) == "sys.platform":
             return (platform == other) == isinstance(operator, ast.Eq)
@@ -58,7 +58,7 @@ def holds(condition: ast.expr, platform: str) -> bool:
 
 
 def faults(path: Path, platform: str, seen: set[Path]) -> Iterator[str]:
-    """What would fail when it is imported there, with whatever of ours it imports."""
+    """Return what would fail in an import of the module on this platform, including our modules that it imports."""
     if path in seen:
         return
     seen.add(path)
@@ -80,7 +80,7 @@ def faults(path: Path, platform: str, seen: set[Path]) -> Iterator[str]:
 
 
 def missing(module: str, importer: str, platform: str, seen: set[Path]) -> Iterator[str]:
-    """The same of an import; ``module`` may be a name in one."""
+    """Return what would fail in one import statement; ``module`` may be a name inside a module."""
     words = module.split(".")
     if words[0] in ABSENT[platform]:
         yield f"{importer}: import {words[0]}"

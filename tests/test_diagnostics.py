@@ -1,4 +1,4 @@
-"""Our messages to stderr: whole where somebody reads them, and never waited with where nobody does."""
+"""Our messages to stderr: they arrive whole if a process reads them, and never block if none does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from tests.support.waiting import WAIT_S
 
 if sys.platform == "win32":
-    pytest.skip("on Windows nobody can tell whether a pipe has room", allow_module_level=True)
+    pytest.skip("on Windows a program cannot tell whether a pipe has room", allow_module_level=True)
 
 
 def say(text: str, stderr: int) -> subprocess.Popen[bytes]:
-    """A process that says it twice as an error."""
+    """Start a process that prints the text twice as an error."""
     code = f"from sidecar.diagnostics import say; say('error', {text}); say('error', {text})"
     return subprocess.Popen([sys.executable, "-c", code], stderr=stderr)
 
@@ -38,7 +38,7 @@ def test_where_nobody_reads_and_nothing_more_fits_it_is_dropped() -> None:
             try:
                 assert process.wait(WAIT_S) == 0
             finally:
-                process.kill()  # not reaped yet, if it waits for ever
+                process.kill()  # not reaped yet, so the pid is not reused
     finally:
         os.close(unread)
         os.close(end)

@@ -1,4 +1,4 @@
-"""The pages of the documentation that errors name. That each error has its section is in test_readme.py."""
+"""How errors name pages of the documentation. test_readme.py checks that each error has its section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exit codes have one table, which --help and the page of exit codes repeat."""
+"""Exit codes come from one table. --help and the page of exit codes repeat it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE = Path(sidecar.__file__).parent
 TABLE = Path(exit_codes.__file__)
 CODES = {name: code for name, code in vars(exit_codes).items() if name.startswith("EXIT_")}
 NO_ROW_OF_THEIR_OWN = {"EXIT_INTERRUPTED"}
-"""It is one of the ends by a signal, and the row of those names it."""
+"""An exit code that the table's row for signals already covers."""
 
 
 def parse(path: Path) -> ast.Module:
@@ -46,7 +46,7 @@ def test_each_code_has_a_docstring() -> None:
 
 
 def test_the_table_imports_nothing() -> None:
-    """The guard loads it before it forks."""
+    """The guard imports it before it forks."""
     imports = [it for it in ast.walk(parse(TABLE)) if isinstance(it, ast.Import | ast.ImportFrom)]
     assert [it.module for it in imports if isinstance(it, ast.ImportFrom)] == ["__future__"]
     assert len(imports) == 1

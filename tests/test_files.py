@@ -1,4 +1,4 @@
-"""Files of a project are read up to a bound, and only where they are files."""
+"""A project's files are read only if they are regular files, and only up to a bound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sidecar.services.node import on_path
 from sidecar.services.package_json import read_package
 from sidecar.tauri.project import TauriConfigError, parse_file, read_text
 
-needs_links = pytest.mark.skipif(sys.platform == "win32", reason="a user may make no links there")
+needs_links = pytest.mark.skipif(sys.platform == "win32", reason="on Windows a plain user cannot create links")
 
 
 def test_only_the_head_is_read(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 def test_a_pipe_in_place_of_a_manifest_stops_nobody(tmp_path: Path) -> None:
     if sys.platform == "win32":
-        pytest.skip("no pipe lies in a folder there")
+        pytest.skip("Windows has no FIFOs in folders")
     os.mkfifo(tmp_path / "package.json")
     vite = tmp_path / "node_modules" / "vite"
     vite.mkdir(parents=True)
@@ -57,7 +57,7 @@ def test_a_pipe_in_place_of_a_manifest_stops_nobody(tmp_path: Path) -> None:
         read_text(tmp_path / "package.json")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless file is there")
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Windows has no /dev/zero")
 def test_an_endless_manifest_is_not_read(tmp_path: Path) -> None:
     vite = tmp_path / "node_modules" / "vite"
     vite.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_json_that_is_nested_too_deeply_is_no_json() -> None:
 
 
 def linked(folder: Path) -> Path:
-    """A project with links of each kind, and what is outside of it."""
+    """Make a project with links of each kind, and their targets outside it."""
     home, outside = folder / "home", folder / "outside"
     (home / "below").mkdir(parents=True)
     outside.mkdir()
@@ -131,7 +131,7 @@ def test_a_look_follows_links_that_stay(tmp_path: Path, root: str, name: str) ->
 def test_nothing_outside_is_touched_to_find_out_that_a_link_leads_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at an automounter's folder, or at a share of Windows, would ask another machine."""
+    """A stat below an automounter, or on a Windows share, would contact another machine."""
     home = linked(tmp_path)
     touched: list[str] = []
     for name in ("stat", "lstat", "readlink"):
@@ -238,7 +238,7 @@ def test_a_program_of_the_project_is_not_found_by_any_name(tmp_path: Path) -> No
         assert on_path("node", path) == str(user / "node")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no timer that a search in a text would heed")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer that can interrupt a regex search")
 def test_a_look_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "LIMIT_S", 0.01)
     with pytest.raises(ConfigurationError, match=r"was not understood within 0\.01 s"), looking_at(str(tmp_path)):

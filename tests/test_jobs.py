@@ -1,4 +1,4 @@
-"""The jobs of build/dev.py: what a summary makes of skips, who may install, and that no test is left out."""
+"""The jobs of build/dev.py: the summary of skips, when packages may be installed, and that no test is left out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_summary_names_the_slow_tests_and_the_skipped_ones(
 
 
 def test_every_test_file_belongs_to_one_group() -> None:
-    """A folder that somebody adds is tested without a word about it here."""
+    """A new folder needs no entry."""
     files = {it.relative_to(ROOT).as_posix() for it in (ROOT / "tests").rglob("test_*.py")}
     files = {it for it in files if "node_modules" not in it}
     taken = {it for it in files if any(it == path or it.startswith(f"{path}/") for path in rust.APP_TESTS)}
@@ -136,7 +136,7 @@ def test_debian_packages_are_installed_when_somebody_said_so(
 def test_works_begin_with_the_longest_and_report_in_their_own_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a machine has measured counts for more than what is usual."""
+    """A duration measured on this machine takes precedence over the usual one."""
     durations = tmp_path / "durations.json"
     durations.write_text(json.dumps({"b": 90.0, "gone": 1.0}), encoding="utf-8")
     begun: list[str] = []
@@ -171,7 +171,7 @@ def test_two_works_run_at_the_same_time_and_a_failed_one_is_raised(tmp_path: Pat
 
 
 def test_nothing_goes_on_after_a_work_that_raised(tmp_path: Path) -> None:
-    """Neither the step that runs, nor the next one of its work."""
+    """The running step of another work is stopped, and that work begins no further step."""
     running = tmp_path / "running"
     code = f"import pathlib, time; pathlib.Path({str(running)!r}).touch(); time.sleep(600)"
     ended: list[str] = []
@@ -221,7 +221,7 @@ def test_clippy_for_others_runs_again_where_the_rust_has_changed(
 
 
 def test_the_jobs_are_found_beside_another_package_named_build(tmp_path: Path) -> None:
-    """PyPI has one, which many people have installed."""
+    """PyPI has a package of that name, which is often installed."""
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "__init__.py").write_text("raise ImportError('the wrong one')")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import runpy; sys.argv = ['dev.py', 'help']; "

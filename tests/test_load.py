@@ -1,4 +1,4 @@
-"""What is loaded, and collected, at a start."""
+"""Imports and garbage collection at a start."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sidecar.commands import dispatch
 from sidecar.runtime.run import all_is_loaded
 
 WAIT_S = 60
-"""Far more than a start takes on a busy machine."""
+"""Timeout of one run: far more than a start takes on a busy machine."""
 
 
 FIND_US = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})"
-"""An embedded Python, as under Wine, does not look in the current folder."""
+"""An embedded Python, as under Wine, does not look for modules in the current folder."""
 
 
 def printed(code: str) -> str:
-    """What a Python of its own prints."""
+    """Run the code in a new Python; return its output."""
     command = [sys.executable, "-c", FIND_US + code]
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout.strip()
 
@@ -71,7 +71,7 @@ print(msgspec.TEXT, sys.modules["textwrap"] is textwrap, textwrap.dedent("  y"),
 
 @pytest.fixture
 def collector() -> Iterator[None]:
-    """The garbage collector, on again afterwards."""
+    """Turn the garbage collector on again after the test."""
     yield
     gc.enable()
     gc.unfreeze()

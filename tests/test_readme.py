@@ -1,4 +1,4 @@
-"""What the pages promise is what the code does: their tables, transcript and examples are held to the code's own."""
+"""The pages match the code: their tables, transcript and examples are compared with it."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ PAGES = (
 NOT_OURS = ("ENOSPC", "Found another Vite", "version", "resource path", "failed to map", "decompression")
 """Messages of node, Vite, the C library, Cargo and PyInstaller."""
 WORDS_COMPARED = 16
-"""A shorter part of a message proves nothing."""
+"""Shortest part of a message to compare. A shorter one could match by chance."""
 README_LINES_MOST = 150
-"""One page that is read to its end; all else has a page of its own."""
+"""Most lines of the README, so that people read it to its end. Other pages have the details."""
 COMMANDS = ("python3 build/dev.py demo", "python3 build/dev.py test")
-"""What the README offers to a stranger with a checkout, word for word."""
+"""The commands that the README gives to a newcomer with a checkout."""
 
 
 def named(page: Path) -> str:
-    """A page as pytest shows it."""
+    """Return a page's name for pytest."""
     return page.relative_to(ROOT).as_posix()
 
 
@@ -59,7 +59,7 @@ def text_of(page: Path) -> str:
 
 
 def section(page: Path, title: str) -> str:
-    """From a heading to the next one of its rank or above."""
+    """Return the text from a heading to the next one of its level or above."""
     text = text_of(page)
     heading = re.search(rf"^(#+) {re.escape(title)}$\n", text, re.MULTILINE)
     assert heading, f"{named(page)} has no section {title!r}"
@@ -69,12 +69,12 @@ def section(page: Path, title: str) -> str:
 
 
 def protocol(title: str) -> str:
-    """A section of the protocol's page."""
+    """Return a section of the protocol's page."""
     return section(DOCS / "protocol.md", title)
 
 
 def table(text: str) -> list[list[str]]:
-    """The cells of the first table, without its head."""
+    """Return the cells of the first table, without its head."""
     rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert rows, "there is no table"
     return [
@@ -91,7 +91,7 @@ def quoted(text: str) -> list[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives to the headings: lower case, hyphens for blanks, no punctuation, numbered twins."""
+    """Return GitHub's anchors of the headings: lower case, hyphens for blanks, no punctuation, duplicates numbered."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -101,12 +101,12 @@ def anchors(text: str) -> set[str]:
 
 
 def without_code(text: str) -> str:
-    """The text without its blocks of code: a comment in a shell's block is no heading."""
+    """Return the text without its code blocks, as a shell comment in a block is not a heading."""
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def links(page: Path) -> list[str]:
-    """The targets of the page's links and images that lie in this repository."""
+    """Return the targets in this repository of the page's links and images."""
     targets = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8")))
     return [target for target in targets if "://" not in target]
 
@@ -129,7 +129,7 @@ def test_each_figure_of_the_readme_is_on_the_page_of_benchmarks() -> None:
 
 
 def linked(page: Path) -> set[Path]:
-    """The pages that a page leads to."""
+    """Return the pages that a page links to."""
     targets = ((page.parent / link.partition("#")[0]).resolve() for link in links(page))
     return {target for target in targets if target.suffix == ".md"}
 
@@ -166,7 +166,7 @@ def test_every_configuration_on_a_page_is_accepted(page: Path) -> None:
 
 
 def source_text() -> str:
-    """The literal texts of the sidecar and the plugin, with those joined that only a line's length keeps apart."""
+    """Return all string literals of the sidecar and the plugin. Adjacent ones are joined."""
     integration = ROOT / "tauri-integration"
     files = [
         *(ROOT / "sidecar").rglob("*.py"),
@@ -202,7 +202,7 @@ FILE_NAME = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|cjs|rs|ts|toml|spec|html|ym
 
 @cache
 def functions(file: Path) -> set[str]:
-    """Each function of a module; a method also with its class before it, and a constructor as ``Class.__init__``."""
+    """Yield each function of a module, a method also as ``Class.method``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
@@ -213,19 +213,19 @@ def functions(file: Path) -> set[str]:
 
 
 def unknown_functions(line: str) -> list[str]:
-    """``name()`` on a line that no module defines to which the line links; without a link, no module at all."""
+    """Return each ``name()`` on the line that no linked module defines. On a line without a link, search all modules."""
     linked = [INSIDE.parent / link for link in re.findall(r"\]\(([^)#]+\.py)\)", line)]
     modules = linked or [*INSIDE.parent.rglob("*.py")]
     return [name for name in re.findall(r"`([\w.]+)\(\)`", line) if not any(name in functions(it) for it in modules)]
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs, rows of tables and items of lists: what a link is good for."""
+    """Split into paragraphs, table rows and list items. A link counts within one of them."""
     return iter(re.split(r"\n(?=\s*(?:\d+\. |- |\|))|\n\s*\n", text))
 
 
 def our_files() -> set[str]:
-    """Every file of the project, from its root; no packages and nothing that was built."""
+    """Return the paths of the project's files, without installed packages and build output."""
     found: set[str] = set()
     for top in ("sidecar", "build", "tests", "tauri-integration", ".github"):
         for folder, folders, names in os.walk(ROOT / top):

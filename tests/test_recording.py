@@ -1,4 +1,4 @@
-"""The recording of a terminal: what stands on the screen, when, and as a picture."""
+"""The recording of a terminal: its screens, their times, and the picture."""
 
 from __future__ import annotations
 

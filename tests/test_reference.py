@@ -1,4 +1,4 @@
-"""The pages of the reference that come from the code are what build/reference.py makes of it now."""
+"""The generated reference pages are up to date with the code: see build/reference.py."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_words_without_a_field_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp
         reference.fields_page()
 
 
-# ── the page of fields, beside the structs that the code itself uses ──────────────────────────────────────────────────
+# ── the page of fields, compared with the code's own structs ──────────────────────────────────────────────────────────
 
 
 def tables() -> dict[str, dict[str, str]]:
-    """Each heading of the page, with the fields of its table and what stands for their defaults."""
+    """Return for each heading of the page the fields of its table, with the text of their defaults."""
     found: dict[str, dict[str, str]] = {}
     for title, text in re.findall(r"^##+ (.*)\n((?:(?!^#).*\n?)*)", reference.fields_page(), re.MULTILINE):
         rows = re.findall(r"^\| (?:\*\*)?`(\w+)`(?:\*\*)? \| .*? \| (?:`(.*?)`)? \| ", text, re.MULTILINE)
@@ -75,7 +75,7 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def fields(shape: type[Struct], prefix: str) -> Iterator[tuple[str, str, Any]]:
-    """Each field's table, name and default."""
+    """Yield each field's table, name and default."""
     for field in msgspec.structs.fields(shape):
         default = field.default if field.default_factory is NODEFAULT else field.default_factory()
         inner = next((kind for kind in (field.type, *get_args(field.type)) if kind in NESTED), None)

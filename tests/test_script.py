@@ -1,4 +1,4 @@
-"""``script``: the script of package.json that a dev server's service heeds, where that is not its dev script."""
+"""``script`` names the script of package.json that a dev server's service follows instead of ``dev``."""
 
 from __future__ import annotations
 

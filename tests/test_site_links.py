@@ -1,4 +1,4 @@
-"""Links between files of the repository become links of the site, and the site's menu has every page."""
+"""Links between the repository's files become links of the site, and the site's menu has every page."""
 
 from __future__ import annotations
 

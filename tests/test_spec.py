@@ -1,4 +1,4 @@
-"""What PyInstaller is told: build/sidecar.spec, run as PyInstaller runs it."""
+"""The arguments that build/sidecar.spec gives to PyInstaller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 
 
 def programs(monkeypatch: pytest.MonkeyPatch, platform: str, **env: str) -> list[Any]:
-    """The calls that make a program on this platform."""
+    """Run the spec for this platform; return its calls that make a program."""
     for name in ("APPLE_SIGNING_IDENTITY", "SIDECAR_ENTITLEMENTS", "SIDECAR_FREEZE", "SIDECAR_FREEZE_KEEP"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
@@ -36,7 +36,7 @@ def programs(monkeypatch: pytest.MonkeyPatch, platform: str, **env: str) -> list
 
 
 def told(monkeypatch: pytest.MonkeyPatch, platform: str, **env: str) -> dict[str, Any]:
-    """What the last of them is told."""
+    """Return the arguments of the last call."""
     return dict(programs(monkeypatch, platform, **env)[-1].kwargs)
 
 
@@ -53,13 +53,13 @@ def told(monkeypatch: pytest.MonkeyPatch, platform: str, **env: str) -> dict[str
 def test_an_ad_hoc_signature_is_made_without_the_hardened_runtime(
     platform: str, identity: str | None, taken: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PyInstaller adds it for any identity that is named, and then the binary loads none of its own libraries."""
+    """PyInstaller adds it for any identity. An ad hoc signed binary could then load none of its own libraries."""
     env = {} if identity is None else {"APPLE_SIGNING_IDENTITY": identity}
     assert told(monkeypatch, platform, **env)["codesign_identity"] == taken
 
 
 def test_pyinstaller_hardens_whatever_identity_is_named() -> None:
-    """The reason for the above; if this changes, so may the spec."""
+    """This is why the spec passes no ad hoc identity. If this test fails, the spec may be simplified."""
     osx = pytest.importorskip("PyInstaller.utils").__path__[0]
     source = (Path(osx) / "osx.py").read_text(encoding="utf-8")
     sign = source[source.index("def sign_binary(") :]

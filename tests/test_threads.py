@@ -1,4 +1,4 @@
-"""A thread that ends by a fault."""
+"""A thread that dies of an exception ends the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tests wait, which all of them rely on."""
+"""The tests' own waiting functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_waiting_in_vain_names_what_was_awaited() -> None:
 
 
 def test_what_comes_true_during_a_slow_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that holds us up beyond the bound makes no failure of it."""
+    """If a slow machine delays us beyond the deadline, one more poll prevents a false failure."""
     looks = iter([False, True])
     late_at_the_second_look(monkeypatch)
     assert until(lambda: next(looks), "a find", 10)

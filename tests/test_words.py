@@ -1,4 +1,4 @@
-"""The English of the pages for users: short sentences, and none of the words that have to be read twice."""
+"""The English of the pages for users: short sentences, without words that make a reader stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGES = (
     *sorted((ROOT / "tauri-integration" / "docs").glob("*.md")),
 )
 WORDS_MOST = 34
-"""In a sentence. A longer one is two."""
+"""Most words in a sentence. Split a longer one."""
 BANNED = re.compile(r"\b(whom|of which|nobody|whoever|whereby|thereby|simply|obviously)\b", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ def named(page: Path) -> str:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a page, without its blocks of code, tables and headings; code in a line counts as one word."""
+    """Yield the sentences of a page, without code blocks, tables and headings. Inline code counts as one word."""
     text = re.sub(r"^ *```.*?^ *```$|<!--.*?-->|^\|.*?$|^#+ .*?$", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "code", text))
     for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:-|\d+\.) )", text):

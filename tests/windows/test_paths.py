@@ -40,9 +40,8 @@ def test_a_program_in_a_long_path_is_run_and_a_state_folder_there_is_used(deep: 
         it.client.hello({"it": {"type": "command", "command": [*PYTHON, str(script)]}})
         it.client.send("start", service="it")
         it.client.printed("it", ascii(str(script)))
-        assert (
-            len(list((deep / "state" / "runs").glob("*.json"))) == 1
-        )  # *.json, as a temporary file may exist while the record is rewritten
+        # only *.json, as a temporary file exists while the record is rewritten
+        assert len(list((deep / "state" / "runs").glob("*.json"))) == 1
 
 
 def test_no_program_is_run_in_a_folder_that_is_too_long_and_the_error_says_what_to_do(deep: Path) -> None:
