@@ -41,7 +41,7 @@ def leaves_out(conftest: Path, platform: str) -> bool:
 
 
 def executed(statements: list[ast.stmt], platform: str) -> Iterator[ast.stmt]:
-    """Return the statements that an import executes on this platform. For conditions on another platform, use ``else``."""
+    """Yield the statements that an import executes on this platform."""
     for statement in statements:
         if isinstance(statement, ast.If):
             yield from executed(statement.body if holds(statement.test, platform) else statement.orelse, platform)
@@ -58,7 +58,7 @@ def holds(condition: ast.expr, platform: str) -> bool:
 
 
 def faults(path: Path, platform: str, seen: set[Path]) -> Iterator[str]:
-    """Return what would fail in an import of the module on this platform, including our modules that it imports."""
+    """Yield what would fail in an import of the module on this platform, including our modules that it imports."""
     if path in seen:
         return
     seen.add(path)

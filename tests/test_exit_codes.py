@@ -14,7 +14,7 @@ SOURCE = Path(sidecar.__file__).parent
 TABLE = Path(exit_codes.__file__)
 CODES = {name: code for name, code in vars(exit_codes).items() if name.startswith("EXIT_")}
 NO_ROW_OF_THEIR_OWN = {"EXIT_INTERRUPTED"}
-"""An exit code that the table's row for signals already covers."""
+"""Codes that the row for signals already covers."""
 
 
 def parse(path: Path) -> ast.Module:

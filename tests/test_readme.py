@@ -202,7 +202,7 @@ FILE_NAME = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|cjs|rs|ts|toml|spec|html|ym
 
 @cache
 def functions(file: Path) -> set[str]:
-    """Yield each function of a module, a method also as ``Class.method``."""
+    """Return the names of a module's functions, of a method also as ``Class.method``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
@@ -213,7 +213,7 @@ def functions(file: Path) -> set[str]:
 
 
 def unknown_functions(line: str) -> list[str]:
-    """Return each ``name()`` on the line that no linked module defines. On a line without a link, search all modules."""
+    """Return each ``name()`` on the line that no linked module defines. Without a link, search all modules."""
     linked = [INSIDE.parent / link for link in re.findall(r"\]\(([^)#]+\.py)\)", line)]
     modules = linked or [*INSIDE.parent.rglob("*.py")]
     return [name for name in re.findall(r"`([\w.]+)\(\)`", line) if not any(name in functions(it) for it in modules)]

@@ -60,7 +60,7 @@ def app(arguments: Sequence[str]) -> int:
 
 
 def tauri3(arguments: Sequence[str]) -> int:
-    """Tell whether the plugin compiles against the newest alpha of Tauri 3. A failure is news, not an error: the plugin is for Tauri 2.
+    """Tell whether the plugin, which is for Tauri 2, compiles against the newest alpha of Tauri 3. A failure is news.
 
     This needs Rust 1.95, and compiles for minutes. It takes no arguments.
     """

@@ -1,4 +1,4 @@
-"""What the tests of the app share: one build of it and one screen for all of them; apps and windows for each."""
+"""Fixtures of the app's tests: one build and one screen for all tests, apps and windows for each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test waits for the build. All that a test waits for has a bound of its own."""
+    """Lift pytest's timeout: the first test waits for the build, and each wait has its own bound."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(2 * support.BUILD_S))
@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example as ``tauri dev`` would build it, with the frozen sidecar beside it.
+    """Build the example as ``tauri dev`` would, with the frozen sidecar beside it.
 
-    They are copied out of cargo's folder, where a later build replaces them.
+    Both are copied out of cargo's folder, as a later build would replace them there.
     """
     reason = support.missing()
     if reason is not None:
@@ -45,14 +45,14 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def screen(binary: Path) -> Iterator[Screen]:
-    """One screen for all, only after the build: where nothing can be built there may be no Xvfb either."""
+    """Start one screen for all, after the build: a machine that cannot build may have no Xvfb either."""
     with support.Screen() as screen:
         yield screen
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the example."""
+    """Copy the example."""
     return support.copy_app(tmp_path / "project")
 
 

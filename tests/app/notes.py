@@ -1,4 +1,4 @@
-"""The example with a Python backend: its build, a copy of it, and what its page shows."""
+"""The example with a Python backend: build it, copy it, and read its page."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ HINT = "python3 build/dev.py backend installs what it can and runs these tests"
 
 
 def missing() -> str | None:
-    """Why the example cannot be built and driven here; ``None`` if it can."""
+    """Return why the example cannot be built and driven here; ``None`` if it can."""
     if not (NOTES / "backend" / ".venv" / "made-from.lock").exists():
         return f"the backend's packages are not installed: {HINT}"
     return support.missing(NOTES)
 
 
 def copy_notes(folder: Path) -> Path:
-    """A copy of the example, as far as Vite, the backend and the plugin look at it."""
+    """Copy the files of the example that Vite, the backend and the plugin need."""
     left_out = shutil.ignore_patterns("node_modules", "dist", "src-tauri", ".venv", "__pycache__")
     shutil.copytree(NOTES, folder, ignore=left_out)
     (folder / "src-tauri").mkdir()
@@ -45,7 +45,7 @@ def copy_notes(folder: Path) -> Path:
 
 
 class Notes(App):
-    """The app, with a data folder of its own."""
+    """The app, with its own data folder."""
 
     def __init__(self, binary: Path, project: Path, screen: Screen, folder: Path) -> None:
         self.data = folder / "data"
@@ -53,31 +53,31 @@ class Notes(App):
 
     @property
     def database(self) -> Path:
-        """The file that its notes are in."""
+        """The file with its notes."""
         return self.data / IDENTIFIER / "notes.sqlite3"
 
     def said(self) -> str:
-        """What it wrote, and what its services have printed."""
+        """Return the app's output, which includes its services' output."""
         logs = sorted((self.errors.parent / "state").rglob("*.log"))
         return "\n".join([super().said(), *(f"{it.name}:\n{it.read_text(errors='replace')}" for it in logs)])
 
     def written(self) -> list[str]:
-        """The notes in the file, the oldest first; the file is whole."""
+        """Return the notes in the file, the oldest first. Assert that the file is intact."""
         with closing(sqlite3.connect(self.database)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             return [text for (text,) in database.execute("SELECT text FROM note ORDER BY id")]
 
     def backend(self) -> psutil.Process:
-        """The oldest process of the backend: the one that the sidecar has started."""
+        """Return the backend's oldest process, which the sidecar has started."""
         return self.backends()[0]
 
     def backends(self) -> list[psutil.Process]:
-        """The backend's processes, the oldest first; none while it is being started again."""
+        """Return the backend's processes, the oldest first; none while it restarts."""
         found = [it for it in self.tree.living() if _environment(it).get("SIDECAR_SERVICE") == "api"]
         return sorted(found, key=lambda it: (it.create_time(), it.pid))
 
     def terminal(self) -> list[str]:
-        """The lines that ``tauri dev`` shows of the services."""
+        """Return the services' lines in ``tauri dev``'s output."""
         return super().said().splitlines()
 
 
@@ -85,7 +85,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
     try:
         return process.environ()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return {}  # it went since the look
+        return {}  # it has ended since the listing
 
 
 class NotesWindow(Window):
@@ -99,33 +99,33 @@ class NotesWindow(Window):
 
     @property
     def address(self) -> str:
-        """The backend's, as the page knows it."""
+        """Return the backend's address, as the page knows it."""
         return str(self.script("return window.__SIDECAR__.services.api.origin"))
 
     @property
     def events(self) -> list[str]:
-        """What has happened, as the page tells it, since it was loaded."""
+        """Return the events that the page has shown since it was loaded."""
         return list(self.script("return [...document.querySelectorAll('#events li')].map((it) => it.textContent)"))
 
     @property
     def notes(self) -> list[str]:
-        """The notes that the page shows, the newest first."""
+        """Return the notes on the page, the newest first."""
         return list(self.script("return [...document.querySelectorAll('#notes li')].map((it) => it.textContent)"))
 
     def await_connected(self) -> NotesWindow:
-        """Wait until the page has the backend's stream."""
+        """Wait until the page is connected to the backend's stream."""
         self.until(lambda: self.text("state") == "connected", "a page with a backend")
         self.until(lambda: (self.text("stream") or "").startswith("Tick "), "the stream")
         return self
 
     def write(self, text: str) -> None:
-        """Write a note down, as a person does, and wait until it is in the list."""
+        """Write a note as a person does, and wait until it is in the list."""
         self.script("document.getElementById('text').value = arguments[0]", text)
         self.script("document.querySelector('#add button').click()")
         self.until(lambda: text in self.notes, f"the note {text!r}")
 
     def token(self) -> str:
-        """The backend's token, as the page gets it."""
+        """Return the backend's token, as the page gets it."""
         ask = "window.__TAURI_INTERNALS__.invoke('plugin:sidecar|token', { service: 'api' }).then(arguments[0])"
         return str(self.web.execute_async_script(ask))
 

@@ -1,4 +1,4 @@
-"""A real app in a real window: its build, an X server for it, WebDriver, and the proof that nothing of it is left.
+"""A real app in a real window: build it, show it on an X server, drive it by WebDriver, and prove that nothing is left.
 
 Other tests use it through the fixtures in ``conftest.py``, or directly: ``missing()`` says why it cannot be used here,
 ``build`` makes the app, ``Screen`` shows windows, ``App`` is one app of a project, and ``Window`` drives it.
@@ -46,16 +46,16 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 MARK = "SIDECAR_APP_TEST"
-"""The variable that all processes of an app have, each app with a value of its own."""
+"""The variable by which the processes of an app are found. Each app has its own value."""
 SIZE = "1000x900x24"
-"""Of the screen: the example's window fills it."""
+"""Size of the screen, which the example's window fills."""
 WINDOW_WAIT_S = 60.0
-"""For what must be seen in a window: an app starts in 2 s on two cores that have nothing else to do."""
+"""Longest wait for something in a window. An app starts in 2 s on two idle cores."""
 BUILD_S = 1500.0
-"""For a build of all of Tauri where nothing is cached: 2.5 minutes on two cores that have nothing else to do."""
+"""Timeout of a build. Without caches, all of Tauri takes 2.5 minutes on two idle cores."""
 
 LOOK_S = 0.05
-"""Between two looks at a window."""
+"""Poll interval for a window."""
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ PROGRAMS = {
 
 
 def missing(example: Path = EXAMPLE) -> str | None:
-    """Why no app can be built and driven here, with what to do; ``None`` if it can."""
+    """Return why no app can be built and driven here, and what to do; ``None`` if it can."""
     for program, source in PROGRAMS.items():
         if shutil.which(program) is None:
             return f"there is no {program} on PATH (it comes with {source}): {HINT}"
@@ -86,15 +86,15 @@ def missing(example: Path = EXAMPLE) -> str | None:
 
 
 def target_folder() -> Path:
-    """Where cargo builds: outside the checkout, and kept, as it is 2.4 GB and minutes of work."""
+    """Return cargo's build folder. It is kept outside the checkout, as it has 2.4 GB and takes minutes to build."""
     told = os.environ.get("CARGO_TARGET_DIR")
     return Path(told) if told else platformdirs.user_cache_path("tauri-sidecar") / "cargo-target"
 
 
 def build(project: Path = EXAMPLE, name: str = "sidecar-example", *, locked: bool = True) -> Path:
-    """Build the example, or another project, for ``tauri dev``, with the frozen sidecar beside it; the app's binary.
+    """Build the example, or another project, as for ``tauri dev``; return the app's binary, beside the frozen sidecar.
 
-    It is built where it lies, as cargo takes a copy for another app: what has not changed is not built again.
+    Build in place: for cargo a copy would be another app, which it would build anew.
     """
     put_sidecar(project)
     target = target_folder()
@@ -109,7 +109,7 @@ def build(project: Path = EXAMPLE, name: str = "sidecar-example", *, locked: boo
 
 
 def copy_app(folder: Path) -> Path:
-    """A copy of the example, as far as Vite and the plugin look at it."""
+    """Copy the files of the example that Vite and the plugin need."""
     copy_example(folder)
     (folder / "src-tauri").mkdir()
     (folder / "src-tauri" / "tauri.conf.json").symlink_to(EXAMPLE / "src-tauri" / "tauri.conf.json")
@@ -117,7 +117,7 @@ def copy_app(folder: Path) -> Path:
 
 
 def add_vite_plugin(project: Path, body: str) -> None:
-    """Give the project's Vite one more plugin, with these members; ``fs`` is node's."""
+    """Add a plugin with these members to the project's Vite. They can use node's ``fs``."""
     config = project / "vite.config.ts"
     text = config.read_text()
     assert "plugins: [sidecarInfo()]" in text
@@ -126,16 +126,16 @@ def add_vite_plugin(project: Path, body: str) -> None:
 
 
 def sidecar_of(project: Path) -> str:
-    """The name that a project's ``externalBin`` gives the sidecar, and that it has beside the app."""
+    """Return the sidecar's name in the project's ``externalBin``, which is also its name beside the app."""
     config = json.loads((project / "src-tauri" / "tauri.conf.json").read_text(encoding="utf-8"))
     [path] = config["bundle"]["externalBin"]
     return Path(path).name
 
 
 def put_sidecar(project: Path) -> None:
-    """Put the frozen sidecar where ``externalBin`` names it: the one under test, or one that is made now.
+    """Put the frozen sidecar where ``externalBin`` names it: the one under test, or a new one.
 
-    The same bytes are left as they are, so that cargo sees nothing new.
+    An identical file is not touched, so that cargo sees no change.
     """
     folder = project / "src-tauri" / "binaries"
     asked = subprocess.run(["rustc", "--print", "host-tuple"], capture_output=True, text=True, check=True)
@@ -154,10 +154,10 @@ def put_sidecar(project: Path) -> None:
 
 
 class Screen:
-    """An X server that shows its windows to nobody."""
+    """An X server without a monitor."""
 
     def __init__(self) -> None:
-        """Start it. It chooses its own number, and tells it once it takes clients."""
+        """Start it. It chooses its own display number, and prints it once it accepts clients."""
         reader, writer = os.pipe()
         command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp", "-noreset"]
         self._server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL, start_new_session=True)
@@ -175,7 +175,7 @@ class Screen:
 
     @property
     def env(self) -> dict[str, str]:
-        """For a GTK program that is to be shown here. It is to start no D-Bus, which would outlive it."""
+        """The environment for a GTK program on this screen. It must not start a D-Bus daemon, which would outlive it."""
         return {
             "DISPLAY": self.display,
             "GDK_BACKEND": "x11",
@@ -186,11 +186,11 @@ class Screen:
         }
 
     def shot(self) -> Image.Image:
-        """What is seen now. WebDriver's own screenshots never come from a page of the app's own scheme."""
+        """Take a screenshot. WebDriver's own screenshots do not work for pages of the app's own scheme."""
         return ImageGrab.grab(xdisplay=self.display)
 
     def close_window(self, pid: int) -> None:
-        """Ask the process's window to close, as a click on its title bar's cross does."""
+        """Ask the process's window to close, as a click on the title bar's close button does."""
         display = Display(self.display)
         try:
             protocols, delete = (display.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW"))
@@ -204,7 +204,7 @@ class Screen:
             display.close()
 
     def windows(self, pid: int) -> int:
-        """How many windows of the process are seen."""
+        """Return how many windows of the process are visible."""
         display = Display(self.display)
         try:
             return len(self._windows(display, pid))
@@ -212,7 +212,7 @@ class Screen:
             display.close()
 
     def _windows(self, display: Any, pid: int) -> list[Any]:
-        """GTK has one more, which is never shown."""
+        """Return the process's windows, without GTK's own, which is never shown."""
         owner, found = display.intern_atom("_NET_WM_PID"), []
         for window in display.screen().root.query_tree().children:
             told = window.get_full_property(owner, 0)
@@ -225,14 +225,14 @@ class Screen:
 
 
 class Tree:
-    """All processes with one mark in their environment, each held by a pidfd from when it is looked for."""
+    """All processes with one mark in their environment. ``hold`` opens a pidfd of each."""
 
     def __init__(self) -> None:
         self.mark = f"tree-{os.urandom(8).hex()}"
         self._held: dict[int, int] = {}
 
     def hold(self) -> dict[int, int]:
-        """Look for more of them; pid and pidfd of all that were ever found."""
+        """Search for more; return pid and pidfd of all that were ever found."""
         fresh = {pid: open_pidfd(pid) for pid in marked(self.mark) if pid not in self._held}
         ours = set(marked(self.mark))  # a pidfd is of the process that was listed only if that is still there
         for pid, pidfd in fresh.items():
@@ -243,7 +243,7 @@ class Tree:
         return self._held
 
     def living(self) -> list[psutil.Process]:
-        """Those that live now."""
+        """Return the processes that live."""
         found = []
         for pid, pidfd in self.hold().items():
             with suppress(psutil.NoSuchProcess):  # it went since the look
@@ -253,26 +253,26 @@ class Tree:
         return found
 
     def named(self, *names: str) -> list[psutil.Process]:
-        """Those whose program has one of these names, the oldest first."""
+        """Return the processes whose program has one of these names, the oldest first."""
         found = []
         for process in self.living():
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it is on its way out
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it is exiting
                 if Path(process.exe()).name in names:
                     found.append(process)
         return sorted(found, key=psutil.Process.create_time)
 
     def hit(self, process: psutil.Process, number: int) -> None:
-        """Signal one of them, by identity."""
+        """Signal one of them through its pidfd."""
         send(self.hold()[process.pid], number)
 
     def await_end(self) -> None:
-        """Wait for the end of all that were found, and of what they have started since."""
+        """Wait for the end of all processes that were found, and of those that they have started since."""
         for pid, pidfd in self.hold().items():
             await_end(pidfd, f"process {pid}")
-        until(lambda: not marked(self.mark), "the end of all that has the mark")
+        until(lambda: not marked(self.mark), "the end of all processes with the mark")
 
     def kill(self) -> None:
-        """End whoever is left: a fault, or a test that has failed."""
+        """Kill the processes that are left, after a failure."""
         while any(lives(pidfd) for pidfd in self.hold().values()):
             for pidfd in self._held.values():
                 send(pidfd, signal.SIGKILL)
@@ -284,32 +284,32 @@ class Tree:
 
 
 def assert_free(port: int) -> None:
-    """Nobody has the port."""
+    """Assert that the port is free."""
     with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended hold no port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections in TIME_WAIT
         sock.bind(("127.0.0.1", port))
         sock.listen()
 
 
 class App:
-    """One app of a project. Nothing of it may be left at the end of the test."""
+    """One app of a project. At the end of the test no process of it may be left."""
 
     def __init__(self, binary: Path, project: Path, screen: Screen, folder: Path, **env: str) -> None:
-        """Nothing is started yet; ``env`` are more variables for it, such as ``SIDECAR_EXAMPLE_PANIC``.
+        """Start nothing yet. ``env`` has more variables for it, such as ``SIDECAR_EXAMPLE_PANIC``.
 
-        ``folder`` is the test's, for what is written.
+        ``folder`` is the test's folder for output.
         """
         self.binary = binary
         self.project = project
         self.screen = screen
         self.tree = Tree()
         self.port = free_port()
-        """The one that its page is to have, unless somebody takes it."""
+        """The port that its page should have, unless another program takes it."""
         self.errors = folder / f"{self.tree.mark}.stderr"
         self.cache = folder / "cache"
-        """Where apps keep what they can make again."""
+        """The app's cache folder."""
         self.prefix: tuple[str, ...] = ()
-        """What starts its binary, in place of a plain exec; see ``script``."""
+        """A shell command that starts its binary, in place of a plain exec; see ``script``."""
         self.env = {
             **screen.env,
             MARK: self.tree.mark,
@@ -329,9 +329,9 @@ class App:
             self.process.wait()
 
     def start(self, *command: str) -> Self:
-        """Start it with nobody at its controls; ``command`` is another way to do so, in the project's folder.
+        """Start it without WebDriver, or start it by ``command`` in the project's folder.
 
-        Else it is started in the Tauri folder, which tells it its project, as its binary does not lie there.
+        Without a ``command`` it starts in the Tauri folder. By that it finds its project, as its binary is elsewhere.
         """
         with self.errors.open("wb") as sink:
             self.process = subprocess.Popen(
@@ -346,7 +346,7 @@ class App:
         return self
 
     def script(self) -> Path:
-        """A program that becomes the app: a driver can give it no environment of its own."""
+        """Write a script that sets the environment and execs the app: a driver cannot pass an environment."""
         path = self.errors.with_suffix(".sh")
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env.items())
         place, errors = (shlex.quote(str(it)) for it in (self.project / "src-tauri", self.errors))
@@ -356,29 +356,29 @@ class App:
         return path
 
     def unpacked(self) -> list[Path]:
-        """The folders that sidecars of one file have in the app's own cache."""
+        """Return the unpacked folders of one-file sidecars in the app's cache."""
         return list(self.cache.glob("*/sidecar/_MEI*"))
 
     def main(self) -> psutil.Process:
-        """The app's own process."""
+        """Return the app's own process."""
         found = self.tree.named(self.binary.name)
         assert len(found) == 1, found
         return found[0]
 
     def vite(self) -> psutil.Process:
-        """The dev server: the process of node that listens."""
+        """Return the dev server: the node process that listens."""
         return self._vite()[0]
 
     def vite_port(self) -> int:
-        """Where the dev server itself listens, behind the app's own address."""
+        """Return the dev server's own port, behind the app's address."""
         return self._vite()[1]
 
     def await_vite_port(self) -> int:
-        """As ``vite_port``, once there is one."""
+        """Wait for the dev server; return its port."""
         found: list[int] = []
 
         def look() -> bool:
-            with suppress(AssertionError):  # not yet, or just not
+            with suppress(AssertionError):  # not yet, or just restarting
                 found.append(self.vite_port())
             return bool(found)
 
@@ -394,8 +394,8 @@ class App:
         raise AssertionError(f"no node of the app listens: {self.tree.living()}")
 
     def shows_page(self) -> bool:
-        """Whether a window has the page open: the app passes its connection for hot updates on to Vite."""
-        with suppress(AssertionError, psutil.NoSuchProcess):  # there is no Vite, or it went since the look
+        """Return whether a window has the page open. Then the app relays its hot update connection to Vite."""
+        with suppress(AssertionError, psutil.NoSuchProcess):  # there is no Vite, or it has just ended
             inner = self.vite_port()
             passed_on = self.main().net_connections("tcp")
             return any(it.raddr[1:] == (inner,) and it.status == "ESTABLISHED" for it in passed_on)
@@ -414,11 +414,11 @@ class App:
         return self.errors.read_text(errors="replace") if self.errors.exists() else ""
 
     def hit(self, number: int) -> None:
-        """Signal the app, with all of its tree held."""
+        """Open pidfds of the app's tree, then signal the app."""
         self.tree.hit(self.main(), number)
 
     def ended_with(self) -> int:
-        """Wait for the end of what was started; its exit code, or the signal's number below 0."""
+        """Wait for the end of the started process; return its exit code, or minus the signal's number."""
         assert self.process is not None
         return self.process.wait(WINDOW_WAIT_S)
 
@@ -428,7 +428,7 @@ class App:
         assert select.select([pidfd], [], [], seconds)[0], f"timed out waiting for the end of {process}"
 
     def assert_nothing_left(self, port: int | None = None) -> None:
-        """Every process of the app ends, by itself, and its port is free."""
+        """Assert that every process of the app ends by itself, and that its port is free."""
         self.tree.await_end()
         assert_free(port or self.port)
 
@@ -437,7 +437,7 @@ class App:
 
 
 class _Options(ArgOptions):
-    """WebKitWebDriver knows none of the capabilities that browsers have."""
+    """Options without the capabilities of browsers, which WebKitWebDriver does not know."""
 
     @property
     def default_capabilities(self) -> dict[str, Any]:
@@ -448,7 +448,7 @@ class Window:
     """An app that is driven through its window."""
 
     def __init__(self, app: App) -> None:
-        """Start the app by a driver of its own: WebKit's has one session at a time."""
+        """Start the app by its own driver, as WebKit's driver has only one session at a time."""
         self.app = app
         self._stack = ExitStack()
         with self._stack:
@@ -480,15 +480,15 @@ class Window:
 
     @property
     def url(self) -> str:
-        """Where the window is."""
+        """The window's URL."""
         return self.web.current_url
 
     def script(self, body: str, *arguments: object) -> Any:
-        """Run JavaScript in the page; what it returns."""
+        """Run JavaScript in the page; return its result."""
         return self.web.execute_script(body, *arguments)
 
     def text(self, name: str) -> str | None:
-        """The text of the element with this id."""
+        """Return the text of the element with this id."""
         text: str | None = self.script("return document.getElementById(arguments[0])?.textContent", name)
         return text
 
@@ -497,11 +497,10 @@ class Window:
         self.web.find_element("id", name).click()
 
     def until(self, condition: Callable[[], T], what: str) -> T:
-        """Wait for what must be seen; what it was.
+        """Wait until ``look`` finds something; return that.
 
-        A look that meets the window on its way from one page to the next fails (there is no document, or the one it
-        ran in is gone), as does one for an element that the next page has. It is taken again: that is all that
-        "reconnecting" is, for the session itself stays as long as the app lives.
+        While the window changes from one page to the next, ``look`` may fail: there is no document, or no such element
+        yet. Then try again. The WebDriver session itself stays as long as the app lives.
         """
         wait = WebDriverWait(self.web, WINDOW_WAIT_S, LOOK_S, ignored_exceptions=[WebDriverException])
         try:
@@ -515,7 +514,7 @@ class Window:
             raise AssertionError(f"never seen: {what}. Seen last: {seen}\nThe app said:\n{self.app.said()}") from error
 
     def await_app(self, port: int | None = None) -> Self:
-        """Wait until the example is there, its dev server answers, and its buttons work."""
+        """Wait until the example's page is shown, its dev server answers, and its buttons work."""
         address = f"http://127.0.0.1:{port or self.app.port}/"
         self.until(lambda: self.url.startswith(address), f"the page at {address}")
         self.until(lambda: self.text("state") in {"Ready", "Restarted"}, "a dev server that answers")
@@ -523,7 +522,7 @@ class Window:
         return self
 
     def await_failure(self, words: str) -> str:
-        """Wait for the plugin's page to say what has failed, with these words in it; all that it says."""
+        """Wait until the plugin's failure page contains these words; return its text."""
         self.until(lambda: self.script("return document.documentElement.dataset.phase") == "failed", "the failure page")
         self.until(lambda: words in (self.text("message") or ""), words)
         return "\n".join(self.text(name) or "" for name in ("title", "message", "note", "lines"))

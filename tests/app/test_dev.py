@@ -25,7 +25,7 @@ pytestmark = pytest.mark.vite
 
 @pytest.fixture
 def dev(binary: Path, screen: Screen, tmp_path: Path) -> Iterator[App]:
-    """The example below the CLI, with its page open, where it lies: cargo builds no copy of it without need."""
+    """Run the original example by the CLI, and wait for its page. For a copy, cargo would build everything anew."""
     with App(binary, EXAMPLE, screen, tmp_path, CARGO_TARGET_DIR=str(target_folder())) as app:
         app.start("npm", "run", "tauri:dev")
         until(lambda: app.tree.named(binary.name), "the app", BUILD_S)
@@ -33,7 +33,7 @@ def dev(binary: Path, screen: Screen, tmp_path: Path) -> Iterator[App]:
 
 
 def cli(app: App) -> psutil.Process:
-    """The process of ``tauri dev`` itself."""
+    """Return the process of ``tauri dev`` itself."""
     return next(it for it in app.main().parents() if "tauri" in " ".join(it.cmdline()[1:2]))
 
 
@@ -41,7 +41,7 @@ def cli(app: App) -> psutil.Process:
 def test_a_signal_of_the_terminal_leaves_nothing(dev: App, number: signal.Signals) -> None:
     dev.tree.hold()
     assert dev.process
-    os.killpg(dev.process.pid, number)  # as the terminal does, to all at once
+    os.killpg(dev.process.pid, number)  # to the whole group, as a terminal does
     dev.assert_nothing_left()
 
 

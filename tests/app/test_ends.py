@@ -1,4 +1,4 @@
-"""However the app ends, nothing of it is left; where it ends in an orderly way, the dev server is asked to, too."""
+"""However the app ends, no process of it is left. If it ends in an orderly way, the dev server gets SIGTERM first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TELL = """configureServer() {
 
 @pytest.fixture
 def project(project: Path) -> Path:
-    """One whose Vite writes ``ran`` when it runs, and ``asked`` when it is asked to end."""
+    """Make a project whose Vite writes ``ran`` when it runs, and ``asked`` when it gets SIGTERM."""
     add_vite_plugin(project, TELL)
     return project
 
@@ -66,7 +66,7 @@ def test_SIGKILL_ends_all_of_it_at_once(app: Callable[..., App]) -> None:
 
 def test_a_signal_that_the_apps_parent_had_it_ignore_stays_ignored(app: Callable[..., App]) -> None:
     one = app()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the app inherits
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the app inherits that
     try:
         one.start()
     finally:
@@ -82,7 +82,7 @@ def test_a_panic_in_setup_ends_all_of_it_in_an_orderly_way(app: Callable[..., Ap
     assert one.ended_with() != 0
     assert "a panic was asked for" in one.said()
     one.assert_nothing_left()
-    # the panic comes while Vite is being started, or even before
+    # the panic comes during Vite's start, or even before
     assert asked(one) or not (one.project / "ran").exists()
 
 
@@ -90,7 +90,7 @@ def test_an_app_that_restarts_itself_gets_its_port_again(window: Callable[..., W
     seen = window().await_app()
     one = seen.app
     old = [one.main(), one.vite(), *one.tree.named("sidecar")]
-    with suppress(WebDriverException):  # the app may be gone before it has answered
+    with suppress(WebDriverException):  # the app may end before it answers
         seen.click("app-relaunch")
     for process in old:
         one.await_end_of(process)

@@ -36,7 +36,7 @@ whole = pytest.mark.skipif(ALL not in os.environ, reason=f"takes long: {notes.HI
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app as ``tauri dev`` would build it: only its own crate is new, after the other example's build."""
+    """Build the app as ``tauri dev`` would. After the other example's build, only its own crate is compiled."""
     reason = notes.missing()
     if reason is not None:
         pytest.skip(reason)
@@ -49,7 +49,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def screen(built: Path) -> Iterator[Screen]:
-    """A screen that does not wait for the other example's build."""
+    """Start a screen without waiting for the other example's build."""
     with Screen() as screen:
         yield screen
 
@@ -61,7 +61,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def window(built: Path, project: Path, screen: Screen, tmp_path: Path) -> Iterator[Callable[[], NotesWindow]]:
-    """Start apps of the project that end with the test, and drive their windows."""
+    """Start apps of the project, drive their windows, and end them with the test."""
     with ExitStack() as stack:
 
         def start() -> NotesWindow:
@@ -76,7 +76,7 @@ def window(built: Path, project: Path, screen: Screen, tmp_path: Path) -> Iterat
 def test_the_page_meets_a_backend_that_is_ready_and_SIGKILL_leaves_a_whole_database(
     window: Callable[[], NotesWindow],
 ) -> None:
-    """The page's service waits for the backend, and that for the migration: so the page sees nothing of the start."""
+    """The page's service depends on the backend, and that on the migration. So the page never sees a failed request."""
     seen = window().await_connected()
     seen.write("before the end")
     assert seen.events == ["connected"]
@@ -130,7 +130,7 @@ def test_a_backend_that_is_given_up_is_told_in_a_notice_that_can_be_dismissed(
 
     def strike() -> bool:
         for process in seen.app.backends():
-            with suppress(ProcessLookupError):  # it went since the look
+            with suppress(ProcessLookupError):  # it has just ended
                 seen.app.tree.hit(process, signal.SIGKILL)
         return "api failed." in seen.script(text)
 
@@ -178,7 +178,7 @@ def test_only_the_apps_page_can_use_the_backend(window: Callable[[], NotesWindow
 
 
 def handshake(address: str, token: str | None) -> int:
-    """Try to open the stream; the status of the answer."""
+    """Try to open the stream; return the answer's status."""
     host = address.removeprefix("http://")
     words = "notes" if token is None else f"notes, token.{token}"
     head = [
@@ -197,7 +197,7 @@ def handshake(address: str, token: str | None) -> int:
 
 @whole
 def test_what_was_confirmed_before_SIGKILL_is_in_the_database(window: Callable[[], NotesWindow]) -> None:
-    """The app dies while notes are written as fast as they can be."""
+    """The app dies while notes are written as fast as possible."""
     seen = window().await_connected()
     url, token = f"{seen.address}/notes", seen.token()
     port = int(seen.address.rsplit(":", 1)[1])
@@ -205,7 +205,7 @@ def test_what_was_confirmed_before_SIGKILL_is_in_the_database(window: Callable[[
     enough = threading.Event()
 
     def write() -> None:
-        with suppress(URLError, OSError, HTTPException):  # the app's end
+        with suppress(URLError, OSError, HTTPException):  # the app has ended
             while True:
                 text = f"note {len(confirmed)}"
                 assert ask(url, token, note=text)[0] == 201

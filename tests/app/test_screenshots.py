@@ -1,4 +1,4 @@
-"""The README's pictures. Each run makes them; with SIDECAR_SCREENSHOTS=1 they replace those in the repository."""
+"""The README's pictures. Each run takes them; with SIDECAR_SCREENSHOTS=1 they replace the files in the repository."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.vite
 
 FOLDER = ROOT / "tauri-integration" / "screenshots"
 COLOURS = 64
-"""Enough for text on plain colours; the files are a quarter of what they would be."""
+"""Number of colours: enough for text on plain backgrounds. It makes the files four times smaller."""
 GREEN, RED, INK = "#0f7a55", "#bb2d26", "#1a211d"
-"""Of the pages, in light mode: what lives, what failed, and text."""
+"""The pages' colours in light mode: running, failed, and text."""
 
 GATE = """async configureServer(server) {
   server.config.logger.info("\\n  waiting for the database ...");
@@ -35,7 +35,7 @@ GATE = """async configureServer(server) {
 
 
 def keep(seen: Window, name: str, height: int, *colours: str) -> None:
-    """Take the picture once these colours are seen, down to this height, and see that the README shows it."""
+    """Take the picture, down to this height, once it has these colours. Assert that the README shows it."""
     wanted = {ImageColor.getrgb(colour) for colour in colours}
 
     def picture() -> Image.Image:

@@ -1,4 +1,4 @@
-"""Where the sidecar of a real app unpacks itself, and what the window says where it cannot."""
+"""Where a real app's sidecar unpacks itself, and what the window shows if it cannot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_it_unpacks_into_the_apps_cache_and_its_services_have_the_users_tmpdir(
 
 @namespaces
 def test_where_no_folder_will_do_the_window_names_each_with_its_reason(app: Callable[..., App], tmp_path: Path) -> None:
-    """Each further try leaves nothing either: it would take the last of a full disk."""
+    """Each further try must leave nothing either, or it would fill the disk further."""
     users, cache = tmp_path / "temporary", tmp_path / "cache"
     for folder in (users, cache):
         folder.mkdir()

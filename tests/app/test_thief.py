@@ -31,11 +31,11 @@ pytestmark = pytest.mark.vite
 THIEF = Path(__file__).resolve().parents[1] / "children" / "window_thief.py"
 NOBODY = 65534
 TRIES = int(os.environ.get("SIDECAR_THIEF_TRIES", "2"))
-"""Of each deed. The figures in the documentation are of 50."""
+"""Repetitions of each action. The documentation's figures come from 50."""
 
 
 class Thief:
-    """Takes the port that it is told, and keeps it until it is told another one."""
+    """Takes the port that it is given, and keeps it until it gets another one."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -54,7 +54,7 @@ class Thief:
         self._listener.join()
 
     def after(self, port: int) -> None:
-        """Go after a port from now on; 0 is none."""
+        """Let it take this port from now on; 0 is none."""
         assert self._process.stdin
         self._process.stdin.write(f"{port}\n")
         self._process.stdin.flush()
@@ -63,11 +63,11 @@ class Thief:
         return f"held {port}" in self.said
 
     def asked(self, port: int) -> list[str]:
-        """The requests that it got at this port.
+        """Return the requests that it got at this port.
 
-        The sidecar's own probe does not count: its method is a question mark. Neither does what Vite's client sends
-        past the app, if its WebSocket to the app has failed: docs/threat-model.md names that gap. What the app itself
-        passes on has the app's address as its host.
+        Two kinds do not count. The method of the sidecar's own probe is a question mark. Vite's client connects past
+        the app if its WebSocket to the app has failed: docs/threat-model.md names that gap. Requests that the app
+        relays have the app's address as their host.
         """
         past_us = re.compile(rf"asked GET /\?token=\S* HTTP/1\.1 to \S+:{port}")
         asked = [line for line in self.said if line.startswith("asked ") and not line.startswith("asked ? ")]
@@ -95,11 +95,11 @@ def crash(seen: Window) -> None:
 
 
 def save(seen: Window) -> None:
-    """Vite closes its listener and opens it again, in the same process."""
+    """Save the configuration: Vite closes its listener and opens it again, in the same process."""
     config = seen.app.project / "vite.config.ts"
     fresh = config.with_suffix(".new")
     fresh.write_text(config.read_text() + "// saved\n")
-    fresh.replace(config)  # Vite never reads a part of it
+    fresh.replace(config)  # atomically, so that Vite never reads a part of it
 
 
 def restart(seen: Window) -> None:
@@ -111,13 +111,13 @@ def stop(seen: Window) -> None:
 
 
 def restarts(seen: Window) -> int:
-    """How many starts of Vite the page knows of, also of those in the same process."""
+    """Return how many starts of Vite the page knows of, including those in the same process."""
     seen_so_far: int = seen.script("return JSON.parse(sessionStorage.getItem('sidecar-example/1')).restarts")
     return seen_so_far
 
 
 def call(seen: Window, command: str) -> None:
-    """One of the plugin's commands; it is not waited for."""
+    """Call a command of the plugin without waiting for it."""
     seen.until(
         lambda: seen.script(
             f"window.__TAURI_INTERNALS__.invoke('plugin:sidecar|{command}', {{ service: 'web' }}).catch(() => 0);"
@@ -128,11 +128,11 @@ def call(seen: Window, command: str) -> None:
 
 
 def reload(seen: Window) -> None:
-    """As a second window would: a document, and all that it needs."""
+    """Load the document and all that it needs, as a second window would."""
     seen.until(lambda: seen.script("location.reload(); return true"), "a page that reloads itself")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize("deed", [crash, save, stop, restart], ids=lambda deed: deed.__name__)
 def test_a_thief_of_the_dev_servers_port_is_never_asked_for_anything(
     window: Callable[..., Window], deed: Callable[[Window], None]
@@ -149,7 +149,7 @@ def test_a_thief_of_the_dev_servers_port_is_never_asked_for_anything(
             reload(seen)
             if deed is stop:
                 until(lambda: other.holds(port), "the thief at the port", WINDOW_WAIT_S)  # noqa: B023  at once
-            # either the thief is quicker, and Vite has to go elsewhere or to be started again; or it is not
+            # if the thief was quicker, Vite needs another port or another start
             seen.until(lambda: other.holds(port) or restarts(seen) != before, "a change")  # noqa: B023
             if other.holds(port):
                 stolen += 1

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.vite
 
 VOICETEXT = ROOT / "tests" / "projects" / "voicetextrs" / "after" / "tauri"
 HEARD_S = 2.0
-"""Between two edits: a page that hears of one asks for it in a fraction of this."""
+"""Time between two edits. A page that is told of one requests it in a fraction of this."""
 
 PREFERRED = 1420
 """The port of its devUrl."""
@@ -52,7 +52,7 @@ ASKED = """
 
 
 class VoiceText(App):
-    """The app, on whichever port it has got."""
+    """The app, on whichever port it got."""
 
     def start(self, *command: str) -> VoiceText:
         super().start(*command)
@@ -68,7 +68,7 @@ class VoiceText(App):
             try:
                 ports = [it.laddr.port for it in process.net_connections("tcp") if it.status == "LISTEN"]
             except psutil.NoSuchProcess:
-                continue  # it went since the look
+                continue  # it has just ended
             if ports:
                 [self.port] = ports
                 return True
@@ -77,7 +77,7 @@ class VoiceText(App):
 
 @pytest.fixture(scope="session")
 def voicetext(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as ``tauri dev`` would build it: only its own crate is new, after the example's build."""
+    """Build the project as ``tauri dev`` would. After the example's build, only its own crate is compiled."""
     shutil.copy2(EXAMPLE / "src-tauri" / "Cargo.lock", VOICETEXT / "src-tauri")
     built = support.build(VOICETEXT, "voicetext", locked=False)
     folder = tmp_path_factory.mktemp("voicetext")
@@ -88,7 +88,7 @@ def voicetext(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of it, as far as Vite and the plugin look at it."""
+    """Copy the files of the project that Vite and the plugin need."""
     folder = tmp_path / "tauri"
     shutil.copytree(VOICETEXT, folder, ignore=shutil.ignore_patterns("src-tauri", "node_modules", "dist"))
     (folder / "node_modules").symlink_to(EXAMPLE / "node_modules")
@@ -119,7 +119,7 @@ def test_force_quit_leaves_nothing(app: Callable[[], VoiceText]) -> None:
 
 
 def test_shutdown_of_the_machine_leaves_nothing(app: Callable[[], VoiceText]) -> None:
-    """A system that goes down asks every process at once, in no order."""
+    """A system that shuts down signals all processes at once, in any order."""
     one = app().start().await_page()
     for process in one.tree.living():
         one.tree.hit(process, signal.SIGTERM)
@@ -130,7 +130,7 @@ def test_port_conflict_brings_the_page_on_another_port_and_leaves_the_holder_alo
     app: Callable[[], VoiceText],
 ) -> None:
     with ExitStack() as stack:
-        if not listens(PREFERRED):  # else somebody else has it, which is the same
+        if not listens(PREFERRED):  # else another program has it, with the same effect
             stack.enter_context(foreign_server("127.0.0.1", PREFERRED))
         seen = stack.enter_context(Window(app()))
         seen.until(lambda: seen.url.startswith("http://127.0.0.1:"), "a page")
@@ -146,7 +146,7 @@ def test_port_conflict_brings_the_page_on_another_port_and_leaves_the_holder_alo
 
 
 def test_rapid_restart_comes_up_each_time_on_the_same_port(app: Callable[[], VoiceText]) -> None:
-    """The next app starts in the instant in which the last one is killed: whatever is left of that is in its way."""
+    """The next app starts as soon as the last one is killed, so it meets processes that are still ending."""
     ports, old = [], None
     for _time in range(4):
         one = app().start()
@@ -183,7 +183,7 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
         ip("link", "del", "wlan0")
         add_interface(ip, "192.168.77.5/24")
         deadline = time.monotonic() + WINDOW_WAIT_S
-        for number in count(2):  # of an edit before its websocket is up the page hears nothing
+        for number in count(2):  # the page is not told of an edit before its websocket is up
             edit(number)
             try:
                 until(lambda: page_asked(2), "the page's request for what has changed", HEARD_S)
@@ -196,8 +196,8 @@ def test_network_change_costs_no_restart_and_no_hot_update(app: Callable[[], Voi
         one.tree.await_end()
 
 
-class network:  # noqa: N801  it is used as a function
-    """A network of its own, as a laptop has it: a loopback, and an interface with an address and a route."""
+class network:  # noqa: N801  used like a function
+    """A network namespace like a laptop's network: a loopback, and an interface with an address and a route."""
 
     def __init__(self) -> None:
         self._name = f"sidecar-app-{os.getpid()}"
@@ -205,7 +205,7 @@ class network:  # noqa: N801  it is used as a function
     def __enter__(self) -> tuple[str, Callable[..., None]]:
         program = shutil.which("ip")
         if program is None:
-            pytest.skip("there is no ip command (Debian package iproute2)")
+            pytest.skip("no ip command (Debian package iproute2)")
         made = subprocess.run([program, "netns", "add", self._name], capture_output=True, text=True, check=False)
         if made.returncode != 0:
             pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")

@@ -87,7 +87,7 @@ def test_without_vite_the_window_says_so_and_once_it_is_there_retry_brings_the_a
     config.write_text("nonsense(")
     (project / "node_modules").symlink_to(EXAMPLE / "node_modules")
     seen.click("retry")
-    seen.await_failure("could not load its configuration")  # another failure is told, and can be retried again
+    seen.await_failure("could not load its configuration")  # another failure is shown, and can be retried, too
 
     config.write_text(good)
     seen.click("retry")

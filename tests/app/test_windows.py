@@ -1,4 +1,4 @@
-"""Apps with several windows, with a hidden one, and with none: each shows the same address, and none comes unasked."""
+"""Apps with several windows, a hidden one, or none: all show the same address, and none appears unasked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def env(windows: list[dict[str, object]]) -> dict[str, str]:
 
 
 def asked(project: Path, what: str) -> list[str]:
-    """For each of the documents or sockets that Vite was asked for, the process that it was."""
+    """Return the pid of the Vite that got each request for a document or socket."""
     file = project / what
     return file.read_text().split() if file.exists() else []
 
@@ -50,7 +50,7 @@ def test_each_of_three_windows_shows_the_page_and_comes_back_after_a_crash(
     add_vite_plugin(project, COUNT)
     labels = ("main", "second", "third")
     one = app(**env([{"label": label, "width": 300, "height": 300} for label in labels])).start().await_page()
-    # by its socket a page hears of the crash
+    # the page notices the crash by its socket
     until(lambda: len(asked(project, "sockets")) == 3, "three pages", WINDOW_WAIT_S)
     first = one.vite()
     assert asked(project, "documents") == [str(first.pid)] * 3

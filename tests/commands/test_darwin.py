@@ -32,7 +32,7 @@ from tests.support.liveness import RollCall, state_of
 from tests.support.waiting import until
 
 if BINARY:
-    pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
+    pytest.skip("a frozen sidecar has no emulated kernel", allow_module_level=True)
 
 LISTENER = test_ps.LISTENER
 

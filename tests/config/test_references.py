@@ -1,4 +1,4 @@
-"""Texts with references: what is filled in, and what is left as it is."""
+"""References in texts: which are filled in, and which stay as they are."""
 
 from __future__ import annotations
 

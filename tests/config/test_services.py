@@ -1,4 +1,4 @@
-"""What a service is: defaults that work alone, and each fault named by its place."""
+"""A service's configuration: its defaults, and errors that name the place of a fault."""
 
 from __future__ import annotations
 
@@ -383,7 +383,7 @@ OF_EVERY_KIND: list[Any] = [None, True, 0, -1, 1.5, 10**400, float("nan"), "", "
 
 
 def _places(value: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every place inside, with the object or array and the key that lead there."""
+    """Yield every place in the value, with the object or array and the key that lead there."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         below = f"{place}[{key}]" if isinstance(value, list) else f"{place}.{key}"
         yield below, value, key

@@ -1,4 +1,4 @@
-"""A wrong field is named with what was probably meant."""
+"""An error for an unknown field also names the field that was probably meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Development and release: one configuration, two variants, and both are checked."""
+"""One configuration has a development and a release variant, and both are checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sidecar.services.frameworks import BY_TYPE
 
 ROOT = Path(__file__).parents[2]
 CASES = json.loads((ROOT / "tests" / "variants.json").read_bytes())
-"""The plugin is held to them, too: it has to know what a release has before the sidecar runs (its src/variants.rs)."""
+"""Cases that the plugin's tests share: it must know a release's services before the sidecar runs (src/variants.rs)."""
 
 API: dict[str, Any] = {
     "type": "command",

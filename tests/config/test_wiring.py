@@ -1,4 +1,4 @@
-"""Services that are declared together: what they refer to exists, and nothing waits for itself."""
+"""Services that are declared together: references must name existing services, and dependencies have no cycle."""
 
 from __future__ import annotations
 

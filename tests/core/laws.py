@@ -1,7 +1,7 @@
-"""What holds whatever happens, judged by what goes in and what comes out: the world tells of both.
+"""Invariants of the core, checked on its inputs and outputs, which the world reports.
 
-Each law is a promise to the client or to the system that a single step could break unseen; a fault that only loses
-something is noticed here at once and not when a test happens to ask for it.
+Each law is a promise to the client or to the system. Checking it after each step finds a fault at once, even if the
+test itself does not look for it.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from sidecar.protocol.messages import (
 from sidecar.protocol.requests import AnyRequest, Restart, Shutdown, Start, Stop
 
 CLOCK = 1e-6
-"""Two ways to add up the same times differ by less."""
+"""Tolerance for rounding in sums of times."""
 
 UNDER_WAY = {"starting", "unhealthy", "backingOff", "stopping"}
-"""Where a start waits: anywhere else it has its answer."""
+"""States in which a start request waits. In any other state it has been answered."""
 
 
 class Laws:
-    """The laws, and what has to be remembered to judge by them."""
+    """The laws, and the history that they need."""
 
     def __init__(self, core: Supervisor, alive: Callable[[str], bool], killed: Callable[[str], bool]) -> None:
-        """``alive``: whether anything of the service runs or is on its way; ``killed``: whether nothing escapes."""
+        """``alive``: whether the service has a process or will get one; ``killed``: whether all of them are killed."""
         self._core = core
         self._alive = alive
         self._killed = killed
@@ -64,7 +64,7 @@ class Laws:
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def asked(self, call: Id | UnsetType, request: AnyRequest, now: float) -> None:
-        """A request comes."""
+        """Record a request."""
         match request:
             case Start(service=name) | Restart(service=name) | Stop(service=name):
                 if isinstance(call, int | str):
@@ -79,12 +79,12 @@ class Laws:
                 pass
 
     def app_died(self, now: float) -> None:
-        """The app is gone: each service has its own grace."""
+        """Record the app's death: each service has its own grace."""
         for name, service in self._core.services.items():
             self._must_die_by(name, now + service.config.stop.app_death_grace_ms / 1000)
 
     def slept(self) -> None:
-        """The machine was suspended: no deadline of before holds."""
+        """Record a suspend: earlier deadlines no longer hold."""
         self._kill_by.clear()
         self._ready_at.clear()
 
@@ -101,7 +101,7 @@ class Laws:
     # ── what is done ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def judge(self, effect: Effect, now: float) -> None:
-        """Judge one effect by what was before it."""
+        """Check one effect against the history."""
         match effect:
             case Reply(id=call, result=result):
                 kind, name = self._waiting.pop(call, (None, ""))
@@ -162,7 +162,7 @@ class Laws:
     # ── what is left ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def after_step(self, now: float) -> None:
-        """Judge what a whole step has led to."""
+        """Check the state after a whole step."""
         due = self._core.next_deadline()
         assert due is None or isfinite(due)
         for call, (kind, name) in self._waiting.items():
@@ -173,8 +173,8 @@ class Laws:
         for name, at in self._kill_by.items():
             if self._alive(name) and not self._killed(name):
                 assert now < at - CLOCK, f"{name} outlives its grace"
-                assert due is not None, "nobody looks at the clock"
-                assert due <= at + CLOCK, "nobody looks at the clock when the grace ends"
+                assert due is not None, "no timer is set"
+                assert due <= at + CLOCK, "no timer is set for the end of the grace"
 
 
 def _judge_status(status: ServiceStatus) -> None:

@@ -1,4 +1,4 @@
-"""Worlds as far as a test wants them to be; if not more is said with one service, ``web``."""
+"""Worlds in the state in which a test wants to begin, by default with one service, ``web``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that refer to each other: nobody waits for a start, and nobody keeps an address that is no longer right."""
+"""Services that refer to each other: a reference waits for no start, and no service keeps an outdated address."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def released(world: World) -> list[str]:
     return [effect.service for effect in world.effects if isinstance(effect, Release)]
 
 
-# ── nobody waits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── nothing waits ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_port_that_is_referred_to_is_chosen_and_nothing_of_its_service_started() -> None:

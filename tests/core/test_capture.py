@@ -1,4 +1,4 @@
-"""A program that chooses its port itself says in its output where it listens, and others are told of it then."""
+"""A program that chooses its own port prints where it listens, and services that refer to it get that address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEB: dict[str, object] = {**VITE, "dependsOn": ["api"], "env": {"API": "{service
 
 
 def says(world: World, url: str) -> None:
-    """The program chooses where it listens, and prints that."""
+    """Return a service whose program chooses its address and prints it."""
     world.prints(f"running on {url}", service="api")
 
 

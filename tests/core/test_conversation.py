@@ -1,4 +1,4 @@
-"""All services together: what may be asked when, and what is told unasked."""
+"""The protocol over all services: which requests are allowed when, and which notifications are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a service that is not ready yet."""
+"""What is reported about a service that is not ready yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways in which everything ends: a shutdown, a signal, the death of the app."""
+"""The three ends of a session: a shutdown, a signal, the app's death."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ SITUATIONS = [
 
 
 def _finish(world: World) -> None:
-    """Let the world be as stubborn as it can be."""
+    """Let everything end as late as it may."""
     for _ in range(30):
         if world.exit_code is not None:
             return

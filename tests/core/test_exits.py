@@ -1,4 +1,4 @@
-"""What follows when a run ends by itself: another try, on the same port or a new one, or the end of it."""
+"""What follows when a run ends by itself: another try, on the same port or a new one, or ``failed``."""
 
 from __future__ import annotations
 

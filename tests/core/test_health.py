@@ -1,4 +1,4 @@
-"""A ready service is looked after: what a missed check, a slept night and a lost network do to it."""
+"""Health checks of a ready service: what a missed check, a suspend and a lost network lead to."""
 
 from __future__ import annotations
 

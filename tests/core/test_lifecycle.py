@@ -1,4 +1,4 @@
-"""The table, pair by pair, and each entry reached by what really happens."""
+"""The state table, pair by pair. Real events must reach each entry."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ AT_ANY_TIME: dict[str, dict[State, State]] = {
         "failed": "failed",
     },
 }
-"""What may come in every state, and where it leads."""
+"""Events that are possible in every state, with the state that each leads to."""
 
 SITUATIONS: dict[State, Callable[[], World]] = {
     "stopped": _web,

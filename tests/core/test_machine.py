@@ -1,6 +1,6 @@
-"""The core against a hostile world: hypothesis looks for an order of events that loses, doubles or wedges something.
+"""The core against a hostile world: hypothesis searches for an order of events that loses, doubles or wedges something.
 
-What must always hold is asserted by the world itself, after each step; what must hold at the end, in ``teardown``.
+The world checks the invariants after each step, and ``teardown`` checks what must hold at the end.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ LINES = (
     "Error: Cannot find module 'x'",
 )
 CAPTURES = {"type": "log", "pattern": r"^listening(?: on (?<port>\d+))?$"}
-"""Such a service may tell where it listens, and need not."""
+"""A pattern with an optional port: the service may print where it listens, or not."""
 
 EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "800"))
-"""Orders of events that are tried; raise it for a longer search."""
+"""Number of event orders to try. Raise it for a longer search."""
 
 STEPS_TO_THE_END = 500
-"""Far more than any shutdown takes here."""
+"""Bound on steps until a shutdown ends: far more than any needs."""
 
 TICKS_TO_A_CHECK = 5
 """Other services have deadlines too."""
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
     """Requests and mishaps in any order."""
 
     seen: ClassVar[set[str]] = set()
-    """States that some run has been in: proof that the search is not idle."""
+    """States that some run has reached. They prove that the search explores enough."""
 
     @initialize(
         services=st.fixed_dictionaries(dict.fromkeys(NAMES, _services)),
@@ -173,15 +173,15 @@ class Machine(RuleBasedStateMachine):
         self.end = end
 
     def port_of(self, name: str) -> int | None:
-        """A port, where it wants one."""
+        """Return a port if the service wants one."""
         return 5_173 if self.world.core.services[name].config.port is not None else None
 
     def busy(self) -> list[str]:
-        """Services that are on their way somewhere."""
+        """Return the services that are starting, stopping or waiting."""
         return [name for name in NAMES if self.world.state(name) in UNDER_WAY]
 
     def up(self) -> list[str]:
-        """Services whose health is looked after."""
+        """Return the services with health checks."""
         return [name for name in NAMES if self.world.state(name) in ("ready", "unhealthy")]
 
     def over(self) -> bool:
@@ -224,7 +224,7 @@ class Machine(RuleBasedStateMachine):
             self.check(name, verdict)
 
     def choose_all(self) -> None:
-        """Let all ports that others refer to be chosen."""
+        """Choose all ports that other services refer to."""
         for at, name in enumerate(sorted(self.world.choosing)):
             self.world.chosen(name, 5_180 + at)
 
@@ -240,7 +240,7 @@ class Machine(RuleBasedStateMachine):
             self.world.chosen(name, port)
 
     def check(self, name: str, verdict: Verdict) -> None:
-        """Let its next health check come, and find this."""
+        """Run the service's next health check, with this result."""
         world = self.world
         for _ in range(TICKS_TO_A_CHECK):
             if name in world.checks or self.over() or world.core.next_deadline() is None:
@@ -404,7 +404,7 @@ class Machine(RuleBasedStateMachine):
             self.world.app_dies()
 
     def teardown(self) -> None:
-        """The end is asked for in one way or another: it comes, once, and everybody has been answered."""
+        """End in one way or another. The end must come exactly once, and every request must be answered."""
         if not hasattr(self, "world"):
             return
         world = self.world
@@ -442,7 +442,7 @@ class Machine(RuleBasedStateMachine):
         elif world.finding:
             world.finds(service=next(iter(world.finding)))
         else:
-            world.tick()  # the others are stubborn: only time brings them nearer to their kill
+            world.tick()  # the others ignore signals: only their timeouts end them
 
 
 @pytest.mark.timeout(600)  # a failure takes its time to be shrunk to what can be read

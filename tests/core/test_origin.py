@@ -1,4 +1,4 @@
-"""Whose server answers at an origin: what is looked up, and what is told."""
+"""checkOrigin, which tells whose server answers at an origin: what is looked up, and the answers."""
 
 from __future__ import annotations
 

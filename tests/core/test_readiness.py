@@ -1,4 +1,4 @@
-"""Judgements on text."""
+"""What the core concludes from a program's output and exit."""
 
 from __future__ import annotations
 

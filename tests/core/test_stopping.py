@@ -1,4 +1,4 @@
-"""How a service is stopped, and started again by request."""
+"""A service is stopped, and restarted by request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client is told of a service."""
+"""Notifications about a service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_status_names_the_type_and_the_address_of_ipv6_too() -> None:
 
 
 def test_status_has_a_url_only_while_the_service_is_ready() -> None:
-    """Anywhere else another program may listen on its port: it has lost it, or never had it."""
+    """In any other state another program may have its port: the service has lost it, or never had it."""
     world = vite_world(health={"restart": False})
     urls: list[tuple[str, str | None]] = []
 

@@ -1,6 +1,6 @@
-"""A world in memory for the core: performs effects by writing them down, and lets a test decide what happens next.
+"""An in-memory world around the core: it records the core's effects, and the test decides what happens next.
 
-It checks by itself what must hold whatever happens; a test that breaks it fails in ``perform``.
+It also checks invariants (see laws.py). A test that breaks one fails in ``perform``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ GUARANTEES = Guarantees(
 )
 VITE: dict[str, object] = {"type": "vite"}
 COMMAND: dict[str, object] = {"type": "command", "command": ["serve"]}
-"""No port, no probe: ready once it runs."""
+"""A service without port and probe: it is ready once it runs."""
 
 
 class Process(Struct):
@@ -83,11 +83,11 @@ class Process(Struct):
     run: int
     pid: int
     signals: list[str] = []
-    """What was sent to it; ``KILL`` for the end of the whole tree."""
+    """Signals that were sent to it; ``KILL`` for a kill of the whole tree."""
 
 
 class World:
-    """One supervisor, and all that it believes to be real."""
+    """A supervisor, and the system around it."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class World:
         silent: bool = False,
         origins: dict[str, str] | None = None,
     ) -> None:
-        """Declare ``services`` with an ``initialize`` (but not if ``silent``); ``random`` 0.5 is no jitter at all.
+        """Declare ``services`` with an ``initialize``, unless ``silent``. A ``random`` of 0.5 means no jitter.
 
-        ``origins`` are those that the app keeps.
+        ``origins`` are the addresses that the app itself keeps.
         """
         self.now = 1_000.0
         self.core = Supervisor(SERVER, OUR_PID, GUARANTEES, random, self._make_token)
@@ -143,7 +143,7 @@ class World:
         return self.step(Received(call, request))
 
     def call(self, request: AnyRequest) -> Id:
-        """Send a request with a fresh id, which is given back."""
+        """Send a request with a new id; return the id."""
         call = self._next_id
         self._next_id += 1
         self.ask(request, call)
@@ -166,21 +166,21 @@ class World:
         return self.call(Shutdown(grace_ms))
 
     def status(self, service: str = "web") -> Any:
-        """The service's status, through the front door."""
+        """Return the service's status, by a request."""
         return self.result(self.call(Status(service))).services[service]
 
     def logs(self, service: str = "web", tail: int = 100) -> list[str]:
-        """The last lines, through the front door."""
+        """Return the last lines, by a request."""
         return [line.text for line in self.result(self.call(Logs(service, tail))).lines]
 
     def result(self, call: Id) -> Any:
-        """What the request was answered with."""
+        """Return the request's result."""
         answer = self.answers[call]
         assert isinstance(answer, Reply), answer
         return answer.result
 
     def error(self, call: Id) -> Any:
-        """The error that the request was answered with."""
+        """Return the request's error."""
         answer = self.answers[call]
         assert isinstance(answer, Refuse), answer
         return answer.error
@@ -194,7 +194,7 @@ class World:
         steps: tuple[str, ...] = (),
         **endpoint: Any,
     ) -> None:
-        """The program is found, and the steps before it; its port is ``port`` (``None``: it needs none)."""
+        """Report the launch as prepared, with this port (``None``: it needs none)."""
         effect = self.preparing.pop(service)
         log_file = endpoint.pop("log_file", None)
         if port is not None:
@@ -204,29 +204,29 @@ class World:
         self.step(Prepared(service, effect.run, Launch(("serve",), "/project", before=before), where, log_file))
 
     def chosen(self, service: str, port: int = 5173, host: str = "127.0.0.1") -> None:
-        """A port is chosen for a service before it is started."""
+        """Report the port that was chosen for a service before its start."""
         del self.choosing[service]
         self.ports[service] = port
         self.step(PortChosen(service, Endpoint(host, port)))
 
     def not_chosen(self, service: str, error: SidecarError) -> None:
-        """There is no port for it."""
+        """Report that no port could be chosen."""
         del self.choosing[service]
         self.step(PortNotChosen(service, error))
 
     def prepare_fails(self, error: SidecarError, service: str = "web") -> None:
-        """There is no such program."""
+        """Report that the preparation failed: no such program."""
         self.step(PrepareFailed(service, self.preparing.pop(service).run, error))
 
     def spawned(self, service: str = "web") -> None:
-        """The program runs."""
+        """Report that the program runs."""
         effect = self.spawning.pop(service)
         self._next_pid += 1
         self.processes[service] = Process(effect.run, self._next_pid, [])
         self.step(Spawned(service, effect.run, self._next_pid))
 
     def spawn_fails(self, error: SidecarError, service: str = "web") -> None:
-        """The system refuses."""
+        """Report that the system refuses the spawn."""
         self.step(SpawnFailed(service, self.spawning.pop(service).run, error))
 
     def probe(
@@ -238,28 +238,28 @@ class World:
         *,
         reached: bool = True,
     ) -> None:
-        """The readiness probe finds this; with ``reached`` it had a connection."""
+        """Report the readiness probe's result. ``reached``: it got a connection."""
         effect = self.awaiting[service]
         if verdict == "ok":
             del self.awaiting[service]
         self.step(Probed(service, effect.run, 0, verdict, detail, address, reached))
 
     def finds(self, *places: tuple[str, int], service: str = "web", blind: bool = False) -> None:
-        """The look for where the service listens finds this; nothing can be read if ``blind``."""
+        """Report where the service listens. ``blind``: that cannot be read."""
         effect = self.finding.pop(service)
         self.step(Listening(service, effect.run, None if blind else places))
 
     def owner(self, owner: OriginOwner, service: str | None = None) -> None:
-        """The oldest look for an origin's owner finds this."""
+        """Report the result of the oldest look-up of an origin's owner."""
         self.step(OwnerFound(self.looking.pop(0).number, owner, service))
 
     def check(self, verdict: Verdict, service: str = "web", detail: str = "no answer") -> None:
-        """The health check that is out finds this."""
+        """Report the running health check's result."""
         effect = self.checks.pop(service)
         self.step(Probed(service, effect.run, effect.turn, verdict, detail))
 
     def prints(self, *lines: str, service: str = "web", stream: Stream = "stdout", partial: str = "") -> None:
-        """The program writes lines, or a ``partial`` one."""
+        """Report that the program has written lines, or an unfinished ``partial`` one."""
         size = sum(map(len, lines)) + len(partial)
         self.step(Output(service, self.processes[service].run, stream, lines, size, partial))
 
@@ -270,7 +270,7 @@ class World:
         signal: str | None = None,
         left: tuple[int, ...] = (),
     ) -> None:
-        """The tree is gone but for those ``left``; by SIGKILL, if nothing else is said."""
+        """Report that the tree has ended, except the processes ``left``; by default by SIGKILL."""
         process = self.processes.pop(service)
         self.awaiting.pop(service, None)
         self.finding.pop(service, None)
@@ -280,7 +280,7 @@ class World:
         self.step(Exited(service, process.run, code, signal, left))
 
     def runs(self, service: str = "web", port: int | None = 5173) -> None:
-        """From the request on, bring it to where the program runs and is not ready."""
+        """Request a start, and go on until the program runs but is not ready."""
         self.prepared(service, port)
         self.spawned(service)
 
@@ -294,11 +294,11 @@ class World:
         return call
 
     def interrupt(self, number: int = 15) -> None:
-        """A signal comes."""
+        """Report a signal."""
         self.step(Interrupted(number))
 
     def app_dies(self) -> None:
-        """The app is gone."""
+        """Report that the app is gone."""
         self.app_gone = True
         self._laws.app_died(self.now)
         self.step(AppGone("stdin has ended"))
@@ -317,7 +317,7 @@ class World:
             assert effects == [], "to have slept is no fault of any service"
 
     def wait(self, seconds: float) -> None:
-        """Let so much time pass, with each deadline met in time."""
+        """Let this much time pass, and meet each deadline in time."""
         until = self.now + seconds
         while (due := self.core.next_deadline()) is not None and due <= until:
             self.now = max(self.now, due)
@@ -326,7 +326,7 @@ class World:
         self.step(Tick())
 
     def overdue(self, service: str = "web") -> None:
-        """Let all the time pass that it has to become ready; it is found to listen nowhere."""
+        """Let the ready timeout pass. The service turns out to listen nowhere."""
         while self.state(service) == "starting":
             if service in self.finding:
                 self.finds(service=service)
@@ -336,20 +336,20 @@ class World:
     # ── what is to be seen ───────────────────────────────────────────────────────────────────────────────────────────
 
     def state(self, service: str = "web") -> str:
-        """The state inside, without a request."""
+        """Return the core's internal state, without a request."""
         return self.core.services[service].state
 
     def states(self, service: str = "web") -> list[str]:
-        """The states that the client was told, without repetitions in a row."""
+        """Return the states that the client was told, without consecutive repetitions."""
         told = [each.state for each in self.told if isinstance(each, ServiceState) and each.service == service]
         return [state for at, state in enumerate(told) if at == 0 or told[at - 1] != state]
 
     def last(self, kind: type[AnyNotification]) -> Any:
-        """The last notification of a kind."""
+        """Return the last notification of this kind."""
         return [each for each in self.told if isinstance(each, kind)][-1]
 
     def step(self, event: Event) -> list[Effect]:
-        """Give the core an event, and perform what it wants."""
+        """Pass an event to the core, and perform its effects."""
         effects = self.core.step(event, self.now)
         for effect in effects:
             self.perform(effect)
@@ -359,14 +359,14 @@ class World:
         return effects
 
     def perform(self, effect: Effect) -> None:
-        """Write it down; fail where it must never be."""
+        """Record the effect; fail if it must not happen now."""
         assert self.exit_code is None, f"{effect} after Exit"
         self.effects.append(effect)
         self.listener(effect)
         self._laws.judge(effect, self.now)
         match effect:
             case Reply(id=call) | Refuse(id=call):
-                assert call in self.unanswered, f"{effect} answers nobody"
+                assert call in self.unanswered, f"{effect} answers no request"
                 self.unanswered.remove(call)
                 self.answers[call] = effect
             case Notify(message=message):
@@ -414,7 +414,7 @@ class World:
                 self.exit_code = code
 
     def _is_held(self, service: str) -> bool:
-        """Whether it waits for others to be ready, or for a port of another service, or its own, to be chosen."""
+        """Return whether the service waits for a dependency, or for a port to be chosen, its own or another's."""
         waiting_for = self.core.services[service].status(self.now).waiting_for
         for each in waiting_for:
             other = self.core.services[each]
@@ -429,14 +429,14 @@ class World:
         return service in self.preparing or service in self.spawning or service in self.processes
 
     def _is_killed(self, service: str) -> bool:
-        """Or not yet there: what comes up during an end is killed as it does."""
+        """Return whether the service is killed, or will be as soon as it comes up."""
         return service not in self.processes or "KILL" in self.processes[service].signals
 
     def _assert_nothing_of(self, service: str) -> None:
         assert not self._is_alive(service)
 
     def check_timers(self) -> None:
-        """Whatever waits for time to pass has a timer."""
+        """Assert that everything that waits for time has a timer."""
         if self.exit_code is not None:
             return
         timed = self.core.next_deadline() is not None

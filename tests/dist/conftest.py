@@ -1,4 +1,4 @@
-"""The packages are made once, of the frozen binary under test. From source there is none, and nothing to install."""
+"""Make the packages once, with the frozen binary under test. From source there is no binary, so nothing to install."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ collect_ignore_glob = [
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with all packages."""
+    """Make all packages; return their folder."""
     return support.build(tmp_path_factory.mktemp("dist"))

@@ -1,11 +1,11 @@
-"""Where npm and cargo get the packages that build/dist.py made, without the internet.
+"""Give npm and cargo the packages that build/dist.py made, without the internet.
 
-For npm it is a registry on loopback, which has of the other platforms' packages the manifests only. Cargo is told by a
-file where it finds our crates.
+For npm this is a registry on loopback. For cargo it is a file that says where our crates are.
 
-A published release has all six platform packages. npm reads the manifests of all, writes all into the lock, and fetches
-only the one of its own platform. Verdaccio could not show that: only one platform's package is built here. It would
-also bring 327 packages. Tried by hand, verdaccio 6.8.0 took the tarballs from npm publish, and npm installed them.
+A published release has all six platform packages. npm reads their manifests, writes all into the lock, and fetches only
+the package of its own platform. Only that package is built here, so this registry has only manifests of the others.
+Verdaccio cannot do that, and would bring 327 packages. (By hand, verdaccio 6.8.0 accepted the tarballs from npm
+publish, and npm installed them.)
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def manifest_of(tarball: Path) -> Json:
 
 
 class Registry:
-    """What it has, and what it was asked for and had not."""
+    """The registry's packages, and the requests that it could not answer."""
 
     def __init__(self, tarballs: list[Path], port: int, others: str | None) -> None:
-        """``others`` is the URL of the registry that has all else."""
+        """``others`` is the URL of the registry for all other packages."""
         self.others = others
         self.url = f"http://127.0.0.1:{port}"
         self.refused: list[str] = []
@@ -60,7 +60,7 @@ class Registry:
         return {"name": f"@tauri-sidecar/{name}", "version": version(), **fields, "dist": dist}
 
     def answer(self, path: str) -> bytes | str | None:
-        """What to send, or where it is, or that there is no such thing."""
+        """Return what to send: a package, a redirect, or 404."""
         name = unquote(path).lstrip("/")
         if name.startswith("-/"):
             found = self._files.get(name.removeprefix("-/"))
@@ -80,7 +80,7 @@ class Registry:
 
 @contextmanager
 def serving(folder: Path, *, others: bool = False) -> Iterator[Registry]:
-    """A registry that has the packages of this folder, and sends npm on to its own registry for ``others``."""
+    """Run a registry with this folder's packages. It redirects npm to ``others`` for everything else."""
     asked = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True, check=True)
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,7 +97,7 @@ def serving(folder: Path, *, others: bool = False) -> Iterator[Registry]:
         def do_POST(self) -> None:
             self.do_GET()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its own name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -113,7 +113,7 @@ def serving(folder: Path, *, others: bool = False) -> Iterator[Registry]:
 
 
 def unpack_crates(dist: Path, folder: Path) -> None:
-    """Have cargo take our crates from here, as they were packed, in all projects below the folder."""
+    """Make cargo use our packed crates in all projects below the folder."""
     lines = ["[patch.crates-io]"]
     for crate in sorted((dist / "crates").glob("*.crate")):
         with tarfile.open(crate) as archive:

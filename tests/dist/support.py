@@ -1,4 +1,4 @@
-"""The packages of the binary under test, installed as a user would, without the internet."""
+"""Install the packages of the binary under test as a user does, without the internet."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tests.support.command import BINARY
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = "https://example.com/docs/"
-"""The address of the documentation that the packages are told."""
+"""The address of the documentation that the packages contain."""
 WAIT_S = 120.0
-"""For an install of what is on this machine: seconds on two cores that have nothing else to do."""
+"""Timeout of an install from local files, which takes seconds on two idle cores."""
 BUILD_S = 600.0
-"""For the packages, with a binary that is frozen for them: ten seconds on two cores that have nothing else to do."""
+"""Timeout of building the packages, including a freeze: ten seconds on two idle cores."""
 
 
 def run(folder: Path, *words: str | Path, timeout: float = WAIT_S, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run to its end, for ``timeout`` seconds at most."""
+    """Run a command, for at most ``timeout`` seconds."""
     return subprocess.run(
         words,
         cwd=folder,
@@ -34,14 +34,14 @@ def run(folder: Path, *words: str | Path, timeout: float = WAIT_S, **env: str) -
 
 
 def must(folder: Path, *words: str | Path, timeout: float = WAIT_S, **env: str) -> str:
-    """Run to its end and succeed; what it printed."""
+    """Run a command that must succeed; return its output."""
     done = run(folder, *words, timeout=timeout, **env)
     assert done.returncode == 0, f"{words[0]}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
 
 
 def build(out: Path, *, crates: bool = False) -> Path:
-    """All packages, with the binary under test, or one that is frozen now. The crates, which need Rust, if wanted."""
+    """Build all packages with the binary under test, or a new one; on request also the crates, which need Rust."""
     command: list[str | Path] = [sys.executable, ROOT / "build" / "dist.py", "--out", out]
     options = [*([f"--binary={BINARY}"] if BINARY else []), *([] if crates else ["--no-crate"])]
     must(ROOT, *command, *options, "--repository=https://example.com/a/b", timeout=BUILD_S, SIDECAR_SITE=SITE)
@@ -49,7 +49,7 @@ def build(out: Path, *, crates: bool = False) -> Path:
 
 
 def npm_install(dist: Path, project: Path, *words: str) -> Path:
-    """Have npm install tauri-sidecar from a registry of ours; where node_modules has its command."""
+    """Let npm install tauri-sidecar from our registry; return the path of its command in node_modules."""
     project.mkdir()
     (project / "package.json").write_text('{"name": "app", "private": true}\n', encoding="utf-8")
     with serving(dist / "npm") as registry:
@@ -60,7 +60,7 @@ def npm_install(dist: Path, project: Path, *words: str) -> Path:
 
 
 def pip_install(dist: Path, folder: Path) -> Path:
-    """Have pip install tauri-sidecar from files into an environment that has its libraries; the folder of commands."""
+    """Let pip install tauri-sidecar from files, into an environment with its libraries; return its bin folder."""
     must(folder, sys.executable, "-m", "venv", "--without-pip", folder / "venv")
     python = folder / "venv" / "bin" / "python"
     [site] = (folder / "venv" / "lib").glob("python*/site-packages")
@@ -75,6 +75,6 @@ def pip_install(dist: Path, folder: Path) -> Path:
         "--ignore-installed",
     ]
     pip = [sys.executable, "-m", "pip", f"--python={python}"]
-    # by name: pip then takes only a wheel whose tag fits this machine
+    # by name, so that pip takes only a wheel whose tag fits this machine
     must(folder, *pip, "install", *options, "tauri-sidecar", "tauri-sidecar-bin")
     return python.parent

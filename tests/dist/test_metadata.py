@@ -1,4 +1,4 @@
-"""What the manifests say to the registries: one version, one licence, the platforms that there are."""
+"""The manifests' metadata: one version, one licence, and the existing platforms."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_plugin_asks_for_the_rust_that_its_dependencies_need() -> None:
     command = ["cargo", "metadata", "--offline", "--locked", "--format-version=1", f"--manifest-path={manifest}"]
     host = "x86_64-unknown-linux-gnu"
     if shutil.which("cargo") is None:
-        pytest.skip("there is no cargo on PATH (it comes with Rust)")
+        pytest.skip("no cargo on PATH (it comes with Rust)")
     done = subprocess.run([*command, f"--filter-platform={host}"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip("cargo has not fetched the plugin's dependencies yet")

@@ -1,4 +1,4 @@
-"""The npm packages, installed from a registry on loopback: the shim runs the binary, and leaves nothing behind."""
+"""The npm packages, installed from a registry on loopback: the shim runs the binary, and leaves no process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("deaths are told by pidfds, which are Linux's", allow_module_level=True)
+    pytest.skip("pidfds are Linux's", allow_module_level=True)
 
 from build.platforms import PLATFORMS
 from build.version import version
@@ -30,7 +30,7 @@ from tests.support.waiting import WAIT_S
 
 EXIT_CANNOT_RUN = 69
 TREE = "daemon"
-"""The kind that a kill of the process group does not reach."""
+"""A tree that a kill of the process group does not reach."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def shim(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(shim: Path, tmp_path: Path) -> Path:
-    """The shim of a project that a test may break."""
+    """Copy the shim's project, so that a test may break it."""
     shutil.copytree(shim.parents[1], tmp_path / "node_modules", symlinks=True)
     return tmp_path / "node_modules" / ".bin" / "tauri-sidecar"
 
@@ -52,7 +52,7 @@ def platform_folder(shim: Path) -> Path:
 
 @contextmanager
 def preloaded(folder: Path, script: str) -> Iterator[dict[str, str]]:
-    """Variables that have node run the script before the shim."""
+    """Return variables that make node run the script before the shim."""
     file = folder / "before.cjs"
     file.write_text(script, encoding="utf-8")
     yield {"NODE_OPTIONS": f"--require={file}"}
@@ -107,12 +107,12 @@ def test_init_run_again_repairs_a_dead_crate_path_and_a_missing_binary(shim: Pat
     assert place.stat().st_size > 0
 
 
-@pytest.mark.parametrize("waits", [True, False], ids=["it waits", "as this node has it"])
+@pytest.mark.parametrize("waits", [True, False], ids=["it waits", "as in this node"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_nothing_is_left_when_the_shim_is_killed(
     shim: Path, tmp_path: Path, number: signal.Signals, waits: bool
 ) -> None:
-    """Where node can execve there is no shim any more; without it the binary watches the shim."""
+    """If node has execve, the binary replaces the shim. Otherwise the binary watches the shim."""
     script = "delete process.execve;" if waits else ""
     with control_group(divisible=True) as group, RollCall() as roll, preloaded(tmp_path, script) as variables:
 
@@ -139,11 +139,11 @@ def test_nothing_is_left_when_the_shim_is_killed(
             process.kill()
             process.wait(WAIT_S)
         if number in {signal.SIGTERM, signal.SIGINT}:
-            assert process.returncode == 128 + number, "the binary was told, and ended as it likes"
+            assert process.returncode == 128 + number, "the binary got the signal, and ended by itself"
 
 
 def test_a_shim_killed_before_the_binary_looks_leaves_nothing(copy: Path, tmp_path: Path) -> None:
-    """The binary finds another parent then, and would watch that one if the shim had not named itself."""
+    """The binary then has another parent, and would watch that if the shim had not named itself."""
     program, go = platform_folder(copy) / "sidecar", tmp_path / "go"
     program.rename(program.with_name("real"))
     os.mkfifo(go)

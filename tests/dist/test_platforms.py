@@ -1,4 +1,4 @@
-"""The platform tag is what the binary needs, read from what objdump prints."""
+"""The wheel's platform tag matches the libraries that the binary needs, as objdump prints them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_npm_installs_a_package_on_its_own_platform_only() -> None:
     assert len({str(each) for each in fields}) == len(PLATFORMS)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or BINARY is None, reason="there is no frozen binary of Linux to be read")
+@pytest.mark.skipif(sys.platform != "linux" or BINARY is None, reason="no frozen Linux binary to read")
 def test_the_frozen_binary_has_a_tag_that_pip_takes_here() -> None:
     tag = wheel_tag("x86_64-unknown-linux-gnu", Path(BINARY or ""))
     assert tag.startswith("manylinux_2_")

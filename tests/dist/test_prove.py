@@ -1,7 +1,7 @@
-"""All packages of dist/, in a fresh app: installed, built, shown, killed; then the same in a clone of that app.
+"""Install all packages of dist/ in a fresh app; build, show and kill the app. Then do the same in a clone of it.
 
-The packages of npm come from a registry on loopback and those of PyPI from files. Cargo takes our crates from where
-they were unpacked, and all else comes from the ordinary registries. ``build/dev.py dist --prove`` runs it.
+The npm packages come from a registry on loopback, the PyPI packages from files, and our crates from unpacked folders.
+Everything else comes from the ordinary registries. ``build/dev.py dist --prove`` runs this.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def init_by_npm(workshop: Workshop, project: Path) -> None:
 
 
 def init_by_pip(workshop: Workshop, project: Path) -> None:
-    """Install where there is no compiler, and no index either once the libraries are there."""
+    """Install without a compiler, and once the libraries are there also without an index."""
     folder = project.parent
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     fetch = ["download", "-q", "--only-binary=:all:", f"--find-links={workshop.dist / 'pypi'}", "-d", "wheels"]
@@ -69,7 +69,7 @@ def test_an_app_and_its_clone_are_built_shown_killed_and_leave_nothing(
     must(project, "git", *identity, "commit", "--quiet", "--message=app", timeout=NETWORK_S)
     must(project.parent, "git", "clone", "--quiet", project, clone, timeout=NETWORK_S)
     assert list(clone.glob(PLACED)) == []
-    # not npm ci, which refuses a lock that lacks an optional package which the registry has not
+    # not npm ci, which refuses a lock without the optional packages that this registry lacks
     workshop.npm_install(clone)
     workshop.show_and_kill(clone)
     assert [file.stat().st_size > 0 for file in clone.glob(PLACED)] == [True]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("the paths of a virtual environment are those of Linux here", allow_module_level=True)
+    pytest.skip("uses Linux's paths of a virtual environment", allow_module_level=True)
 
 from build.version import version
 from sidecar.commands.init import binary

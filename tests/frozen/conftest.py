@@ -1,4 +1,4 @@
-"""These tests are about the bootloader: there is none, and so nothing to skip, when the sidecar runs from source."""
+"""These tests need a frozen binary. When the sidecar runs from source they are not collected, so not even skipped."""
 
 from __future__ import annotations
 

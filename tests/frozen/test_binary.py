@@ -1,4 +1,4 @@
-"""The binary itself: what it weighs, what it is made of, and what its children see of it."""
+"""The binary itself: its size, its content, and what its children inherit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
+    pytest.skip("tested on Linux only, so far", allow_module_level=True)
 
 from PyInstaller.archive.readers import CArchiveReader  # type: ignore[import-untyped]
 
@@ -66,7 +66,7 @@ def test_it_runs_in_a_locale_whose_codec_it_lacks_and_names_are_utf_8(
         monkeypatch.setenv("LOCPATH", str(tmp_path))
         make = ["localedef", "-i", language, "-f", charset, str(tmp_path / f"{language}.{charset}")]
         if shutil.which(make[0]) is None or subprocess.run(make, capture_output=True, check=False).returncode != 0:
-            pytest.skip("this locale cannot be made here: its sources, or localedef, are missing")
+            pytest.skip("localedef or the sources of this locale are missing")
         language = f"{language}.{charset}"
     monkeypatch.setenv("LC_ALL", language)
     folder = tmp_path / "日本"
@@ -83,7 +83,7 @@ def test_it_runs_in_a_locale_whose_codec_it_lacks_and_names_are_utf_8(
     "command", [["strip"], ["patchelf", "--set-rpath", "$ORIGIN/../lib"]], ids=["strip", "patchelf"]
 )
 def test_it_survives_what_packagers_do_to_programs(command: list[str], tmp_path: Path) -> None:
-    """Its modules are a section of the ELF file, so they stay when it is stripped, or given another library path."""
+    """Its modules are a section of the ELF file, so strip and patchelf keep them."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no {command[0]}")
     copy = shutil.copy(BINARY or "", tmp_path / "copy")
@@ -99,7 +99,7 @@ def test_it_runs_where_there_is_no_python(tmp_path: Path) -> None:
 
 
 def test_every_module_that_a_service_needs_is_in_it(tmp_path: Path) -> None:
-    """A port, whose holder is looked up, a health check and a log pattern: they import late."""
+    """A look-up of a port's holder, a health check and a log pattern all import modules late."""
     service = program("print:hello", "hold", ready={"type": "log", "pattern": "^hel+o$"})
     with Direct(tmp_path) as it:
         it.client.hello({"it": service})
@@ -111,7 +111,7 @@ def test_every_module_that_a_service_needs_is_in_it(tmp_path: Path) -> None:
 
 
 def imports_of(source: Path) -> set[str]:
-    """The modules that a file of ours imports anywhere, at its start or late, but for those that only types need."""
+    """Return the modules that a file of ours imports, at its top or late, except those for types only."""
     found: set[str] = set()
 
     def look(node: ast.AST) -> None:
@@ -129,17 +129,17 @@ def imports_of(source: Path) -> set[str]:
 
 
 def test_what_any_module_of_ours_imports_is_in_it() -> None:
-    """Most is imported late, by the command or the project that needs it: nothing else would miss it before a user."""
+    """Most modules are imported late, by the command that needs them, so other tests may not notice a missing one."""
     archive = CArchiveReader(BINARY or "")
     [packed] = (name for name in archive.toc if name.startswith("PYZ"))
     modules = set(archive.open_embedded_archive(packed).toc)
-    with zipfile.ZipFile(io.BytesIO(archive.extract("base_library.zip"))) as base:  # what Python's own start loads
+    with zipfile.ZipFile(io.BytesIO(archive.extract("base_library.zip"))) as base:  # imported by Python's own start
         modules |= {name.split(".pyc")[0].replace("/", ".").removesuffix(".__init__") for name in base.namelist()}
     compiled = [name.split(".cpython")[0] for name in archive.toc if ".cpython" in name]
     modules |= {name.split("lib-dynload/")[-1].replace("/", ".") for name in compiled}
     modules |= {*archive.toc, *sys.builtin_module_names}  # the bootloader itself has struct
     groups = tomllib.loads((ROOT / "build" / "left-out.toml").read_text(encoding="utf-8"))
-    dispensable = set(groups["terminal"]["modules"])  # what draws with them does without
+    dispensable = set(groups["terminal"]["modules"])  # optional: drawing works without them
     ours = [name for name in modules if name.partition(".")[0] == "sidecar"]
     assert len(ours) > 50
     missing: dict[str, list[str]] = {}
@@ -147,6 +147,8 @@ def test_what_any_module_of_ours_imports_is_in_it() -> None:
         place = ROOT / name.replace(".", "/")
         source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         for module in imports_of(source) - modules:
-            if module.partition(".")[0] not in dispensable and find_spec(module) is not None:  # else another system's
+            if (
+                module.partition(".")[0] not in dispensable and find_spec(module) is not None
+            ):  # other modules belong to other systems
                 missing.setdefault(module, []).append(name)
     assert missing == {}

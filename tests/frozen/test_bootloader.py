@@ -1,4 +1,4 @@
-"""The bootloader is one more process of ours that can die, and a folder that can be left."""
+"""A frozen sidecar adds a bootloader, which can die, and an unpacked folder, which can be left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CUT_SHORT = {
     "guard and bootloader": ["guard", "bootloader"],
     "app, bootloader and guard": ["app", "bootloader", "guard"],
 }
-"""The guard may be killed in the middle of its work: then nothing lives, but a file or an empty folder may be left."""
+"""Cases in which the guard may be killed during cleanup. Then no process, but a file or empty folder may be left."""
 
 contained = pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
 
@@ -64,7 +64,7 @@ def test_no_process_survives_both_and_the_next_start_removes_the_rest(
 
 
 def test_once_the_app_is_dead_no_bootloader_has_a_folder_to_remove(tmp_path: Path) -> None:
-    """Killed in the middle of it, it would leave the folder; this one cannot even begin."""
+    """If it were killed during cleanup, it would leave the folder. Here it cannot even begin to clean up."""
     with control_group(divisible=False) as icebox, Cell(tmp_path, ALL_TREES) as cell:
         if icebox is None:
             pytest.skip("a control group cannot be made here")
@@ -78,7 +78,7 @@ def test_once_the_app_is_dead_no_bootloader_has_a_folder_to_remove(tmp_path: Pat
 def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_start(tmp_path: Path) -> None:
     with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
         cell.grow()
-        # frozen in their tracks first: whoever sees another one die would begin to tidy up
+        # stop all first, or one that sees another die would begin to clean up
         ours = ["bootloader", "guard", "supervisor"]
         cell.strike(*((victim, STOP) for victim in ours), *((victim, KILL) for victim in ours))
         cell.await_ours_gone()
@@ -90,7 +90,7 @@ def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_st
 
 
 def nobody() -> str:
-    """A pid that no process has (nor gets soon), as a bootloader writes it into its folder's name."""
+    """Return a pid that no process has or gets soon, in the form of a bootloader's folder name."""
     taken = processes.all_processes()
     last = int(Path("/proc/sys/kernel/pid_max").read_text()) - 1
     return next(f"{pid:08x}" for pid in range(last, 2, -1) if pid not in taken)
@@ -101,9 +101,9 @@ def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not
     unpacked.mkdir()
     dead = nobody()
     foreign = [
-        unpacked / f"_MEI{dead}others",  # of another program
-        unpacked / "_MEIoldway",  # of an older PyInstaller, which does not say whose it is
-        unpacked / f"_MEI{1:08x}living",  # of a process that lives
+        unpacked / f"_MEI{dead}others",  # another program's
+        unpacked / "_MEIoldway",  # an older PyInstaller's, which names no pid
+        unpacked / f"_MEI{1:08x}living",  # a living process's
         unpacked / "notours",
     ]
     for folder in foreign:

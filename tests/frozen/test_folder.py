@@ -1,4 +1,4 @@
-"""One folder, made by the one file: the same sidecar, which unpacks nothing and has no bootloader above it."""
+"""The folder that the one-file binary can make: the same sidecar, without unpacking and a bootloader process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("a host is written for Linux only, so far", allow_module_level=True)
+    pytest.skip("tested on Linux only, so far", allow_module_level=True)
 
 from sidecar.host.linux import processes
 from tests.support.client import Client
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that has a folder in it, as macOS' always has."""
+    """Freeze a file that contains the folder, as macOS's file always does."""
     out = tmp_path_factory.mktemp("file")
     command = [sys.executable, str(ROOT / "build" / "freeze.py"), "--with-folder", "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -40,7 +40,7 @@ def program(file: Path, tmp_path: Path) -> Path:
 
 
 def unpack(sidecar: str | Path, folder: Path) -> tuple[int, str]:
-    """Exit code, and what was said."""
+    """Run ``unpack``; return the exit code and the output."""
     done = subprocess.run([sidecar, "unpack", folder], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     return done.returncode, done.stderr

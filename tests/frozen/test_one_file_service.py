@@ -1,4 +1,4 @@
-"""A service that PyInstaller has made one file of: killed with the app, it leaves no folder."""
+"""A service that is a real PyInstaller one-file program: after a kill with the app it leaves no folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ signal.pause()
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program of one file, made as the guide's readers make theirs."""
+    """Make a one-file program as the guide describes it."""
     folder = tmp_path_factory.mktemp("backend")
     (folder / "backend.py").write_text(BACKEND)
     command = [sys.executable, "-m", "PyInstaller", "--onefile", "--log-level=ERROR", "backend.py"]

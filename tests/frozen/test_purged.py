@@ -1,4 +1,4 @@
-"""The unpacked folder was removed by a cleaner, and another user made it again: nothing of his is loaded."""
+"""A cleaner removed the unpacked folder, and another user made it again: the sidecar loads nothing from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("users, /proc and the loader of Linux", allow_module_level=True)
 if os.geteuid() != 0:
-    pytest.skip("only root can be another user, too", allow_module_level=True)
+    pytest.skip("needs root to act as another user", allow_module_level=True)
 
 from sidecar.host.linux import processes
 from tests.e2e.support import copy_example, missing, vite
@@ -28,7 +28,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 THIEF = 54_321
-"""A user without an entry: to look for his name, the C library loads all that it has for it."""
+"""A user without a passwd entry. To look up the name, the C library loads all its NSS libraries."""
 
 TELL_TALE = "from pathlib import Path; Path({note!r}, {name!r}).touch()"
 
@@ -43,7 +43,7 @@ def as_thief() -> None:
 
 @contextmanager
 def listener(port: int) -> Iterator[int]:
-    """The thief has the port; his pid."""
+    """Let the thief listen on a port; return the pid."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -63,14 +63,14 @@ def listener(port: int) -> Iterator[int]:
         yield child
     finally:
         os.close(told)
-        os.kill(child, signal.SIGKILL)  # not reaped yet, so the pid is its own
+        os.kill(child, signal.SIGKILL)  # not reaped yet, so the pid is not reused
         os.waitpid(child, 0)
 
 
 def plant(folder: Path, note: Path) -> set[int]:
-    """Make the folder again as another user, with all that was in it and more; the inodes of its files.
+    """Make the folder again as another user, with its old files and more; return their inodes.
 
-    A library is known by its inode in the memory of the process that loaded it. Everything else leaves a note.
+    /proc/PID/maps shows the inodes of loaded libraries. Everything else leaves a note when it is loaded.
     """
     kept = folder.with_name("kept")
     shutil.move(folder, kept)
@@ -111,20 +111,20 @@ def plant(folder: Path, note: Path) -> set[int]:
 
 
 def loaded(pid: int) -> set[int]:
-    """The inodes of all files in the memory of a process."""
+    """Return the inodes of all files that a process has mapped."""
     return {int(line.split()[4]) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()}
 
 
 @pytest.fixture
 def reachable() -> Iterator[Path]:
-    """A folder that the thief can reach. Each pytest that starts closes the one above ``tmp_path`` to other users."""
+    """A folder that the thief can reach. pytest makes the parents of ``tmp_path`` private."""
     with tempfile.TemporaryDirectory(prefix="sidecar-purged-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def test_nothing_is_loaded_from_a_folder_that_another_user_made_again(reachable: Path) -> None:
-    """A port's holder, its user, a health check, a pattern, and Vite: what used to be loaded when it was needed."""
+    """Looking up a port's holder and its user, a health check, a pattern and Vite could all import late."""
     reason = missing()
     if reason is not None:
         pytest.skip(reason)

@@ -1,7 +1,7 @@
-"""Tries the properties of tests/fuzz on ever new examples: ``python3 build/dev.py fuzz [--minutes N] [--seed S]``.
+"""Test the properties of tests/fuzz on new examples: ``python3 build/dev.py fuzz [--minutes N] [--seed S]``.
 
-It runs round after round, each with a seed of its own, until the time is over. A round that fails ends it, with the
-example and the command that finds it again.
+It runs rounds with different seeds until the time is over. A failed round ends the run, and prints the example and the
+command that finds it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXAMPLES = "SIDECAR_FUZZ_EXAMPLES"
 
 
 def main() -> int:
-    """Run rounds; the exit code."""
+    """Run rounds; return the exit code."""
     parser = argparse.ArgumentParser(prog="build/dev.py fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10, help="how long to go on; the default is 10")
     parser.add_argument("--examples", type=int, default=500, help="how many of each property in a round")
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def play(seed: int, examples: int, only: str) -> int:
-    """One round; pytest's exit code."""
+    """Run one round; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=0", "--tb=short"]
     command += [f"--hypothesis-seed={seed}", str(ROOT / "tests" / "fuzz"), *(["-k", only] if only else [])]
     env = {**os.environ, EXAMPLES: str(examples)}

@@ -1,6 +1,6 @@
-"""Reads the largest files that are read at all, made of one piece again and again: ``hostile.py READER``.
+"""Read files of the largest accepted size that repeat one piece: ``hostile.py READER``.
 
-A process of its own, whose processor time is bounded: what takes the square of a file's length does not end.
+This runs as its own process with bounded processor time. A reader that takes quadratic time exceeds the bound.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sidecar.services.vite_config import BYTES_MOST, read_server_port
 from sidecar.tauri import json5, project
 
 CPU_S = 60
-"""All pieces of one reader take a third of it. What takes the square of its length takes minutes to hours."""
+"""Processor time in seconds. All pieces of one reader take a third of it; quadratic time takes minutes to hours."""
 
 FOLDER = Path(tempfile.gettempdir())
 PART = 1 if "SIDECAR_FUZZ_EXAMPLES" in os.environ else 8
-"""An eighth of the largest size is enough for every day. What takes its square shows in the long run."""
+"""Share of the largest size. An eighth is enough for each run; the long run uses the whole."""
 LARGEST = project.FILE_BYTES_MOST // PART
 SCRIPT = SCRIPT_BYTES_MOST // PART
 COMMAND = dev_script.COMMAND_MOST
@@ -72,7 +72,7 @@ def json_text(piece: str) -> None:
         try:
             jsontext.set_member(each, ("b",), 1)
         except (json5.Json5Error, KeyError):
-            pass  # most are no JSON5: what is asked is that they are refused soon
+            pass  # most are invalid JSON5, and must be refused quickly
     try:
         parse_json(text, object)
     except msgspec.DecodeError:
@@ -211,14 +211,14 @@ READERS: dict[str, tuple[Callable[[str], None], list[str]]] = {
 
 
 def main(name: str) -> None:
-    """Read all of them; what a reader refuses is what it is for."""
+    """Read all files. A reader may refuse one."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     read, pieces = READERS[name]
     for piece in pieces:
         try:
             read(piece)
         except rust.RustShapeError:
-            continue  # it is no app that is understood
+            continue  # not an app that init understands
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts that are edited: what was asked for is there, all else is as it was, and what is broken is refused."""
+"""Edits of JSON5, TOML and Rust: the requested change is made, the rest stays, and broken texts are refused."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ NEW = st.sampled_from([1, "it's", [], {}, [1, "x"], {"k": {"l": None}}, None, "\
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, also where a NaN is in it."""
+    """Return whether the values are equal; a NaN equals a NaN."""
     return repr(one) == repr(other)
 
 
 def set_in(value: Any, place: list[str], new: Any) -> Any:
-    """What the value is to be; raises ``KeyError`` where something else than an object is on the way."""
+    """Return the expected value. Raises ``KeyError`` if the path leads through a value that is not an object."""
     wanted = copy.deepcopy(value)
     table = wanted
     for key in place[:-1]:
@@ -71,7 +71,7 @@ def set_in(value: Any, place: list[str], new: Any) -> Any:
 
 
 def is_woven_into(old: str, new: str) -> bool:
-    """Whether ``new`` is ``old`` with text added; white space may have changed."""
+    """Return whether ``new`` is ``old`` with insertions, apart from white space."""
     rest = iter("".join(new.split()))
     return all(each in rest for each in "".join(old.split()))
 
@@ -117,7 +117,7 @@ def test_a_removed_member_is_gone_and_every_other_is_there(text: str, place: lis
         assert json5.remove_member(text, place) == text
         return
     keys = [member.key for member in _object_at(text, place[:-1]).members]
-    assume(keys.count(place[-1]) == 1)  # of two the last one is removed, and the first one counts again
+    assume(keys.count(place[-1]) == 1)  # of two equal keys the last one is removed, and the first one counts again
     del table[place[-1]]
     assert same(value_of(parse(json5.remove_member(text, place))), wanted)
 
@@ -201,7 +201,7 @@ def test_a_removed_toml_key_is_gone_and_every_other_is_there(text: str, place: l
 
 
 def pruned(value: Any) -> Any:
-    """Without empty tables: one that only its keys have made (``a.b = 1``, ``[a.b]``) goes with the last of them."""
+    """Remove empty tables: an implicit one (of ``a.b = 1`` or ``[a.b]``) vanishes with its last key."""
     if isinstance(value, dict):
         found = {key: pruned(each) for key, each in value.items()}
         return {key: each for key, each in found.items() if each != {}}

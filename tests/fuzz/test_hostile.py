@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("a process's time can be bounded on POSIX only", allow_module_level=True)
+    pytest.skip("only POSIX can bound a process's time", allow_module_level=True)
 
 from tests.fuzz.hostile import READERS
 

@@ -1,4 +1,4 @@
-"""What Linux says of processes, sockets and control groups is read, whatever these are called."""
+"""Parsers of Linux's data on processes, sockets and control groups, with arbitrary names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Row = tuple[str, int, str, int, int]
 
 
 def line(row: Row, family: socket.AddressFamily, number: int) -> str:
-    """As the kernel prints it: net/ipv4/tcp_ipv4.c, get_tcp4_sock."""
+    """Format a socket as the kernel does: net/ipv4/tcp_ipv4.c, get_tcp4_sock."""
     address, port, state, uid, inode = row
     packed = socket.inet_pton(family, address)
     words = "".join(f"{word:08X}" for word in struct.unpack(f"={len(packed) // 4}I", packed))
@@ -104,7 +104,7 @@ FOLDER = st.lists(
 
 
 def mangled(path: str) -> str:
-    """As the kernel prints a place in mountinfo: fs/proc_namespace.c, mangle()."""
+    """Escape a path as the kernel does in mountinfo: fs/proc_namespace.c, mangle()."""
     for each in "\\ \t\n":
         path = path.replace(each, f"\\{ord(each):03o}")
     return path
@@ -118,7 +118,7 @@ def opened(files: dict[str, bytes]) -> Callable[..., Any]:
 def test_our_group_is_found_wherever_it_is_mounted(root: str, point: str, below: str, others: list[bytes]) -> None:
     group = root.rstrip("/") + below.rstrip("/") or "/"
     if "\n" in group:
-        return  # the kernel lets nobody make such a group: kernel/cgroup/cgroup.c, cgroup_mkdir
+        return  # the kernel refuses such a group's name: kernel/cgroup/cgroup.c, cgroup_mkdir
     mount = f"31 25 0:27 {mangled(root)} {mangled(point)} rw,nosuid - cgroup2 cgroup rw\n".encode()
     rest = b"".join(it + b"\n" for it in others if b" - cgroup2 " not in it)
     files = {

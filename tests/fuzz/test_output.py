@@ -1,4 +1,4 @@
-"""What a service prints: however its bytes are cut, nothing is lost, and nothing but colours reaches a terminal."""
+"""A service's output: however its bytes are cut, nothing is lost, and only colour sequences reach a terminal."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_unfinished_line_is_within_its_bound_and_ends_whole(data: bytes, cuts
 
 
 class Pieces:
-    """Stands for the pipes of a program: what is read of one of them."""
+    """Plays a program's pipes: each read returns the next piece."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = [*(it for it in pieces if it), b""]

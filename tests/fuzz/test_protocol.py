@@ -1,4 +1,4 @@
-"""What a client sends: however its bytes are cut, and whatever a line is, each line has its own outcome."""
+"""A client's input: however its bytes are cut and whatever it contains, each line has its own outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidecar.protocol.rpc import Connection, Received
 from tests.fuzz.pieces import PIECES, cut
 
 LIMIT = 400
-"""Of a line's bytes, so that lines are often longer."""
+"""Bound on a line's bytes: small, so that many lines exceed it."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -50,7 +50,7 @@ def session() -> Connection:
 
 
 def outcomes(it: Connection, pieces: list[bytes]) -> list[Received | bytes]:
-    """Each request is answered before the next comes, so that every id is free again."""
+    """Return each line's outcome. Each request is answered before the next one, so that its id is free again."""
     found: list[Received | bytes] = []
     for source in (*(it.receive(piece) for piece in pieces), it.finish()):
         for each in source:

@@ -1,4 +1,4 @@
-"""Files in the state folder: what was written is read, and a damaged one stops no start."""
+"""Files in the state folder: what was written can be read, and a damaged file stops no start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of a project that are read and never run: scripts, commands, configurations."""
+"""A project's scripts, commands and configurations, which are read and never run."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_script_is_read_or_refused_with_a_reason(text: str, other: str) -> Non
 
 @given(JS, st.sampled_from(["\n", ";", "\n\n"]))
 def test_a_second_server_never_hides_behind_another_text(noise: str, between: str) -> None:
-    """A script that starts two programs passes for one that starts only Vite in no surroundings."""
+    """Whatever surrounds it, a script that starts two programs is never taken for one that starts only Vite."""
     text = f"""import {{ spawn }} from "node:child_process";
 spawn("npx", ["vite"]);
 spawn("node", ["server.js"]);{between}"""

@@ -1,1 +1,1 @@
-"""Projects that people have, each tried on the real sidecar: see setups.py for how one is written."""
+"""Realistic projects, each tried with the real sidecar. setups.py describes how to write one."""

@@ -17,11 +17,13 @@ WIDTH = 56
 
 
 def main() -> int:
-    """Try those that the command line names."""
+    """Try the set-ups that the command line names."""
     parser = argparse.ArgumentParser(prog="build/dev.py projects")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these, as in: base 'https*' (default: all)")
     parser.add_argument("--list", action="store_true", help="only list them")
-    parser.add_argument("--wait", type=float, metavar="SECONDS", help="for each thing that must happen (default: 20)")
+    parser.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="how long to wait for each expected event (default: 20)"
+    )
     parser.add_argument("--quiet", action="store_true", help="leave out why a set-up failed")
     options = parser.parse_args()
     setups = possible(load())

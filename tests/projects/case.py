@@ -1,4 +1,4 @@
-"""One run of a set-up: the project is laid out, the real sidecar is started on it, and its steps are done."""
+"""One run of a set-up: write the project, start the real sidecar on it, and do the steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 if sys.platform != "linux":
-    raise ImportError("what is left of a run is read from /proc")
+    raise ImportError("needs /proc to find what is left of a run")
 
 from tests.projects.setups import PROJECTS, Setup, Step, fill
 from tests.support.command import SIDECAR, Message
@@ -40,25 +40,25 @@ UNSET = (
     *("PYTHONUNBUFFERED", "NODE_OPTIONS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLORTERM", "BROWSER"),
     *("PORT", "HOST", "TAURI_DEV_HOST", "VIRTUAL_ENV", "npm_config_user_agent"),
 )
-"""Of our own environment: what would change or hide what is tried."""
+"""Variables of our environment to remove, as they would change or hide the results."""
 
 DESKTOP_TOOLS = ("sh", "bash", "env", "cat", "ls", "uname", "dirname", "basename", "readlink", "realpath", "sed", "ps")
 END_S = 60.0
-"""For an end or an answer: no more than a moment, on a machine that does nothing else."""
+"""Longest wait for an end or an answer, which takes only a moment on an idle machine."""
 
 PAGE = "<!doctype html><html><head><title>page</title></head><body>the page of the project</body></html>\n"
 
 FRAMEWORKS = Path(os.environ.get("SIDECAR_FRAMEWORKS", "frameworks"))
-"""Where build/dev.py has installed each framework's packages, and in ``bin`` a node that is new enough for them."""
+"""The folder in which build/dev.py has installed the frameworks' packages, and in ``bin`` a new enough node."""
 
 Found = TypeVar("Found")
 
 
 class Case:
-    """See the module."""
+    """A set-up's project and its run."""
 
     def __init__(self, setup: Setup, source: Path, folder: Path) -> None:
-        """Lay the project out in ``folder``; that of a framework, beside the packages that are installed for it."""
+        """Write the project into ``folder``, or for a framework beside its installed packages."""
         self.folder = FRAMEWORKS / setup.framework if setup.framework else folder / "project"
         self.mark = f"run-{os.urandom(12).hex()}"
         self._busy = socket.socket()
@@ -113,7 +113,7 @@ class Case:
 
     @property
     def env(self) -> dict[str, str]:
-        """Of the sidecar."""
+        """The sidecar's environment."""
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         ours = {
             "SIDECAR_STATE_DIR": str(self._state),
@@ -138,12 +138,12 @@ class Case:
             return [*SIDECAR, *words]
         options = ["--json"] if setup.way == "json" else []
         if setup.script is not None:
-            # the script's own arguments are the sidecar's command line, so that no path needs quotes in it
+            # the sidecar's words are the script's arguments, so no path needs quotes
             return ["/bin/sh", "-c", fill(setup.script, self.names), "script", *SIDECAR, "dev", *options]
         return [*SIDECAR, "dev", *options, *words]
 
     def perform(self) -> None:
-        """Do all steps. Raises ``AssertionError`` that says which one was not as it has to be."""
+        """Do all steps. Raises ``AssertionError``, which names the step that failed."""
         with Run(self) as run:
             steps = Steps(self, run)
             steps.begin()
@@ -154,15 +154,17 @@ class Case:
                     raise AssertionError(f"{step}: {fault}\n{run.tail()}") from None
 
     def close(self) -> None:
-        """End what is left; that there is something is a fault."""
+        """Kill processes that are left, and fail if there were any."""
         self._busy.close()
-        with suppress(AssertionError):  # whoever is left is named below
+        with suppress(AssertionError):  # processes that are left are named below
             until(lambda: not marked(self.mark), "its end", END_S)
         left = marked(self.mark)
         told = [f"{pid} {_command_of(pid)}" for pid in left]
         for pid in left:
             pidfd = open_pidfd(pid)
-            if pidfd is not None and pid in marked(self.mark):  # held before it is looked at again: it is the same one
+            if pidfd is not None and pid in marked(
+                self.mark
+            ):  # open the pidfd first, then check again: it is the same process
                 send(pidfd, signal.SIGKILL)
             if pidfd is not None:
                 os.close(pidfd)
@@ -187,7 +189,7 @@ def _command_of(pid: int) -> str:
 
 
 def link_packages(shared: Path, folder: Path, vite: str) -> None:
-    """A node_modules of links, so that what Vite keeps in it (its cache, its lock) is this project's own."""
+    """Make a node_modules of links, so that Vite's cache and lock in it belong to this project alone."""
     folder.mkdir(parents=True)
     for package in shared.iterdir():
         if package.name != ".bin" and not (package.name == "vite" and vite != "vite"):
@@ -197,12 +199,12 @@ def link_packages(shared: Path, folder: Path, vite: str) -> None:
     binaries = folder / ".bin"
     binaries.mkdir()
     for binary in (shared / ".bin").iterdir():
-        # relative links, as npm makes them: they lead into this folder, and so to this project's Vite
+        # keep npm's relative links: they lead into this folder, and so to this project's Vite
         (binaries / binary.name).symlink_to(os.readlink(binary))
 
 
 class Run:
-    """A sidecar that runs, and all that it said: messages, and lines of text."""
+    """A running sidecar and its output: messages and lines of text."""
 
     def __init__(self, case: Case) -> None:
         """Start it."""
@@ -251,7 +253,7 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End it as its owner does; what is no service ends by itself."""
+        """End the sidecar as its user would. A command other than a service run ends by itself."""
         match self._case.setup.way:
             case "stdio":
                 self.close_stdin()
@@ -266,7 +268,7 @@ class Run:
         finally:
             self.close_stdin()
         fault = re.search(r"(?m)^(sidecar error: )?Traceback[^\x00]*", self._texts["err"])
-        # a step's own fault goes first: it may have ended a Python that was starting still, which says so in this way
+        # report a step's own failure first: it may have interrupted a starting Python, which prints a traceback
         assert fault is None or kind is not None, fault[0]
 
     def close_stdin(self) -> None:
@@ -295,10 +297,10 @@ class Run:
                 os.close(fd)
                 return
 
-    # ── what it said ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── output ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def await_(self, look: Callable[[], Found | None], what: str, wait_s: float | None = None) -> Found:
-        """Wait until ``look`` finds something."""
+        """Wait until ``look`` finds something; return that."""
         deadline = time.monotonic() + (wait_s or self.wait_s)
         with self._changed:
             while True:
@@ -311,7 +313,7 @@ class Run:
                 self._changed.wait(left)
 
     def passes(self, look: Callable[[], Found | None], seconds: float) -> Found | None:
-        """What ``look`` finds in this time, if anything."""
+        """Return what ``look`` finds within this time, if anything."""
         with self._changed:
             deadline = time.monotonic() + seconds
             while (found := look()) is None and (left := deadline - time.monotonic()) > 0:
@@ -319,11 +321,11 @@ class Run:
             return found
 
     def all_read(self) -> bool | None:
-        """Whether nobody has its streams open any more."""
+        """Return whether no process holds its streams any more."""
         return True if self._open == 0 else None
 
     def notes(self, method: str, service: str | None = None) -> list[Message]:
-        """Params of notifications."""
+        """Return the params of such notifications."""
         return [
             it["params"]
             for it in self.messages
@@ -331,12 +333,12 @@ class Run:
         ]
 
     def told(self) -> str:
-        """What the sidecar itself said, and where it does not speak JSON, what its services printed, too."""
+        """Return the sidecar's own output. Without JSON it also contains the services' output."""
         said = [strings(it) for it in self.messages if it.get("method") != "service/log"]
         return CONTROL.sub("", "\n".join([*said, self._texts["out"], self._texts["err"]]))
 
     def printed(self) -> str:
-        """What the services printed: each line with its stream in front, an unfinished one with ``partial``."""
+        """Return the services' output: each line after its stream's name, an unfinished one after ``partial``."""
         if not self.speaks_json:
             return CONTROL.sub("", self._texts["out"])
         lines = []
@@ -347,11 +349,11 @@ class Run:
         return "\n".join(lines)
 
     def raw(self) -> str:
-        """All text, with its colours."""
+        """Return all text, with its colours."""
         return self._texts["out"] + "\n".join(json.dumps(it) for it in self.messages)
 
     def tail(self) -> str:
-        """The last that it said, for a report."""
+        """Return the end of the output, for a report."""
         with self._changed:
             said = [json.dumps(it, ensure_ascii=False)[:600] for it in self.messages[-12:]]
             texts = [f"{name}: {text[-1500:]}" for name, text in self._texts.items() if text]
@@ -360,21 +362,21 @@ class Run:
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, method: str, **params: object) -> int:
-        """Send a request; its id."""
+        """Send a request; return its id."""
         self._calls += 1
         request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params}
-        with suppress(BrokenPipeError):  # it has ended: whoever waits for the answer says so
+        with suppress(BrokenPipeError):  # it has ended; ``answer`` reports that
             os.write(self.stdin, json.dumps(request).encode() + b"\n")
         return self._calls
 
     def answer(self, call: int) -> Message:
-        """The answer to a request: with ``result`` or ``error``."""
+        """Await the answer to a request, with ``result`` or ``error``."""
         return self.await_(
             lambda: next((it for it in self.messages if it.get("id") == call), None), f"the answer to request {call}"
         )
 
     def call(self, method: str, **params: object) -> Message:
-        """Send a request; its result."""
+        """Send a request; return its result."""
         answer = self.answer(self.send(method, **params))
         assert "result" in answer, answer
         result: Message = answer["result"]
@@ -387,7 +389,7 @@ def _decode(line: bytes) -> Message:
 
 
 def strings(value: Any) -> str:
-    """All texts in a JSON value, one a line."""
+    """Return all texts in a JSON value, one a line."""
     match value:
         case str():
             return value
@@ -399,7 +401,7 @@ def strings(value: Any) -> str:
 
 
 class Steps:
-    """What a step may be: each method is one, and its first argument is the value beside its name."""
+    """The steps: each ``do_`` method is one, and its first argument is the value beside the step's name."""
 
     def __init__(self, case: Case, run: Run) -> None:
         """Of a run."""
@@ -409,7 +411,7 @@ class Steps:
         self._starts: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Ask for the services, where we are the client."""
+        """Request the services' starts, if we are the client."""
         setup = self._case.setup
         if setup.way != "stdio":
             return
@@ -435,7 +437,7 @@ class Steps:
         method(value, **{key.replace("-", "_"): it for key, it in filled.items() if key != verb})
 
     def _port(self) -> dict[str, str]:
-        """The last port that was told."""
+        """The last port that was reported."""
         for note in reversed(self._run.messages):
             port = note.get("params", {}).get("port") if isinstance(note.get("params"), dict) else None
             if port:
@@ -443,10 +445,10 @@ class Steps:
         found = re.findall(r"https?://[^\s/]+:(\d+)", self._run.told())
         return {"port": found[-1]} if found else {}
 
-    # ── what the sidecar tells ───────────────────────────────────────────────────────────────────────────────────────
+    # ── what the sidecar reports ─────────────────────────────────────────────────────────────────────────────────────
 
     def do_ready(self, url: str, service: str | None = None) -> None:
-        """It tells that it is ready, with this URL (an expression); with an empty one: without any."""
+        """It reports that it is ready, with a URL that matches the expression; with an empty one, without a URL."""
         if self._run.speaks_json:
             note = self._run.await_(
                 lambda: next(iter(self._run.notes("service/ready", service)), None), "service/ready"
@@ -467,11 +469,11 @@ class Steps:
         return next(iter(self._run.notes("service/ready", service)), None)
 
     def do_told(self, pattern: str, wait_s: float | None = None) -> None:
-        """The sidecar itself says this."""
+        """The sidecar itself prints this."""
         self._run.await_(lambda: re.search(pattern, self._run.told()), f"told: {pattern}", wait_s)
 
     def do_waiting(self, after_ms: int, detail: str) -> None:
-        """The client is told what was found after so long, when the service is not ready yet."""
+        """After this time the client is told why the service is not ready yet."""
 
         def look() -> Message | None:
             notes = self._run.notes("service/waiting")
@@ -484,11 +486,11 @@ class Steps:
         self._run.await_(lambda: re.search(pattern, self._run.printed(), re.MULTILINE), f"printed: {pattern}")
 
     def do_raw(self, pattern: str) -> None:
-        """The output has this, colours included."""
+        """The output contains this, colours included."""
         self._run.await_(lambda: re.search(pattern, self._run.raw()), f"raw: {pattern}")
 
     def do_state(self, state: str, service: str = "web", times: int = 1) -> None:
-        """The service gets into this state (for the so-manieth time)."""
+        """The service gets into this state (for the given time, such as the second)."""
 
         def look() -> bool | None:
             states = [note["state"] for note in self._run.notes("service/state", service)]
@@ -497,7 +499,7 @@ class Steps:
         self._run.await_(look, f"state {state}")
 
     def do_stays(self, state: str, seconds: float, service: str = "web") -> None:
-        """For this time nothing happens to the service; then it is in this state, and it is the same process."""
+        """During this time the service keeps its process, and then it is in this state."""
         seen = self._told_count()
         pid = self._run.call("status")["services"][service]["pid"]
         seen += 1
@@ -508,12 +510,12 @@ class Steps:
         assert (status["state"], status["pid"]) == (state, pid), status
 
     def do_quiet(self, seconds: float) -> None:
-        """For this time the sidecar lives on, whatever it says."""
+        """During this time the sidecar lives on, whatever it prints."""
         ended = self._run.passes(lambda: True if self._run.process.poll() is not None else None, seconds)
         assert ended is None or self._case.setup.script is not None, f"it has ended with {self._run.process.poll()}"
 
     def do_lives(self, seconds: float) -> None:
-        """For this time the process lives whose pid the script wrote into the file pid."""
+        """During this time the process lives whose pid the script wrote into the file ``pid``."""
         pidfd = open_pidfd(int((self._case.folder / "pid").read_text()))
         assert pidfd is not None, "it does not live"
         dead = select.select([pidfd], [], [], seconds)[0]
@@ -521,7 +523,7 @@ class Steps:
         assert not dead, "it has ended"
 
     def do_calm(self, seconds: float, service: str = "web") -> None:
-        """For this time nothing is told but output; then the service is ready as before."""
+        """During this time the client gets only output, and then the service is ready as before."""
         seen = self._told_count()
         changed = self._run.passes(lambda: True if self._told_count() > seen else None, seconds)
         last = [it for it in self._run.messages if it.get("method") != "service/log"][seen:]
@@ -535,24 +537,24 @@ class Steps:
         return sum(it.get("method") != "service/log" for it in self._run.messages)
 
     def do_never(self, pattern: str) -> None:
-        """Until now nothing said this."""
+        """So far no output has contained this."""
         found = re.search(pattern, self._run.told() + "\n" + self._run.printed(), re.MULTILINE)
         if found is not None:
             raise AssertionError(f"it said {found[0]!r}")
 
     def do_at_most(self, count: int, like: str) -> None:
-        """Until now at most so many lines were like that."""
+        """So far at most this many lines have matched this."""
         found = re.findall(like, self._run.told() + "\n" + self._run.printed(), re.MULTILINE)
-        assert len(found) <= count, f"{len(found)} lines are like {like!r}"
+        assert len(found) <= count, f"{len(found)} lines match {like!r}"
 
     def do_never_raw(self, pattern: str) -> None:
-        """Until now the output, colours included, has nothing like this."""
+        """So far the output, colours included, has not contained this."""
         found = re.search(pattern, self._run.raw())
         if found is not None:
             raise AssertionError(f"it has {found[0]!r}")
 
     def do_ordered(self, pattern: str, count: int, faults: int) -> None:
-        """The numbers in so many lines ascend, but for some faults."""
+        """The numbers in this many lines ascend, except for some faults."""
         numbers = [int(number) for number in re.findall(pattern, self._run.printed())]
         assert len(numbers) == count, f"there are {len(numbers)} lines"
         rising: list[int] = []  # ends of rising rows; what the longest lacks came too early or late
@@ -563,7 +565,7 @@ class Steps:
         assert found <= faults, f"{found} lines are out of order"
 
     def do_refused(self, pattern: str, service: str = "web") -> None:
-        """The request to start it is answered by an error that says this (or already that to initialize)."""
+        """The request to start it, or already initialize, is answered by an error that contains this."""
         answer = self._run.answer(self._starts["initialize"])
         if "error" not in answer:
             answer = self._run.answer(self._starts[service])
@@ -582,15 +584,15 @@ class Steps:
         assert self._run.process.wait(self._run.wait_s) == code, f"the exit code is {self._run.process.returncode}"
 
     def do_ended(self, _: bool) -> None:
-        """Nobody has its output open any more, so that all of its processes are dead."""
+        """No process holds its output any more, so all its processes are dead."""
         self._run.await_(self._run.all_read, "the end of its output")
 
-    # ── what its owner does ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── what its user does ───────────────────────────────────────────────────────────────────────────────────────────
 
     def do_get(self, path: str, status: int | None = None, has: str = "", header: str = "") -> None:
-        """Its page, or another path of the server, answers."""
+        """GET its page, or another path of its server."""
         url, path = (path, "") if path.startswith("http") else (self._url, path)
-        assert url, "no URL was told"
+        assert url, "no URL was reported"
         try:
             code, headers, body = get(url, path)
         except (OSError, http.client.HTTPException) as error:
@@ -600,7 +602,7 @@ class Steps:
         assert header in headers, f"{path} has the headers {headers}"
 
     def do_write(self, name: str, text: str = "", told: str = "") -> None:
-        """Write a file of the project, as an editor does; again and again where a watcher is to take it up."""
+        """Write a file of the project, as an editor does. Repeat that until a watcher notices, if asked to."""
         path = self._case.folder / name
 
         def once() -> bool | None:
@@ -644,7 +646,7 @@ class Steps:
         os.close(pidfd)
 
     def do_signal_sidecar(self, name: str) -> None:
-        """Signal the sidecar, whose pid the script wrote into the file pid."""
+        """Signal the sidecar, whose pid the script wrote into the file ``pid``."""
         pid = int((self._case.folder / "pid").read_text())
         assert pid in marked(self._case.mark), "it does not run"
         pidfd = open_pidfd(pid)
@@ -653,7 +655,7 @@ class Steps:
         os.close(pidfd)
 
     def do_signal_all(self, name: str) -> None:
-        """Signal every process of the run, each as the person who looks for it with ps would."""
+        """Signal every process of the run, as a user would who found them with ps."""
         for pid in marked(self._case.mark):
             pidfd = open_pidfd(pid)
             if pidfd is not None:
@@ -661,7 +663,7 @@ class Steps:
                 os.close(pidfd)
 
     def do_script_ends(self, _: bool) -> None:
-        """Wait for the end of the script (not of what it left)."""
+        """Wait for the script's end, not for processes that it left."""
         self._run.process.wait(self._run.wait_s)
 
     def do_press(self, keys: str) -> None:
@@ -674,7 +676,7 @@ class Steps:
 
 
 def get(url: str, path: str) -> tuple[int, str, str]:
-    """Ask a server: the status, its headers, the body. TLS is not verified: the certificates are made for the test."""
+    """GET a URL; return status, headers and body. TLS is not verified, as the tests make their own certificates."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 80
     connection: http.client.HTTPConnection

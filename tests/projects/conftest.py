@@ -1,4 +1,4 @@
-"""The projects are tried on Linux only: what is left of each is read from /proc."""
+"""The projects are tried on Linux only, as /proc shows which processes are left."""
 
 from __future__ import annotations
 

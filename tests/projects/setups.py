@@ -1,4 +1,4 @@
-"""Set-ups: what a project has, how the sidecar is pointed at it, and what must come of it.
+"""Set-ups: a project's files, how the sidecar is started on it, and the expected results.
 
 A folder with a ``setup.toml`` is one. The other files in it are the project: it is copied for the run, gets
 ``index.html`` and ``package.json`` unless it has its own, and the shared npm packages as its ``node_modules``.
@@ -6,7 +6,7 @@ A folder with a ``setup.toml`` is one. The other files in it are the project: it
 
 The ``steps`` are done in order; each names what it waits for or does, and ``Steps`` in case.py has all of them.
 In every text ``{folder}`` is the project's folder, ``{python}`` a Python, ``{free}`` and ``{free2}`` are free ports,
-``{pid}`` is our own process, and ``{port}`` in a step is the port that the sidecar told. A regular expression is
+``{pid}`` is our own process, and ``{port}`` in a step is the port that the sidecar reported. Regular expressions are
 searched, not matched.
 """
 
@@ -31,7 +31,7 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One set-up."""
 
     what: str
-    """What the project is."""
+    """The kind of project."""
     expect: str
     """What its owner expects."""
     way: Way = "stdio"
@@ -40,18 +40,18 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     words: list[str] = []
     """``sidecar dev``: its options, and a program after ``--``."""
     sequential: list[str] = []
-    """``stdio``: the services in the order in which they are started, each when the one before it is ready."""
+    """``stdio``: the services, in the order of their starts. Each is started when the one before it is ready."""
     prefix: list[str] = []
-    """Before the sidecar's command line; what needs one may need root."""
+    """Words before the sidecar's command line. Such a set-up may need root."""
     script: str | None = None
     """``sidecar dev``: a shell script in which ``"$@"`` starts it, in place of ``words``."""
     env: dict[str, str] = {}
     files: dict[str, str] = {}
-    """More of the project's files. One without any text is not written."""
+    """More files of the project. A file without text is not written."""
     wrappers: list[str] = []
-    """Paths at which a node is, which writes into ``node-used`` which one it was."""
+    """Paths for a wrapper of node, which writes its path into ``node-used``."""
     vite: str = "vite"
-    """Under which name the shared packages have the project's Vite; empty: it has none."""
+    """The name of the project's Vite among the shared packages; empty: no Vite."""
     page: bool = True
     """Whether it gets an ``index.html``."""
     node_modules: str = "."
@@ -61,20 +61,20 @@ class Setup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     busy: bool = False
     """Whether another program has the port ``{free}``."""
     rich: bool = False
-    """Whether it looks at what only rich draws, which the frozen binary lacks."""
+    """Whether it checks output that only rich draws, which the frozen binary lacks."""
     frozen: bool = True
-    """Whether the frozen binary is tried on it, too; in the test command only a folder's first set-up is."""
+    """Whether it also runs with the frozen binary. The ``test`` job does so only with a folder's first set-up."""
     long: bool = False
-    """Whether only ``build/dev.py projects`` tries it: it takes long, or is much like another."""
+    """Whether only ``build/dev.py projects`` runs it, as it is slow or similar to another."""
     wait_s: float = 20.0
-    """For each thing that must happen."""
+    """How long to wait for each expected event, in seconds."""
     framework: str | None = None
-    """The folder below ``frameworks`` with its own packages; only ``build/dev.py projects`` tries it."""
+    """The folder below ``frameworks`` with its own packages. Only ``build/dev.py projects`` runs it."""
     steps: list[Step]
 
 
 def load() -> dict[str, tuple[Setup, Path]]:
-    """All set-ups by name, each with its folder."""
+    """Return all set-ups by name, each with its folder."""
     found: dict[str, tuple[Setup, Path]] = {}
     for file in sorted(PROJECTS.glob("**/setup.toml")):
         if "node_modules" in file.parts:
@@ -91,7 +91,7 @@ def load() -> dict[str, tuple[Setup, Path]]:
 
 
 def convert(table: dict[str, Any], name: str) -> Setup:
-    """Make one of its fields. Raises ``ValueError`` that names it."""
+    """Make a set-up of its fields. Raises ``ValueError``, which names it."""
     try:
         return msgspec.convert(table, Setup)
     except msgspec.ValidationError as error:
@@ -99,7 +99,7 @@ def convert(table: dict[str, Any], name: str) -> Setup:
 
 
 def fill(value: Any, names: dict[str, str]) -> Any:
-    """Fill ``names`` in, in all texts of ``value``; a text that is only the name of a port becomes a number."""
+    """Fill in ``names`` in all texts of ``value``. A text that is only the name of a port becomes a number."""
     match value:
         case str():
             if value in {"{free}", "{free2}"}:
@@ -115,5 +115,5 @@ def fill(value: Any, names: dict[str, str]) -> Any:
 
 
 def shortened(setup: Setup, wait_s: float) -> Setup:
-    """The same with less patience."""
+    """Return the set-up with a shorter wait."""
     return structs.replace(setup, wait_s=wait_s)

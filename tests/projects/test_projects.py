@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.vite, pytest.mark.skipif(WHY_NOT is not None, reason=s
 
 @pytest.fixture(scope="module")
 def tried(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Result]]]:
-    """Try those that pytest was asked for, two at a time, from the first test on."""
+    """At the first test, start all selected set-ups, two at a time."""
     names = [
         str(item.callspec.params["name"])
         for item in request.session.items

@@ -1,4 +1,4 @@
-"""Tries of set-ups, two at a time."""
+"""Run set-ups, two at a time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.projects.setups import PROJECTS, Setup
 from tests.support.command import BINARY
 
 AT_ONCE = 2
-"""They mostly wait."""
+"""Set-ups that run at once. They mostly wait."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a try went."""
+    """The result of one set-up."""
 
     name: str
     setup: Setup
     fault: str
-    """Empty: as it must be."""
+    """Why it failed; empty if it passed."""
     ms: int
 
 
@@ -45,7 +45,7 @@ def attempt(name: str, setup: Setup, source: Path) -> Result:
 
 
 _FOLDERS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-"""All set-ups of a framework are tried in the one folder that has its packages."""
+"""A lock for each framework: its set-ups share the folder with its packages."""
 
 
 def _attempt(name: str, setup: Setup, source: Path) -> Result:
@@ -59,7 +59,7 @@ def _attempt(name: str, setup: Setup, source: Path) -> Result:
                 part()
             except AssertionError as fault:
                 faults.append(str(fault))
-            except Exception:  # noqa: BLE001  one set-up's mistake must not hide how the others go
+            except Exception:  # noqa: BLE001  an error in one set-up must not hide the others' results
                 faults.append(traceback.format_exc())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +68,7 @@ def _attempt(name: str, setup: Setup, source: Path) -> Result:
 
 @contextmanager
 def attempts(chosen: dict[str, tuple[Setup, Path]]) -> Iterator[dict[str, Future[Result]]]:
-    """Try them all, ``AT_ONCE`` at a time, in this order; those that were not begun at the end are not tried."""
+    """Run the set-ups in this order, ``AT_ONCE`` at a time. At the end of the block, begin no further one."""
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         yield {name: pool.submit(attempt, name, setup, source) for name, (setup, source) in chosen.items()}
@@ -77,16 +77,16 @@ def attempts(chosen: dict[str, tuple[Setup, Path]]) -> Iterator[dict[str, Future
 
 
 def missing() -> str | None:
-    """Why none can be tried here; ``None`` if they can."""
+    """Return why this machine cannot run set-ups; ``None`` if it can."""
     if shutil.which("node") is None:
-        return "there is no node on PATH"
+        return "no node on PATH"
     if not (PROJECTS / "node_modules" / "vite").is_dir():
         return "the npm packages of tests/projects are not installed (npm ci)"
     return None
 
 
 def possible(setups: dict[str, tuple[Setup, Path]]) -> dict[str, tuple[Setup, Path]]:
-    """Those that can be tried here."""
+    """Return the set-ups that this machine can run."""
     return {
         name: (setup, source)
         for name, (setup, source) in setups.items()
@@ -97,7 +97,7 @@ def possible(setups: dict[str, tuple[Setup, Path]]) -> dict[str, tuple[Setup, Pa
 
 
 def quick(setups: dict[str, tuple[Setup, Path]]) -> list[str]:
-    """Names of those that the test command tries; of the frozen binary, which has the same code, one of each folder."""
+    """Return the names of the set-ups that the ``test`` job runs; for a frozen binary, one of each folder."""
     return [
         name
         for name, (setup, source) in possible(setups).items()

@@ -1,19 +1,19 @@
-"""Golden conversations: what is said, and what happens, in the order in which it does.
+"""Golden conversations: messages and events in their order.
 
 ``golden/*.ndjson`` has one JSON object a line, of four kinds. Time and pids are fixed, so every line is exact.
 
-- ``{"from": "client", "line": …}`` is a line to the sidecar. Where it is not JSON, ``"text"`` has its characters, or
+- ``{"from": "client", "line": …}`` is a line to the sidecar. If it is not JSON, ``"text"`` has its characters, or
   ``"hex"`` its bytes, in place of ``"line"``; ``"times"`` repeats them.
-- ``{"event": …, …}`` is something that happens on the system's side: ``portChosen``, ``portNotChosen``, ``prepared``,
+- ``{"event": …, …}`` is an event of the system: ``portChosen``, ``portNotChosen``, ``prepared``,
   ``prepareFails``, ``spawned``, ``spawnFails``, ``prints``, ``probe``, ``listening`` (``places``), ``owner``,
-  ``check``, ``dies``, ``wait`` (``ms``), ``swept``, ``interrupt``, ``appDies``; and on the client's: ``stalls`` (it
-  reads nothing, and so many ``bytes`` of output may wait for it), ``readsOn``.
-- ``{"from": "server", "line": …}`` is a line from the sidecar, an answer to what stands above it.
-- ``{"effect": …, …}`` is what the sidecar does to the system there: ``choosePort``, ``prepare`` (where references are
+  ``check``, ``dies``, ``wait`` (``ms``), ``swept``, ``interrupt``, ``appDies``; or of the client: ``stalls`` (it
+  reads nothing, and this many ``bytes`` of output may wait for it), ``readsOn``.
+- ``{"from": "server", "line": …}`` is a line from the sidecar, caused by the entries above it.
+- ``{"effect": …, …}`` is what the sidecar then does to the system: ``choosePort``, ``prepare`` (where references are
   filled in, with ``known``), ``terminate``, ``kill``, ``killAll``, ``exit``.
 
-Clients in other languages read the same files: the server's lines are what their decoders must take, and the
-client's ``line`` objects are what their encoders must make.
+Clients in other languages use the same files: their decoders must accept the server's lines, and their encoders must
+produce the client's ``line`` objects.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ Entry = dict[str, Any]
 
 
 def read(file: Path) -> list[Entry]:
-    """The entries of a file."""
+    """Return the entries of a file."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def write(file: Path, entries: list[Entry]) -> None:
-    """The entries into a file, as they are committed."""
+    """Write the entries into a file, in the committed form."""
     lines = [json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries]
     file.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def is_input(entry: Entry) -> bool:
-    """Whether it happens to the sidecar, and is not done by it."""
+    """Return whether the entry is an input to the sidecar."""
     return entry.get("from") == "client" or "event" in entry
 
 
 def bytes_of(entry: Entry) -> bytes:
-    """A client's entry as it goes over the pipe."""
+    """Return a client's entry as bytes."""
     if "line" in entry:
         data = json.dumps(entry["line"], ensure_ascii=False, separators=(",", ":")).encode()
     else:
@@ -76,19 +76,19 @@ def bytes_of(entry: Entry) -> bytes:
 
 
 class Conversation:
-    """The real session before the real core, with the system in memory."""
+    """The real session and the real core, with a system in memory."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        """All that was said and done so far."""
+        """All entries so far."""
         self._connection = Connection(SERVER)
         self._world = World(silent=True)
         self._world.listener = self._effect
         self._outbox: Outbox | None = None
-        """While the client reads nothing."""
+        """Messages that wait while the client reads nothing."""
 
     def play(self, entry: Entry) -> None:
-        """Let it happen; what it leads to is written down behind it."""
+        """Apply an input, and record what it causes after it."""
         self.entries.append(entry)
         if "event" in entry:
             self._event(**entry)
@@ -175,7 +175,7 @@ class Conversation:
             case Exit(code=code):
                 self.entries.append({"effect": "exit", "code": code})
             case _:
-                pass  # inside the sidecar, and the events that follow show it
+                pass  # internal; the events that follow show it
 
     def _says(self, data: bytes) -> None:
         assert data.endswith(b"\n")
@@ -196,7 +196,7 @@ def _kinds(base: type[SidecarError]) -> list[type[SidecarError]]:
 
 
 def played(entries: list[Entry]) -> list[Entry]:
-    """The whole conversation that the inputs among the entries lead to."""
+    """Play the inputs among the entries; return the whole conversation."""
     conversation = Conversation()
     for entry in filter(is_input, entries):
         conversation.play(entry)

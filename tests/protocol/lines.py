@@ -1,4 +1,4 @@
-"""A session as the wire tests drive it: lines in, what they give out."""
+"""Feed lines to a session, for the protocol's tests."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def everything(session: Connection, data: bytes) -> list[Received | bytes]:
 
 
 def only(data: bytes) -> Any:
-    """The only thing that a line gives: a ``Received``, or the error decoded."""
+    """Return the only result of a line: a ``Received``, or the decoded error."""
     (found,) = everything(Connection(), data)
     return json.loads(found) if isinstance(found, bytes) else found
 
 
 def fault_of(data: bytes) -> tuple[Any, int, Any]:
-    """The id, the code, and the place that a bad line gives; and that the next line works."""
+    """Return the id, code and place of a bad line's error. Assert that the next line works."""
     session = Connection()
     bad, good = session.receive(data + b"\n" + GOOD)
     assert good == Received("good", Shutdown())

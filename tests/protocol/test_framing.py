@@ -1,4 +1,4 @@
-"""Bytes into lines: the client's, which are bounded, and a child's, of which nothing may be lost."""
+"""Split bytes into lines: a client's lines, which are bounded, and a child's, of which no byte may be lost."""
 
 from __future__ import annotations
 

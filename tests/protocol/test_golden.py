@@ -1,7 +1,6 @@
 """The golden conversations (see ``conversations.py``), played by the real session and the real core.
 
-After an intended change of the protocol ``SIDECAR_GOLDEN=write`` renews the files; what it changed is then read in
-the diff like any other code.
+After an intended change of the protocol, ``SIDECAR_GOLDEN=write`` renews the files. Review their diff like any code.
 """
 
 from __future__ import annotations

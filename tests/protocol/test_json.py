@@ -1,4 +1,4 @@
-"""Which lines are JSON at all, after the manner of JSONTestSuite; and that no bytes whatever upset a session."""
+"""Which lines are JSON, with cases like those of JSONTestSuite. No bytes at all may break a session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.protocol.requests import METHODS, Shutdown
 from sidecar.protocol.rpc import Connection, Received
 from tests.protocol.lines import GOOD, everything, fault_of
 
-# ── a suite of JSON itself, after the manner of JSONTestSuite ─────────────────────────────────────────────────────────
+# ── JSON itself, with cases like those of JSONTestSuite ───────────────────────────────────────────────────────────────
 
 YES = [
     b"[]", b"{}",

@@ -1,4 +1,4 @@
-"""JSON-RPC over lines: every line gives nothing, a request, or an error with the place of the fault."""
+"""JSON-RPC over lines: each line yields nothing, a request, or an error that names the place of the fault."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def test_a_failure_carries_its_stable_name_beside_its_data() -> None:
 
 
 def test_what_other_programs_call_themselves_cannot_break_a_line() -> None:
-    """A command line, a user's name or a path is bytes; Python carries what is no UTF-8 in them as half characters."""
+    """A command line, user name or path may not be UTF-8. Python represents such bytes as lone surrogates."""
     holder = Holder(1, b"caf\xe9 \xff".decode("utf-8", "surrogateescape"), "ada")
     told = json.loads(notification(PortChanged("web", origin=5173, to=5174, holder=holder)))
     assert told["params"] == {

@@ -1,4 +1,4 @@
-"""The loop, with a host in memory and a client that decides by what it hears."""
+"""The loop, with the fake host and a client that reacts to messages."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from sidecar.services.probe import Answer
 from tests.support.fakes import PROGRAM, FakeHost
 
 LIFE_S = 60.0
-"""A loop that has not ended by then hangs: the test then ends it, and fails."""
+"""Bound on a test. A loop that still runs then hangs: the test ends it, and fails."""
 
 Hear = Callable[["Loop", object], None]
 
 
 class Loop:
-    """A runtime with its surroundings and its front in one. ``hear`` is told whatever the front is told."""
+    """A runtime. This object also plays its surroundings and its front, and passes all messages to ``hear``."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Loop:
         self.runtime = Runtime(core, self, self, self.inbox)
         self.ask(Initialize(protocol_version=1, services={**services}))
 
-    # what Surroundings and Front want
+    # methods of Surroundings and Front
     def wait_settled(self) -> None:
         self.settled.wait(LIFE_S)
 
@@ -100,7 +100,7 @@ class Loop:
         self.said.append(what)
         self._hear(self, what)
 
-    # what a test does
+    # methods for tests
     def ask(self, request: AnyRequest) -> None:
         self._calls += 1
         self.inbox.put(Received(self._calls, request))
@@ -121,7 +121,7 @@ class Loop:
 
 @pytest.fixture(autouse=True)
 def program(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every word is a program, and no thread outlives its test."""
+    """Take every word for a program, and wait for the threads at the end of the test."""
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setattr(launch, "plan", lambda name, config, warn: Launch(tuple(config.command), "/", port=config.port))
     yield
@@ -140,7 +140,7 @@ def service(*words: str, **more: object) -> dict[str, object]:
 
 
 def when(kind: type[Any], act: Callable[[Loop], None], **fields: object) -> Hear:
-    """Act once something of this kind, with these fields, is heard."""
+    """Call ``act`` once at the first message of this kind with these fields."""
     done: list[object] = []
 
     def hear(loop: Loop, said: object) -> None:
@@ -276,7 +276,7 @@ def test_a_dev_server_is_asked_for_its_page_only_where_it_has_not_printed_its_ad
     def await_ready(*args: Any) -> None:
         answer = Answer("ok", "it answers", "http", "127.0.0.1")
         if printed:
-            args[-1](answer, Address())  # the core is told all that it waits for
+            args[-1](answer, Address())  # send the core everything that it waits for
         args[-1](answer, Address(base=None))
 
     def find_base(address: str, _endpoint: object) -> str:
@@ -370,7 +370,7 @@ def test_a_host_that_raises_is_an_internal_error_too(capfd: pytest.CaptureFixtur
 
 
 def test_streams_that_never_end_do_not_hold_up_an_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that left every tree has the pipes still."""
+    """A process outside every tree still holds the pipes."""
     monkeypatch.setattr(module, "DRAIN_S", 0.01)
     heirs: list[int] = []
     loop = Loop({"web": service("print:up", "hold")}, both(when(ServiceReady, lambda it: it.ask(Stop("web")))))
@@ -406,7 +406,7 @@ def test_streams_that_never_end_do_not_hold_up_an_exit(monkeypatch: pytest.Monke
 def test_a_signal_that_comes_to_each_of_us_counts_once(
     seen: list[Literal["us", "guard", "bootloader"]], insisted: bool
 ) -> None:
-    """A terminal sends it to the whole group. A second one to the same process is a second one."""
+    """A terminal signals the whole group, which counts once. A second signal to the same process counts again."""
 
     def interrupt(loop: Loop) -> None:
         for to in seen:
@@ -414,7 +414,7 @@ def test_a_signal_that_comes_to_each_of_us_counts_once(
         loop.inbox.put(Call(lambda: asked(loop)))
 
     def asked(loop: Loop) -> Iterable[Event]:
-        assert ("SIGTERM", "web") in loop.fake.done  # it was asked, and after the last signal not killed yet
+        assert ("SIGTERM", "web") in loop.fake.done  # got the stop signal, and the last signal did not kill it
         loop.host.kill("web")
         loop.inbox.put(ChildSignal())
         return []
@@ -473,7 +473,7 @@ def test_a_death_of_something_else_is_no_exit() -> None:
 
 
 def test_a_deadline_is_kept_while_others_die_without_end() -> None:
-    """As where a service has left something that forks and exits all the time."""
+    """For example, a service left a process that forks and exits in a loop."""
 
     def die_on(loop: Loop) -> None:
         loop.inbox.put(ChildSignal(lambda: die_on(loop)))
@@ -503,7 +503,7 @@ def test_one_notice_waits_for_all_deaths_until_it_is_taken() -> None:
 
 
 def test_the_owner_of_an_origin_is_looked_for_beside_the_loop() -> None:
-    """A look that hangs keeps nothing else waiting; the end of it all answers who waits for it."""
+    """A look-up that hangs blocks nothing else. The end of the run answers the request that waits for it."""
     began, go = threading.Event(), threading.Event()
 
     class Slow(FakeHost):

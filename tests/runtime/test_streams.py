@@ -1,4 +1,4 @@
-"""One reader for both pipes of a program: order, unfinished lines, back-pressure, and pipes that never end."""
+"""The reader of a program's two pipes: order, unfinished lines, back-pressure, and pipes that never end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Told = tuple[Stream, tuple[str, ...], str] | None
 
 
 class Program:
-    """The writing ends of two pipes, and a pump that reads them."""
+    """The write ends of two pipes, and a pump that reads the other ends."""
 
     def __init__(self, *, keep_ansi: bool = False, takes: bool = True) -> None:
         stdout, self.out = os.pipe()
@@ -73,7 +73,7 @@ def program(*, keep_ansi: bool = False, takes: bool = True, begin: bool = True) 
 
 
 def test_what_was_written_to_either_pipe_in_turn_comes_in_turn() -> None:
-    """As a program writes that is slower than one reader: each piece is read before the next is written."""
+    """The program is slower than the reader: each piece is read before the next is written."""
     with program(begin=False) as it:
         read = it.pipes.read
         turns = iter([(it.err, b"2\n"), (it.out, b"3\n"), (it.err, b"4\n")])
@@ -145,7 +145,7 @@ def test_frames_are_told_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPa
     frames = [b"\r%d%%" % number for number in range(1, 101)]
 
     class Frames:
-        """A bar that moves every 10 ms, as fast as it is read."""
+        """A progress bar that moves every 10 ms."""
 
         open = 1
 
@@ -201,7 +201,7 @@ def test_colours_are_kept_only_where_they_are_shown(*, keep_ansi: bool) -> None:
     with program(keep_ansi=keep_ansi) as it:
         os.write(it.out, b"\x1b[31mred")
         assert it.next() == ("stdout", (), red)
-        os.write(it.out, b"!\n")  # the sequence came before the bytes that end the line
+        os.write(it.out, b"!\n")  # the sequence arrived before the bytes that end the line
         assert it.next() == ("stdout", (f"{red}!",), "")
         it.close(it.out, it.err)
 
@@ -293,7 +293,7 @@ def test_an_abandoned_pipe_is_closed_and_its_reader_ends() -> None:
         it.thread.join(WAIT_S)
         with pytest.raises(BrokenPipeError):
             os.write(it.out, b"2\n")
-        it.pump.abandon()  # once more, and too late: nothing of anybody else is closed
+        it.pump.abandon()  # a second close must not hit a reused descriptor
         it.close(it.out, it.err)
 
 
@@ -307,7 +307,7 @@ def test_pipes_that_nobody_began_to_read_are_closed() -> None:
     it.close(it.out, it.err)
 
 
-# ── what waits for a slow reader ──────────────────────────────────────────────────────────────────────────────────────
+# ── a slow reader ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_frames_do_not_pile_up_before_a_slow_reader() -> None:

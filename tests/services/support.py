@@ -1,4 +1,4 @@
-"""A machine of a test's own: a home, a PATH, a login shell, and the folders in which programs are installed."""
+"""A fake machine for a test: a home, a PATH, a login shell, and the folders in which programs are installed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from msgspec import structs
 
 if sys.platform == "win32":
-    raise ImportError("programs are found in another way there")
+    raise ImportError("Windows finds programs in another way")
 
 from sidecar.host import programs
 from sidecar.services import login_shell
 
 
 def program(path: Path, text: str = "") -> Path:
-    """Something that can be run."""
+    """Make an executable file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
     path.chmod(0o755)
@@ -25,13 +25,13 @@ def program(path: Path, text: str = "") -> Path:
 
 
 class Machine:
-    """Where everything is. Nothing is on PATH, and no manager's variable is set."""
+    """The machine's folders. At first PATH is empty, and no version manager's variable is set."""
 
     def __init__(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Set it up for this process and for what it starts."""
+        """Set up the environment of this process and its children."""
         self.home = top / "home"
         self.system = top / "system"
-        """Stands for the root folder in the places where managers install for the whole machine."""
+        """Replaces the root folder, below which managers install for the whole machine."""
         self.path = top / "path"
         self.project = top / "repository" / "app"
         self.state = top / "state"

@@ -1,4 +1,4 @@
-"""What a folder is started as: by ``sidecar dev``, and by a service that names no more than its type."""
+"""How a folder is started: by ``sidecar dev``, and by a service that names only its type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("programs are found in another way there", allow_module_level=True)
+    pytest.skip("Windows finds programs in another way", allow_module_level=True)
 
 from sidecar.commands.dev.serve import choose_services
 from sidecar.config.services import (
@@ -38,7 +38,7 @@ WITH_PACKAGE = [row for row in TABLE if row.package and (row is VITE or not row.
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The only program on PATH."""
+    """Install node as the only program on PATH."""
     place = tmp_path / "on path" / "node"
     place.parent.mkdir()
     place.write_text("#!/bin/sh\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def project(folder: Path, dev: str | None = None, **package: object) -> str:
 
 
 def install(folder: str, row: Framework) -> str:
-    """The framework's program, with the manifest that its package has."""
+    """Install the framework's program, with its package's manifest."""
     package = Path(folder, "node_modules", *row.package.split("/"))
     package.mkdir(parents=True)
     entry = package / "dist" / "cli.mjs"
@@ -312,7 +312,7 @@ def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that
 
 
 def test_webpacks_server_is_told_to_open_no_browser(node: str, tmp_path: Path) -> None:
-    """Where its configuration says open: it asks the desktop, which heeds no BROWSER on macOS and Windows."""
+    """If its configuration says open, it asks the desktop, which ignores BROWSER on macOS and Windows."""
     folder = project(tmp_path / "app", "webpack serve --open")
     install(folder, ROWS["webpack"])
     words = plan("web", parse_service({"type": "webpack", "root": folder}, "$")).argv
@@ -320,7 +320,7 @@ def test_webpacks_server_is_told_to_open_no_browser(node: str, tmp_path: Path) -
 
 
 def test_a_configuration_can_read_what_npm_tells_of_the_package(node: str, tmp_path: Path) -> None:
-    """``define: {__VERSION__: JSON.stringify(process.env.npm_package_version)}`` is in many of them."""
+    """Many configurations have ``define: {__VERSION__: JSON.stringify(process.env.npm_package_version)}``."""
     folder = project(tmp_path / "app", "node gen.js && vite", name="x", version="1.2.3")
     install(folder, VITE)
     made = plan("web", ViteService(root=folder, env={"npm_package_name": "own"}))
@@ -358,7 +358,7 @@ def test_a_folder_with_a_space_is_quoted_in_the_command_to_use(node: str, tmp_pa
 
 
 def test_the_port_of_a_variable_is_ours_to_prefer(node: str, tmp_path: Path) -> None:
-    """Left in the environment it would win over the port that was chosen, and the server would never be ready."""
+    """The script's PORT would override the port that was chosen, and the server would never be ready."""
     folder = project(tmp_path / "app", "PORT=3001 HOST=0.0.0.0 react-scripts start")
     install(folder, ROWS["react-scripts"])
     _, service = chosen(folder)
@@ -400,7 +400,7 @@ def test_dev_names_the_scripts_of_other_names(node: str, tmp_path: Path) -> None
 
 def test_dev_says_what_it_looked_for_where_it_recognises_nothing(node: str, tmp_path: Path) -> None:
     folder = project(tmp_path / "app", name="x")
-    install(folder, VITE)  # another tool's: its pages would all be missing
+    install(folder, VITE)  # it belongs to another tool, and Vite would find no pages
     with pytest.raises(ConfigurationError, match="no dev server is recognised"):
         chosen(folder)
     (tmp_path / "app" / "index.html").touch()
@@ -454,7 +454,7 @@ def test_what_dev_passes_over_is_said(
 
 
 def test_a_port_of_vites_that_only_vite_can_read_is_passed_over_aloud(node: str, tmp_path: Path) -> None:
-    """In an app, too; not where another one was asked for, by the service or by Tauri's devUrl."""
+    """So does a service in an app, unless the service or Tauri's devUrl asks for another port."""
     folder = project(tmp_path / "app")
     install(folder, VITE)
     (tmp_path / "app" / "vite.config.js").write_text("export default { server: { port } }", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A file of variables: what is taken from it, and what is said of what is not understood."""
+"""An env file: which variables are read from it, and the errors for lines that are not understood."""
 
 from __future__ import annotations
 

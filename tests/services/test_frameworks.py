@@ -1,4 +1,4 @@
-"""The table of dev servers is whole: each row can be recognised, started, and told where to listen."""
+"""The table of dev servers is complete: each can be recognised, started, and told where to listen."""
 
 from __future__ import annotations
 

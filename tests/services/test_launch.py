@@ -1,4 +1,4 @@
-"""From a service to a program: vite is found where node would find it, and what is missing has an error of its own."""
+"""From a service to a command line: vite is found where node finds it, and each missing part has its own error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("programs are found in another way there", allow_module_level=True)
+    pytest.skip("Windows finds programs in another way", allow_module_level=True)
 
 from sidecar.config.services import CommandService, PortConfig, ViteService, parse_service
 from sidecar.core.events import Endpoint, Launch
@@ -46,7 +46,7 @@ VITE_OPTIONS = ("--host", "{host}", "--port", "{port}", "--strictPort")
 
 
 def vite(package: Path, *, bin_field: object = None, entry: str | None = "bin/vite.js", **manifest: object) -> Path:
-    """A package named vite; the path of its entry."""
+    """Make a package named vite; return the path of its entry."""
     package.mkdir(parents=True)
     fields = {"name": "vite", "version": "8.0.0", "bin": {"vite": "bin/vite.js"} if bin_field is None else bin_field}
     (package / "package.json").write_text(json.dumps({**fields, **manifest}), encoding="utf-8")
@@ -65,7 +65,7 @@ def project(root: Path) -> Path:
 
 @pytest.fixture
 def path(machine: Machine) -> Path:
-    """The only folder on PATH, with a node in it."""
+    """Make a folder with a node the only one on PATH."""
     program(machine.path / "node")
     return machine.path
 
@@ -173,7 +173,7 @@ def test_vites_entry_is_found_in_every_layout(layout: Layout, tmp_path: Path) ->
     assert find_vite(str(root)) == str(entry.resolve())
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to compare with")
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node to compare with")
 def test_vite_is_found_where_nodes_own_require_finds_it(tmp_path: Path) -> None:
     places = [(layout.__name__, *layout(tmp_path / layout.__name__)) for layout in AS_NODE]
     script = (
@@ -291,7 +291,7 @@ def test_a_project_without_vite_is_told_to_install_it(file: str, path: Path, tmp
 
 
 def test_a_folder_that_is_named_by_the_way_to_it_is_told_by_its_own_name(tmp_path: Path) -> None:
-    """As in a Tauri app, whose paths are relative to src-tauri."""
+    """In a Tauri app, paths are relative to src-tauri."""
     (tmp_path / "app" / "src-tauri").mkdir(parents=True)
     (tmp_path / "app" / "package.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ViteNotFoundError) as caught:
@@ -351,7 +351,7 @@ def test_a_node_that_may_not_be_run_is_none(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_not_on_path_is_found_by_what_it_starts(machine: Machine, tmp_path: Path) -> None:
-    """A plugin's ``spawn("node")`` is ENOENT otherwise."""
+    """Otherwise a plugin's ``spawn("node")`` fails with ENOENT."""
     root, entry = npm(tmp_path)
     managed = program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
     made = plan("web", ViteService(root=str(root)))
@@ -502,7 +502,7 @@ def test_a_command_that_only_a_terminal_would_find_is_found(path: Path, machine:
 
 
 def test_a_command_that_only_a_terminal_would_find_finds_a_node_off_path(machine: Machine, tmp_path: Path) -> None:
-    """A yarn that was installed by itself is a script that asks for node."""
+    """A yarn that was installed without node is a script that needs node on PATH."""
     node = program(machine.home / ".nvm/versions/node/v22.1.0/bin/node")
     yarn = program(machine.home / ".yarn/bin/yarn")
     machine.shell(f'PATH={yarn.parent}:/usr/bin:/bin; eval "$2"')
@@ -551,7 +551,7 @@ def test_the_port_is_filled_into_words_and_variables() -> None:
 
 
 def test_nothing_is_filled_into_the_name_of_a_folder(path: Path, tmp_path: Path) -> None:
-    """Only words that a person wrote for us: the folders of a program and of PATH may be called anything."""
+    """Fill in only texts of the configuration: folders of the program and of PATH may have any names."""
     root, entry = npm(tmp_path / "a {port}")
     launch = with_endpoint(plan("web", ViteService(root=str(root), args=["{port}"])), ViteService(), HERE)
     assert (launch.argv[3], launch.argv[-1]) == (str(entry), "41997")
@@ -667,7 +667,7 @@ def test_a_remembered_port_belongs_to_a_service_of_a_folder_by_whatever_name_it_
     assert project_key("web", parse_service({"type": "vite", "root": ".."}, "$")) not in keys
 
 
-# ── what the file system says no to ──────────────────────────────────────────────────────────────────────────────────
+# ── what the file system refuses ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_names_that_are_too_long_for_the_system_are_faults_of_the_configuration(path: Path, tmp_path: Path) -> None:
@@ -692,7 +692,7 @@ def test_the_key_of_a_folder_that_is_not_text_can_be_written_down(tmp_path: Path
     assert json.loads(json.dumps(key).encode()) == f"{tmp_path}/\\xff::web"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there the working folder of a process cannot be removed")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot remove a process's working folder")
 def test_without_a_working_folder_what_is_relative_to_it_is_missing_and_all_else_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The login shell is asked for its PATH: within a time, without a terminal, and once a day."""
+"""The login shell is asked for its PATH: with a time limit, without a terminal, and once a day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("there is no login shell", allow_module_level=True)
+    pytest.skip("Windows has no login shell", allow_module_level=True)
 
 from sidecar.services import login_shell
 from sidecar.services.login_shell import KEPT_S, Answer, search_path
@@ -26,7 +26,7 @@ TOOLS = "/usr/bin:/bin"
 
 
 def counting(machine: Machine, path: str = TOOLS) -> Path:
-    """A shell that says ``path``, and writes a line each time that it is asked."""
+    """Make a shell that prints ``path``, and logs a line at each call."""
     runs = machine.home / "runs"
     machine.shell(f'echo asked >> {runs}\nexport PATH="{path}"\neval "$2"')
     return runs
@@ -51,7 +51,7 @@ def test_it_is_an_interactive_login_shell_in_the_home_folder(machine: Machine) -
 
 
 def test_it_reads_nothing_of_our_stdin(machine: Machine) -> None:
-    """The app's requests come there."""
+    """Our stdin has the app's requests, which the shell must not read."""
     told = machine.home / "told"
     machine.shell(f'read line; echo "<$line>" > {told}; PATH={TOOLS}; eval "$2"')
     ours = os.dup(0)
@@ -133,7 +133,7 @@ def test_without_a_state_folder_it_answers_all_the_same(machine: Machine) -> Non
 def test_a_shell_that_hangs_is_ended_with_all_that_it_started(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also what has left its session."""
+    """Also a process that has left the shell's session."""
     leave = "import os; os.setsid(); os.execvp('sleep', ['sleep', '1000'])"
     machine.shell(f'PATH={TOOLS}\nsleep 1000 & echo $!\n{sys.executable} -c "{leave}" & echo $!\necho $$\nwait\n')
     started: list[psutil.Process] = []
@@ -167,7 +167,7 @@ def test_a_shell_that_did_not_answer_is_not_waited_for_again_at_once(
 
 
 def test_what_a_shell_leaves_running_is_not_waited_for(machine: Machine) -> None:
-    """It holds the pipe: its end would come with the bound."""
+    """It holds the pipe, so waiting for EOF would last until the time limit."""
     pid = machine.home / "pid"
     machine.shell(f'PATH={TOOLS}; sleep 1000 & echo $! > {pid}; eval "$2"')
     try:

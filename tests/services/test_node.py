@@ -1,4 +1,4 @@
-"""Which node is taken: of PATH, of a version manager by its own rules, of the login shell, or a bun."""
+"""Which node is used: from PATH, from a version manager by its own rules, from the login shell, or bun."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("programs are found in another way there", allow_module_level=True)
+    pytest.skip("Windows finds programs in another way", allow_module_level=True)
 
 from sidecar.services.managers import TEXT_MOST, WISH_MOST
 from sidecar.services.node import Missing, Node, find
@@ -26,16 +26,16 @@ VERSIONS = {
     "volta": "{home}/.volta/tools/image/node/{version}/bin/node",
     "n": "{system}/usr/local/n/versions/node/{version}/bin/node",
 }
-"""Where each manager has a version."""
+"""The folder of a version, by manager."""
 
 
 def install(machine: Machine, manager: str, version: str) -> Path:
-    """A node of this version, as the manager would install it."""
+    """Install a node of this version as the manager would."""
     return program(Path(VERSIONS[manager].format(home=machine.home, system=machine.system, version=version)))
 
 
 def brew(machine: Machine, formula: str, version: str, prefix: str = "opt/homebrew") -> Path:
-    """A node of Homebrew, with the link to it; the program by the link's name."""
+    """Install a node as Homebrew would, with its link; return the program's path through the link."""
     root = machine.system / prefix
     program(root / "Cellar" / formula / version / "bin" / "node")
     (root / "opt").mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def write(path: Path, text: str) -> None:
 
 
 def found(machine: Machine) -> Node:
-    """What is found for the project."""
+    """Return what is found for the project."""
     node = find(str(machine.project), os.environ["PATH"])
     assert isinstance(node, Node), node
     return node
@@ -359,7 +359,7 @@ def test_a_wish_that_cannot_be_met_is_told_and_the_newest_taken(machine: Machine
 
 
 def test_a_wish_in_a_file_that_is_none_is_not_read(machine: Machine) -> None:
-    """A pipe without a writer would be waited for, and a device read without end."""
+    """Reading a FIFO without a writer would block, and reading a device would never end."""
     newest = install(machine, "nvm", "22.1.0")
     os.mkfifo(machine.project / ".nvmrc")
     (machine.project / ".node-version").symlink_to("/dev/zero")

@@ -1,4 +1,4 @@
-"""Who listens at an origin: every address of a name, on one thread, and no answer older than its question."""
+"""Who listens at an origin: one thread checks every address of a name, and no answer is older than its question."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_claims_are_joined_in_any_order() -> None:
 
 
 class Gate(FakeHost):
-    """Its looks say what is true when they end, and wait for a test to let them."""
+    """A host whose look-ups wait for the test, and answer with what is true when they end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Gate(FakeHost):
 
 
 class Desk:
-    """Asks, and keeps what was told."""
+    """Asks questions, and keeps the answers."""
 
     def __init__(self) -> None:
         self.host = Gate()
@@ -132,7 +132,7 @@ class Desk:
         return self.told.get(timeout=WAIT_S)
 
     def over(self) -> None:
-        """All was answered, and no thread is left."""
+        """Assert that every question was answered, and that no thread is left."""
         for thread in self.host.threads:
             thread.join(WAIT_S)
             assert not thread.is_alive()
@@ -156,7 +156,7 @@ def test_no_answer_is_from_a_look_that_began_before_its_question() -> None:
 def test_a_thousand_questions_at_once_take_one_thread_and_a_look_for_each_origin() -> None:
     desk = Desk()
     desk.ask()
-    desk.host.began.get(timeout=WAIT_S)  # the others come while this look is under way
+    desk.host.began.get(timeout=WAIT_S)  # the other questions come during this look-up
     before = threading.active_count()
     for _ in range(500):
         desk.ask()

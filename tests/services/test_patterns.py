@@ -1,4 +1,4 @@
-"""A pattern of the user's that would take hours is given up, and the loop goes on; none of ours takes long."""
+"""A match of a user's pattern that would take hours is given up, and the loop goes on. Our own patterns are fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("there a pattern that is too slow ends the sidecar", allow_module_level=True)
+    pytest.skip("on Windows a pattern that is too slow ends the sidecar", allow_module_level=True)
 
 from sidecar.core.events import Endpoint
 from sidecar.core.readiness import hopeless, out_of_watches, port_is_taken, told_address
@@ -73,7 +73,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_no_line_of_a_program_takes_long_to_judge(word: str) -> None:
-    """A match keeps the interpreter's lock: lines full of ENOSPC held everything up for minutes."""
+    """A match holds the GIL, so a slow one would block all threads, for example with lines full of ENOSPC."""
 
     def never(_number: int, _frame: object) -> None:
         raise AssertionError("it goes on for ever")

@@ -1,4 +1,4 @@
-"""Choosing a port: free everywhere, in the wished order, kept until it is let go."""
+"""The choice of a port: free on all addresses, in order of preference, and reserved until it is released."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("whoever holds a port is found in /proc", allow_module_level=True)
+    pytest.skip("needs /proc to find a port's holder", allow_module_level=True)
 
 from sidecar.core.events import Endpoint
 from sidecar.errors import PortUnavailableError
@@ -105,7 +105,7 @@ def test_connections_in_time_wait_are_nobody(book: PortAllocator) -> None:
         pass
     with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)) as client:
         peer, _ = server.accept()
-        peer.close()  # first, so that its side is left in TIME_WAIT
+        peer.close()  # closed first, so that this side stays in TIME_WAIT
         assert client.recv(1) == b""
     assert book.choose("web", a_wish(port)).port == port
 
@@ -235,7 +235,7 @@ def test_a_listener_is_found_with_its_address_its_user_and_its_owner(address: st
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 def test_an_IPv4_address_in_an_IPv6_socket_is_told_as_IPv4(address: str) -> None:
-    """Java binds its sockets in this way."""
+    """Java binds its sockets like this."""
     with listening(f"::ffff:{address}") as port:
         assert [it[0] for it in sockets.listeners(port)] == [address]
 
@@ -251,7 +251,7 @@ def test_a_kernel_without_IPv6_has_one_table(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_table_that_is_closed_to_us_is_not_taken_for_an_empty_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed: int
 ) -> None:
-    """A folder cannot be read either, not even by root."""
+    """The test puts a folder in the file's place, which not even root can read as a file."""
     tables = list(sockets.TABLES)
     tables[closed] = (str(tmp_path), tables[closed][1])
     monkeypatch.setattr(sockets, "TABLES", tables)
@@ -300,7 +300,7 @@ def test_a_process_that_is_gone_has_no_sockets_and_no_command() -> None:
 def test_an_address_is_not_looked_up_as_a_name(
     host: str, found: tuple[socket.AddressFamily, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On macOS the resolver asks another process, which is not safe after a fork."""
+    """On macOS the resolver talks to another process, which is not safe after a fork."""
     monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=AssertionError("it was looked up")))
     assert ports.resolve(host, 80) == [found]
 
@@ -318,6 +318,6 @@ def test_a_name_that_means_nothing_is_an_error(host: str) -> None:
 
 @pytest.mark.parametrize("error", [psutil.NoSuchProcess(1), OSError(errno.ENOMEM, "no memory")])
 def test_a_command_line_that_cannot_be_read_now_is_none(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On macOS psutil passes ENOMEM on."""
+    """On macOS psutil raises OSError with ENOMEM."""
     monkeypatch.setattr(psutil.Process, "cmdline", Mock(side_effect=error))
     assert shared.command_of(os.getpid()) is None

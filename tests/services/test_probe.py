@@ -1,4 +1,4 @@
-"""What a probe makes of every kind of server, and of none."""
+"""The result of a probe for every kind of server, and without a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar.services import exchange, probe
 from tests.support.waiting import WAIT_S
 
 SHORT_S = 0.2
-"""For an attempt that is to run into its bound."""
+"""Timeout of an attempt that must time out."""
 
 Answer = Callable[[socket.socket], None]
 
@@ -35,7 +35,7 @@ def somebody_elses(_address: str, _port: int) -> Owner:
 
 @contextmanager
 def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[Endpoint]:
-    """Answers each connection in this way."""
+    """Run a server that handles each connection with ``answer``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, 0), family=family)
     over = threading.Event()
@@ -58,7 +58,9 @@ def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[Endpoint]:
         yield Endpoint(host, listener.getsockname()[1])
     finally:
         over.set()
-        with socket.create_connection(listener.getsockname()[:2]):  # its end alone wakes no accept on macOS and Windows
+        with socket.create_connection(
+            listener.getsockname()[:2]
+        ):  # on macOS and Windows a close alone does not wake accept
             thread.join(WAIT_S)
         listener.close()
 
@@ -80,12 +82,12 @@ def ask(kind: Probe, at: Endpoint, timeout_s: float = WAIT_S) -> Verdict:
 
 
 def silent(peer: socket.socket) -> None:
-    """Closes each connection without a word."""
+    """Close the connection without an answer."""
     peer.recv(4096)
 
 
 def pages(**answers: str) -> Answer:
-    """Answers a GET of ``root`` or ``base`` with this text, and what is no request with 400."""
+    """Answer a GET of ``root`` or ``base`` with this text, and anything that is not a request with 400."""
     names = {b"/": "root", b"/app/": "base"}
 
     def answer(peer: socket.socket) -> None:
@@ -97,7 +99,7 @@ def pages(**answers: str) -> Answer:
 
 
 def tls(answer: bytes) -> Answer:
-    """Closes what is no TLS without a word, as node does; a hello is answered so."""
+    """Close connections without TLS, as node does, and answer a TLS hello with this."""
 
     def respond(peer: socket.socket) -> None:
         if peer.recv(4096).startswith(b"\x16\x03"):
@@ -152,7 +154,7 @@ def test_a_server_that_closes_each_connection_is_no_answer() -> None:
 
 
 def test_python_answers_our_hello() -> None:
-    """The hello is one that a real TLS library takes for what it is: it answers, if only by an alert."""
+    """A real TLS library accepts our hello as one: it answers, if only with an alert."""
     ssl = pytest.importorskip("ssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
@@ -278,7 +280,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_ti
 
 
 def test_a_question_that_was_lost_is_asked_once_more() -> None:
-    """While an interface is down, packets are lost; it may come up before it is looked whether it is down."""
+    """While an interface is down, packets are lost. It may be up again before we check whether it is down."""
     lost = threading.Event()
 
     def answer(peer: socket.socket) -> None:
@@ -287,10 +289,10 @@ def test_a_question_that_was_lost_is_asked_once_more() -> None:
         else:
             lost.set()
             peer.recv(4096)
-            peer.recv(1)  # until the prober gives it up
+            peer.recv(1)  # until the prober gives up
 
     with server(answer) as at:
-        assert ask(ServerReady(), at, 2.0) == "ok"  # so long for the answer, too, on a busy machine
+        assert ask(ServerReady(), at, 2.0) == "ok"  # the answer needs as long on a busy machine
 
 
 def test_one_that_drips_without_end_is_bounded_too() -> None:
@@ -321,7 +323,7 @@ def test_where_nobody_listens_is_down() -> None:
 
 @pytest.mark.parametrize("kind", [TcpReady(), ServerReady(), HttpReady()], ids=["tcp", "server", "http"])
 def test_each_connect_is_told_to_fail_with_its_first_refusal(kind: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows would repeat a refused one for 2 s, so that a server was found in steps of half a second."""
+    """By default Windows repeats a refused connect for 2 s, so a server would be found only every half second."""
 
     class Windows(socket.socket):
         repeats = True
@@ -342,7 +344,7 @@ def test_each_connect_is_told_to_fail_with_its_first_refusal(kind: Probe, monkey
 
 
 def test_a_connection_that_meets_itself_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TCP's simultaneous open: connecting to a free port of the ephemeral range can come from that very port."""
+    """TCP's simultaneous open: a connect to a free ephemeral port can use that same port as its source."""
 
     class Unlucky(socket.socket):
         def connect(self, address: tuple[str, int]) -> None:  # type: ignore[override]
@@ -402,7 +404,7 @@ def test_a_stranger_on_one_loopback_does_not_hide_ours_on_the_other() -> None:
 
 
 def test_a_server_on_both_loopbacks_is_known_by_the_one_it_was_told() -> None:
-    """Node listens on all addresses if it is told none: its page would have another origin now and then."""
+    """Node listens on all addresses unless told one. The page's origin would then vary."""
     with socket.socket() as first, socket.socket(socket.AF_INET6) as second:
         first.bind(("127.0.0.1", 0))
         port = first.getsockname()[1]
@@ -412,7 +414,7 @@ def test_a_server_on_both_loopbacks_is_known_by_the_one_it_was_told() -> None:
 
         def owner(address: str, _port: int) -> Owner:
             if address == "::1":
-                first.listen()  # it was refused a moment ago
+                first.listen()  # the connect was refused a moment ago
             return "ours"
 
         found = probe.attempt(TcpReady(), Endpoint("127.0.0.1", port), owner, WAIT_S)
@@ -474,7 +476,7 @@ def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
 
 def test_readiness_is_awaited_until_the_answer_is_ours_and_each_finding_is_told_once() -> None:
     codes = iter([500, 500, 503, 204, 204, 204])
-    foreign: list[Owner] = ["foreign"] * 5  # one for each answer but the last
+    foreign: list[Owner] = ["foreign"] * 5  # one for each answer except the last
     owners: Iterator[Owner] = iter([*foreign, "ours"])
     told: list[str] = []
 
@@ -499,7 +501,7 @@ def test_readiness_is_awaited_until_the_answer_is_ours_and_each_finding_is_told_
 
 
 class Waits:
-    """The two events of a wait, which note how long each would be waited for; ``stirs`` says when there is output."""
+    """The two events of a wait. They record the time of each wait; ``stirs`` says when there is output."""
 
     def __init__(self, turns: int, *, stirs: bool = False) -> None:
         self._turns = turns
@@ -519,7 +521,7 @@ class Waits:
 
 
 def wait_in_vain(monkeypatch: pytest.MonkeyPatch, answer: probe.Answer, *, stirs: bool = False) -> Waits:
-    """Make eight attempts that all find the same, in no time."""
+    """Make eight attempts with the same result, without waiting."""
     waits = Waits(8, stirs=stirs)
     ended: Any = waits
     stirred: Any = SimpleNamespace(wait=waits.wait_for_output, clear=lambda: None)
@@ -533,7 +535,7 @@ def wait_in_vain(monkeypatch: pytest.MonkeyPatch, answer: probe.Answer, *, stirs
 def test_a_server_that_answers_wrongly_is_asked_ever_more_seldom(
     monkeypatch: pytest.MonkeyPatch, *, stirs: bool
 ) -> None:
-    """Whatever it prints: it may print something about each of our questions."""
+    """Even if it prints: it may print a line about each of our requests."""
     wrong = probe.Answer("down", "/ is answered with 502", "http", "127.0.0.1")
     waits = wait_in_vain(monkeypatch, wrong, stirs=stirs)
     assert waits.ended == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
@@ -583,7 +585,7 @@ def test_what_is_our_fault_is_known_by_errno() -> None:
 
 @contextmanager
 def both_loopbacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Endpoint, socket.socket]]:
-    """Our server on IPv4, and a socket that may listen on IPv6, both at the port of a name that means both."""
+    """Yield our server on IPv4, and a socket bound to the same port on IPv6, for a name that has both addresses."""
     found = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     monkeypatch.setattr(probe, "resolve", lambda host, port: found)
     with server(status(200)) as at, socket.socket(socket.AF_INET6) as other:
@@ -596,7 +598,7 @@ def both_loopbacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Endpoint, 
 def test_a_name_is_ours_only_if_no_stranger_listens_at_its_other_address(
     kind: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stranger need not answer as the probe wants: a browser may come to it all the same."""
+    """The stranger's answer does not matter: a browser may connect to it anyway."""
     owners: dict[str, Owner] = {"127.0.0.1": "ours", "::1": "foreign"}
 
     def owner(address: str, _port: int) -> Owner:

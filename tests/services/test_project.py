@@ -1,4 +1,4 @@
-"""What a dev script starts is understood, or the reason is said; a folder's files say the rest."""
+"""A dev script is understood, or the reason why not is given. A folder's other files complete the picture."""
 
 from __future__ import annotations
 
@@ -467,7 +467,7 @@ def test_a_manifest_that_is_nested_too_deeply_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("members", ['["."]', '["./"]', '["**"]', '[".", "packages/*"]'])
 def test_a_workspace_may_list_its_own_root(tmp_path: Path, members: str) -> None:
-    """Its members were looked for among its members, and so on."""
+    """Otherwise the search for members would recurse into the members for ever."""
     (tmp_path / "package.json").write_text(f'{{"workspaces": {members}, "scripts": {{"build": "tsc"}}}}')
     (tmp_path / "packages" / "web").mkdir(parents=True)
     (tmp_path / "packages" / "web" / "package.json").write_text('{"scripts": {"dev": "vite"}}')
@@ -477,7 +477,7 @@ def test_a_workspace_may_list_its_own_root(tmp_path: Path, members: str) -> None
 
 
 def test_scripts_that_all_name_each_other_are_looked_at_once(tmp_path: Path) -> None:
-    """Each path through them took its turn: 60 to the power of 5. pytest's own bound ends a test that hangs."""
+    """Trying each path through them would take 60 to the power of 5 steps. pytest's timeout ends a test that hangs."""
     every = " & ".join(f"npm run s{number}" for number in range(60))
     scripts = {**{f"s{number}": every for number in range(60)}, "dev": every}
     (tmp_path / "package.json").write_text(json.dumps({"scripts": scripts}))

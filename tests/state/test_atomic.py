@@ -1,4 +1,4 @@
-"""Files that are replaced whole: what a reader sees, and what is left of a writer that fails or is killed."""
+"""Atomic writes: what a reader sees, and what a writer that fails or is killed leaves."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def gone(pid: int) -> bool:
-    """As it seems in another pid namespace."""
+    """Make every pid look dead, as from another pid namespace."""
     assert pid
     return True
 
 
 @contextmanager
 def writing(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Somebody has written the draft of it, and goes on at the end."""
+    """Hold another writer between its temporary file and the rename; let it go on at the end."""
     written, goes_on = threading.Event(), threading.Event()
     replace = os.replace
 
@@ -65,7 +65,7 @@ def writing(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(path: Path) -> None:
     with path.open("rb") as old:
         atomic.write_atomically(str(path), b"new")
-        assert old.read() == BEFORE  # whoever reads it sees all of the old one
+        assert old.read() == BEFORE  # a reader sees the whole old content
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
 
@@ -74,7 +74,7 @@ def test_a_write_that_finds_room_for_a_part_only_fails_and_leaves_the_old_file_a
     import resource  # Windows has none
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))  # as a disk with room for four bytes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))  # plays a disk with room for four bytes
     try:
         with pytest.raises(OSError, match="File too large"):
             atomic.write_atomically(str(path), b"a longer one")

@@ -1,4 +1,4 @@
-"""Log files: what is written, and what a slow or full disk does to it."""
+"""Log files: their content, and the effect of a slow or full disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make() -> Iterator[Callable[[], LogFiles]]:
-    """Make log files whose threads end with the test."""
+    """Make log files, and end their threads with the test."""
     made: list[LogFiles] = []
 
     def make() -> LogFiles:
@@ -66,7 +66,7 @@ def test_lines_are_written_with_their_time_and_stream_and_without_colours(make: 
     files.put(output("\x1b[32mgreen\x1b[0m", "", "ü \udcff"))
     files.put(output("wrong", stream="stderr"))
     files.put(output(partial="not a line yet"))
-    files.put(output("nobody has opened it", service="web"))
+    files.put(output("it was never opened", service="web"))
     assert files.flush()
     assert read(path) == [("out", "green"), ("out", ""), ("out", "ü ?"), ("err", "wrong")]
     assert Path(path).stat().st_mode & 0o777 == 0o600
@@ -122,7 +122,7 @@ def test_a_disk_that_hangs_costs_lines_and_nothing_else(make: Make, monkeypatch:
     assert begun.wait(60)
     files.put(output("x" * 200))
     files.put(output("lost", "lost, too"))
-    assert not files.flush(), "the end does not wait for the disk"
+    assert not files.flush(), "the end must not wait for the disk"
     monkeypatch.setattr(log_files, "FLUSH_S", 60)
     go_on.set()
     assert files.flush()

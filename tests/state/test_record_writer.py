@@ -1,4 +1,4 @@
-"""The run's record while it runs: what it tells of services, and that nobody waits for it."""
+"""The record of a running sidecar: what it says about services, and that writing it blocks nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tend_nothing(
 
 
 class Kept:
-    """A record writer with its thread; ``written`` tells of each write."""
+    """A record writer with its thread. ``written`` gets an item at each write."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail: bool = False, tend: module.Tend = tend_nothing) -> None:
         self.written = threading.Semaphore(0)
@@ -112,7 +112,7 @@ def test_a_pid_that_is_gone_already_is_not_written_down(path: str) -> None:
 
 
 def test_a_program_keeps_the_start_that_was_read_first(path: str) -> None:
-    """Once it is reaped the pid may be another's, which must not be taken for it."""
+    """After it is reaped, its pid may be reused. The new process must not be recorded as the service's."""
     looks = iter([identify(os.getpid()), None])
     record_writer = module.RecordWriter(lambda _: next(looks), tend_nothing)
     record_writer.note(ServiceState("web", "starting", pid=os.getpid()))
@@ -136,7 +136,7 @@ def test_after_the_end_nothing_is_left_and_nothing_is_written_any_more(
 
 
 def with_a_folder(path: str, monkeypatch: pytest.MonkeyPatch, tend: module.Tend) -> Kept:
-    """A run whose service has started; the service, then its folder, have been written."""
+    """Start a run and its service, and wait until the service and its folder are recorded."""
     kept = Kept(monkeypatch, tend=tend)
     kept.record_writer.begin(path, RECORD)
     kept.wait()
@@ -158,7 +158,7 @@ def test_a_guarded_end_waits_for_no_folder(path: str, monkeypatch: pytest.Monkey
     assert read().unpacked == (folder,)
     kept.close(guarded=True)
     assert not Path(path).exists()
-    assert turns[-1] is False, "at the end nothing is looked at"
+    assert turns[-1] is False, "at the end no search may run"
 
 
 def test_without_a_guard_folders_go_before_the_record_does(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What is kept between runs: for this user only, whole or not at all, and never through a link."""
+"""Files that are kept between runs: private to this user, written atomically, and never through a link."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_link_in_a_folders_place_is_refused(folder: Path, tmp_path: Path, name
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change a file's owner")
 def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
     folder.mkdir()
     os.chown(folder, 12345, -1)
@@ -95,7 +95,7 @@ def test_ports_that_cannot_be_read_for_want_of_a_descriptor_are_not_written_anew
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def lacks(path: str) -> bytes:
-        raise OSError(errno.EMFILE, "Too many open files", path)  # by the time of the write there is one
+        raise OSError(errno.EMFILE, "Too many open files", path)  # at the write there is one again
 
     run_record.remember_port("one", 1)
     monkeypatch.setattr(run_record, "_read", lacks)
@@ -115,7 +115,7 @@ def test_a_port_is_remembered_until_it_is_forgotten(folder: Path) -> None:
 
 
 def test_services_that_are_ready_at_once_are_all_remembered(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Each has a thread for it, and they had one draft, which one removed, or put in place half-written, of another."""
+    """Each has its own thread. With a shared temporary file, one would remove or rename what another still writes."""
 
     def remember(service: int) -> None:
         for port in range(20):
@@ -132,7 +132,7 @@ def test_services_that_are_ready_at_once_are_all_remembered(folder: Path, capfd:
 
 
 def test_what_another_sidecar_remembers_meanwhile_is_not_lost(folder: Path) -> None:
-    """It reads the ports after we have written ours, and not before."""
+    """The other sidecar must read the ports only after we have written ours."""
     script = """
 from sidecar.state import atomic, run_record
 atomic.BUSY_TRIES = 1_000_000  # in the end it would go on without the lock, and the test may be slow
@@ -179,7 +179,7 @@ def test_without_a_wish_the_folder_is_where_the_systems_rules_have_it(
 
 
 def test_a_record_that_is_nested_too_deeply_is_one_that_is_not_known(folder: Path) -> None:
-    """It must not stop the sweep of a start."""
+    """Such a record must not stop a start's sweep."""
     path = run_record.run_path("deep")
     Path(path).write_bytes(b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
     assert run_record.read_runs() == [(path, None)]

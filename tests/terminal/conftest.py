@@ -1,4 +1,4 @@
-"""The tests of what draws in a terminal run on Linux only, so far."""
+"""The tests of drawing in a terminal run on Linux only, so far."""
 
 from __future__ import annotations
 

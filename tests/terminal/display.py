@@ -1,4 +1,4 @@
-"""A terminal in memory: what stands on it after the few sequences that the view writes."""
+"""An in-memory terminal that knows the few sequences that the view writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TOKEN = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]")
 
 
 class Display:
-    """So many ``rows`` of so many ``columns``; what scrolled away stays in ``lines``, too."""
+    """A screen of ``rows`` and ``columns``. ``lines`` also keeps what has scrolled away."""
 
     def __init__(self, rows: int = 24, columns: int = 80) -> None:
         self._rows = rows
@@ -19,16 +19,16 @@ class Display:
 
     @property
     def lines(self) -> list[str]:
-        """All lines from the first on, without what pads them."""
+        """All lines from the first on, without padding."""
         return [line.rstrip() for line in self._lines]
 
     @property
     def cursor(self) -> tuple[int, int]:
-        """Row (counted as ``lines`` is) and column."""
+        """The cursor's row, as an index of ``lines``, and its column."""
         return self._row, self._column
 
     def feed(self, text: str) -> None:
-        """Take what was written; a line feed also returns, as a terminal's driver makes it do."""
+        """Take written text. A line feed also returns the carriage, as in a terminal's driver."""
         at = 0
         for token in _TOKEN.finditer(text):
             assert token.start() == at, f"unknown: {text[at : token.end()]!r}"

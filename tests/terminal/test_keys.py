@@ -1,4 +1,4 @@
-"""Keys are read from a terminal until it is gone, whatever else a read is refused for."""
+"""Keys are read from a terminal until it is gone, despite other errors of a read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import WAIT_S
 
 
 class Reader:
-    """A thread that reads keys from a terminal that controls nobody, and so has no background."""
+    """A thread that reads keys from a terminal that no session controls, so there are no background jobs."""
 
     def __init__(self) -> None:
         self.master, self.slave = os.openpty()
@@ -47,7 +47,7 @@ def reader() -> Iterator[Reader]:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, reader: Reader, errors: Iterable[int]) -> None:
-    """What the kernel answers, one after the other, before it gives what there is to read."""
+    """Let reads fail with these errors in turn, and then return the input."""
     left = iter(errors)
     read = os.read
 
@@ -64,7 +64,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, reader: Reader, errors: Iterable[int
 def test_a_read_that_is_refused_is_no_end_while_the_terminal_answers(
     monkeypatch: pytest.MonkeyPatch, reader: Reader
 ) -> None:
-    """EIO: a shell took the terminal in that instant. EAGAIN: another program has read the key."""
+    """EIO: a shell has just taken the terminal. EAGAIN: another program has read the key."""
     refuse(monkeypatch, reader, [errno.EIO, errno.EAGAIN])
     reader.start()
     os.write(reader.master, b"r\n")
@@ -73,7 +73,7 @@ def test_a_read_that_is_refused_is_no_end_while_the_terminal_answers(
 
 
 def test_no_read_waits_for_what_the_shell_has_taken(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
-    """The shell takes "fg", and gives us the terminal. A read that waits there would take what is typed for it next."""
+    """At "fg" the shell gives us the terminal. A blocked read would later steal input that is meant for the shell."""
     tried: SimpleQueue[int | None] = SimpleQueue()
     read, taken = os.read, iter([False])
 
@@ -110,7 +110,7 @@ def test_a_read_that_is_refused_for_the_terminal_is_gone_is_the_end(
 
 
 def test_the_end_of_input_is_the_end(reader: Reader) -> None:
-    """So it is told by macOS, and by Linux of a terminal that hung up."""
+    """MacOS reports it like this, and Linux does for a terminal that hung up."""
     reader.start()
     reader.hang_up()
     assert reader.gone.wait(WAIT_S)

@@ -1,4 +1,4 @@
-"""Lines that programs do not end: above the status line of a terminal, and in a pipe."""
+"""Unfinished lines of programs: above the status line in a terminal, and in a pipe."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_long_unfinished_line_shows_its_end_in_one_row(monkeypatch: pytest.Mon
 
 
 def test_an_unfinished_line_of_pictures_is_one_row_on_every_terminal() -> None:
-    """Also on one that joins no pictures: there a family of three takes six cells."""
+    """Also on a terminal that does not join emoji: there a family of three takes six cells."""
     look = load_style("utf-8", terminal=True, colour=False)
     family, flag, sun = "👩\u200d👩\u200d👧", "🇩🇪", "☀\ufe0f"
     for width in range(20, 40):

@@ -29,7 +29,7 @@ def log(*lines: str) -> Output:
 
 @contextmanager
 def screen_on_a_pipe() -> Iterator[tuple[Screen, int]]:
-    """A screen that writes to a pipe of one page; its reading end. The writer's thread ends with the reader."""
+    """Return a screen that writes to a pipe of one page, and the pipe's read end."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     screen = Screen(writer, plain_look, None, "utf-8")
@@ -83,7 +83,7 @@ def test_hide_waits_until_all_is_written_but_not_for_ever() -> None:
         screen.hide(WAIT_S)
         assert len(os.read(fd, 65536)) == 3001
         screen.put("y" * 100_000 + "\n")
-        screen.hide(0.01)  # nobody reads: it comes back all the same
+        screen.hide(0.01)  # returns even though no process reads
         assert read_until(fd, "y\n")
 
 

@@ -1,4 +1,4 @@
-"""Lines and tables: plain where nobody looks, drawn at a terminal, and never another program's to draw."""
+"""Lines and tables: plain in a pipe, drawn at a terminal, and without another program's control sequences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("there are no pseudo-terminals there", allow_module_level=True)
+    pytest.skip("Windows has no pty module", allow_module_level=True)
 
 from sidecar.terminal.table import Report, Row
 
@@ -27,7 +27,7 @@ def plain(*, rows: list[Row]) -> str:
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, **env: str) -> str:
-    """As it is at a terminal."""
+    """Return the output at a terminal."""
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm-256color", **env}.items():

@@ -38,7 +38,7 @@ from tests.host.bsd import skip_without_forks
 from tests.support.command import BINARY
 
 if BINARY:
-    pytest.skip("the stand-in kernel is no part of a binary", allow_module_level=True)
+    pytest.skip("a frozen sidecar has no emulated kernel", allow_module_level=True)
 
 
 @pytest.fixture
