@@ -181,7 +181,7 @@ def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
     headings = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
     said = [message for heading in headings for message in re.findall(r"`+ ?([^`]+)`", heading)]
     source = source_text()
-    # … stands for what differs, and so does a number
+    # … and numbers stand for parts that differ
     missing = [
         part
         for message in said

@@ -131,7 +131,7 @@ class NotesWindow(Window):
 
 
 def ask(url: str, token: str | None = None, note: str | None = None, origin: str | None = None) -> tuple[int, Any]:
-    """Send a request to the backend past the page; its status, and its answer or its headers."""
+    """Send a request to the backend directly; return the status, and the body or the headers."""
     headers = {"Content-Type": "application/json"}
     headers |= {} if token is None else {"Authorization": f"Bearer {token}"}
     headers |= {} if origin is None else {"Origin": origin}

@@ -175,7 +175,7 @@ class Screen:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment for a GTK program on this screen. It must not start a D-Bus daemon, which would outlive it."""
+        """The environment for a GTK program on this screen. It must start no D-Bus daemon, which would outlive it."""
         return {
             "DISPLAY": self.display,
             "GDK_BACKEND": "x11",
@@ -234,7 +234,7 @@ class Tree:
     def hold(self) -> dict[int, int]:
         """Search for more; return pid and pidfd of all that were ever found."""
         fresh = {pid: open_pidfd(pid) for pid in marked(self.mark) if pid not in self._held}
-        ours = set(marked(self.mark))  # a pidfd is of the process that was listed only if that is still there
+        ours = set(marked(self.mark))  # to check again after opening a pidfd: a pid may be reused
         for pid, pidfd in fresh.items():
             if pidfd is not None and pid in ours:
                 self._held[pid] = pidfd
@@ -246,7 +246,7 @@ class Tree:
         """Return the processes that live."""
         found = []
         for pid, pidfd in self.hold().items():
-            with suppress(psutil.NoSuchProcess):  # it went since the look
+            with suppress(psutil.NoSuchProcess):  # it has ended since the listing
                 process = psutil.Process(pid)
                 if lives(pidfd):
                     found.append(process)
@@ -387,7 +387,7 @@ class App:
 
     def _vite(self) -> tuple[psutil.Process, int]:
         for process in self.tree.named("node"):
-            with suppress(psutil.NoSuchProcess):  # it went since the look
+            with suppress(psutil.NoSuchProcess):  # it has ended since the listing
                 for it in process.net_connections("tcp"):
                     if it.status == "LISTEN":
                         return process, it.laddr.port

@@ -53,7 +53,7 @@ def test_where_only_the_cli_is_killed_the_app_lives_on_and_nothing_outlives_it(
     dev.tree.hit(tauri, number)
     dev.await_end_of(tauri)
     assert dev.main().is_running()
-    dev.await_page()  # between two requests the page has no connection for an instant
+    dev.await_page()  # between two requests the page may have no connection
     dev.hit(signal.SIGKILL)
     dev.assert_nothing_left()
 

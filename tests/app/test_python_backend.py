@@ -138,7 +138,7 @@ def test_a_backend_that_is_given_up_is_told_in_a_notice_that_can_be_dismissed(
     assert any(line.startswith("api     » failed: ") for line in seen.app.terminal())
     seen.script("document.getElementById('sidecar-notices').shadowRoot.querySelector('button').click()")
     assert seen.script(text) == ""
-    seen.web.refresh()  # a page that comes after the failure hears of it, too
+    seen.web.refresh()  # a page that loads after the failure is told, too
     seen.until(lambda: "api failed." in seen.script(text), "the notice again")
 
 

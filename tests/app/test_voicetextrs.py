@@ -221,7 +221,7 @@ class network:  # noqa: N801  used like a function
 
 
 def add_interface(ip: Callable[..., None], address: str) -> None:
-    """Come into another network."""
+    """Join another network."""
     ip("link", "add", "wlan0", "type", "veth", "peer", "name", "air0")
     ip("addr", "add", address, "dev", "wlan0")
     for name in ("wlan0", "air0"):

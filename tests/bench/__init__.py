@@ -1,6 +1,6 @@
-"""What the sidecar costs and how fast it kills, side by side with its peers: ``python -m tests.bench``.
+"""Measure the sidecar's costs and its speed of killing beside its peers: ``python -m tests.bench``.
 
-An outside client: nothing here imports the sidecar. The bars are those of the design; each measure is taken in
-interleaved rounds and reported as a median with its extremes, because the machine is never quiet. Linux only: it reads
-``/proc`` and holds processes by pidfd.
+The bench is an outside client: it does not import the sidecar. The bars come from the design. Rounds are interleaved,
+and a result is a median with its extremes, because a machine is never quiet. It runs on Linux only, as it needs
+``/proc`` and pidfds.
 """

@@ -36,15 +36,15 @@ ROUNDS = {
     "front": 5,
     "cuts": 15,
 }
-"""The benches in the order in which they run, and how many rounds each takes unless told: some six minutes in all."""
+"""The benches in their order, with their default number of rounds: some six minutes in all."""
 ON_DEMAND = {"cuts"}
-"""Those that run only when they are asked for: builds of a dozen binaries, which take longer than all the others."""
+"""Benches that run only on request. They build a dozen binaries, which takes longer than all other benches."""
 NARROW = 120
-"""Columns of a table that goes into a file or a pipe."""
+"""Width of a table in a file or a pipe."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
         "--only",
@@ -61,14 +61,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def default_json() -> Path:
-    """A file of its own for every run, in the user's cache folder."""
+    """Return a new file for this run, in the user's cache folder."""
     name = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H-%M-%SZ}.json"
     return platformdirs.user_cache_path("tauri-sidecar") / "bench" / name
 
 
 @contextmanager
 def pen() -> Iterator[Pen]:
-    """A place to start processes in; on leaving, and should we be killed, all of them are ended."""
+    """Yield a pen for processes. All of them are killed at the end, even if we are killed."""
     mark = new_mark()
     with tempfile.TemporaryDirectory(prefix="sidecar-bench-", ignore_cleanup_errors=True) as folder:
         janitor = subprocess.Popen(
@@ -85,7 +85,7 @@ def pen() -> Iterator[Pen]:
 
 
 def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespace, console: Console) -> None:
-    """Run the benches that were asked for. One that cannot be taken is named, and the next one runs."""
+    """Run the requested benches. If one cannot run, name it and go on."""
     assert sys.platform == "linux", ONLY_LINUX
     from tests.bench import front, window
 
@@ -117,12 +117,12 @@ def measure(report: Report, place: Pen, tools: Tools, options: argparse.Namespac
 
 
 def _ended(number: int, frame: object) -> None:
-    """SIGTERM and SIGHUP end us like an exception does, so that everything is cleaned up."""
+    """Let SIGTERM and SIGHUP raise SystemExit, so that everything is cleaned up."""
     sys.exit(128 + number)
 
 
 def main() -> int:
-    """Measure and report; 1 when a measure could not be taken, or, if asked for, when a bar is missed."""
+    """Measure and report; return 1 if a bench could not run, or with --strict if a bar is missed."""
     if sys.platform != "linux":
         print(ONLY_LINUX, file=sys.stderr)
         return 2
@@ -152,7 +152,7 @@ def main() -> int:
         with pen() as place:
             measure(report, place, tools, options, terminal)
     except KeyboardInterrupt:
-        terminal.print("interrupted; all that was started is ended, and no numbers are kept", style="yellow")
+        terminal.print("interrupted: all processes were ended, no numbers are kept", style="yellow")
         return 130
     report.machine["load after"] = load()
     show(report, Console() if sys.stdout.isatty() else Console(width=NARROW))

@@ -1,4 +1,4 @@
-"""An app's end of the protocol, as far as the benches need it: every message with the time at which it came."""
+"""The app's side of the protocol, as far as the benches need it. Each message has its time of arrival."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Message = dict[str, Any]
 
 
 def tail(path: Path, lines: int = 12) -> str:
-    """The last ``lines`` of a text file, for an error message."""
+    """Return the last ``lines`` of a text file, for an error message."""
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 @dataclass
 class Sidecar:
-    """A running sidecar that was sent its requests already; ``launched`` is when (``time.perf_counter``, seconds)."""
+    """A running sidecar with its requests sent. ``launched`` is its launch time (``time.perf_counter``, seconds)."""
 
     process: subprocess.Popen[bytes]
     errors: Path
-    """What it wrote to stderr."""
+    """The file with its stderr."""
     launched: float
     _rest: bytes = b""
     _seen: list[tuple[float, Message]] = field(default_factory=list)
@@ -62,22 +62,22 @@ class Sidecar:
         self.process.stdin.write(f"{line}\n".encode())
 
     def read(self, deadline: float) -> bytes:
-        """Whatever comes next.
+        """Read what comes next.
 
         Raises ``BenchError`` at the end of stdout, or at ``deadline`` (``time.perf_counter``, seconds).
         """
         left = deadline - time.perf_counter()
         if left <= 0 or not select.select([self.stdout], [], [], left)[0]:
-            raise self._fault("did not say what was awaited in time")
+            raise self._fault("did not send the awaited message in time")
         data = os.read(self.stdout, READ_BYTES)
         if not data:
             raise self._fault("closed its stdout")
         return data
 
     def await_message(self, wanted: Callable[[Message], bool], deadline: float) -> tuple[float, Message]:
-        """The first message that is ``wanted``, already come or yet to come, with its time (``time.perf_counter``).
+        """Return the first message that is ``wanted``, old or new, with its time (``time.perf_counter``).
 
-        Raises ``BenchError`` when that does not come before ``deadline``, or when an error comes first.
+        Raises ``BenchError`` if it does not come before ``deadline``, or if an error comes first.
         """
         looked_at = 0
         while True:
@@ -98,10 +98,10 @@ class Sidecar:
 
 
 def notification(method: str) -> Callable[[Message], bool]:
-    """Whether a message is the notification ``method``."""
+    """Return a test whether a message is the notification ``method``."""
     return lambda message: message.get("method") == method
 
 
 def answer(identifier: int) -> Callable[[Message], bool]:
-    """Whether a message is the success of request ``identifier``."""
+    """Return a test whether a message is the result of request ``identifier``."""
     return lambda message: message.get("id") == identifier and "result" in message

@@ -1,4 +1,4 @@
-"""Who is measured, and the command line that each is launched with."""
+"""The measured contenders, and their command lines."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ UNSHARE = "unshare --kill-child"
 PM2 = "pm2"
 MPROCS = "mprocs"
 KILLPG = "killpg"
-"""No supervisor at all: we send the tree's process group a SIGKILL ourselves. Nothing that kills it can be quicker."""
+"""No supervisor: the bench itself sends SIGKILL to the tree's process group. No supervisor can be quicker."""
 
 UTIL_LINUX = {SETPRIV: "setpriv", UNSHARE: "unshare", KILLPG: "setsid"}
 
 
 @dataclass(frozen=True)
 class Tools:
-    """Node, the programs of the peers that run here, by contender, and why the others do not."""
+    """Node, the programs of the peers that run here, and why the others do not."""
 
     node: str
     programs: Mapping[str, str]
@@ -44,30 +44,30 @@ class Tools:
 
 
 def sidecar_argv() -> list[str]:
-    """Our sidecar, from source, by the Python that runs the bench."""
+    """Return the command of our sidecar, from source, with the bench's Python."""
     return [sys.executable, "-m", "sidecar", "stdio"]
 
 
 def script(name: str, *arguments: str) -> list[str]:
-    """One of the scripts of this folder, by the Python that runs the bench, without site: it starts faster."""
+    """Return the command of a script of this folder, with the bench's Python, without site for a faster start."""
     return [sys.executable, "-I", "-S", str(HERE / name), *arguments]
 
 
 def initialize(services: Mapping[str, object]) -> str:
-    """The first request, as a line without its end."""
+    """Return the first request, as a line without its line feed."""
     params = {"protocolVersion": 1, "client": {"name": "bench", "version": "1"}, "services": services}
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
 
 
 def start(service: str) -> str:
-    """The request that starts ``service``, as a line without its end."""
+    """Return the request that starts ``service``, as a line without its line feed."""
     return json.dumps({"jsonrpc": "2.0", "id": 2, "method": "start", "params": {"service": service}})
 
 
 def _fault(name: str, program: Path) -> str | None:
     """Why ``program --version`` does not work, or None when it does."""
     if name == PM2:  # even to be asked for its version it starts its daemon, which stays
-        return None if program.exists() else "it is not there"
+        return None if program.exists() else "it is missing"
     ask = ["--user", "--map-root-user", "--pid", "--fork", "true"] if name == UNSHARE else ["--version"]  # if it may
     try:
         done = subprocess.run([program, *ask], capture_output=True, text=True, timeout=30, check=False)
@@ -85,7 +85,7 @@ def find_tools() -> Tools:
     """Find what runs here. Only node is needed; ``python3 build/dev.py bench`` installs the rest where it can."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None:
-        raise BenchError("node is needed on PATH: `python3 build/dev.py bench` sees to that")
+        raise BenchError("node is missing on PATH: run `python3 build/dev.py bench`, which installs it")
     bins = PEERS / "node_modules" / ".bin"
     candidates: dict[str, Sequence[Path]] = {
         NPM: [Path(npm)] if npm else [],
@@ -111,7 +111,7 @@ def find_tools() -> Tools:
 
 @dataclass(frozen=True)
 class Launch:
-    """A contender's command line, where it runs, and what it is told over stdin."""
+    """A contender's command line, working folder and stdin."""
 
     argv: Sequence[str]
     cwd: Path
@@ -120,14 +120,14 @@ class Launch:
 
 
 def in_turn(names: Iterable[str], turn: int) -> list[str]:
-    """The contenders in the order of round ``turn``: it turns, so that nobody always runs behind the same neighbour."""
+    """Rotate the contenders' order by ``turn``, so that none always runs after the same other one."""
     found = list(names)
     shift = turn % len(found)
     return found[shift:] + found[:shift]
 
 
 def _own_state(folder: Path) -> dict[str, str]:
-    """Variables that keep the sidecar's records of a run out of the user's folders.
+    """Return variables that keep the sidecar's records out of the user's folders.
 
     Not ``SIDECAR_STATE_DIR``: with that it starts a few milliseconds sooner than it does for a user, who has none.
     """
@@ -137,9 +137,9 @@ def _own_state(folder: Path) -> dict[str, str]:
 def ours(
     folder: Path, services: Mapping[str, object], *, start_service: str | None, argv: Sequence[str] = ()
 ) -> Launch:
-    """Our sidecar with ``services``; both requests are written at once, as an app that does not wait would.
+    """Return our sidecar with ``services``. Both requests are written at once, as an app that does not wait would do.
 
-    ``argv`` launches another one than that from source.
+    ``argv`` replaces the sidecar from source.
     """
     send = [initialize(services)] + ([start(start_service)] if start_service else [])
     return Launch(argv or sidecar_argv(), REPOSITORY, send, _own_state(folder))
@@ -159,7 +159,7 @@ def vite(tools: Tools, folder: Path, project: Path, port: int) -> dict[str, Laun
 
 
 def wrap(tools: Tools, folder: Path, command: Sequence[str]) -> dict[str, Launch]:
-    """The contenders that run ``command`` as a child: ours, and the peers that are here.
+    """Return the contenders that run ``command`` as a child: ours, and the available peers.
 
     ``folder`` becomes an npm project whose script ``child`` is the command.
     """

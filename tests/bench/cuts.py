@@ -1,4 +1,4 @@
-"""What each group of modules that the binary does without would cost, in MB and at the start, if it were left in."""
+"""The cost of each group of modules that the binary leaves out, in MB and in start time, if it were included."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.bench.report import Report, Row
 BENCH = "cuts"
 LEFT_OUT = REPOSITORY / "build" / "left-out.toml"
 SYMBOLS = "symbols"
-"""Not modules: what ``strip`` takes out of the libraries."""
+"""Not a group of modules: the symbols that ``strip`` removes from libraries."""
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Make one binary for each group, and one with all of them, and take ``rounds`` rounds of their starts."""
+    """Make a binary with each group, and one with all of them, and measure ``rounds`` rounds of their starts."""
     groups = [*tomllib.loads(LEFT_OUT.read_text(encoding="utf-8")), SYMBOLS]
     variants = {SIDECAR: [], **{f"with {group}": [group] for group in groups}, "with all of it": groups}
     binaries = {

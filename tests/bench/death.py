@@ -1,4 +1,4 @@
-"""The app is SIGKILLed: how long until the last process of the tree is dead, and how many survive."""
+"""The app gets SIGKILL: the time until the tree's last process is dead, and the number of survivors."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from tests.bench.trees import STORM, WIDE
 BENCH = "death"
 """All times are from the SIGKILL of the app."""
 GROW_SECONDS = 30.0
-"""The slowest contender has its tree up in two or three; a busy machine gets ten times that."""
+"""Bound in seconds for a whole tree. The slowest contender needs two or three; a busy machine gets ten times that."""
 SURVIVE_SECONDS = 2.0
-"""Who is alive so long after the app's death is a survivor: the slowest that kills at all needs a tenth of it."""
+"""A process that is alive this many seconds after the app's death is a survivor. The slowest killer needs a tenth."""
 LIFE_SECONDS = 60
-"""Every process of a tree, and the stand-in, ends itself after so long."""
+"""Life of each process of a tree and of the stand-in app, in seconds."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A shape of tree: killed once ``size`` processes are there."""
+    """A kind of tree, which is killed once it has ``size`` processes."""
 
     kind: str
     size: int
     goals: tuple[Goal, ...] = ()
     words: tuple[str, ...] = ()
-    """What trees.py makes it from, if not from its kind."""
+    """The arguments for trees.py, if not the kind."""
 
 
 TREES = (
     Tree("plain", 3, (Goal(20.0),)),
     Tree("wide", WIDE + 1, (Goal(12.0, better=True),)),
-    # The storm replaces a part of itself all the time and is seldom quite complete.
+    # The storm always replaces some of its processes, so it is seldom complete.
     Tree("storm", STORM * 95 // 100, (Goal(120.0, better=True),)),
 )
 GROWING = (10, 100, 1000)
-"""The cost of a kill is linear: so many processes, one the parent of the others."""
+"""Sizes for measuring the cost of a kill, which is linear. One process is the parent of all others."""
 KILLERS = (SIDECAR, BUN, KILLPG)
-"""Who ends them at all."""
+"""The contenders that kill these trees."""
 
 
 @dataclass
 class Deaths:
-    """What was seen of one contender and one tree, a value a round."""
+    """The results of one contender with one tree, one value a round."""
 
     tree_ms: list[float] = field(default_factory=list)
-    """App's SIGKILL → last death in the tree; only rounds in which all died."""
+    """Time from the app's SIGKILL to the last death in the tree, for rounds without survivors."""
     all_ms: list[float] = field(default_factory=list)
-    """The same with the contender's own processes."""
+    """The same, including the contender's own processes."""
     survivors: list[float] = field(default_factory=list)
     own_survivors: list[float] = field(default_factory=list)
 
@@ -95,7 +95,7 @@ def _grow(roll: RollCall, tree: Tree, app: subprocess.Popen[bytes], errors: Path
 
 
 def _once(pen: Pen, name: str, how: Launch, tree: Tree, found: Deaths) -> None:
-    """Grow the tree below a stand-in app, kill the app, and see who dies."""
+    """Grow the tree below a stand-in app, kill the app, and record the deaths."""
     errors = pen.folder / "standin.stderr"
     order = {"argv": list(how.argv), "cwd": str(how.cwd), "send": list(how.send), "seconds": LIFE_SECONDS}
     with RollCall() as roll, errors.open("wb") as sink:
@@ -104,7 +104,7 @@ def _once(pen: Pen, name: str, how: Launch, tree: Tree, found: Deaths) -> None:
         try:
             _grow(roll, tree, app, errors)
             killed = time.perf_counter()
-            app.kill()  # by identity: we have not reaped it, so the pid is its own still
+            app.kill()  # not reaped yet, so the pid is not reused
             if name == KILLPG:
                 assert roll.first is not None
                 _kill_group(peer_pid(roll.first))
@@ -116,7 +116,7 @@ def _once(pen: Pen, name: str, how: Launch, tree: Tree, found: Deaths) -> None:
                 found.tree_ms.append((roll.tree_death - killed) * 1e3)
                 if not roll.watched:
                     found.all_ms.append((max(roll.tree_death, roll.watched_death) - killed) * 1e3)
-        except BaseException:  # we are interrupted, or it did not grow: the contender may still end its own
+        except BaseException:  # interrupted, or the tree did not grow: let the contender end its own processes
             app.kill()
             pen.let_go(app)
             raise
@@ -126,11 +126,11 @@ def _once(pen: Pen, name: str, how: Launch, tree: Tree, found: Deaths) -> None:
 def _kill_group(leader: int) -> None:
     if sys.platform == "win32":
         raise BenchError(ONLY_LINUX)
-    os.killpg(leader, signal.SIGKILL)  # its connection is open, and its parent has not reaped it
+    os.killpg(leader, signal.SIGKILL)  # its connection is open, so its pid is not reused
 
 
 def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
-    """Put the rows of one tree into the report."""
+    """Add the rows of one tree to the report."""
     for name, found in taken.items():
         note = f"alive after {SURVIVE_SECONDS:g} s"
         note += f", {max(found.own_survivors):g} of them its own" if any(found.own_survivors) else ""
@@ -152,7 +152,7 @@ def _add(report: Report, tree: Tree, taken: dict[str, Deaths]) -> None:
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
-    """Take ``rounds`` rounds a tree, each contender once a round, after one that only warms the caches."""
+    """Measure ``rounds`` rounds of each tree, with each contender once a round, after one warm-up round."""
     for tree in TREES:
         _add(report, tree, _take(pen, tools, tree, rounds))
     grown = []
@@ -168,7 +168,7 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
 
 
 def _take(pen: Pen, tools: Tools, tree: Tree, rounds: int, who: Iterable[str] | None = None) -> dict[str, Deaths]:
-    """All rounds of one tree, by contender."""
+    """Measure all rounds of one tree; return the results by contender."""
     folder = pen.folder / tree.kind
     folder.mkdir(exist_ok=True)
     launches = contenders.wrap(tools, folder, contenders.script("trees.py", *(tree.words or (tree.kind,))))

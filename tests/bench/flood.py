@@ -1,7 +1,7 @@
-"""A script that writes numbered lines of 100 bytes to stdout as fast as they are taken: ``flood.py BYTES stay|leave``.
+"""A script that writes numbered lines of 100 bytes to stdout as fast as possible: ``flood.py BYTES stay|leave``.
 
-With ``stay`` it lives on until the bench closes the unix socket named in ``BENCH_SOCKET``; with ``leave`` it exits at
-once, while the relay may still be busy with what it wrote.
+With ``stay`` it lives on until the bench closes the unix socket named in ``BENCH_SOCKET``. With ``leave`` it exits at
+once, while the relay may still be busy with its output.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 
 LINE_BYTES = 100
 WRITE_BYTES = 65_536
-"""What a pipe holds: more at once would only wait inside the kernel."""
+"""A pipe's capacity. A larger write would only block in the kernel."""
 
 assert sys.platform != "win32"  # so that mypy reads on only where there are unix sockets
 
 
 def main() -> None:
-    """Make everything in memory first, so that only writing is measured."""
+    """Make all lines in memory first, so that only writing is measured."""
     filler = b"x" * (LINE_BYTES - 10)
     lines = int(sys.argv[1]) // LINE_BYTES
     bench = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -29,7 +29,7 @@ def main() -> None:
     if sys.argv[2] == "stay":
         try:
             bench.recv(1)
-        except ConnectionResetError:  # closed before it was accepted: the same word
+        except ConnectionResetError:  # closed before it was accepted, which means the same
             return
 
 

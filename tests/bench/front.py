@@ -1,7 +1,7 @@
-"""What the app's own address costs: a page's modules, a large file and a hot update's way, through the app and past it.
+"""The cost of the app's own address: loading modules and a large file, and hot updates, through the app and directly.
 
-The app passes each connection on to Vite. Both addresses are opened in the same window of the same app, in turn: the
-web view's own work counts in both.
+The app relays each connection to Vite. The same window of the same app opens both addresses in turn, so the web view's
+own work counts in both.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ await ping();
 await timed("pings", async () => { for (let left = PINGS; left > 0; left -= 1) await ping(); });
 document.title = JSON.stringify(times);
 """
-"""The modules come first: they are the page's own load. ``import.meta.hot`` is Vite's own socket for hot updates."""
+"""The page's script. It loads the modules first, as a page does. ``import.meta.hot`` is Vite's hot update socket."""
 
 ANSWER_PINGS = 'configureServer({ ws }) { ws.on("bench:ping", (_, client) => client.send("bench:pong")); }'
 
 
 def missing() -> str | None:
-    """Why this cannot be measured here; ``None`` if it can."""
+    """Return why this cannot be measured here; ``None`` if it can."""
     return support.missing()
 
 
 def prepare(project: Path) -> None:
-    """Make a copy of the example the page that is measured."""
+    """Turn a copy of the example into the measured page."""
     support.copy_app(project)
     support.add_vite_plugin(project, ANSWER_PINGS)
     (project / "bench.html").write_text(PAGE)
@@ -79,7 +79,7 @@ def prepare(project: Path) -> None:
 
 
 def load(window: Window, origin: str) -> dict[str, float]:
-    """Milliseconds of each part, of one load of the page at an origin."""
+    """Load the page at an origin; return the milliseconds of each part."""
     window.web.get(f"{origin}/bench.html")
     try:
         told = window.until(lambda: (title := window.web.title).startswith("{") and title, "the page's own times")
@@ -89,7 +89,7 @@ def load(window: Window, origin: str) -> dict[str, float]:
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Take ``rounds`` rounds, each address once a round, after one that has Vite transform the modules."""
+    """Measure ``rounds`` rounds, each address once a round, after a round in which Vite transforms the modules."""
     taken: dict[str, list[dict[str, float]]] = {OURS: [], DIRECT: []}
     project = pen.folder / "front"
     prepare(project)

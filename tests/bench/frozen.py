@@ -1,4 +1,4 @@
-"""The binary that an app ships, made for this run: start, size, memory; beside a PyInstaller one-file that prints."""
+"""A new binary, as an app ships it: start, size and memory, beside a minimal PyInstaller one-file program."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MEMORY = (Goal(20), Goal(15, better=True))
 
 
 def freeze(out: Path, *options: str) -> Path:
-    """Our binary, or our folder, made in ``out`` by build/freeze.py with these options."""
+    """Make our binary or folder in ``out``, by build/freeze.py with these options."""
     _make([str(REPOSITORY / "build" / "freeze.py"), "--out", str(out), *options], REPOSITORY)
     [made] = out.iterdir()
     return made / "sidecar" if made.is_dir() else made
 
 
 def freeze_hello(out: Path) -> Path:
-    """What PyInstaller makes, left to itself, of the shortest program there is."""
+    """Make the shortest program with PyInstaller's defaults."""
     out.mkdir()
     program = out / "hello.py"
     program.write_text("print('hello')\n", encoding="utf-8")
@@ -44,12 +44,12 @@ def freeze_hello(out: Path) -> Path:
 
 
 def size_mb(path: Path) -> float:
-    """Of a file, in MB."""
+    """Return a file's size in MB."""
     return path.stat().st_size / 1e6
 
 
 def run(report: Report, pen: Pen, project: Path, rounds: int) -> None:
-    """Make the binaries, take ``rounds`` rounds of their starts, and one look at the memory with Vite ready."""
+    """Make the binaries, measure ``rounds`` rounds of their starts, and once the memory with Vite ready."""
     binary = freeze(pen.folder / "file")
     one_folder = freeze(pen.folder / "folder", "--folder")
     hello = freeze_hello(pen.folder / "hello")
@@ -73,7 +73,7 @@ def run(report: Report, pen: Pen, project: Path, rounds: int) -> None:
 
 
 def _memory(pen: Pen, project: Path, argv: Sequence[str]) -> tuple[float, str]:
-    """PSS of all our processes in MB while Vite is ready, and each one's share."""
+    """Return the PSS in MB of all our processes while Vite is ready, and each one's share."""
     service = {"type": "vite", "root": str(project), "port": {"preferred": free_port(), "host": HOST}}
     how = contenders.ours(pen.folder, {"web": service}, start_service="web", argv=argv)
     sidecar = Sidecar.launch(pen, how)

@@ -1,4 +1,4 @@
-"""What the sidecar uses while Vite is ready and nothing happens: CPU, wake-ups and memory of all our processes."""
+"""CPU, wake-ups and memory of all our processes while Vite is ready and nothing happens."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.bench.usage import pss_bytes, usage
 
 BENCH = "idle"
 WINDOW_SECONDS = 20.0
-"""Four health intervals."""
+"""Time of one measurement: four health intervals."""
 READY_SECONDS = 60.0
 CPU_PERCENT = Goal(0.2)
-"""How "about 0 %" is read: a health probe every five seconds costs half of that."""
+"""The bar for "about 0 %". A health probe every five seconds costs half of it."""
 SWITCHES_A_SECOND = Goal(5.0)
-"""How "no timer faster than the health interval" is read: a timer of 10 Hz would be over it, a probe is not."""
+"""The bar for "no timer faster than the health interval". A 10 Hz timer would exceed it, a probe does not."""
 GUARD_SWITCHES = Goal(0.0)
-"""Guard and keeper have no timer at all: they sleep until somebody dies."""
+"""Guard and keeper have no timers: they sleep until a process dies."""
 
 
 def our_processes(launched: int, supervisor: int) -> list[int]:
-    """From the process that was launched down to the supervisor, which is the last: bootloader, guard, keeper."""
+    """Return our processes: the launched one (bootloader or guard) first, the supervisor last."""
     chain = [psutil.Process(supervisor)]
     while chain[-1].pid != launched:
         parent = chain[-1].parent()
@@ -41,7 +41,7 @@ def our_processes(launched: int, supervisor: int) -> list[int]:
 
 
 def run(report: Report, pen: Pen, project: Path, rounds: int) -> None:
-    """Look at ``rounds`` sidecars, for ``WINDOW_SECONDS`` each."""
+    """Measure ``rounds`` sidecars, for ``WINDOW_SECONDS`` each."""
     cpu: list[float] = []
     above: list[float] = []
     supervisor: list[float] = []
@@ -55,7 +55,7 @@ def run(report: Report, pen: Pen, project: Path, rounds: int) -> None:
             hello = sidecar.await_message(answer(1), deadline)[1]
             sidecar.await_message(answer(2), deadline)
             pids = our_processes(sidecar.process.pid, hello["result"]["pid"])
-            # Nothing is awaited here: the window itself is what is measured.
+            # A plain sleep: the measurement is about this window of time.
             began, before = time.perf_counter(), [usage(pid) for pid in pids]
             time.sleep(WINDOW_SECONDS)
             after, took = [usage(pid) for pid in pids], time.perf_counter() - began

@@ -1,7 +1,7 @@
-"""A script beside a run: when the bench is gone, however it went, end all that it left.
+"""A script beside a run: when the bench has ended, however that happened, it kills all processes that are left.
 
-Takes the run's mark and its temporary folder as arguments; its stdin is a pipe from the bench. It does not carry the
-mark itself.
+Its arguments are the run's mark and temporary folder; its stdin is a pipe from the bench. It does not carry the mark
+itself.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.processes import await_end, sweep
 
 RUN_SECONDS = 3600.0
-"""No run takes longer. After it everything is ended, whether the bench lives or not."""
+"""Longest run. After it everything is killed, even if the bench lives."""
 LEAVE_SECONDS = 1.0
-"""Our sidecar notices the bench's death, too, and then leaves less behind than one that is killed."""
+"""Time for our sidecar to notice the bench's death: ending by itself, it leaves less than when it is killed."""
 
 
 def main() -> None:
-    """Wait for the end of stdin, then sweep; after a bench that ended well nothing is left to do."""
+    """Wait for the end of stdin, then kill what is left. After a normal end nothing is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     select.select([sys.stdin], [], [], RUN_SECONDS)
     mark, folder = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Runs a command of the sidecar to its end: in a control group and with a state folder of the test's own."""
+"""Run a command of the sidecar to its end, with the test's own control group and state folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.faults.cell import ROOT
 from tests.support.command import SIDECAR
 
 WAIT_S = 280
-"""Far more than a proof takes on a busy machine, which starts nine sidecars; less than a test may take."""
+"""Timeout of a command: more than a proof, which starts nine sidecars, takes on a busy machine."""
 
 
 def enter(group: str | None) -> Callable[[], None]:
-    """What a child does before exec to be in the group: what it sweeps is then the test's own.
+    """Return a function for a child to call before exec. It joins the group, so the child sweeps only the test's own.
 
-    It hears Ctrl-C, also where a shell started the tests in the background and has that ignored.
+    It also restores SIGINT, which a shell makes programs in the background ignore.
     """
 
     def before_exec() -> None:
@@ -45,7 +45,7 @@ def run(
     sidecar: Sequence[str] = SIDECAR,
     **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``sidecar WORDS``; ``folder`` has its state, ``prefix`` stands before its command line."""
+    """Run ``sidecar WORDS``; ``folder`` has its state, ``prefix`` precedes its command line."""
     return subprocess.run(
         [*prefix, *sidecar, *words],
         cwd=ROOT,
@@ -60,7 +60,7 @@ def run(
 
 
 def told(folder: Path, *words: str, code: int = 0, group: str | None = None, **env: Any) -> dict[str, Any]:
-    """The one JSON object that it prints."""
+    """Run a command; return the one JSON object that it prints."""
     done = run(folder, *words, "--json", group=group, **env)
     assert (done.returncode, done.stderr) == (code, ""), done.stderr
     (line,) = done.stdout.splitlines()

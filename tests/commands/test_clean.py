@@ -27,14 +27,14 @@ from tests.support.liveness import RollCall, control_group
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 KILLED_WHOLE = (("guard", STOP), ("supervisor", STOP), ("supervisor", KILL), ("guard", KILL))
-"""As if in one instant: neither does anything any more. In the other order a supervisor would be woken."""
+"""Kills as if in one instant: none can react to the others' deaths. In another order the supervisor would be woken."""
 
 
 @contextmanager
 def killed_whole(
     folder: Path, decoys: RollCall, *, contained: bool = True, sidecar: Sequence[str] = SIDECAR
 ) -> Iterator[tuple[Cell, str | None]]:
-    """A run whose daemon lives on (on macOS also who made it); beside it decoys, and another sidecar that lives."""
+    """Kill a run whose daemon lives on (on macOS also its maker), beside decoys and another, living sidecar."""
     with (
         control_group(divisible=contained) as group,
         Cell(folder, ("daemon",), group=group, decoys=decoys, sidecar=sidecar) as cell,
@@ -88,7 +88,7 @@ def test_yes_ends_what_a_double_kill_left_and_nobody_else(tmp_path: Path, contai
         shown = run(tmp_path, "clean", "--dry-run", group=group).stdout
         done = run(tmp_path, "clean", "--yes", group=group)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith(shown), "what was shown is what was done"
+        assert done.stdout.startswith(shown), "it must end exactly what it showed"
         assert "ended 1 process;" in done.stdout
         assert all(f"{pid}  " in shown for pid in left)
         cell.roll.await_dead()
@@ -131,7 +131,7 @@ def test_where_nobody_can_be_asked_it_wants_to_be_told(tmp_path: Path, words: li
 
 
 def test_a_group_elsewhere_is_found_by_the_record(tmp_path: Path) -> None:
-    """The app was in a session of its own, with a control group far from the terminal's: scrubbed daemons are in it."""
+    """The app was in another session, whose control group with scrubbed daemons is not near the terminal's."""
     with (
         control_group(divisible=True) as group,
         control_group(divisible=True) as elsewhere,
@@ -182,7 +182,7 @@ def test_an_unfinished_file_is_removed_once_its_writer_is_dead(tmp_path: Path) -
 
 
 def test_what_a_dead_runs_services_have_unpacked_is_shown_and_removed_and_nothing_else_is(tmp_path: Path) -> None:
-    """A record may say anything: only a folder that a bootloader can have made, and that very one, goes."""
+    """A record may be forged. Only a folder that a bootloader can have made is removed, and only that same folder."""
     runs = tmp_path / "state" / "runs"
     runs.mkdir(mode=0o700, parents=True)
     left, later, precious = (tmp_path / name for name in ("_MEIleft", "_MEIlater", "precious"))
@@ -251,7 +251,7 @@ def test_ctrl_c_at_the_question_ends_it_and_ends_nothing_else(tmp_path: Path) ->
                 stdin=slave,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                preexec_fn=enter(group),  # noqa: PLW1509  the test has no other thread
+                preexec_fn=enter(group),  # noqa: PLW1509  safe: the test has only one thread
             )
             with asked:
                 assert asked.stdout is not None
@@ -275,7 +275,7 @@ def test_ctrl_c_at_the_question_ends_it_and_ends_nothing_else(tmp_path: Path) ->
 def test_a_run_in_another_namespace_cannot_be_judged_and_is_left_alone(
     tmp_path: Path, divisible: bool, namespace: list[str]
 ) -> None:
-    """As a container that shares the home folder: pids, or starts, mean nothing here; its processes have their mark."""
+    """Such as a container with a shared home folder. Its pids and start times mean nothing here."""
     if os.geteuid() != 0:
         pytest.skip("only root makes such a namespace everywhere")
     unshare = ["unshare", "--fork", "--kill-child", *namespace]
@@ -297,7 +297,7 @@ def test_a_run_in_another_namespace_cannot_be_judged_and_is_left_alone(
 
 
 def test_what_a_sidecar_in_another_namespace_writes_just_now_is_left_to_it(tmp_path: Path) -> None:
-    """Its pid, the first in there, is here another process's, or nobody's."""
+    """Its pid 1 belongs to another process here."""
     if os.geteuid() != 0:
         pytest.skip("only root makes such a namespace everywhere")
     unshare = ["unshare", "--pid", "--fork", "--kill-child"]

@@ -1,4 +1,4 @@
-"""``sidecar ps``, ``clean`` and ``doctor`` as they are on macOS, on Linux's processes (tests/faults/darwin.py)."""
+"""``sidecar ps``, ``clean`` and ``doctor`` with macOS's code, on Linux (tests/faults/darwin.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("pidfds and the process connector", allow_module_level=True)
+    pytest.skip("pidfds and the process connector are Linux's", allow_module_level=True)
 
 from sidecar.host.darwin import layers
 from sidecar.host.darwin.kernel_events import KernelEvents
@@ -62,7 +62,7 @@ def shown(folder: Path, service: str, **wanted: object) -> dict[str, Any]:
 
 def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
     found = told(tmp_path, "ps", sidecar=COMMAND)
-    del found["unrecorded"]  # other tests that run now have their records elsewhere
+    del found["unrecorded"]  # tests that run now keep their records elsewhere
     assert found == {"runs": [], "dead": 0, "elsewhere": 0, "problems": []}
 
 
@@ -123,13 +123,13 @@ def test_a_restart_and_an_end_are_seen(tmp_path: Path) -> None:
 
 
 def test_what_a_record_says_of_a_dead_program_is_not_shown_as_living(tmp_path: Path) -> None:
-    """The supervisor is stopped, so it cannot tell that its service has died; the kernel can."""
+    """The stopped supervisor does not notice its service's death, but the kernel knows."""
     with Cell(tmp_path, (), services={"web": LISTENER}, sidecar=COMMAND) as cell:
         cell.client.start_all(cell.services)
         pid = shown(tmp_path, "web", state="ready")["program"]["pid"]
         cell.strike(("supervisor", signal.SIGSTOP))
         until(lambda: state_of(cell.hello["pid"]) == "T", "a stopped supervisor")
-        os.kill(pid, signal.SIGKILL)  # its parent is stopped and does not reap it: the pid is its own
+        os.kill(pid, signal.SIGKILL)  # its stopped parent does not reap it, so the pid is not reused
         until(lambda: state_of(pid) == "Z", "its death")
         service = shown(tmp_path, "web")
         assert (service["program"], service["listening"], service["url"]) == (None, False, None)
@@ -187,7 +187,7 @@ def test_clean_shows_what_a_double_kill_left_then_ends_that_and_nobody_else(tmp_
         told_of = run(tmp_path, "clean", "--dry-run", group=group, sidecar=COMMAND).stdout
         done = run(tmp_path, "clean", "--yes", group=group, sidecar=COMMAND)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith(told_of), "what was shown is what was done"
+        assert done.stdout.startswith(told_of), "it must end exactly what it showed"
         assert f"ended {SIZES['daemon']} processes;" in done.stdout
         cell.roll.await_dead()
         assert len(list((tmp_path / "state" / "runs").iterdir())) == 1, "the neighbour's"
@@ -226,7 +226,7 @@ def test_doctor_names_who_has_the_port(tmp_path: Path) -> None:
 
 
 def examined(folder: Path, *words: str) -> dict[str, Any]:
-    """Its report on a folder that is no project, which is bad."""
+    """Return its report on a folder without a project, which is a finding."""
     done = run(folder, "doctor", str(folder), *words, "--json", sidecar=COMMAND)
     assert (done.returncode, done.stderr) == (1, "")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -243,6 +243,6 @@ def test_a_kernel_that_tells_of_nobody_is_no_guard_and_no_watch(kernel: Kernel) 
 
 
 def test_an_app_that_has_ended_already_is_not_watched(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getppid", lambda: 1 << 30)  # nobody has such a pid
+    monkeypatch.setattr(os, "getppid", lambda: 1 << 30)  # no process has such a pid
     found = layers.find_layers(kernel, lambda: KernelEvents(kernel.kqueue(), Kevent))
     assert [it.name for it in found if not it.holds] == ["parentWatch"]

@@ -1,4 +1,4 @@
-"""``sidecar doctor``: what it finds wrong here, and that it says what to do."""
+"""``sidecar doctor``: its findings, and its advice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def node(tmp_path: Path) -> str:
 
 
 def fake_project(folder: Path) -> Path:
-    """A folder that looks like a Vite project with vite installed."""
+    """Make a folder that looks like a Vite project with vite installed."""
     package = folder / "node_modules" / "vite"
     (package / "bin").mkdir(parents=True)
     (folder / "package.json").write_text('{"devDependencies": {"vite": "7"}}')
@@ -54,7 +54,7 @@ def fake_project(folder: Path) -> Path:
 
 
 def fake_node(folder: Path, script: str = 'echo "v22.12.0"') -> str:
-    """A folder for PATH with a node, by default of a fit version, and nothing else."""
+    """Make a folder for PATH with only a node, by default of a suitable version."""
     place = folder / "bin"
     place.mkdir(exist_ok=True)
     (place / "node").write_text(f"#!/bin/sh\n{script}\n")
@@ -83,7 +83,7 @@ def test_where_all_is_well_it_says_so_with_code_0(tmp_path: Path, project: Path,
 def test_a_missing_node_is_bad_and_the_rest_is_still_looked_at(tmp_path: Path, project: Path) -> None:
     (tmp_path / "empty").mkdir()
     if any(os.access(f"{place}/node", os.X_OK) for place in ("/usr/local/bin", "/opt/homebrew/bin")):
-        pytest.skip("a node stands where every PATH is helped out")
+        pytest.skip("node is in a folder that is searched even without PATH")
     home = str(tmp_path / "empty")
     report = told(tmp_path, "doctor", str(project), code=1, PATH=home, HOME=home, SHELL="/nowhere/sh")
     node = finding(report, "node")
@@ -113,7 +113,7 @@ def test_a_node_that_is_not_on_path_is_told_with_the_reason_why_it_is_taken(tmp_
 
 
 def test_the_doctor_runs_no_node_of_the_project(tmp_path: Path, project: Path, node: str) -> None:
-    """A relative entry of PATH, as some people have it, is a folder of whatever they look at."""
+    """A relative entry of PATH, which some people have, means a folder of the examined project."""
     bin_folder = project / "node_modules" / ".bin"
     bin_folder.mkdir()
     (bin_folder / "node").write_text(f"#!/bin/sh\n: > {tmp_path}/ran\necho v22.12.0\n")
@@ -240,7 +240,7 @@ def test_a_port_that_a_sidecars_service_holds_is_told_as_such(tmp_path: Path, pr
 def test_the_last_good_ports_of_the_projects_services_are_looked_at_too_whatever_their_names(
     tmp_path: Path, project: Path, node: str
 ) -> None:
-    """As sidecars have remembered them: each found its port held by somebody else."""
+    """Two sidecars found their ports taken, and remembered others."""
     remembered = {}
     ports = tmp_path / "state" / "ports.json"
     for name, folder in {"web": project, "api": project, "other": tmp_path}.items():
@@ -248,7 +248,7 @@ def test_the_last_good_ports_of_the_projects_services_are_looked_at_too_whatever
             wish = {"preferred": holder.getsockname()[1]}
             script = program("listen:127.0.0.1={port}", "hold", port=wish, ready={"type": "tcp"}, cwd=str(folder))
             remembered[name] = sidecar.serve({name: script}).client.status(name)["port"]
-            # a thread of the sidecar's does that, which its end does not wait for
+            # a thread writes it, and the sidecar's end does not wait for that
             until(lambda: ports.exists() and f'::{name}"' in ports.read_text(), "the port's file")  # noqa: B023  at once
     with socket.create_server(("127.0.0.1", remembered["web"])):
         report = told(tmp_path, "doctor", str(project), PATH=node)
@@ -293,7 +293,7 @@ def test_every_guarantee_that_initialize_can_give_is_a_layer_with_a_meaning() ->
 
 @pytest.mark.parametrize("divisible", [True, False])
 def test_the_layers_are_those_that_a_sidecar_claims_here(tmp_path: Path, project: Path, divisible: bool) -> None:
-    """In the same control group, with the same parent."""
+    """The bystander has the same control group and parent."""
     with control_group(divisible=divisible) as group, Cell(tmp_path, (), group=group) as cell:
         claimed = cell.hello["guarantees"]
         report = told(tmp_path, "doctor", str(project), group=group)
@@ -373,7 +373,7 @@ def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_dra
             while data := os.read(master, 65_536):
                 seen += data
         except OSError:
-            pass  # EIO: the terminal's last user is gone
+            pass  # EIO: no process has the terminal any more
         finally:
             os.close(master)
         assert child.wait() == 1
@@ -382,7 +382,7 @@ def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_dra
 
 
 def test_node_is_asked_for_its_version_outside_of_the_project(tmp_path: Path, project: Path) -> None:
-    """What a version manager's shim runs is what the folder asks for in which it is started."""
+    """A version manager's shim runs the version that its working folder asks for."""
     place = fake_node(tmp_path, f'pwd > "{tmp_path}/asked"; echo v22.12.0')
     report = json.loads(
         run(

@@ -32,7 +32,7 @@ def declare(project: Path, services: dict[str, Any]) -> None:
 
 @pytest.fixture
 def backend(project: Path) -> dict[str, Any]:
-    """A page that waits for an API that waits for a migration; the project has the folders."""
+    """Declare a page that depends on an API that depends on a migration, and make their folders."""
     (project / "api").mkdir()
     (project / "api" / "run.sh").write_text(f"touch {project}/ran")
     task = {"type": "task", "cwd": "api", "command": ["sh", "run.sh"]}

@@ -1,7 +1,7 @@
-"""Looking at a checkout runs nothing of it, follows no link out of it, changes nothing, and ends.
+"""Examining a checkout runs nothing in it, follows no link out of it, changes nothing, and ends.
 
-Each command that looks is tried on each shape that a hostile checkout may have. ``tests/children/watched.py`` runs it
-and writes down its deeds.
+Each command that examines one is tried with each shape of hostile file. ``tests/children/watched.py`` runs it and
+records its accesses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 if sys.platform != "linux":
-    pytest.skip("a bound on memory, /proc and /dev", allow_module_level=True)
+    pytest.skip("needs a bound on memory, /proc and /dev", allow_module_level=True)
 
 from sidecar.cli import make_parser
 from tests.commands.init.support import FILES, make
@@ -28,7 +28,7 @@ from tests.support.command import SIDECAR
 ROOT = Path(__file__).resolve().parents[2]
 WATCHED = ROOT / "tests" / "children" / "watched.py"
 HANG_S = 280
-"""Far more than all looks at one checkout take on a busy machine; less than a test may take."""
+"""Timeout: far more than all commands on one checkout take on a busy machine."""
 
 PLUGIN = ("--plugin", "https://sidecar.test/plugin.git")
 LOOKS: dict[str, list[tuple[str, ...]]] = {
@@ -45,10 +45,10 @@ LOOKS: dict[str, list[tuple[str, ...]]] = {
     "completions": [("completions", "bash")],
 }
 PARTS = 4
-"""Of all files every fourth has a shape, another fourth for the next shape: all pairs take minutes. They are tried with
-``SIDECAR_ALL_SHAPES=1``, as each night."""
+"""Each shape is tried with every fourth file, a different fourth for each shape, as all pairs take minutes.
+``SIDECAR_ALL_SHAPES=1`` tries all pairs, as CI does each night."""
 DEV = [("dev", "."), ("dev", "src-tauri")]
-"""It goes on to run the project; until then it only looks."""
+"""The command that afterwards runs the project. Until then it only examines it."""
 NO_LOOKS = {"dev", "stdio", "unpack"}
 
 PATHS = (
@@ -83,10 +83,10 @@ PATHS = (
     "src-tauri/binaries",
     "src-tauri/binaries/sidecar-x86_64-unknown-linux-gnu",
 )
-"""What is read, looked for or written of a project."""
+"""Files of a project that are read, searched for or written."""
 
 OUTSIDE = "sesame"
-"""In each file outside that a link may lead to."""
+"""Text in each file outside the project, to which links lead."""
 
 SHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
@@ -95,7 +95,7 @@ MARKS = "a\u202eb\u2066c\u2069d\u200be\ufefff\x9b2Jg\u00adh\U000e0041i\x1b]0;tit
 
 
 class Place:
-    """A folder with a project, all that is around it, and what its programs would write when they run."""
+    """A folder with a project, its surroundings, and the place where its programs would leave traces if they ran."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,7 +133,7 @@ class Place:
             path.mkdir(parents=True)
 
     def project(self, **changed: str | None) -> None:
-        """An honest project, with programs of its own where they may be looked for."""
+        """Make an honest project, with its own programs in all places that may be searched."""
         config = FILES["src-tauri/tauri.conf.json"]
         make(self.root, **{"src-tauri/tauri.conf.json": config, **changed})
         files = {
@@ -179,7 +179,7 @@ class Place:
             self._program(self.root / place / "hook", f"echo hook in $PWD >> {self.marks}/ran")
 
     def put(self, path: str) -> Path:
-        """The path in the project, with nothing there, and folders above."""
+        """Remove what is at this path in the project, make the folders above; return the path."""
         place = self.root / path
         if place.is_dir() and not place.is_symlink():
             place.rename(self.folder / f"old-{path.replace('/', '-')}")
@@ -199,7 +199,7 @@ class Place:
         }
 
     def snapshot(self, *, project: bool) -> dict[str, tuple[int, int, int, int]]:
-        """Every file around the project, and of the project if that is wanted."""
+        """Return every file around the project, and on request those of the project."""
         left = {self.folder / "cases", self.folder / "state", *(() if project else (self.root,))}
         found = {}
         for place, folders, files in os.walk(self.folder):
@@ -211,7 +211,7 @@ class Place:
 
 
 class Look:
-    """What a command did and said."""
+    """A command's accesses and output."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.words = case["words"]
@@ -221,7 +221,7 @@ class Look:
         self.deeds = [json.loads(line) for line in Path(case["notes"]).read_bytes().splitlines()]
 
     def faults(self, place: Place) -> Iterator[str]:
-        """What it should not have done."""
+        """Yield what it should not have done."""
         root, outside = str(place.root), str(place.outside)
         of_dev = self.words[0] == "dev"
         if self.code not in {0, 1, 2}:
@@ -250,7 +250,7 @@ class Look:
 
 
 def run(asked: list[tuple[Place, tuple[str, ...]]]) -> list[Look]:
-    """Run commands, each in the project of its place."""
+    """Run commands, each in its place's project."""
     made = []
     for number, (place, words) in enumerate(asked):
         cases = place.folder / "cases"
@@ -274,7 +274,7 @@ def run(asked: list[tuple[Place, tuple[str, ...]]]) -> list[Look]:
 
 
 def judge(places: list[Place], looks: Sequence[tuple[str, ...]], *, writes: bool = False) -> list[str]:
-    """All that is wrong with what the commands did in each of the places."""
+    """Return everything wrong that the commands did in each place."""
     before = [place.snapshot(project=not writes) for place in places]
     asked = [(place, words) for place in places for words in looks]
     found = [
@@ -300,7 +300,7 @@ def test_every_command_that_the_parser_knows_is_tried_or_named() -> None:
 
 @pytest.mark.parametrize("yes", [False, True])
 def test_an_honest_project_is_looked_at_and_understood(places: Callable[[str], Place], yes: bool) -> None:
-    """Else the other tests would prove nothing: what is refused at once is not looked at."""
+    """Otherwise the other tests would prove nothing, as a project that is refused at once is not examined."""
     place = places("honest")
     looks = [("init", "--yes", *PLUGIN)] if yes else [*ALL, *DEV]
     assert judge([place], looks, writes=yes) == []
@@ -412,12 +412,12 @@ def places(tmp_path: Path) -> Iterator[Callable[[str], Place]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_shape_of_a_file_leads_a_look_astray(places: Callable[[str], Place], shape: str) -> None:
-    """Each file alone has the shape, so that a refusal because of one hides nothing of the others."""
+    """Only one file at a time has the shape, so that its refusal does not hide faults of other files."""
     made = []
     part = slice(None) if "SIDECAR_ALL_SHAPES" in os.environ else slice(list(SHAPES).index(shape) % PARTS, None, PARTS)
     for path in PATHS[part]:
         if SHAPES[shape] in TEXTS and path in FOLDERS:
-            continue  # it is no text there that matters
+            continue  # this file's text does not matter
         made.append(places(f"at {path.replace('/', '|')}"))
         SHAPES[shape](made[-1], path)
     faults = judge([it for it in made if not it.folder.name.startswith("at src-tauri|")], [("doctor",)])
@@ -426,7 +426,7 @@ def test_no_shape_of_a_file_leads_a_look_astray(places: Callable[[str], Place], 
 
 
 def test_every_command_looks_at_all_shapes_at_once_and_runs_nothing(places: Callable[[str], Place]) -> None:
-    """A folder of its own for what the others cannot show together: an app beside pipes, links, and a million names."""
+    """An app in a folder beside FIFOs, links and a million names, which no other test combines."""
     place = places("all")
     for number, shape in enumerate(SHAPES.values()):
         (place.root / "way").unlink(missing_ok=True)

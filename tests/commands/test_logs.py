@@ -1,4 +1,4 @@
-"""``sidecar logs``: the files of a project's services, from where a person stands."""
+"""``sidecar logs``: the log files of the services of the project in the working folder."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HERE = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the logs of two services."""
+    """Make a project with the logs of two services."""
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     folder = tmp_path / "app" / "src-tauri"
     folder.mkdir(parents=True)
-    seconds = count(1_800_000_000)  # else all may be of one millisecond
+    seconds = count(1_800_000_000)  # else all may have the same millisecond
     monkeypatch.setattr(time, "time", lambda: float(next(seconds)))
     write(folder, "api", "one", "two")
     write(folder, "web", "ready")

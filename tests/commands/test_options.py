@@ -1,4 +1,4 @@
-"""The options of each command: typed, whole and frozen."""
+"""The options of each command are typed, complete and frozen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidecar.cli import OPTIONS, make_parser
 from sidecar.commands.options import DevOptions, PsOptions, StdioOptions
 
 WORDS = {"unpack": ["folder"], "completions": ["bash"]}
-"""What a command cannot do without."""
+"""Arguments that a command requires."""
 
 
 @pytest.mark.parametrize("command", OPTIONS)

@@ -1,4 +1,4 @@
-"""``sidecar doctor --prove``: true here, and it says so when it is not; nothing is left of it in either case."""
+"""``sidecar doctor --prove``: it confirms true claims, finds false ones, and leaves nothing in either case."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ WITHOUT_GROUP = f"{BOTH} (no control group)"
 TREES = {kind: size for kind, size in trees.SIZES.items() if NODE or kind != VITE}
 PROCESSES = sum(TREES.values())
 OUTLIVE_BOTH = PROCESSES - (0 if BINARY else len(TREES)) - bool(NODE) * (2 if BINARY else 1)
-"""The supervisor's own children die with it, and Vite's node ends. In the binary each child is a bootloader, not one of
-the tree; node takes the program above it, which is of its process group, along."""
+"""The supervisor's own children die with it, and Vite's node ends. If frozen, each child is a bootloader, which is not
+part of the tree; node also ends the program above it, which is in its process group."""
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> str:
-    """A project that lacks nothing, unless there is no node."""
+    """Make a project in which nothing is missing, except perhaps node."""
     package = tmp_path / "project" / "node_modules" / "vite"
     (package / "bin").mkdir(parents=True)
     (package / "package.json").write_text('{"bin": "bin/vite.js"}')
@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> str:
 
 @contextmanager
 def watched(folder: Path, *, divisible: bool = True) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """A group and variables for doctor; at the end nothing of it may be left, anywhere."""
+    """Yield a group and variables for doctor. At the end no process or file of it may be left."""
     temporary = folder / "tmp"
     temporary.mkdir()
     mark = os.urandom(16).hex()
@@ -112,7 +112,7 @@ def test_without_a_node_what_it_would_do_is_not_said_to_hold(tmp_path: Path, pro
 
 
 def test_the_exception_that_is_named_is_no_broken_claim(tmp_path: Path, project: str) -> None:
-    """Without a control group, what scrubbed its environment outlives guard and supervisor: doctor itself ends it."""
+    """Without a control group, a scrubbed daemon outlives guard and supervisor. Then doctor itself kills it."""
     with watched(tmp_path, divisible=False) as (group, env):
         if group is None:
             pytest.skip("no delegated control group here")
@@ -137,10 +137,7 @@ def test_a_person_sees_a_table(tmp_path: Path, project: str) -> None:
 
 
 def broken(folder: Path, code: str, *victims: str) -> str:
-    """A PYTHONPATH on which every sidecar that is started is made to lie: its code is replaced before it runs.
-
-    Of the trials only these are made.
-    """
+    """Return a PYTHONPATH that patches every sidecar, so that a claim becomes false. Run only these trials."""
     place = folder / "broken"
     place.mkdir()
     (place / "sitecustomize.py").write_text(code + ONLY.format(victims=victims) + (IMPATIENT if code else ""))
@@ -157,7 +154,7 @@ if "--prove" in sys.orig_argv:
 IMPATIENT = """
 if "--prove" in sys.orig_argv:
     from sidecar.commands.doctor.prove import harness, trials
-    trials.DEATH_S = harness.CLOSE_S = 2.0  # somebody survives by design: nobody needs to wait for it
+    trials.DEATH_S = harness.CLOSE_S = 2.0  # some processes survive by design: do not wait for them
 """
 
 GUARD_KILLS_NOBODY = """
@@ -240,7 +237,7 @@ LIES = [
     ("controlGroup", NOTHING_IS_SWEPT, BOTH),
     ("runCookie", NOTHING_IS_SWEPT, WITHOUT_GROUP),
 ]
-"""What is claimed, code that breaks it and goes on to claim it, and the kill that finds it out."""
+"""A claim, a patch that breaks it but still claims it, and the kill that reveals that."""
 
 
 @from_source
@@ -252,7 +249,7 @@ def test_a_claim_that_does_not_hold_is_found_with_code_1(
         if group is None and claim == "controlGroup":
             pytest.skip("no delegated control group here")
         if NODE is None and claim == "stdinGuard":
-            pytest.skip("there is no node on PATH")
+            pytest.skip("no node on PATH")
         path = broken(tmp_path, code, victim)
         done = run(tmp_path, "doctor", project, "--prove", "--json", group=group, PYTHONPATH=path, **env)
     assert done.returncode == 1, done.stderr
@@ -268,7 +265,7 @@ def test_each_claim_is_broken_by_one_of_these() -> None:
     assert claimed == set(layers.LAYERS) == {claim for claim, _, _ in LIES}
     tried = {(claim, victim) for claim, _, victim in LIES}
     assert {(name, it) for it, plan in platform.PLANS.items() for name in plan.claims} - tried == {
-        ("guard", "the bootloader")  # which there is in a frozen one only
+        ("guard", "the bootloader")  # only a frozen sidecar has one
     }
 
 
@@ -284,7 +281,7 @@ def test_a_sidecar_that_does_not_even_start_is_a_broken_claim(tmp_path: Path, pr
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, project: str, number: int) -> None:
-    """Its connections end with it, and the stand-in app ends with its end of stdin."""
+    """Its death closes its connections and the stand-in app's stdin, and the app ends with that."""
     with RollCall() as liveness, control_group(divisible=True) as group:
         mark = os.urandom(16).hex()
         env = {**os.environ, **liveness.env, "SIDECAR_STATE_DIR": str(tmp_path / "state"), "DOCTOR_MARK": mark}
@@ -297,13 +294,13 @@ def test_one_that_is_ended_in_the_middle_leaves_nothing_running(tmp_path: Path, 
             stderr=subprocess.PIPE,
             preexec_fn=enter(group),  # noqa: PLW1509  the test has no other thread
         ) as child:
-            until(lambda: len(marked(mark)) > sum(trees.SIZES.values()), "a tree that is whole")
-            bootloader = BINARY is not None and number == signal.SIGKILL  # it passes on the other one
+            until(lambda: len(marked(mark)) > sum(trees.SIZES.values()), "a whole tree")
+            bootloader = BINARY is not None and number == signal.SIGKILL  # the bootloader forwards the other signal
             pidfd = os.pidfd_open(psutil.Process(child.pid).children()[0].pid if bootloader else child.pid)
             signal.pidfd_send_signal(pidfd, number)
             await_end(pidfd, "doctor")
             os.close(pidfd)
-            until(lambda: marked(mark) == [], "the end of all its parts")
+            until(lambda: marked(mark) == [], "the end of all its processes")
             if number == signal.SIGINT:
                 assert child.wait() == 130
                 assert [it for it in os.listdir(tmp_path) if it.startswith("sidecar-doctor-")] == []

@@ -1,4 +1,4 @@
-"""``sidecar ps``: who runs, with what, told by records and held against the kernel."""
+"""``sidecar ps``: runs and their services, read from records and checked with the kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def runs(folder: Path, sidecar: Sequence[str] = SIDECAR) -> list[dict[str, Any]]
 
 
 def shown(folder: Path, service: str, sidecar: Sequence[str] = SIDECAR, **wanted: object) -> dict[str, Any]:
-    """The service of the only run, once the record has these facts of it: a thread writes it, and tells nobody."""
+    """Wait until ``ps`` shows these facts of the only run's service; return it. A thread writes the record."""
     found: dict[str, Any] = {}
 
     def is_there() -> bool:
@@ -50,7 +50,7 @@ def shown(folder: Path, service: str, sidecar: Sequence[str] = SIDECAR, **wanted
 
 def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
     found = told(tmp_path, "ps")
-    del found["unrecorded"]  # other tests that run now have their records elsewhere
+    del found["unrecorded"]  # tests that run now keep their records elsewhere
     assert found == {"runs": [], "dead": 0, "elsewhere": 0, "problems": []}
     assert run(tmp_path, "ps").stdout.startswith("No sidecar is running.\n")
 
@@ -136,13 +136,13 @@ def test_a_restart_is_seen_with_the_new_pid(tmp_path: Path) -> None:
 
 
 def test_what_a_record_says_of_a_dead_program_is_not_shown_as_living(tmp_path: Path) -> None:
-    """The supervisor is stopped, so it cannot tell that its service has died; the kernel can."""
+    """The stopped supervisor does not notice its service's death, but the kernel knows."""
     with Cell(tmp_path, (), services={"web": LISTENER}) as cell:
         cell.client.start_all(cell.services)
         pid = shown(tmp_path, "web", state="ready")["program"]["pid"]
         cell.strike(("supervisor", signal.SIGSTOP))
         until(lambda: state_of(cell.hello["pid"]) == "T", "a stopped supervisor")
-        os.kill(pid, KILL)  # its parent is stopped and does not reap it: the pid is its own
+        os.kill(pid, KILL)  # its stopped parent does not reap it, so the pid is not reused
         until(lambda: state_of(pid) == "Z", "its death")
         service = shown(tmp_path, "web")
         assert (service["program"], service["listening"], service["url"]) == (None, False, None)
@@ -192,7 +192,7 @@ def test_a_record_of_another_version_is_said_and_left_where_it_is(tmp_path: Path
 
 @pytest.mark.parametrize("words", [["ps"], ["clean", "--yes"], ["doctor"]])
 def test_a_name_that_is_no_text_is_no_reason_to_tell_a_program_nothing(tmp_path: Path, words: list[str]) -> None:
-    """A record's, or one in a command line: a file system takes any bytes."""
+    """Paths in records and command lines can have any bytes."""
     state = os.fsdecode(os.fsencode(tmp_path) + b"/Fran\xe7ois")
     (Path(state) / "runs").mkdir(mode=0o700, parents=True)
     Path(f"{state}/runs/{'d' * 32}.json").write_text("{")

@@ -1,4 +1,4 @@
-"""The schema takes what the code takes and what it sends, and tells a program where everything is."""
+"""The JSON schema accepts what the code accepts and sends, and references every type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BEYOND_A_SCHEMA = {
     "$.params.origins.wbe",  # it names no service
     "$.params.services.web.env.VITE_API",  # it refers to what is not known in time
 }
-"""Places of faults that no schema can see."""
+"""Places of faults that a schema cannot detect."""
 
 
 @cache
@@ -50,7 +50,7 @@ def document() -> Any:
 
 
 def validator(name: str | None = None, *, closed: bool = False) -> Draft202012Validator:
-    """For one type of the document (or the document itself); ``closed`` takes no member that is not in it."""
+    """Return a validator for one type of the document, or for all. ``closed`` refuses unknown members."""
     whole = _closed(document()) if closed else document()
     return Draft202012Validator({**whole, "oneOf": [{"$ref": f"#/$defs/{name}"}]} if name else whole)
 
@@ -72,7 +72,7 @@ def lines(side: str) -> Iterator[tuple[str, Any]]:
 
 
 def answers_to(entries: list[Entry], at: int) -> list[Any]:
-    """The server's lines up to the next input."""
+    """Return the server's lines up to the next input."""
     found = []
     for entry in entries[at + 1 :]:
         if is_input(entry):

@@ -83,7 +83,7 @@ SCRIPTS = {
     **{f"s{at}": " && ".join(f"npm run s{next_}" for next_ in range(20) if next_ != at) for at in range(20)},
     **{f"t{at}": " & ".join(f"npm run t{next_}" for next_ in range(20) if next_ != at) for at in range(20)},
 }
-"""Scripts that run each other in every order."""
+"""package.json scripts that run each other in every order."""
 
 BRACKETS = ["(", "[", "{", "((", ")", "[{(", "{}", "()", "[]"]
 QUOTES = ['"', "'", "`", "\\", '\\"', "\\'", "`${", '"a" ', "'a' "]

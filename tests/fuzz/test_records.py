@@ -46,7 +46,7 @@ def test_a_record_is_read_as_it_was_written(record: RunRecord) -> None:
 
 
 once = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-"""The folder is the same for all examples, and each writes the file anew."""
+"""Suppressed, as all examples may share the folder: each writes the file anew."""
 
 
 @once

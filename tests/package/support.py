@@ -108,7 +108,7 @@ class App:
             try:
                 found[pid] = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
             except OSError:
-                continue  # it went since the look
+                continue  # it has ended since the listing
         return found
 
     def unpacked(self) -> list[Path]:

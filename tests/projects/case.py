@@ -172,7 +172,7 @@ class Case:
 
 
 def clear(folder: Path) -> None:
-    """Remove all but the packages."""
+    """Remove everything except the packages."""
     for path in folder.iterdir():
         if path.name in {"node_modules", "package-lock.json"}:
             continue
@@ -557,7 +557,7 @@ class Steps:
         """The numbers in this many lines ascend, except for some faults."""
         numbers = [int(number) for number in re.findall(pattern, self._run.printed())]
         assert len(numbers) == count, f"there are {len(numbers)} lines"
-        rising: list[int] = []  # ends of rising rows; what the longest lacks came too early or late
+        rising: list[int] = []  # ends of increasing runs; lines outside the longest came too early or late
         for number in numbers:
             at = bisect(rising, number)
             rising[at : at + 1] = [number]

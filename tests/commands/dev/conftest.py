@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the standalone view; it exists on Linux only, so far."""
+"""Fixtures of the tests of the standalone view. They run on Linux only, so far."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ else:
 
     @pytest.fixture
     def sidecar() -> Sequence[str]:
-        """The command that is tried; test_darwin.py has another one."""
+        """The command under test; test_darwin.py has another one."""
         return SIDECAR
 
     @pytest.fixture
     def folder(tmp_path: Path) -> Path:
-        """Where the person stands."""
+        """The user's working folder."""
         made = tmp_path / "project"
         made.mkdir()
         return made
 
     @pytest.fixture
     def dev(folder: Path, sidecar: Sequence[str]) -> Iterator[Callable[..., Terminal]]:
-        """Run ``sidecar dev`` in a terminal; it is ended with the test."""
+        """Run ``sidecar dev`` in a terminal, and end it with the test."""
         with ExitStack() as stack:
 
             def dev(*words: str, rows: int = 30, columns: int = 120, **env: str) -> Terminal:

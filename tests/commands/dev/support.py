@@ -1,4 +1,4 @@
-"""What the tests of the standalone view are made of: a real terminal around ``sidecar dev``."""
+"""Parts of the tests of the standalone view: a real terminal around ``sidecar dev``."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 with_rich = pytest.mark.skipif(BINARY is not None, reason="colours and a status line need rich, which the binary lacks")
 
 Modes = list[Any]
-"""What ``termios.tcgetattr`` gives."""
+"""The result of ``termios.tcgetattr``."""
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The test's own, but for what changes colours and buffers, and a state folder of its own."""
+    """Return our environment, without variables that change colours and buffering, and with a new state folder."""
     unset = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLORTERM", "LC_ALL", "LC_CTYPE", "LANG", "BROWSER"}
     unset |= {"PYTHONIOENCODING", "PYTHONUNBUFFERED"}
     kept = {name: value for name, value in os.environ.items() if name not in unset}
@@ -55,30 +55,30 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def command(*words: str, sidecar: Sequence[str] = SIDECAR) -> list[str]:
-    """``sidecar dev`` with these."""
+    """Return the command line of ``sidecar dev`` with these words."""
     return [*sidecar, "dev", *words]
 
 
 class Watched:
-    """Processes of a run, held by pidfds: their deaths are the kernel's word."""
+    """A run's processes, watched by pidfds."""
 
     def __init__(self, pid: int) -> None:
-        """Take ``pid`` and all below it, as they are now."""
+        """Take ``pid`` and its present descendants."""
         found = descendants(pid)
         parents = set()
         for process in found:
-            with suppress(psutil.NoSuchProcess):  # it went since the look
+            with suppress(psutil.NoSuchProcess):  # it has ended since the listing
                 parents.add(process.ppid())
-        # what has a child first: the supervisor before the keeper, its sibling, whose pid may be the smaller one
+        # processes with children first: the supervisor before its sibling, the keeper, whose pid may be lower
         found.sort(key=lambda process: process.pid not in parents)
         held = [(process.pid, open_pidfd(process.pid)) for process in found]
         self._fds = {pid: fd for pid, fd in held if fd is not None}
 
     @property
     def pids(self) -> list[int]:
-        """The first is the one that was asked for; the second is the supervisor, where that was the guard.
+        """The pids. The first is the given one. If that is the guard, the second is the supervisor.
 
-        The last is a program of the service's.
+        The last is a program of the service.
         """
         return list(self._fds)
 
@@ -92,14 +92,14 @@ class Watched:
             await_end(fd, f"process {pid}")
 
     def close(self) -> None:
-        """Whoever still lives is a fault, and is ended."""
+        """Fail if a process still lives, and kill it."""
         for fd in self._fds.values():
             send(fd, signal.SIGKILL)
             os.close(fd)
 
 
 class Terminal:
-    """A terminal with a program in it, which leads its session; what it shows is read all the time."""
+    """A terminal with a program that leads its session. A thread always reads its output."""
 
     def __init__(
         self,
@@ -111,11 +111,11 @@ class Terminal:
         columns: int = 120,
         controlling: bool = True,
     ) -> None:
-        """Start it. A terminal that is not ``controlling`` sends no signals: neither Ctrl-C's nor SIGHUP."""
+        """Start it. A terminal that is not ``controlling`` sends neither Ctrl-C's signal nor SIGHUP."""
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
         self.slave = os.dup(slave)
-        """Kept open, so that the terminal lives on when the program has gone, as a terminal with a shell does."""
+        """Kept open, so that the terminal survives the program, as one with a shell does."""
         self.modes_before = termios.tcgetattr(slave)
         self._seen = bytearray()
         self._changed = threading.Condition()
@@ -155,7 +155,7 @@ class Terminal:
         """Close the terminal window."""
         slave, self.slave = self.slave, -1
         if slave >= 0:
-            with suppress(OSError):  # EIO: the reader has seen it already
+            with suppress(OSError):  # EIO: the reader has already noticed it
                 os.write(slave, b"\x00")  # wakes the reader, which closes the other end
             os.close(slave)
 
@@ -173,19 +173,19 @@ class Terminal:
                 self._changed.notify_all()
         os.close(self.master)
 
-    # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── output ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def raw(self, since: int = 0) -> bytes:
-        """All that was written to the terminal."""
+        """All output to the terminal."""
         with self._changed:
             return bytes(self._seen[since:])
 
     def text(self, since: int = 0) -> str:
-        """The same without colours and cursor movements."""
+        """The output without colours and cursor movements."""
         return CONTROL.sub(b"", self.raw(since)).decode("utf-8", "replace")
 
     def mark(self) -> int:
-        """A place in what was written: after all that has been written so far, also what is not read yet."""
+        """Return the length of the output so far, for ``wait``. Output that was not read yet counts as well."""
         self._read_up()
         with self._changed:
             return len(self._seen)
@@ -203,7 +203,7 @@ class Terminal:
             self._seen[:] = self._seen.replace(END, b"")
 
     def wait(self, pattern: str, since: int = 0) -> re.Match[str]:
-        """Wait until the text has the regular expression in it."""
+        """Wait until the regular expression is found in the text; return the match."""
         deadline = time.monotonic() + WAIT_S
         with self._changed:
             while True:
@@ -215,50 +215,50 @@ class Terminal:
                 self._changed.wait(left)
 
     def freeze(self) -> None:
-        """Read no more: the terminal fills up."""
+        """Stop reading, so that the terminal fills up."""
         self._reading.clear()
 
-    # ── what a person does ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── the user's actions ───────────────────────────────────────────────────────────────────────────────────────────
 
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self.master, keys.encode())
 
     def resize(self, rows: int, columns: int) -> None:
-        """Pull at the window's corner."""
+        """Resize the window."""
         termios.tcsetwinsize(self.master, (rows, columns))
 
     def modes(self) -> Modes:
-        """The terminal's modes now."""
+        """Return the terminal's modes."""
         return termios.tcgetattr(self.slave)
 
     def echoes(self) -> bool:
-        """Whether what is typed is shown: not while the view has the terminal."""
+        """Return whether the terminal echoes input. It does not while the view has it."""
         return bool(self.modes()[3] & termios.ECHO)
 
     def foreground(self) -> int:
-        """The process group that has the terminal."""
+        """Return the terminal's foreground process group."""
         return os.tcgetpgrp(self.master)
 
     def state(self) -> str:
         """Describe the terminal and its processes, for the message of a failure."""
         found = []
         for process in descendants(self.process.pid):
-            with suppress(psutil.NoSuchProcess):  # it has ended since the look
+            with suppress(psutil.NoSuchProcess):  # it has ended since the listing
                 found.append(f"{process.pid} {process.name()} {process.status()}")
         code, group = self.process.poll(), self.foreground()
-        return f"exit code {code}, group in the foreground {group}, modes {self.modes()}, processes {found}"
+        return f"exit code {code}, foreground group {group}, modes {self.modes()}, processes {found}"
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self) -> Watched:
-        """All processes of it, as they are now."""
+        """Watch all its present processes."""
         watched = Watched(self.process.pid)
         self._watched.append(watched)
         return watched
 
     def exit_code(self) -> int:
-        """Wait for its end, and until all that it wrote has been read."""
+        """Wait for its end, and until all its output was read; return the exit code."""
         try:
             code = self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
@@ -272,7 +272,7 @@ def _take_terminal() -> None:
 
 
 def ask(url: str, path: str) -> None:
-    """Have the service do something; it may die of it before it answers."""
+    """Make the service do something. It may die of that before it answers."""
     host, _, port = url.removeprefix("http://").strip("/").partition(":")
     with socket.create_connection((host, int(port)), WAIT_S) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())

@@ -43,7 +43,7 @@ from tests.support.waiting import WAIT_S
 
 
 class FakeDisplay:
-    """Keeps what it is told."""
+    """Records what it is told."""
 
     def __init__(self) -> None:
         self.shown: list[AnyNotification] = []
@@ -66,7 +66,7 @@ class FakeDisplay:
 
 
 class FakeScreen:
-    """Keeps the text of our lines."""
+    """Records the text of our own lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -79,7 +79,7 @@ class FakeScreen:
 
 
 def asked(inbox: Inbox) -> list[AnyRequest]:
-    """What the front has asked of the supervisor since the last look."""
+    """Return the front's requests to the supervisor since the last call."""
     found = []
     while not inbox.empty():
         item = inbox.get()
@@ -103,7 +103,7 @@ def output() -> FakeDisplay:
 
 
 class Clock:
-    """A time that a test sets."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -122,7 +122,7 @@ def front(inbox: Inbox, output: FakeDisplay, clock: Clock) -> DevFront:
 
 
 def crashes(front: DevFront, code: int | None = 3) -> None:
-    """The program ends, and the core would try again."""
+    """Report that the program has ended, and that the core would restart it."""
     error = Failure(-32030, f"web failed: it ended with exit code {code} before it was ready.")
     front.notify(ServiceExited("web", f"exit code {code}", code, None if code is not None else "SIGSEGV"))
     front.notify(ServiceState("web", "backingOff", error=error))
@@ -138,13 +138,13 @@ def test_a_program_that_ends_before_it_was_ready_is_not_restarted_and_hands_on_i
 ) -> None:
     front.begin({"web": service})
     if service is not PROBED:
-        front.notify(ready(None))  # all that is known of it is that it runs
+        front.notify(ready(None))  # it is only known to run
     asked(inbox)
     crashes(front)
     assert output.failures == ["web failed: it ended with exit code 3 before it was ready."]
     assert asked(inbox) == [Shutdown()]
     assert front.exit_code == 3
-    assert not [it for it in output.shown if isinstance(it, ServiceRestarting)], "it is not, and nobody is told so"
+    assert not [it for it in output.shown if isinstance(it, ServiceRestarting)], "there is no restart to report"
 
 
 def test_a_program_that_was_ready_or_ran_for_long_is_restarted(
@@ -227,7 +227,7 @@ def test_a_clean_end_is_told_once(before: State, told: list[str]) -> None:
     display = PlainDisplay(cast("Screen", screen))
     display.show(ServiceState("web", before))
     display.show(ServiceExited("web", "exit code 0", 0))
-    assert screen.lines == told, "one that was not ready has failed, and that is told next"
+    assert screen.lines == told, "a service that was not ready has failed, and the next message says that"
 
 
 def test_it_begins_by_declaring_and_starting_the_service(front: DevFront, inbox: Inbox) -> None:
@@ -302,7 +302,7 @@ def lines(*services: str) -> StatusLines:
 
 
 class Desk:
-    """Keys and all they act on, without a terminal."""
+    """Keys and everything they act on, without a terminal."""
 
     def __init__(self) -> None:
         self.inbox: Inbox = queue.SimpleQueue()
@@ -352,7 +352,7 @@ def test_restarts_are_counted_whoever_asked_for_them() -> None:
 def test_uptime_and_memory_belong_to_one_run() -> None:
     status = lines("web")
     status.remember("web", 5)
-    assert status.of("web") == Shown("web")  # what was measured is of a run that has ended meanwhile
+    assert status.of("web") == Shown("web")  # the value was measured in a run that has ended since
     status.follow(ServiceState("web", "ready", port=1))
     status.follow(ready())
     status.remember("web", 5)
@@ -388,7 +388,7 @@ def test_it_is_drawn_often_only_while_something_is_on_its_way(monkeypatch: pytes
 def only(
     root: str | None, program: list[str], host: str | None = None, port: int | None = None, *, colour: bool = False
 ) -> tuple[str, Service]:
-    """The one service of this command line."""
+    """Return the only service of this command line."""
     page, services = choose_services(root, program, host, port, colour=colour)
     assert list(services) == [page]
     return page, services[page]
@@ -470,7 +470,7 @@ def test_a_service_is_named_after_its_program_if_that_can_be_shown(program: str,
 def test_a_program_that_was_told_no_port_is_said_to_listen_once_it_does(
     front: DevFront, inbox: Inbox, output: FakeDisplay
 ) -> None:
-    """``sidecar dev -- npm run dev``: the person gets the URL, and ``--open`` the page."""
+    """``sidecar dev -- npm run dev``: the user sees the URL, and ``--open`` opens the page."""
     asked_for: list[str] = []
     told = threading.Event()
 

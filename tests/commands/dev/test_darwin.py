@@ -1,6 +1,6 @@
-"""``sidecar dev`` at a terminal with macOS's guard, host and job control, on Linux's processes: what may differ there.
+"""``sidecar dev`` at a terminal with macOS's guard, host and job control, on Linux.
 
-Linux's terminal stands in for macOS's; what is known of the differences is said in sidecar/terminal/tty.py.
+The terminal is Linux's. sidecar/terminal/tty.py names the known differences of macOS's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 assert sys.platform == "linux"  # for mypy; conftest.py leaves these tests out elsewhere
 
-from tests.commands.dev.test_opener import (  # noqa: F401  collected here, too, with the fixture below
+from tests.commands.dev.test_opener import (  # noqa: F401  collected here again, with the fixture below
     browser,
     test_o_opens_the_page_in_a_browser_that_outlives_us,
     test_open_opens_the_page_once,
@@ -43,6 +43,6 @@ if BINARY:
 
 @pytest.fixture
 def sidecar() -> Sequence[str]:
-    """The command that is tried."""
+    """The command under test."""
     skip_without_forks()
     return COMMAND

@@ -1,4 +1,4 @@
-"""What started ``sidecar dev`` ends: a script, or the shell of a terminal that is closed."""
+"""The process that started ``sidecar dev`` ends: a script, or the shell of a closed terminal."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.commands.dev.support import SERVICE, Watched, ask, command, environme
 from tests.support.waiting import WAIT_S
 
 IN_BACKGROUND = '"$@" & echo "pid $!"; read -r _'
-"""A script that starts it beside itself, and ends once it is told."""
+"""A script that starts it in the background, and ends once its stdin has a line."""
 
 UNDER_NOHUP = 'nohup "$@" & echo "pid $!"; read -r _'
 
 
 class Script:
-    """A shell that runs ``text`` with the sidecar's words as its own."""
+    """A shell that runs ``text`` with the sidecar's command line as its arguments."""
 
     def __init__(self, text: str, folder: Path, *words: str) -> None:
         self._process = subprocess.Popen(
@@ -42,7 +42,7 @@ class Script:
         self.tree = Watched(self.pid)
 
     def wait(self, pattern: str) -> re.Match[str]:
-        """Take lines of its output until one has the regular expression in it."""
+        """Read lines of its output until one matches the regular expression; return the match."""
         while line := _pipe(self._process.stdout).readline():
             if found := re.search(pattern, line.decode()):
                 return found
@@ -54,12 +54,12 @@ class Script:
         assert self._process.wait(WAIT_S) == 1, "read has met the end"
 
     def lives(self, word: str) -> None:
-        """Have the service say a word that comes out here."""
+        """Assert that the service lives: it prints a word that arrives here."""
         ask(self.url, f"/say/{word}")
         self.wait(word)
 
     def errors(self) -> str:
-        """All that came on stderr, once nothing can write there any more."""
+        """Return stderr, once no process can write there any more."""
         return _pipe(self._process.stderr).read().decode()
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ def test_nohup_lets_it_outlive_its_launcher_and_SIGHUP(folder: Path, scripts: li
     scripts.append(script)
     script.end()
     os.kill(script.pid, signal.SIGHUP)
-    for word in ("lilac", "mauve", "violet"):  # the signal has been seen by then, if it is seen at all
+    for word in ("lilac", "mauve", "violet"):  # by then the signal was handled, if it is handled at all
         script.lives(word)
     script.tree.kill(script.pid, signal.SIGTERM)
     script.tree.await_gone()

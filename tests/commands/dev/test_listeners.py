@@ -1,4 +1,4 @@
-"""Where a program listens that was told no port."""
+"""Find where a program listens that was told no port."""
 
 from __future__ import annotations
 

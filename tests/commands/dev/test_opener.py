@@ -25,7 +25,7 @@ echo $$ > browser.new
 mv browser.new browser
 exec sleep 100
 """
-"""It writes down what it was asked to open and who it is, and returns only when its window is closed."""
+"""A fake browser: it records the URL and its own pid, and ends only when its window is closed."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def browser(folder: Path) -> Path:
 
 
 class Window:
-    """The browser, held by a pidfd, and closed at the end."""
+    """The browser, watched by a pidfd, and closed at the end."""
 
     def __init__(self, folder: Path) -> None:
         until((folder / "browser").exists, "the browser's start")
@@ -114,7 +114,7 @@ def test_an_opener_that_hangs_breaks_nothing() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     for _ in range(10_000):
-        Opener(writer).open("http://127.0.0.1:1/")  # far more than fits
+        Opener(writer).open("http://127.0.0.1:1/")  # far more than the pipe holds
     os.close(reader)
     os.close(writer)
 

@@ -1,4 +1,4 @@
-"""What programs say, as a person sees it and as ``--json`` tells it: each with a real program."""
+"""The output of real programs, as a user sees it and with ``--json``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Run = Callable[..., Piped]
 Dev = Callable[..., Terminal]
 
 PYTHON = (sys.executable, "-S", "-c")
-"""Without -I, which would pass over PYTHONUNBUFFERED."""
+"""A Python without -I, which would ignore PYTHONUNBUFFERED."""
 
 WRITE_READ = """
 import array, fcntl, os, termios
@@ -43,12 +43,12 @@ def run(folder: Path) -> Iterator[Run]:
 
 
 def logs(sidecar: Piped) -> list[dict[str, Any]]:
-    """What was told of output until now."""
+    """Return the log notifications so far."""
     return [params for method, params in notifications(sidecar.lines) if method == "service/log"]
 
 
 def told(sidecar: Piped) -> list[str]:
-    """All lines of it."""
+    """Return all their lines."""
     return [line for params in logs(sidecar) for line in params["lines"]]
 
 
@@ -122,7 +122,7 @@ def test_a_line_without_an_end_makes_a_service_ready(run: Run, folder: Path) -> 
 
 
 def test_a_progress_bar_is_told_by_frames_and_its_line_is_the_last(run: Run, folder: Path) -> None:
-    """Each frame is read by itself, so that only the sidecar's own pace makes their notices fewer."""
+    """Each frame is read separately, so only the sidecar's own rate limit reduces the notifications."""
     gate = make_gate(folder)
     bar = f"{WRITE_READ}\nfor n in range(300): write(1, b'\\r%d/300' % n)\n{AT_GATE}\nprint('\\r300/300')"
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""``sidecar dev`` below Tauri's CLI for phones: the address that a phone asks is the one that Vite listens on."""
+"""``sidecar dev`` under Tauri's CLI for phones: Vite listens on the address that the phone requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.command import SIDECAR
 from tests.support.ports import free_port
 
 HOST = "127.0.0.2"
-"""An own address that is not the usual one; Linux has it without more ado."""
+"""Another loopback address, which Linux has without configuration."""
 
 CONFIG = """\
 import { defineConfig } from "vite";
@@ -36,7 +36,7 @@ export default defineConfig({
   },
 });
 """
-"""As create-tauri-app writes it."""
+"""The configuration that create-tauri-app writes."""
 
 
 def host_of(root: Path, host: str | None) -> str | None:
@@ -80,7 +80,7 @@ def test_a_tauri_project_s_page_listens_on_the_host_of_a_phone(tmp_path: Path, m
 
 
 class Hmr:
-    """The connection that a page holds for its hot updates."""
+    """A page's connection for hot updates."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         self._socket = socket.create_connection((host, port), WAIT_S)
@@ -101,7 +101,7 @@ class Hmr:
         self._socket.close()
 
     def message(self) -> str:
-        """The next one, without its frame's head."""
+        """Return the next message, without its frame header."""
         length = self._file.read(2)[1]
         if length == 126:
             [length] = struct.unpack(">H", self._file.read(2))
@@ -110,7 +110,7 @@ class Hmr:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, int, int]]:
-    """A project that ``sidecar dev`` serves as for a phone; its port, and that of its hot updates."""
+    """Run ``sidecar dev`` on a project as for a phone; yield its port, and the port of its hot updates."""
     port, hmr_port = free_port(), free_port()
     project = make(tmp_path, hmr_port)
     (project / "node_modules").symlink_to(EXAMPLE / "node_modules")
@@ -135,7 +135,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, int, int]]:
 
 @pytest.mark.vite
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
-@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on PATH")
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on PATH")
 @pytest.mark.skipif(not (EXAMPLE / "node_modules" / "vite").is_dir(), reason="the example's packages are missing")
 def test_a_phone_gets_the_page_and_its_hot_updates(served: tuple[Path, int, int]) -> None:
     project, port, hmr_port = served

@@ -24,7 +24,7 @@ from tests.support.waiting import WAIT_S
 
 
 class Piped:
-    """``sidecar dev`` whose output goes into pipes; the lines are taken one by one."""
+    """``sidecar dev`` with output to pipes, which is read line by line."""
 
     def __init__(self, folder: Path, words: tuple[str, ...], env: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ class Piped:
         self.errors = pipe.read()
 
     def wait(self, pattern: str) -> re.Match[str]:
-        """Take lines until one has the regular expression in it."""
+        """Read lines until one matches the regular expression; return the match."""
         while True:
             line = self._coming.get(timeout=WAIT_S)
             assert line is not None, f"timed out waiting for {pattern!r}: {self.lines}"
@@ -82,7 +82,7 @@ class Piped:
                 return found
 
     def rest(self) -> tuple[int, list[bytes]]:
-        """The exit code, and all lines that were printed."""
+        """Return the exit code and all lines."""
         while (line := self._coming.get(timeout=WAIT_S)) is not None:
             self.lines.append(line)
         code = self.process.wait(WAIT_S)
@@ -160,7 +160,7 @@ def test_when_sigterm_comes_all_of_it_ends(run: Run) -> None:
 
 
 def notifications(lines: list[bytes]) -> list[tuple[str, dict[str, Any]]]:
-    """Every line of it has to be one."""
+    """Decode the lines, each of which must be a notification."""
     found = []
     for line in lines:
         message = json.loads(line)
@@ -184,7 +184,7 @@ def test_json_is_the_raw_notifications_one_object_a_line_and_nothing_else(run: R
         code, lines = sidecar.rest()
     told = notifications(lines)
     assert code == 130
-    assert {method for method, _ in told} - {"service/waiting"} == {  # a slow start is told of as well
+    assert {method for method, _ in told} - {"service/waiting"} == {  # a slow start is reported as well
         "service/state",
         "service/ready",
         "service/log",
@@ -300,7 +300,7 @@ def test_a_reader_that_goes_away_is_no_crash(folder: Path) -> None:
 
 @pytest.fixture
 def project(folder: Path) -> Path:
-    """A Tauri project that asks for two services."""
+    """Make a Tauri project with two services."""
     inner = folder / "src-tauri"
     (inner / "api").mkdir(parents=True)
     server = {"type": "command", "command": list(SERVICE), "port": {}, "ready": {"type": "tcp"}}
@@ -343,7 +343,7 @@ def test_when_one_of_several_services_fails_all_end_and_it_is_a_failure(run: Run
     section["plugins"]["sidecar"]["services"]["api"] |= {"command": ["sh", "-c", "exit 9"], "restart": {"limit": 0}}
     project.write_text(json.dumps(section))
     code, lines = run().rest()
-    assert code == 9, "it was never ready, so its exit code is handed on"
+    assert code == 9, "it was never ready, so dev returns its exit code"
     assert any(line.startswith("» api ".encode()) for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""``sidecar dev`` for several services: a line for each, keys about one of them, and a failure that ends no other."""
+"""``sidecar dev`` with several services: status lines, keys for one of them, and failures that end no other."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def status_lines(*services: str) -> StatusLines:
 
 
 class Desk:
-    """The whole view without a terminal: keys in, requests out; ``written`` is what would stand on the terminal."""
+    """The whole view without a terminal: keys in, requests out. ``written`` is the terminal's content."""
 
     def __init__(self) -> None:
         self._inbox: Inbox = queue.SimpleQueue()
@@ -91,7 +91,7 @@ class Desk:
         return above[: -len(SERVICES)]
 
 
-# ── one of them is picked ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── pick one ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_page_is_picked_at_first() -> None:
@@ -151,7 +151,7 @@ def test_a_task_that_is_done_does_not_keep_it_running() -> None:
     assert desk.state("web", "stopped") == [Shutdown()]
 
 
-# ── only one is shown ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── show only one ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_f_shows_only_the_picked_one_from_its_last_lines_on() -> None:
@@ -159,7 +159,7 @@ def test_f_shows_only_the_picked_one_from_its_last_lines_on() -> None:
     desk.prints("web", "one")
     assert desk.press("f") == [Logs("web", REPLAYED)]
     desk.prints("api", "hidden")
-    desk.prints("web", "two")  # it is among the lines that come
+    desk.prints("web", "two")  # it is among the new lines
     desk.front.reply(9, LogsResult("web", (LogLine("stdout", "one", 1), LogLine("stderr", "two", 2))))
     desk.prints("web", "three")
     desk.prints("api", "hidden")
@@ -307,7 +307,7 @@ def test_each_service_has_a_colour_and_stderr_another_bar() -> None:
 
 @pytest.fixture
 def project(folder: Path) -> Path:
-    """Two servers and a task that they wait for."""
+    """Declare two servers, and a task that they depend on."""
     server = {"type": "command", "command": list(SERVICE), "port": {}, "dependsOn": ["migrate"]}
     task = {"type": "task", "command": ["sh", "-c", "echo migrated"]}
     file = folder / "sidecar.json"
@@ -316,7 +316,7 @@ def project(folder: Path) -> Path:
 
 
 def up(terminal: Terminal, name: str, since: int = 0) -> str:
-    """Wait until it is ready; its URL."""
+    """Wait until the service is ready; return its URL."""
     return terminal.wait(rf"{name} is ready on (http\S+) after", since)[1]
 
 

@@ -1,4 +1,4 @@
-"""What ``sidecar dev`` runs comes from one source, and the first line names it."""
+"""``sidecar dev`` takes its services from one source, which the first line names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping with another program that Ctrl-Z has stopped, however fg and we overtake each other."""
+"""Stop together with another program after Ctrl-Z, in every order of fg and our own stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import os, signal, sys
 from sidecar.terminal import tty
 
 def early(pid):
-    os.kill(os.getpid(), signal.SIGCONT)  # fg comes after the look, and before we stop
+    os.kill(os.getpid(), signal.SIGCONT)  # fg comes after the check, and before we stop
     return True
 
 if sys.argv[4] == "darwin":
@@ -47,7 +47,7 @@ BOOTLOADER = """
 import os, signal, sys
 from sidecar.terminal import tty
 
-sys._MEIPASS = "/tmp/_MEI0000000100aaaa"  # what says that a bootloader is above
+sys._MEIPASS = "/tmp/_MEI0000000100aaaa"  # means that the parent is a bootloader
 if sys.argv[2] == "darwin":
     from tests.host import bsd
     tty.look_at = bsd.Kernel().read
@@ -86,7 +86,7 @@ sys.stdin.readline()
 
 @contextmanager
 def other_program(*, stopped: bool) -> Iterator[int]:
-    """The program that the shell looks at."""
+    """Start the program that the shell watches."""
     with subprocess.Popen(["sleep", "100"]) as child:
         try:
             if stopped:
@@ -101,7 +101,7 @@ def other_program(*, stopped: bool) -> Iterator[int]:
 def one_of_ours(
     pid: int, system: str, how: str = "as it is", follow_s: float = WAIT_S
 ) -> Iterator[subprocess.Popen[str]]:
-    """In a group of its own, of which a shell (this test) is the parent."""
+    """Start ours in its own group, as the child of a shell (this test)."""
     command = [sys.executable, "-c", SCRIPT, str(pid), how, str(follow_s), system]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0) as it:
         try:
@@ -111,13 +111,13 @@ def one_of_ours(
 
 
 def said(it: subprocess.Popen[str]) -> list[str]:
-    """All that it said until its end."""
+    """Return all its output up to its end."""
     return it.communicate(timeout=WAIT_S)[0].splitlines()
 
 
 @pytest.fixture(params=["linux", "darwin"])
 def system(request: pytest.FixtureRequest) -> str:
-    """Whose look at processes tells that the other program is stopped."""
+    """The system whose process information shows that the other program is stopped."""
     if request.param == "darwin":
         skip_without_forks()
     return str(request.param)
@@ -164,7 +164,7 @@ def test_it_does_not_stop_alone(system: str) -> None:
 
 @contextmanager
 def bootloader(system: str, how: str, follow_s: float = WAIT_S) -> Iterator[subprocess.Popen[str]]:
-    """The shell's child, with a guard and a supervisor below it, which takes Ctrl-Z."""
+    """Start a bootloader as the shell's child. Below it are a guard and a supervisor, which handles Ctrl-Z."""
     command = [sys.executable, "-c", BOOTLOADER, how, system, str(follow_s)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
@@ -172,7 +172,7 @@ def bootloader(system: str, how: str, follow_s: float = WAIT_S) -> Iterator[subp
         try:
             yield it
         finally:
-            os.killpg(it.pid, signal.SIGKILL)  # not reaped yet, so that the group is its own
+            os.killpg(it.pid, signal.SIGKILL)  # not reaped yet, so the group's number is not reused
 
 
 def test_a_supervisor_stops_with_its_bootloader_and_goes_on_with_it(system: str) -> None:
@@ -212,12 +212,12 @@ def await_stop(pid: int) -> None:
 
 
 def has_stopped(pid: int) -> bool:
-    """Whether our child has stopped since we last waited for that."""
+    """Return whether our child has stopped since the last wait."""
     return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def pending(pid: int) -> set[int]:
-    """The signals that wait for the process's first thread (proc(5): SigPnd)."""
+    """Return the signals that are pending for the process's main thread (proc(5): SigPnd)."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         mask = next(int(line.split()[1], 16) for line in file if line.startswith("SigPnd:"))
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}

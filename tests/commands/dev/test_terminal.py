@@ -23,23 +23,23 @@ from tests.support.waiting import make_gate, open_gate, until
 Dev = Callable[..., Terminal]
 
 OURS = 4 if BINARY else 3
-"""How many of a run's first processes are ours: the bootloader, where it is frozen; guard; supervisor; keeper."""
+"""Number of our own processes at the start of the list: bootloader (if frozen), guard, supervisor, keeper."""
 GUARD, SUPERVISOR = OURS - 3, OURS - 2
 
 
 def ready(terminal: Terminal, since: int = 0) -> str:
-    """Wait until it is ready; its URL."""
+    """Wait until the service is ready; return its URL."""
     return terminal.wait(r"is ready on (http\S+) after", since)[1]
 
 
 def status_line(terminal: Terminal, since: int = 0) -> None:
-    """Wait for the status line, where there is one."""
+    """Wait for the status line, if there is one."""
     if not BINARY:
         terminal.wait("ready  http", since)
 
 
 def customized(folder: Path, code: str) -> str:
-    """A PYTHONPATH with which each Python runs ``code`` first (but for those that are started with -I)."""
+    """Return a PYTHONPATH with which each Python runs ``code`` first, except with -I."""
     (folder / "sitecustomize.py").write_text(code)
     return f"{folder}{os.pathsep}{environment(folder)['PYTHONPATH']}"
 
@@ -128,7 +128,7 @@ def test_in_a_utf_8_locale_text_comes_as_it_is_and_broken_text_is_marked(dev: De
 
 @with_rich
 def test_the_status_line_follows_the_window_s_width(dev: Dev, tmp_path: Path) -> None:
-    # it is not drawn again for the time's sake, so that what is seen is the answer to the new size
+    # no redraws by time, so that a redraw must come from the new size
     no_ticks = "import sidecar.commands.dev.status_line as s; s.TICK_S = s.IDLE_S = 1000.0"
     terminal = dev("--", *SERVICE, columns=30, PYTHONPATH=customized(tmp_path, no_ticks))
     ready(terminal)
@@ -172,7 +172,7 @@ def test_a_program_without_a_place_for_a_port_is_running_not_ready(dev: Dev) -> 
 
 @with_rich
 def test_a_program_that_listens_without_being_told_a_port_is_said_to(dev: Dev) -> None:
-    """As ``sidecar dev -- npm run dev`` does: its URL is shown, and stays in the status line."""
+    """As with ``sidecar dev -- npm run dev``, its URL is shown, and stays in the status line."""
     listen = "import http.server as h; h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler).serve_forever()"
     terminal = dev("--", *PYTHON, "-c", listen)
     terminal.wait(r"listens on .*http://127\.0\.0\.1:\d+/")
@@ -193,7 +193,7 @@ def test_r_restarts_on_the_same_port(dev: Dev) -> None:
     assert ready(terminal, mark) == url
     assert terminal.watch().pids[-1] != before
     terminal.wait("restarts 1", mark)
-    assert "Ctrl-C" not in terminal.text(mark)  # that is said of an end
+    assert "Ctrl-C" not in terminal.text(mark)  # this text reports an end
 
 
 @with_rich
@@ -282,7 +282,7 @@ def test_ctrl_c_ends_it_cleanly_with_130(dev: Dev) -> None:
 
 
 def configure_patient(folder: Path, wish: str) -> None:
-    """A Tauri project whose only service may take a day to end."""
+    """Make a Tauri project whose only service may take a day to end."""
     stop = {"timeoutMs": 86_400_000}
     web = {"type": "command", "command": [*SERVICE, wish], "cwd": str(folder), "port": {}, "stop": stop}
     (folder / "src-tauri").mkdir()
@@ -291,7 +291,7 @@ def configure_patient(folder: Path, wish: str) -> None:
 
 
 def test_one_ctrl_c_lets_a_slow_one_end_in_its_own_time(dev: Dev, folder: Path) -> None:
-    """It goes to each of us, and the bootloader of a frozen one passes it on besides: it is one all the same."""
+    """Each of our processes gets it, and a frozen sidecar's bootloader also forwards it. It still counts once."""
     gate = make_gate(folder)
     configure_patient(folder, "slow")
     terminal = dev()
@@ -316,7 +316,7 @@ def test_a_second_ctrl_c_does_not_wait_for_one_who_is_deaf_to_the_first(dev: Dev
     terminal.press("\x03")
     assert terminal.exit_code() == 130
     tree.await_gone()
-    assert "stopped" not in terminal.text()  # it was killed, and nobody reported its end
+    assert "stopped" not in terminal.text()  # it was killed, and nothing reported its end
 
 
 def test_ctrl_c_before_it_is_ready_ends_it_too(dev: Dev) -> None:
@@ -437,7 +437,7 @@ def test_nobody_is_left_who_was_started_for_the_view_either(dev: Dev) -> None:
     mark = f"test-{os.urandom(8).hex()}"
     terminal = dev("--", *SERVICE, MARK=mark)
     ready(terminal)
-    assert len(marked(mark)) == OURS + 2  # the service, and the opener, which is not below us
+    assert len(marked(mark)) == OURS + 2  # the service, and the opener, which is not a descendant of ours
     terminal.press("q")
     assert terminal.exit_code() == 0
     until(lambda: not marked(mark), "the opener's end")
@@ -481,7 +481,7 @@ def test_a_terminal_that_takes_nothing_more_blocks_no_end(dev: Dev) -> None:
 
 
 def shell_environment(folder: Path) -> dict[str, str]:
-    """A prompt that is not in what is typed, and no files of the person's."""
+    """Return an environment with a prompt that no input contains, and without the user's own files."""
     prompt = {"PS1": "$SHELL_IS_READY> ", "SHELL_IS_READY": "ok", "HISTFILE": "", "ENV": ""}
     return environment(folder, BROWSER="/bin/true", **prompt)
 
@@ -509,7 +509,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(
         terminal.press("\x1a")
         terminal.wait("Stopped", mark)
         terminal.wait("ok> ", mark)
-        if shell == "dash":  # bash has an editor of its own, which echoes by itself
+        if shell == "dash":  # bash's line editor echoes by itself
             until(terminal.echoes, "the modes being the shell's")
         mark = terminal.mark()
         terminal.press("echo shell-is-$((20 + 3))\r")
@@ -533,7 +533,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_fg_is_typed_at_once_after_each_of_many_ctrl_z(folder: Path, shell: str, sidecar: Sequence[str]) -> None:
-    """Neither a late stop of ours undoes it, nor do we read what is typed."""
+    """A late stop of ours must not undo it, and we must not read what is typed."""
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"there is no {shell}")

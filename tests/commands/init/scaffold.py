@@ -1,8 +1,8 @@
 """A workshop for apps that ``create-tauri-app`` makes: packages to install, a screen to show them on, their deaths.
 
 Each app gets the sidecar as a user's app does: from a registry on loopback, with the crates of the same build. Its page
-reports to the test: where it is, and what the app's own command answers. So the page is shown, its scripts
-come from the Vite that the sidecar started, and it may call the app.
+reports its URL and the answer of an app's command to the test. That proves that the page is shown, that its scripts come
+from the sidecar's Vite, and that it may call the app.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from tests.support.waiting import until
 
 SCAFFOLDER = "create-tauri-app@4.7.4"
 NAME = f"scaffold-{os.urandom(4).hex()}"
-"""Of this run alone: other runs may build theirs in the same folder."""
+"""A name that is unique to this run: other runs may build theirs in the same folder."""
 PROGRAMS = {"cargo": "Rust", "npx": "Node", "Xvfb": "Debian's xvfb", "rustfmt": "Rust"}
 
 BUILD_S = 1500
-"""For a build of all of Tauri where nothing is cached: minutes on two cores that have nothing else to do."""
+"""Timeout of a build. Without caches, all of Tauri takes minutes on two idle cores."""
 NETWORK_S = 300
-"""For npm and pip, which may have to fetch everything."""
+"""Timeout of npm and pip, which may have to download everything."""
 SHOWN_S = 120.0
-"""For an app to start and to show its page: seconds on two cores that have nothing else to do."""
+"""Longest wait for an app's page, which takes seconds on two idle cores."""
 
 REPORT = """
 <script type="module">
@@ -56,7 +56,7 @@ REPORT = """
 
 
 def missing() -> str | None:
-    """Why no app can be built and shown here; ``None`` if it can."""
+    """Return why no app can be built and shown here; ``None`` if it can."""
     for program, source in PROGRAMS.items():
         if shutil.which(program) is None:
             return f"there is no {program} on PATH (it comes with {source})"
@@ -68,7 +68,7 @@ def missing() -> str | None:
 
 @contextmanager
 def screen() -> Iterator[str]:
-    """An X server that shows its windows to nobody; it chooses its own number."""
+    """Start an X server without a monitor, which chooses its own display number."""
     reader, writer = os.pipe()
     command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1000x900x24", "-nolisten", "tcp", "-noreset"]
     server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL, start_new_session=True)
@@ -82,7 +82,7 @@ def screen() -> Iterator[str]:
 
 
 class Pages:
-    """Takes what pages report."""
+    """Receives the pages' reports."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.port = server.server_address[1]
@@ -95,11 +95,11 @@ class Pages:
             self._told.set()
 
     def forget(self) -> None:
-        """Take the next report for the first one."""
+        """Forget all reports, so that the next one is the first."""
         self._told.clear()
 
     def first(self, seconds: float) -> dict[str, str] | None:
-        """The first report, once it comes; ``None`` if none does in this time."""
+        """Wait for the first report; return it, or ``None`` if none comes in this time."""
         return self._first if self._told.wait(seconds) else None
 
 
@@ -111,7 +111,7 @@ def listening() -> Iterator[Pages]:
             self.end_headers()
             pages.tell(self.path)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its own name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -126,14 +126,14 @@ def listening() -> Iterator[Pages]:
 
 
 class Tree:
-    """All processes that have the mark; they are ended with the test."""
+    """All processes that have the mark. They are killed at the end of the test."""
 
     def __init__(self) -> None:
         self.mark = f"scaffold-{os.urandom(8).hex()}"
         self._held: dict[int, int] = {}
 
     def hold(self) -> list[int]:
-        """Take hold of all there are; their pids."""
+        """Open pidfds of all that exist; return their pids."""
         pids = marked(self.mark)
         for pid in pids:
             if pid not in self._held and (pidfd := open_pidfd(pid)) is not None:
@@ -141,14 +141,14 @@ class Tree:
         return pids
 
     def owner(self, port: int) -> str:
-        """The program of the tree that listens on the port."""
+        """Return the name of the tree's program that listens on the port."""
         for pid in self.hold():
             try:
                 process = psutil.Process(pid)
                 if any(it.status == "LISTEN" and it.laddr.port == port for it in process.net_connections("tcp")):
                     return Path(process.exe()).name
             except psutil.NoSuchProcess:
-                continue  # it went since the look
+                continue  # it has ended since the listing
         return ""
 
     def kill(self, program: str) -> None:
@@ -158,13 +158,13 @@ class Tree:
         send(self._held[pid], signal.SIGKILL)
 
     def await_end(self) -> None:
-        """Wait until nobody of it lives."""
+        """Wait until none of the processes lives."""
         for pid, pidfd in self._held.items():
             await_end(pidfd, f"process {pid}")
-        until(lambda: not marked(self.mark), "the end of all that has the mark")
+        until(lambda: not marked(self.mark), "the end of all processes with the mark")
 
     def end(self) -> None:
-        """End whoever is left, if the test has failed."""
+        """Kill the processes that are left after a failed test."""
         while self.hold():
             for pidfd in self._held.values():
                 send(pidfd, signal.SIGKILL)
@@ -175,31 +175,31 @@ class Tree:
 
 
 def target_folder() -> Path:
-    """Where cargo builds: outside the checkout, and kept, as it is gigabytes and minutes of work."""
+    """Return cargo's build folder. It is kept outside the checkout, as it has gigabytes and takes minutes to build."""
     told = os.environ.get("CARGO_TARGET_DIR")
     return Path(told) if told else platformdirs.user_cache_path("tauri-sidecar") / "cargo-target"
 
 
 @dataclass
 class Workshop:
-    """What all apps of a session share."""
+    """The parts that all apps of a session share."""
 
     folder: Path
-    """All apps are made below it: a file there tells cargo where our crates are."""
+    """The folder for all apps. A file in it tells cargo where our crates are."""
     dist: Path
-    """The packages, as build/dist.py made them."""
+    """The packages that build/dist.py made."""
     registry: str
-    """npm's option that names ours."""
+    """npm's option for our registry."""
     display: str
     pages: Pages
 
     @property
     def cargo(self) -> dict[str, str]:
-        """Variables for cargo. An app is built once, so what a second build would be quicker by is not kept."""
+        """Return variables for cargo. An app is built only once, so incremental builds are off."""
         return {"CARGO_TARGET_DIR": str(target_folder()), "CARGO_INCREMENTAL": "0"}
 
     def scaffold(self, name: str, template: str) -> Path:
-        """A fresh app in a folder of this name; its page reports, and its lock names the example's crates."""
+        """Make a new app in a folder of this name. Its page reports, and its lock has the example's crates."""
         folder = self.folder / name
         folder.mkdir()
         words = ["npx", "--yes", SCAFFOLDER, NAME, "--template", template, "--manager", "npm"]
@@ -216,15 +216,15 @@ class Workshop:
         must(project, "npm", "install", "--no-audit", "--no-fund", self.registry, *words, timeout=NETWORK_S)
 
     def npx(self, project: Path, *words: str) -> str:
-        """Run ``npx tauri-sidecar`` with these words where it is not installed; what it printed.
+        """Run ``npx tauri-sidecar`` with these words where it is not installed; return the output.
 
-        npx keeps what it fetched, by name. In a cache of the session's own it is the session's own.
+        npx caches packages by name. So use this session's own cache, or npx could run an older build.
         """
         cache = f"--cache={self.folder / 'npx'}"
         return must(project, "npx", "--yes", cache, self.registry, "tauri-sidecar", *words, timeout=NETWORK_S)
 
     def show_and_kill(self, project: Path, *words: str) -> None:
-        """Build the app, start it or what starts it, see its page, kill it, and see that nothing is left."""
+        """Build the app, start it, wait for its page, kill it, and assert that nothing is left."""
         must(project / "src-tauri", "cargo", "build", "--quiet", timeout=BUILD_S, **self.cargo)
         self.pages.forget()
         with ExitStack() as stack:
@@ -232,7 +232,7 @@ class Workshop:
             stack.callback(tree.end)
             process = self._start(project, tree, *(words or (target_folder() / "debug" / NAME,)))
             stack.callback(process.wait)
-            stack.callback(tree.end)  # before it is waited for
+            stack.callback(tree.end)  # pidfds first, before the wait
 
             report = self.pages.first(BUILD_S if words else SHOWN_S)
             assert report is not None, (project.parent / "output").read_text()[-4000:]
@@ -240,12 +240,12 @@ class Workshop:
             url = urlsplit(report["url"])
             assert (url.scheme, url.hostname) == ("http", "127.0.0.1"), report
             assert url.port is not None
-            assert tree.owner(url.port) == NAME  # the app itself, with the dev server behind it
+            assert tree.owner(url.port) == NAME  # the app itself, which has a dev server behind it
 
             tree.kill(NAME)
             tree.await_end()
             with socket.socket() as sock:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended hold no port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections in TIME_WAIT
                 sock.bind(("127.0.0.1", url.port))
                 sock.listen()
 
@@ -280,7 +280,7 @@ class Workshop:
 
 @contextmanager
 def opened(dist: Path, folder: Path) -> Iterator[Workshop]:
-    """A workshop with the packages of ``dist``; what cargo built of its apps goes with it."""
+    """Open a workshop with the packages of ``dist``. At the end, remove what cargo built of its apps."""
     unpack_crates(dist, folder)
     with screen() as display, listening() as pages, serving(dist / "npm", others=True) as npm:
         try:
@@ -290,7 +290,7 @@ def opened(dist: Path, folder: Path) -> Iterator[Workshop]:
 
 
 def _remove_builds() -> None:
-    """Remove what cargo has built of this run's apps. ``cargo clean`` would wait for every other build there."""
+    """Remove what cargo built of this run's apps. ``cargo clean`` would wait for all other builds in that folder."""
     debug = target_folder() / "debug"
     for name in (NAME, NAME.replace("-", "_")):
         for path in (*debug.glob(f"*{name}*"), *debug.glob(f"*/*{name}*")):

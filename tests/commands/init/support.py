@@ -1,4 +1,4 @@
-"""A Tauri + Vite project in words of our own, to be changed by a test as it likes."""
+"""A minimal Tauri + Vite project, which a test may change."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ Texts = dict[str, str | None]
 
 
 def make(folder: Path, **changed: str | None) -> Path:
-    """The project in ``folder``; ``changed`` is by path, with the defaults of ``FILES`` beside it."""
+    """Write the project into ``folder``. ``changed`` replaces files of ``FILES``, by path."""
     texts: Texts = {**FILES, **changed}
     for name, text in texts.items():
         if text is not None:
@@ -106,5 +106,5 @@ def make(folder: Path, **changed: str | None) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files, by their path."""
+    """Return all files, by path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""Where Tauri's own CLI runs a ``beforeDevCommand``: ``init`` has to say the same."""
+"""The folder in which Tauri's own CLI runs a ``beforeDevCommand``: ``init`` must name the same."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CLI = EXAMPLE / "node_modules" / ".bin" / "tauri"
 
 pytestmark = [
     pytest.mark.vite,
-    pytest.mark.skipif(sys.platform != "linux", reason="the commands are those of its shell"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the test's commands need a POSIX shell"),
     pytest.mark.skipif(not CLI.exists(), reason="the example's packages are missing"),
-    pytest.mark.skipif(shutil.which("cargo") is None, reason="the CLI asks cargo"),
+    pytest.mark.skipif(shutil.which("cargo") is None, reason="the CLI needs cargo"),
 ]
 
 
 def run_before_dev_command(folder: Path, build: dict[str, Any]) -> None:
-    """Have the CLI run it, and give up before it builds: the command is waited for, and fails."""
+    """Let the CLI run it. The CLI waits for the command, which fails, and gives up before the build."""
     more = folder / "more.json"
     more.write_text(json.dumps({"build": {"beforeDevCommand": {**build, "wait": True}}}))
     words = [str(CLI), "dev", "--no-watch", "--config", str(more)]

@@ -1,4 +1,4 @@
-"""The schema of plugins.sidecar that the plugin ships takes and refuses what the code takes and refuses."""
+"""The plugin's schema of plugins.sidecar accepts and refuses the same configurations as the code."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ BEYOND: list[dict[str, Any]] = [
     api(port=None),
     api(ready={"type": "log", "pattern": "("}),
 ]
-"""Faults that no schema can see: what is wrong only beside something else, and Python's own rules."""
+"""Faults that a schema cannot detect: conflicts between fields, and Python's own rules."""
 
 
 @cache
@@ -102,7 +102,7 @@ def validator() -> Draft7Validator:
 
 
 def takes(section: Any) -> bool:
-    """Whether the code does."""
+    """Return whether the code accepts it."""
     try:
         parse_services(parse_section(section).services, f"{PLACE}.services", "dev")
     except InvalidParamsError:
@@ -122,7 +122,7 @@ def test_the_plugin_ships_what_the_command_prints(option: str, file: str) -> Non
 
 
 def file_of(section: Any) -> Any:
-    """The same as a ``sidecar.json``: where a name is missing, the file has to say nothing in its place, too."""
+    """Return the same as a ``sidecar.json``. A missing field must also be missing there."""
     return {"$schema": "x", **section} if isinstance(section, dict) else section
 
 

@@ -1,4 +1,4 @@
-"""What ``init`` makes of a ``beforeDevCommand``."""
+"""How ``init`` understands a ``beforeDevCommand``."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def test_scripts_that_run_each_other_in_every_order_are_given_up_soon(tmp_path: 
 
 @pytest.mark.parametrize("command", ["npm run round", "npm run once", "run-s round"])
 def test_scripts_that_run_each_other_in_turn_end(tmp_path: Path, command: str) -> None:
-    """``run-s`` and ``npm run`` each go one deeper: the bound holds whichever of them comes last."""
+    """``run-s`` and ``npm run`` each add one level. The bound must hold whichever comes last."""
     package = make(tmp_path, {}, {"round": "run-s round", "once": "npm run round"})
     meaning = understand(command, package)
     assert isinstance(meaning, Unclear)

@@ -23,7 +23,7 @@ GAPS = ("", " ", "\t", "\n", "\n    ", "/* c, } */", " // ] d\n", "\n/* e */\n")
 
 
 class Writer:
-    """Writes a value in ever other ways: white space, comments, quotes and commas as it is told by ``draw``."""
+    """Writes a value in varying forms: ``draw`` chooses white space, comments, quotes and commas."""
 
     def __init__(self, draw: st.DrawFn, end: str) -> None:
         self._coin: Callable[[], bool] = lambda: draw(st.booleans())
@@ -81,7 +81,7 @@ def at(value: Any, place: tuple[str | int, ...]) -> Any:
 
 
 def is_woven_into(old: str, new: str) -> bool:
-    """Whether ``new`` is ``old`` with text added, and nothing but white space between brackets taken away."""
+    """Return whether ``new`` is ``old`` with insertions, less only white space between brackets."""
     rest = iter("".join(new.split()))
     return all(each in rest for each in "".join(old.split()))
 

@@ -160,7 +160,7 @@ def test_any_other_shape_is_refused_with_its_reason(source: str, reason: str) ->
 
 @pytest.mark.parametrize("text", ['r#"never', 'r"', 'br##"x"#', '"never', '"\\" still', 'b"x'])
 def test_a_text_that_is_never_closed_is_refused(text: str) -> None:
-    """To look for its end at every mark behind it would take the square of the file's length."""
+    """Searching for its end anew at every quote after it would take quadratic time."""
     with pytest.raises(RustShapeError, match="a string is never closed"):
         tokenize(f"fn main() {{}}\n{text}")
 
@@ -174,7 +174,7 @@ def test_raw_texts_are_one_token_with_all_their_hashes() -> None:
 
 @pytest.mark.parametrize("text", ['r#"' * 300_000, "'\\u{" * 200_000, "/* " * 300_000])
 def test_code_that_never_closes_is_read_in_a_moment(text: str) -> None:
-    """Pytest's own bound ends a test that hangs."""
+    """A test that hangs is ended by pytest's timeout."""
     try:
         tokenize(text)
     except RustShapeError as error:

@@ -28,7 +28,7 @@ active = true
 
 
 def lines_added(before: str, after: str) -> list[str]:
-    """What is new; that nothing is gone is asserted."""
+    """Return the added lines; assert that none was removed."""
     rest = iter(after.splitlines())
     new: list[str] = []
     for line in before.splitlines():
@@ -136,7 +136,7 @@ def test_a_new_key_leaves_every_line_of_any_file_as_it_is(kinds: list[str]) -> N
 
 
 def test_a_key_below_a_plain_value_is_never_looked_for_in_its_text() -> None:
-    """``in`` would find a part of a text, and fail on a number."""
+    """``in`` would match part of a string, and raise on a number."""
     for value in ('"xb"', "1", '["b"]'):
         text = f"a = {value}\n"
         assert remove_member(text, ("a", "b")) == text

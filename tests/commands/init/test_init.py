@@ -1,4 +1,4 @@
-"""``sidecar init`` on projects of every kind: what it changes, what it leaves, and what it does not touch at all."""
+"""``sidecar init`` on projects of every kind: its changes, what it leaves as it is, and what it refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WITH_BACKEND = CONFIG.replace(
 
 
 def native(path: str) -> str:
-    """The path as this system spells it, and so what people are told."""
+    """Return the path as this system spells it, which messages show."""
     return str(Path(path))
 
 
@@ -43,7 +43,7 @@ def plan_of(folder: Path, plugin: str | None = CRATE) -> Plan:
 
 
 def apply(folder: Path, plugin: str | None = CRATE) -> Plan:
-    """Change the project; a second time there is nothing to do."""
+    """Run init; assert that a second run has nothing to do."""
     plan = plan_of(folder, plugin)
     write.write(plan.edits, plan.home)
     before = contents(folder)
@@ -59,7 +59,7 @@ def changed(folder: Path, before: dict[str, bytes]) -> set[str]:
 
 
 def reasons(folder: Path) -> str:
-    """Why it is refused; nothing may be touched."""
+    """Return why init refuses; assert that it changes nothing."""
     before = contents(folder)
     with pytest.raises(NotUnderstoodError) as caught:
         plan_of(folder)
@@ -824,7 +824,7 @@ def test_without_the_build_helper_the_sidecar_is_named_for_builds_for_developmen
 
 
 def test_without_the_build_helper_there_is_no_folder_to_ship(tmp_path: Path) -> None:
-    """Tauri would miss what it is to copy."""
+    """Tauri would not find the file to copy."""
     for name, build, plugin in (("path", None, CRATE), ("shape", 'include!("other.rs");\n', "0.1.0")):
         folder = make(tmp_path / name, **({} if build is None else {"src-tauri/build.rs": build}))
         apply(folder, plugin)
@@ -951,7 +951,7 @@ def test_a_file_that_cannot_be_put_in_place_takes_all_others_back(tmp_path: Path
     folder = make(tmp_path / "app")
     plan = plan_of(folder)
     last = plan.edits[-1].path
-    last.mkdir(parents=True)  # where the binary belongs, there is a folder now
+    last.mkdir(parents=True)  # put a folder in the binary's place
     before = contents(folder)
     with pytest.raises(ConfigurationError, match="all files are as they were"):
         write.write(plan.edits, plan.home)
@@ -1058,7 +1058,7 @@ def test_a_link_that_comes_after_the_plan_is_not_followed(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a program is no script")
 def test_rustc_of_the_project_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``rustup`` takes the toolchain from the folder it runs in, and from RUSTUP_TOOLCHAIN."""
+    """``rustup`` chooses the toolchain by its working folder and RUSTUP_TOOLCHAIN."""
     folder, tools = make(tmp_path / "app"), tmp_path / "tools"
     tools.mkdir()
     for place, line in (
@@ -1084,7 +1084,7 @@ def test_a_front_end_below_the_app_is_found_as_tauri_finds_it(tmp_path: Path) ->
     before = contents(folder)
     plan = apply(folder)
     assert web_of(folder)["root"] == "../ui"
-    assert "ui/package.json" not in changed(folder, before)  # Tauri's CLI does not find the app from there
+    assert "ui/package.json" not in changed(folder, before)  # from there Tauri's CLI does not find the app
     assert plan.start == "cargo tauri dev --no-dev-server-wait"
 
 
@@ -1202,7 +1202,7 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_yes_changes_it_without_a_question_and_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:
-    """From a checkout there is no binary to copy: both runs say so. With one in its place they would not."""
+    """A checkout has no binary to copy, so both runs say that. With a binary they would not."""
     folder = make(tmp_path)
     done = init(folder, "--yes")
     assert (done.returncode, done.stderr) == (0, "")

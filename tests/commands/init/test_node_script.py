@@ -1,4 +1,4 @@
-"""What is read in the text of a node script."""
+"""How ``init`` reads a node script that starts the dev server."""
 
 from __future__ import annotations
 
@@ -406,7 +406,7 @@ def test_a_script_that_is_too_long_or_no_text_is_not_read(tmp_path: Path) -> Non
     ],
 )
 def test_a_script_that_nobody_wrote_is_not_read(tmp_path: Path, text: str, reason: str) -> None:
-    """Where its expressions end is looked for again and again."""
+    """A naive reader searches for the ends of its expressions again and again."""
     meaning = meaning_of(tmp_path, text)
     assert isinstance(meaning, Unclear)
     assert reason in meaning.reason

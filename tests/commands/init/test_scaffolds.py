@@ -1,4 +1,4 @@
-"""Apps as ``create-tauri-app`` makes them, changed by ``npx tauri-sidecar init``, built, and run in a real window."""
+"""Apps of ``create-tauri-app``, changed by ``npx tauri-sidecar init``, built, and run in a real window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(2 * BUILD_S)
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    """The packages of the binary under test, or of one that is frozen now, and all that an app needs to be shown."""
+    """The packages of the binary under test, or of a new one, and everything that is needed to show an app."""
     reason = missing()
     if reason is not None:
         pytest.skip(reason)
@@ -41,7 +41,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 def test_a_scaffolded_app_is_changed_runs_and_leaves_nothing(
     workshop: Workshop, template: str, start: tuple[str, ...]
 ) -> None:
-    """Without words to start it by, the app is started itself."""
+    """Without ``words``, start the app's binary itself."""
     project = workshop.scaffold(template, template)
     assert workshop.npx(project, "init", "--yes").splitlines()[-1] == "Done. Start the app with: npm run tauri:dev"
     assert workshop.npx(project, "init", "--yes").startswith("Nothing to do: ")

@@ -1,7 +1,7 @@
-"""The first user's own project: a script of its own finds a port, tells it by a file, and starts Vite through a shell.
+"""The first user's project: its own script finds a port, writes it to a file, and starts Vite through a shell.
 
-``tests/projects/voicetextrs/before`` is what there was, ``after`` what ``init`` makes of it with the edits that it
-names.
+``tests/projects/voicetextrs/before`` is the original project. ``after`` is the result of ``init`` and of the manual
+edits that it names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MADE = {"binaries", "gen", "node_modules", "dist", "target", "Cargo.lock"}
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """All that git has of a project."""
+    """Return all files of a project that git has."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes().decode("utf-8", "replace")
         for path in folder.rglob("*")
@@ -34,7 +34,7 @@ def texts(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project as it was."""
+    """Copy the original project."""
     shutil.copytree(PROJECT / "before", tmp_path / "before", ignore=shutil.ignore_patterns(*MADE))
     return tmp_path / "before" / "tauri"
 
@@ -46,7 +46,7 @@ def changed(project: Path) -> Plan:
 
 
 def places(plan: Plan) -> list[tuple[str, int]]:
-    """Each file and line that a person is told to edit."""
+    """Return each file and line that the user is told to edit."""
     found = (PLACE.match(note) for note in plan.notes)
     return [(each["file"].replace("\\", "/"), int(each["line"])) for each in found if each]
 
@@ -63,7 +63,7 @@ def test_with_the_edits_that_are_named_it_is_the_project_after(project: Path) ->
     before = texts(project)
     plan = changed(project)
     made, after = texts(project), texts(PROJECT / "after" / "tauri")
-    manifest = "src-tauri/Cargo.toml"  # the plugin's path is another one from there
+    manifest = "src-tauri/Cargo.toml"  # from there the plugin has another relative path
     made[manifest], after[manifest] = (re.sub(r"path = .*", "", each[manifest]) for each in (made, after))
     different = {name for name in {*made, *after} if made.get(name) != after.get(name)}
     named = {name for name, _ in places(plan)}
@@ -97,7 +97,7 @@ def test_every_place_that_reads_the_port_or_ends_node_by_name_is_named(project: 
 def test_a_second_run_finds_nothing_to_do(project: Path) -> None:
     changed(project)
     assert make_plan(project, CRATE).edits == []
-    assert make_plan(PROJECT / "after" / "tauri", CRATE).edits[1:] == []  # git has no binary
+    assert make_plan(PROJECT / "after" / "tauri", CRATE).edits[1:] == []  # the binary is not in git
 
 
 def test_a_script_that_does_more_leaves_it_untouched(project: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_script_that_tells_no_port_leaves_no_place_to_edit(project: Path) -> N
 
 
 def test_what_the_file_says_is_no_other_name_for_it(project: Path) -> None:
-    """A name such as ``port`` stands in too many lines: only a name of the file itself is followed."""
+    """Names such as ``port`` occur in too many lines, so only the script's file name is searched for."""
     source = project / "src-tauri" / "src" / "lib.rs"
     text = source.read_text().replace("fs::read_to_string(file)", 'fs::read_to_string("../.vite-port")')
     source.write_text(text)

@@ -1,10 +1,10 @@
 """A small service: ``server.py PORT [deaf] [slow] [child] [session] [gate]``. PORT 0 is none: it then only waits.
 
-What it is to do is asked by HTTP: ``/say/TEXT`` prints it, ``/write/TEXT`` does so without ending the line,
-``/exit/N`` ends it, ``/flood`` prints without end. ``deaf`` ignores SIGTERM, ``slow`` says ``asked to end``, and obeys
-once the gate opens (tests/support/waiting.py); ``child`` starts another process, ``session`` one in a session of its
-own; ``gate`` listens only once the gate opens. Its stdin is a pipe that ends with the sidecar, which it does not look
-at: the tests are about being ended.
+It takes commands by HTTP: ``/say/TEXT`` prints a line, ``/write/TEXT`` text without a line end, ``/flood`` prints for
+ever, ``/exit/N`` exits. ``deaf`` ignores SIGTERM. ``slow`` prints ``asked to end`` at SIGTERM, and ends once the gate
+opens (tests/support/waiting.py). ``child`` starts another process, ``session`` one in its own session. ``gate`` listens
+only once the gate opens. It ignores the end of its stdin, which comes with the sidecar's end: the tests are about
+being killed.
 """
 
 from __future__ import annotations
