@@ -65,8 +65,8 @@ def start(service: str) -> str:
 
 
 def _fault(name: str, program: Path) -> str | None:
-    """Why ``program --version`` does not work, or None when it does."""
-    if name == PM2:  # even to be asked for its version it starts its daemon, which stays
+    """Return why ``program --version`` fails, or None if it works."""
+    if name == PM2:  # even --version starts its daemon, which stays
         return None if program.exists() else "it is missing"
     ask = ["--user", "--map-root-user", "--pid", "--fork", "true"] if name == UNSHARE else ["--version"]  # if it may
     try:
@@ -146,12 +146,12 @@ def ours(
 
 
 def vite(tools: Tools, folder: Path, project: Path, port: int) -> dict[str, Launch]:
-    """The contenders for "launch → ready" on ``port``."""
+    """Return the contenders for "launch → ready" on ``port``."""
     flags = ["--host", HOST, "--port", str(port), "--strictPort"]
     service = {"type": "vite", "root": str(project), "port": {"preferred": port, "host": HOST, "sticky": False}}
     found = {SIDECAR: ours(folder, {"web": service}, start_service="web")}
     if NPM in tools.programs:
-        # npm would look for an update of itself now and then: that is not what we want to measure.
+        # npm must not check for updates of itself during the measurement
         quiet = {"npm_config_update_notifier": "false"}
         found[NPM] = Launch([tools.programs[NPM], "run", "dev", "--", *flags], project, env=quiet)
     found[NODE] = Launch([tools.node, str(Path("node_modules", "vite", "bin", "vite.js")), *flags], project)

@@ -81,11 +81,11 @@ def _await(roll: RollCall, size: int, app: subprocess.Popen[bytes], errors: Path
 
 
 def _grow(roll: RollCall, tree: Tree, app: subprocess.Popen[bytes], errors: Path) -> None:
-    """Let the tree grow to its size; hold the app and the contender's own processes by pidfd."""
+    """Wait until the tree has its size; open pidfds of the app and the contender's own processes."""
     _await(roll, 1, app, errors)
     assert roll.first is not None
     root = peer_pid(roll.first)
-    # The root waits for our word before it forks: whatever else is below the app now is the contender's own.
+    # The root waits for our word before it forks, so all other descendants of the app are the contender's own.
     own = [child.pid for child in psutil.Process(app.pid).children(recursive=True) if child.pid != root]
     for pidfd in map(open_pidfd, [app.pid, *own]):
         if pidfd is not None:

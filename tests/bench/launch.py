@@ -1,4 +1,4 @@
-"""Launch → ready: from just before the process is made until Vite answers, seen by one poller for all contenders."""
+"""Launch → ready: the time from just before the spawn until Vite answers. One poller measures all contenders."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from tests.bench.report import Goal, Report, Row, ratios
 
 BENCH = "launch"
 READY_SECONDS = 60.0
-"""A Vite that is not there by then will not be measured."""
+"""Longest wait for Vite, in seconds. After that the measurement fails."""
 POLL_SECONDS = 0.001
-"""The poller's error: a refused connection costs some 30 µs, so it takes a few per cent of one core, from all alike."""
+"""The poll interval, and so the error. A refused connection costs some 30 µs: polling takes a few per cent of a core."""
 PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to outgoing connections: no attempt of the poller can meet itself there, and take
-the port from whom it waits for."""
+"""Ports outside the ephemeral range. In that range a connect of the poller could meet itself, and so take the port from
+the contender."""
 PING = f"GET / HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/x-vite-ping\r\nConnection: close\r\n\r\n".encode()
 PING_SECONDS = 5.0
-"""A Vite that took the connection may be busy with its start."""
+"""Timeout of an answer: a Vite that accepts the connection may still be busy with its start."""
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
+    """Return a port that is free now."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
-            except OSError:  # somebody has it
+            except OSError:  # it is taken
                 continue
         return port
 
 
 def _pinged(port: int) -> bool:
-    """Whether Vite answers on ``port`` right now."""
+    """Return whether Vite answers on ``port`` now."""
     with socket.socket() as connection:
         try:
             connection.settimeout(PING_SECONDS)
             connection.connect((HOST, port))
             connection.sendall(PING)
             return b" 204 " in connection.recv(64)
-        except OSError:  # not listening yet, or it went away in between: asked again
+        except OSError:  # not listening yet, or it closed the connection: try again
             return False
 
 
 def first_answer(port: int, process: subprocess.Popen[bytes], errors: Path) -> float:
-    """The time (``time.perf_counter``, seconds) at which Vite first answered on ``port``."""
+    """Return when (``time.perf_counter``, seconds) Vite first answered on ``port``."""
     deadline = time.perf_counter() + READY_SECONDS
     while not _pinged(port):
         if process.poll() is not None:
@@ -65,7 +65,7 @@ def first_answer(port: int, process: subprocess.Popen[bytes], errors: Path) -> f
 
 
 def _ours(pen: Pen, how: Launch, port: int) -> tuple[float, float]:
-    """Milliseconds from launch to the first answer that the poller saw, and from launch to ``service/ready``."""
+    """Return the milliseconds from launch to the first answer to the poller, and from launch to ``service/ready``."""
     sidecar = Sidecar.launch(pen, how)
     noticed: list[float] = []
     faults: list[BenchError] = []
@@ -92,7 +92,7 @@ def _ours(pen: Pen, how: Launch, port: int) -> tuple[float, float]:
 
 
 def _peer(pen: Pen, how: Launch, port: int) -> float:
-    """Milliseconds from launch to the first answer."""
+    """Return the milliseconds from launch to the first answer."""
     errors = pen.folder / "peer.stderr"
     with errors.open("wb") as sink:
         launched = time.perf_counter()
@@ -104,7 +104,7 @@ def _peer(pen: Pen, how: Launch, port: int) -> float:
 
 
 def run(report: Report, pen: Pen, tools: Tools, project: Path, rounds: int) -> None:
-    """Take ``rounds`` rounds, each contender once a round, after one that only warms the caches."""
+    """Measure ``rounds`` rounds, each contender once a round, after one warm-up round."""
     if not (project / "node_modules" / "vite").is_dir():
         raise BenchError(f"{project} has no vite: run `npm ci` there first (`python3 build/dev.py bench` does)")
     names = [name for name in (SIDECAR, NPM, NODE) if name not in tools.skipped]
@@ -132,7 +132,7 @@ def run(report: Report, pen: Pen, tools: Tools, project: Path, rounds: int) -> N
             SIDECAR,
             "ms",
             lags,
-            "negative: before the poller saw it",
+            "negative: before the poller's first answer",
             (Goal(10.0),),
         ),
     ]

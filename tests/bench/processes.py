@@ -1,8 +1,7 @@
-"""The processes of a run: started with a mark, found by the mark, ended by identity.
+"""The processes of a run: started with a mark, found by the mark, killed by pidfd.
 
-A pid alone is no identity. Each process that we start carries ``MARK=<run id>`` in its environment, as do all that it
-starts; we open a pidfd first, then read the environment behind it, and signal through the pidfd. So a pid that was
-reused between the two is never hit.
+A pid alone can be reused. So each process that we start, and each descendant, has ``MARK=<run id>`` in its environment.
+We open a pidfd first, then read the environment of its process, and signal through the pidfd.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from typing import IO
 MARK = "SIDECAR_BENCH_RUN"
 ONLY_LINUX = "the benchmarks read /proc and need pidfds: they run on Linux only"
 SWEEP_SECONDS = 20.0
-"""A sweep converges in two or three passes; one that has not by now is reported, not repeated for ever."""
+"""Bound on a sweep, which normally needs two or three passes."""
 LEAVE_SECONDS = 10.0
-"""Our sidecar ends its tree, itself, its control group and its record in some 20 ms."""
+"""Time for our sidecar to end its tree, itself, its control group and its record, which takes some 20 ms."""
 LOOK_SECONDS = 0.01
-"""Between two looks for processes that are ending themselves; nothing is measured then."""
+"""Poll interval for processes that end by themselves. Nothing is measured meanwhile."""
 CPU_SECONDS = 120
-"""No process of a run may burn more CPU than this: the kernel ends it, even when all of ours is gone."""
+"""CPU limit of each process of a run. The kernel kills a process that exceeds it, even if the bench is gone."""
 PIPE_OR_NULL = int | IO[bytes] | None
 
 
@@ -35,17 +34,17 @@ class BenchError(Exception):
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A pidfd of ``pid``, or None when there is no such process any more."""
+    """Return a pidfd of ``pid``, or None if there is no such process any more."""
     if sys.platform != "linux":
         raise BenchError(ONLY_LINUX)
     try:
         return os.pidfd_open(pid)
-    except ProcessLookupError:  # it died between being seen and being opened
+    except ProcessLookupError:  # it has died since it was listed
         return None
 
 
 def kill_pidfd(pidfd: int) -> None:
-    """SIGKILL the process behind ``pidfd``; dead already is fine."""
+    """SIGKILL the process behind ``pidfd``, unless it is already dead."""
     if sys.platform != "linux":
         raise BenchError(ONLY_LINUX)
     try:
@@ -55,15 +54,15 @@ def kill_pidfd(pidfd: int) -> None:
 
 
 def new_mark() -> str:
-    """A run id that no other process on this machine carries."""
+    """Return a unique run id."""
     return os.urandom(12).hex()
 
 
 def _carries(pid: int, needle: bytes) -> bool:
-    """Whether the environment that ``pid`` was started with carries ``needle``; False for one that is gone."""
+    """Return whether the initial environment of ``pid`` contains ``needle``; False if the process is gone."""
     try:
         return needle in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it died while we read, or belongs to another user and so is none of ours
+    except OSError:  # it died meanwhile, or belongs to another user and so is not ours
         return False
 
 
@@ -75,7 +74,7 @@ def _pids() -> Iterator[int]:
 
 
 def marked(mark: str) -> list[int]:
-    """The pids of all living processes of the run ``mark``; zombies have no environment and are not among them."""
+    """Return the pids of all living processes of the run ``mark``. Zombies have no environment, and do not count."""
     needle = f"{MARK}={mark}".encode()
     return [pid for pid in _pids() if _carries(pid, needle)]
 
@@ -88,9 +87,9 @@ def await_end(mark: str, seconds: float) -> None:
 
 
 def sweep(mark: str) -> int:
-    """SIGKILL every process of the run ``mark``, by identity, until none is left; how many there were.
+    """SIGKILL every process of the run ``mark`` by pidfd until none is left; return how many there were.
 
-    Raises ``BenchError`` when some are still there after ``SWEEP_SECONDS``.
+    Raises ``BenchError`` if some are left after ``SWEEP_SECONDS``.
     """
     needle = f"{MARK}={mark}".encode()
     deadline = time.monotonic() + SWEEP_SECONDS
@@ -114,28 +113,28 @@ def sweep(mark: str) -> int:
 
 
 def limit_cpu(pid: int) -> None:
-    """Bound the CPU time of ``pid`` and of all that it will start to ``CPU_SECONDS`` each."""
+    """Limit the CPU time of ``pid`` and of each process that it will start to ``CPU_SECONDS``."""
     if sys.platform != "linux":
         raise BenchError(ONLY_LINUX)
     import resource
 
     try:
         resource.prlimit(pid, resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    except ProcessLookupError:  # it has run to its end already
+    except ProcessLookupError:  # it has already ended
         return
 
 
 @dataclass(frozen=True)
 class Pen:
-    """Where the processes of one run are started and, all at once, ended."""
+    """Starts the processes of one run, and kills them all at once."""
 
     mark: str
     folder: Path
-    """Temporary; its life is the run's."""
+    """The run's temporary folder."""
     environ: Mapping[str, str]
 
     def env(self, **more: str) -> dict[str, str]:
-        """Our environment with the mark and ``more``."""
+        """Return our environment with the mark and ``more``."""
         return {**self.environ, **more, MARK: self.mark}
 
     def spawn(
@@ -148,7 +147,7 @@ class Pen:
         stderr: PIPE_OR_NULL = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start ``argv`` with the mark and a CPU bound; the caller ends it with ``empty``."""
+        """Start ``argv`` with the mark and a CPU limit. The caller ends it with ``empty``."""
         process = subprocess.Popen(
             list(argv), cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, env=self.env(**(env or {})), bufsize=0
         )
@@ -156,7 +155,7 @@ class Pen:
         return process
 
     def empty(self, *processes: subprocess.Popen[bytes]) -> int:
-        """End whatever runs in the pen and reap ``processes``; how many were still alive."""
+        """Kill all processes in the pen, and reap ``processes``; return how many were still alive."""
         killed = sweep(self.mark)
         for process in processes:
             _close_pipes(process)
@@ -164,10 +163,10 @@ class Pen:
         return killed
 
     def let_go(self, process: subprocess.Popen[bytes]) -> None:
-        """Close the pipes of ``process``, as an app's death does, and let our sidecar tidy up; then ``empty``.
+        """Close the pipes of ``process``, as an app's death does, and let our sidecar clean up; then ``empty``.
 
-        Ended by SIGKILL, guard and all, it would leave its control group and its record for the next start to sweep,
-        and what is measured next would be a start that no user sees.
+        After a SIGKILL of all its processes, its control group and record would be left. The next measured start would
+        have to sweep them, which a user's start does not.
         """
         _close_pipes(process)
         await_end(self.mark, LEAVE_SECONDS)

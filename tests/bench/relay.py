@@ -1,4 +1,4 @@
-"""How fast a child's output goes through: 64 MB of 100-byte lines, as log notifications against plain prefixed text."""
+"""The throughput of a child's output: 64 MB of 100-byte lines, as log notifications and as plain prefixed text."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ BENCH = "logs"
 TOTAL_BYTES = 64_000_000
 LINES = TOTAL_BYTES // LINE_BYTES
 RELAY_SECONDS = 60.0
-"""One megabyte a second would still get through in that time."""
+"""Bound on a pass in seconds. One megabyte a second would be enough."""
 QUIET_SECONDS = 3.0
-"""A relay that brings nothing for so long while all is written, and has not brought the last line, will not."""
+"""A relay that outputs nothing for this many seconds will not output the last line any more."""
 NUMBER = slice(0, 8)
-"""Where each line has its number."""
+"""The place of a line's number."""
 SHOWN = 200
-"""So much of a line that is not as it was written is quoted."""
+"""Characters of a damaged line to quote."""
 FILLER = b"x" * (LINE_BYTES - 10)
-"""What every line ends with."""
+"""The end of every line."""
 LAST = b"%08d x" % (LINES - 1)
-"""How the last line begins. A relay that drops drops the oldest, so this one always comes."""
+"""The start of the last line. A relay that drops lines drops the oldest, so this one always arrives."""
 END_BYTES = 1000
-"""The last line of payload, or our notification that has it, ends within so many bytes from the end."""
+"""The last payload line, or our notification with it, begins within this many bytes of the end."""
 RAW = f"{CONCURRENTLY} --raw"
 
 
@@ -51,29 +51,29 @@ class _Message(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Relayed:
-    """What one pass brought."""
+    """The result of one pass."""
 
     seconds: float
-    """From the first to the last read that had payload in it."""
+    """Time from the first to the last read with payload."""
     lines: int
     dropped: int
-    """Lines that the relay itself says it dropped."""
+    """Lines that the relay reports as dropped."""
     gaps: int
-    """Lines missing in the numbering."""
+    """Missing line numbers."""
 
     @property
     def rate(self) -> float:
-        """Payload delivered, in MB/s (10⁶ bytes)."""
+        """The delivered payload, in MB/s (10⁶ bytes)."""
         return self.lines * LINE_BYTES / 1e6 / self.seconds
 
     @property
     def lost(self) -> int:
-        """Lines that neither came nor were counted as dropped (or were counted and came all the same)."""
+        """Lines that were neither delivered nor reported as dropped, or both."""
         return abs(self.gaps - self.dropped)
 
 
 def _collect(stdout: int, sink: Sink, until: bytes | None) -> None:
-    """Read until ``until`` came and its line has ended, or to the end, or until nothing more comes."""
+    """Read until the line with ``until`` is complete, until EOF, or until nothing more comes."""
     deadline = time.perf_counter() + RELAY_SECONDS
     while until is None or not ((end := sink.last(END_BYTES)).endswith(b"\n") and until in end):
         left = deadline - time.perf_counter()
@@ -91,14 +91,14 @@ def _relayed(sink: Sink, numbers: list[int], dropped: int) -> Relayed:
 
 
 def _number(line: str) -> int:
-    """The number of a line, which must be whole."""
+    """Return a line's number. The line must be complete."""
     if len(line) != LINE_BYTES - 1:
-        raise BenchError(f"a line came mangled: {line[:SHOWN]!r}")
+        raise BenchError(f"a line was damaged: {line[:SHOWN]!r}")
     return int(line[NUMBER])
 
 
 def _from_json(sink: Sink) -> Relayed:
-    """Read our notifications."""
+    """Decode our notifications."""
     decoder = msgspec.json.Decoder(_Message)
     numbers: list[int] = []
     dropped = 0
@@ -115,14 +115,14 @@ def _from_json(sink: Sink) -> Relayed:
 
 
 def _from_text(sink: Sink) -> Relayed:
-    """Read plain lines, with or without a prefix."""
+    """Decode plain lines, with or without a prefix."""
     filler = FILLER.decode()
     texts = sink.whole().decode().split("\n")
     return _relayed(sink, [_number(text[1 - LINE_BYTES :]) for text in texts if text.endswith(filler)], 0)
 
 
 def _once(pen: Pen, name: str, how: Launch, sink: Sink, *, stay: bool) -> Relayed:
-    """Read as fast as it comes, and look into it only afterwards."""
+    """Read as fast as possible, and decode only afterwards."""
     errors = pen.folder / "relay.stderr"
     sink.clear()
     with RollCall() as bench, errors.open("wb") as stderr:
@@ -147,7 +147,7 @@ def _once(pen: Pen, name: str, how: Launch, sink: Sink, *, stay: bool) -> Relaye
 
 
 def _launches(pen: Pen, tools: Tools, last: str) -> dict[str, Launch]:
-    """The relays around a flood that stays or leaves; concurrently also without its prefixes."""
+    """Return the relays around a flood that stays or leaves, and concurrently also without prefixes."""
     folder = pen.folder / f"relay-{last}"
     folder.mkdir(exist_ok=True)
     all_of_them = contenders.wrap(tools, folder, contenders.script("flood.py", str(TOTAL_BYTES), last))
@@ -168,7 +168,7 @@ def _take(pen: Pen, launches: dict[str, Launch], sink: Sink, rounds: int, *, sta
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
-    """Take ``rounds`` rounds of each, each contender once a round."""
+    """Measure ``rounds`` rounds of each, each contender once a round."""
     sink = Sink(2 * TOTAL_BYTES)
     stayed = _take(pen, _launches(pen, tools, "stay"), sink, rounds, stay=True)
     left = _take(pen, _launches(pen, tools, "leave"), sink, rounds, stay=False)

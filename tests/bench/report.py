@@ -1,4 +1,4 @@
-"""Numbers, what they are held against, and how both are shown: a table for each bench, and the same as JSON."""
+"""Results and their goals, shown as a table for each bench and as JSON."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Goal:
-    """One of the design's numbers: a bar, which must hold, or what we would like (``better``)."""
+    """One of the design's numbers: a bar, which must hold, or a wish (``better``)."""
 
     limit: float
     better: bool = False
     at_least: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether ``value`` is on the right side."""
+        """Return whether ``value`` meets the goal."""
         return value >= self.limit if self.at_least else value <= self.limit
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity of one contender, in ``unit``, once a round."""
+    """One quantity of one contender in ``unit``, one value a round."""
 
     bench: str
     what: str
@@ -48,15 +48,15 @@ class Row:
     note: str = ""
     goals: tuple[Goal, ...] = ()
     worst: bool = False
-    """Whether the goals must hold in every round, as for survivors; else they are about the median."""
+    """Whether the goals must hold in every round, as for survivors. Otherwise they apply to the median."""
 
     @property
     def median(self) -> float | None:
-        """The middle of the rounds, or None when there was none."""
+        """The median of the rounds, or None without rounds."""
         return statistics.median(self.values) if self.values else None
 
     def verdicts(self) -> list[tuple[Goal, str]]:
-        """Each goal with how it went: met, missed, or not taken."""
+        """Return each goal with its verdict: met, missed, or not measured."""
         value = max(self.values, default=None) if self.worst else self.median
         if value is None:
             return [(goal, "not taken") for goal in self.goals]
@@ -65,15 +65,15 @@ class Row:
 
 @dataclass
 class Report:
-    """All that a run found."""
+    """All results of a run."""
 
     machine: dict[str, object]
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    """What was left out, and why."""
+    """What was not measured, and why."""
 
     def missed_a_bar(self) -> bool:
-        """Whether something that must hold does not."""
+        """Whether a bar was missed."""
         return any((goal.better, how) == (False, "missed") for row in self.rows for goal, how in row.verdicts())
 
     def as_json(self) -> str:
@@ -87,7 +87,7 @@ class Report:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
-    """Ours by theirs, round by round: the two of a round met the same machine, so drift cancels."""
+    """Return our value divided by theirs for each round. Both met the same machine load, so drift cancels out."""
     return tuple(mine / peer for mine, peer in zip(ours, theirs, strict=True) if peer)
 
 
@@ -97,7 +97,7 @@ def load() -> list[float]:
 
 
 def machine(versions: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """What this was measured on; ``versions`` are commands whose first line tells a version."""
+    """Describe this machine. ``versions`` are commands whose first output line is a version."""
     return {
         "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
@@ -123,7 +123,7 @@ def _number(value: float) -> str:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print a table for each bench, then what was left out."""
+    """Print a table for each bench, then what was not measured."""
     console.print(Text(", ".join(f"{name} {value}" for name, value in report.machine.items()), style="dim"))
     for bench, rows in groupby(report.rows, key=lambda row: row.bench):
         console.print(_table(bench, list(rows)))

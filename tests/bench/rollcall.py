@@ -1,4 +1,4 @@
-"""Who is alive, told by the kernel: each process of a tree holds a connection to us, and its death closes it."""
+"""Know from the kernel which processes live: each process of a tree has its own connection, which its death closes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Self
 from tests.bench.processes import ONLY_LINUX, BenchError
 
 BACKLOG = 4096
-"""More than any tree here has processes, so that none ever waits for us to accept it."""
+"""More than the processes of any tree, so that none waits to be accepted."""
 
 
 def unix_socket() -> socket.socket:
@@ -25,7 +25,7 @@ def unix_socket() -> socket.socket:
 
 
 def peer_pid(connection: socket.socket) -> int:
-    """The pid of the process that made ``connection``, from the kernel."""
+    """Return the pid of the process that made ``connection``, from the kernel."""
     if sys.platform != "linux":
         raise BenchError(ONLY_LINUX)
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -34,10 +34,10 @@ def peer_pid(connection: socket.socket) -> int:
 
 
 class RollCall:
-    """Counts the processes that are connected, and stamps their deaths and those of processes held by pidfd.
+    """Counts connected processes, and records the times of their deaths and of deaths of processes watched by pidfd.
 
-    A process connects before it lets go of what it inherited from its parent. So when no connection is left and none
-    waits to be accepted, nothing of the tree is alive.
+    A process connects before it closes the connection that it inherited. So if no connection is left and none waits to
+    be accepted, the whole tree is dead.
     """
 
     def __init__(self) -> None:
@@ -48,9 +48,9 @@ class RollCall:
         self.seen = 0
         """How many processes have connected so far."""
         self.tree_death = 0.0
-        """When the last death in the tree was noticed (``time.perf_counter``, seconds)."""
+        """Time of the last death in the tree (``time.perf_counter``, seconds)."""
         self.watched_death = 0.0
-        """The same for the processes held by pidfd."""
+        """The same for the processes watched by pidfd."""
         self._live: set[socket.socket] = set()
         self._watched: set[int] = set()
         self._selector = selectors.DefaultSelector()
@@ -61,13 +61,13 @@ class RollCall:
         self._selector.register(self._listener, selectors.EVENT_READ)
 
     def __enter__(self) -> Self:
-        """Nothing is opened here."""
+        """Return the roll call."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close all connections: whoever still lives ends itself."""
+        """Close all connections, which ends the processes that are left."""
         for connection in self._live:
             connection.close()
         for pidfd in self._watched:
@@ -77,25 +77,25 @@ class RollCall:
 
     @property
     def live(self) -> int:
-        """How many processes of the tree are alive."""
+        """The number of living processes of the tree."""
         return len(self._live)
 
     def pids(self) -> set[int]:
-        """The living processes of the tree."""
+        """The pids of the tree's living processes."""
         return {peer_pid(connection) for connection in self._live}
 
     @property
     def watched(self) -> int:
-        """How many of the processes held by pidfd are alive."""
+        """The number of living processes among those watched by pidfd."""
         return len(self._watched)
 
     def watch(self, pidfd: int) -> None:
-        """Also stamp the death of the process behind ``pidfd``, which is ours to close from now on."""
+        """Also record the death of the process behind ``pidfd``. The roll call closes the pidfd."""
         self._watched.add(pidfd)
         self._selector.register(pidfd, selectors.EVENT_READ)
 
     def turn(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds for something to happen, and take in all that did."""
+        """Wait up to ``timeout`` seconds for events, and handle all of them."""
         events = self._selector.select(timeout)
         now = time.perf_counter()
         for key, _ in events:
@@ -116,7 +116,7 @@ class RollCall:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except BlockingIOError:  # nobody waits any more
+            except BlockingIOError:  # no connection waits
                 return
             connection.setblocking(False)
             self._live.add(connection)
@@ -127,8 +127,8 @@ class RollCall:
     def _hear(self, connection: socket.socket, now: float) -> None:
         try:
             if connection.recv(1):
-                raise BenchError("a process of the tree spoke: it never should")
-        except ConnectionResetError:  # it died with a word of ours unread
+                raise BenchError("a process of the tree sent bytes, which it never should")
+        except ConnectionResetError:  # it died before it had read our last word
             pass
         self._selector.unregister(connection)
         connection.close()

@@ -1,4 +1,4 @@
-"""Several services: those that wait for nobody start side by side, and slow stops take as long as the slowest."""
+"""Several services: independent ones start side by side, and several slow stops take as long as the slowest."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ BENCH = "several"
 ANSWER_SECONDS = 60.0
 
 SLOW_S, QUICK_S = 0.8, 0.5
-"""So long do two services take to be ready. They sleep, so that neither is short of a core for the other's sake."""
+"""Times until two services are ready. They sleep, so they do not compete for a core."""
 SIDE_BY_SIDE = Goal(1.05)
 
 STOP_S = 0.6
-"""So long does a service take to stop."""
+"""Time that a service needs to stop."""
 GRACE_MS = 1_500
-"""Enough for one stop, and not for three, one after another."""
+"""Grace of the shutdown: enough for one stop, but not for three in a row."""
 
 FIRST_CALL = 2
 """The id of the first request after ``initialize``."""
 
 
 def sleeper(seconds: float) -> Message:
-    """A service that is ready after so long."""
+    """Return a service that is ready after this time."""
     script = f"sleep {seconds}; echo up; exec sleep 1000"
     return {"type": "command", "command": ["/bin/sh", "-c", script], "ready": {"type": "log", "pattern": "^up$"}}
 
 
 def slow_to_stop() -> Message:
-    """Make a service that takes ``STOP_S`` to obey SIGTERM, and leaves no process that had not heard of it."""
+    """Return a service that ends ``STOP_S`` after SIGTERM, and leaves no process."""
     script = f"trap 'sleep {STOP_S}; kill $!; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done"
     return {"type": "command", "command": ["/bin/sh", "-c", script], "ready": {"type": "log", "pattern": "^up$"}}
 
@@ -54,7 +54,7 @@ def _start(pen: Pen, services: Mapping[str, object]) -> Sidecar:
 
 
 def _all_ready(sidecar: Sidecar, names: Iterable[str]) -> float:
-    """Start them at once; milliseconds until the last one is ready."""
+    """Start the services at once; return the milliseconds until the last one is ready."""
     began = time.perf_counter()
     calls = dict(enumerate(names, FIRST_CALL))
     for call, name in calls.items():
@@ -64,7 +64,7 @@ def _all_ready(sidecar: Sidecar, names: Iterable[str]) -> float:
 
 
 def ready(pen: Pen, seconds: Mapping[str, float]) -> float:
-    """Milliseconds from the requests until all of these services are ready."""
+    """Return the milliseconds from the requests until all of these services are ready."""
     sidecar = _start(pen, {name: sleeper(each) for name, each in seconds.items()})
     try:
         return _all_ready(sidecar, seconds)
@@ -73,7 +73,7 @@ def ready(pen: Pen, seconds: Mapping[str, float]) -> float:
 
 
 def stopped(pen: Pen, count: int) -> float:
-    """Milliseconds from ``shutdown`` with a grace to its answer. Raises ``BenchError`` if a service was killed."""
+    """Return the milliseconds from ``shutdown`` to its answer. Raises ``BenchError`` if a service was killed."""
     names = [f"slow{number}" for number in range(count)]
     sidecar = _start(pen, {name: slow_to_stop() for name in names})
     try:
@@ -85,7 +85,7 @@ def stopped(pen: Pen, count: int) -> float:
         for name in names:
             _, exited = sidecar.await_message(partial(_is_exit, name), began + ANSWER_SECONDS)
             if exited["params"].get("code") != 0:
-                raise BenchError(f"{name} was not let end in its own time: {json.dumps(exited['params'])}")
+                raise BenchError(f"{name} was killed instead of ending by itself: {json.dumps(exited['params'])}")
         return (when - began) * 1e3
     finally:
         pen.let_go(sidecar.process)
@@ -96,7 +96,7 @@ def _is_exit(name: str, message: Message) -> bool:
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Take ``rounds`` rounds of all."""
+    """Measure ``rounds`` rounds of all."""
     alone, both, stops = "the slower alone", "two at once", "three slow stops"
     measures = {
         alone: partial(ready, pen, {"slow": SLOW_S}),

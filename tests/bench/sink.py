@@ -1,4 +1,4 @@
-"""Where a relay's output goes while it is measured."""
+"""The reader of a relay's output during a measurement."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import time
 from tests.bench.processes import ONLY_LINUX, BenchError
 
 READ_BYTES = 1 << 20
-"""The most that a pipe holds for an ordinary user."""
+"""Largest pipe capacity for an ordinary user."""
 
 
 class Sink:
-    """Takes what a relay brings, fast enough that it is never the reader who is measured.
+    """Reads a relay's output, fast enough that the reader is never the bottleneck.
 
-    The memory is made, and touched, beforehand and used again: a read is one system call and no page fault. Nothing is
-    looked at on the way but the last few bytes.
+    The memory is allocated and touched beforehand, and reused, so a read is one system call without page faults. Only
+    the last few bytes are examined meanwhile.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,20 +25,20 @@ class Sink:
         self._memory = memoryview(bytearray(b".") * size)
         self._end = 0
         self._reads: list[tuple[float, int]] = []
-        """When (``time.perf_counter``, seconds), and where the memory was full up to then."""
+        """The time of each read (``time.perf_counter``, seconds), and the number of bytes read by then."""
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Forget all bytes."""
         self._end = 0
         self._reads.clear()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has come."""
+        """Whether nothing was read."""
         return not self._reads
 
     def read(self, fd: int, timeout: float) -> bool:
-        """Take what comes next; False at the end of ``fd``, or when nothing came for ``timeout`` seconds."""
+        """Read once; return False at EOF, or if nothing came for ``timeout`` seconds."""
         if not select.select([fd], [], [], timeout)[0]:
             return False
         size = _read_into(fd, self._memory[self._end : self._end + READ_BYTES])
@@ -55,7 +55,7 @@ class Sink:
         return bytes(self._memory[: self._end])
 
     def times_of(self, needle: bytes) -> list[float]:
-        """When each read came that has ``needle`` in it."""
+        """Return the times of the reads that contain ``needle``."""
         found: list[float] = []
         begin = 0
         for when, end in self._reads:
@@ -69,5 +69,5 @@ def _read_into(fd: int, memory: memoryview) -> int:
     if sys.platform == "win32":
         raise BenchError(ONLY_LINUX)
     if not memory:
-        raise BenchError("more came than was ever written")
+        raise BenchError("more bytes arrived than were written")
     return os.readv(fd, [memory])

@@ -1,7 +1,7 @@
-"""A script that stands in for the app: launches the contender as Tauri does, over pipes, and lives until it is killed.
+"""A stand-in for the app: it launches the contender over pipes, as Tauri does, and lives until it is killed.
 
-Its argument is a JSON object: ``argv`` and ``cwd`` of the contender, ``send`` (lines for its stdin), ``seconds`` (after
-so many this process ends itself).
+Its argument is a JSON object: ``argv`` and ``cwd`` of the contender, ``send`` (lines for its stdin), ``seconds`` (the
+longest life of this process).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ assert sys.platform != "win32"  # so that mypy reads on only where there is an a
 
 
 def main() -> None:
-    """Launch, speak, drain stdout for ever."""
+    """Launch the contender, send the lines, and drain stdout for ever."""
     order = json.loads(sys.argv[1])
     signal.alarm(order["seconds"])
     contender = subprocess.Popen(order["argv"], cwd=order["cwd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Start → the answer to ``initialize``: from source, beside a Python that only prints."""
+"""The time from launch to the answer to ``initialize``: from source, beside a Python that only prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHAT = "launch → answer to initialize"
 
 
 def answered(pen: Pen, argv: Sequence[str] = ()) -> float:
-    """Milliseconds from the launch of our sidecar (of that one; default: from source) to the answer."""
+    """Return the milliseconds from the launch of our sidecar (default: from source) to the answer."""
     sidecar = Sidecar.launch(pen, contenders.ours(pen.folder, {}, start_service=None, argv=argv))
     try:
         when, _ = sidecar.await_message(answer(1), time.perf_counter() + ANSWER_SECONDS)
@@ -31,7 +31,7 @@ def answered(pen: Pen, argv: Sequence[str] = ()) -> float:
 
 
 def printed(pen: Pen, argv: Sequence[str]) -> float:
-    """Milliseconds from launch to the first line of a program that has nothing else to do."""
+    """Return the milliseconds from launch to the first line of a program that only prints."""
     began = time.perf_counter()
     process = pen.spawn(argv, cwd=pen.folder, stdout=subprocess.PIPE)
     try:
@@ -44,7 +44,7 @@ def printed(pen: Pen, argv: Sequence[str]) -> float:
 
 
 def take(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """``rounds`` rounds of all of them, in turn, after one that only warms the caches."""
+    """Measure ``rounds`` rounds of all in turn, after one warm-up round."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(rounds + 1):
         for name in contenders.in_turn(measures, turn):
@@ -55,7 +55,7 @@ def take(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Take ``rounds`` rounds of both."""
+    """Measure ``rounds`` rounds of both."""
     hello = [sys.executable, "-c", "print('hello')"]
     taken = take({SIDECAR: partial(answered, pen), PYTHON: partial(printed, pen, hello)}, rounds)
     report.rows += [

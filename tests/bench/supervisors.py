@@ -1,7 +1,7 @@
-"""Programs that supervise others, each in a terminal of its own: start, memory, and who lives on.
+"""Supervisors of programs, each in its own terminal: start, memory, and survivors.
 
-Each gets one program to run: it has a child, a grandchild, and a daemon in a session of its own (trees.py). Two things
-are killed by SIGKILL: the terminal, as if its window had crashed, and the supervisor, which is the program's parent.
+Each runs one program with a child, a grandchild, and a daemon in its own session (trees.py). SIGKILL goes to the
+terminal, as if its window had crashed, or to the supervisor, which is the program's parent.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ BENCH = "supervisors"
 DEV = "sidecar dev"
 GROW_SECONDS = 30.0
 TREE, SIZE = "daemon", 4
-"""What it runs, of so many processes."""
+"""The program's tree, and its number of processes."""
 TERMINAL, SUPERVISOR = VICTIMS = ("terminal", "supervisor")
 SHELLS = {"sh", "dash", "bash"}
-"""A supervisor may start its program through one of these, which then is the parent of the program."""
+"""Shells. A supervisor may start its program through one, which is then the program's parent."""
 
 
 @dataclass
 class Seen:
-    """What was seen of one supervisor, a value a round."""
+    """The results of one supervisor, one value a round."""
 
     start_ms: list[float] = field(default_factory=list)
-    """Launch → the program runs."""
+    """Time from launch until the program runs."""
     memory_mb: list[float] = field(default_factory=list)
-    """Of its own processes (PSS), while the tree runs."""
+    """PSS of its own processes while the tree runs."""
     survivors: dict[str, list[float]] = field(default_factory=lambda: {whom: [] for whom in VICTIMS})
-    """Processes of the tree that live on, by what was killed."""
+    """Survivors of the tree, by what was killed."""
 
 
 Write = Callable[[Path, Sequence[str], Mapping[str, str]], list[str]]
-"""Writes a supervisor's configuration into a folder: that of a program, with its variables. Its arguments."""
+"""Writes a supervisor's configuration for a program and its variables into a folder; returns the arguments."""
 
 
 def _sidecar(folder: Path, program: Sequence[str], env: Mapping[str, str]) -> list[str]:
@@ -85,7 +85,7 @@ WRITE: Mapping[str, Write] = {
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
-    """Take ``rounds`` rounds, each supervisor twice a round, after one that only warms the caches."""
+    """Measure ``rounds`` rounds, each supervisor twice a round, after one warm-up round."""
     programs = {DEV: sys.executable, **tools.programs}
     names = [name for name in WRITE if name in programs]
     taken = {name: Seen() for name in names}
@@ -106,7 +106,7 @@ def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
 
 
 def _once(pen: Pen, name: str, program: str, whom: str, seen: Seen) -> None:
-    """Start it in a terminal, measure, kill ``whom``, and count."""
+    """Start it in a terminal, measure, kill ``whom``, and count the survivors."""
     folder = pen.folder / "supervisor"
     folder.mkdir(exist_ok=True)
     errors = folder / "terminal.stderr"
@@ -148,7 +148,7 @@ def _once(pen: Pen, name: str, program: str, whom: str, seen: Seen) -> None:
 
 
 def _own_folders(folder: Path) -> dict[str, str]:
-    """Variables that keep what the supervisors record out of the user's folders, and them from asking for updates."""
+    """Return variables that keep the supervisors' files out of the user's folders, and turn off update checks."""
     state = str(folder / "state")
     return {
         "PYTHONPATH": str(REPOSITORY),
@@ -171,12 +171,12 @@ def _await(roll: RollCall, size: int, errors: Path) -> None:
 def _pss(pid: int) -> int:
     try:
         return pss_bytes(pid)
-    except OSError:  # it has ended since: what only started the supervisor
+    except OSError:  # it has ended: it only started the supervisor
         return 0
 
 
 def _supervisor_of(root: int) -> int:
-    """The nearest ancestor of the tree that is no shell."""
+    """Return the nearest ancestor of the tree that is not a shell."""
     above = psutil.Process(root).parent()
     while above is not None and above.name() in SHELLS:
         above = above.parent()

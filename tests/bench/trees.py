@@ -1,11 +1,11 @@
 """A script that makes a tree of processes: ``trees.py plain|daemon|wide|storm``, or ``trees.py wide CHILDREN``.
 
-Each process of the tree holds a connection to the bench, so that the kernel tells the bench of its death. A new process
-connects before it lets go of the connection that it inherited: at no time is one alive without holding any.
+Each process of the tree has its own connection to the bench, which the kernel closes at its death. A new process
+connects before it closes the connection that it inherited, so no process is ever alive without one.
 
 Environment: ``BENCH_SOCKET``, the abstract unix socket to connect to; ``BENCH_DEADLINE``, the time (``time.monotonic``,
 seconds) at which each process ends itself. They also end when the bench closes their connection. Nothing else ends
-them: they do not look at their parent, nor at stdin, nor at stdout.
+them: they watch neither their parent, nor stdin, nor stdout.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ import time
 
 WIDE = 50
 STORM = 600
-"""At most so many processes of the storm live at once."""
+"""Most processes of the storm that live at once."""
 LEAVE_OF_256 = 77
-"""So many in 256 of the storm's processes end at each turn, and leave their place, and their children, to others."""
+"""Share of the storm's processes, in 1/256, that exit at each turn. Others then take their places."""
 
 assert sys.platform != "win32"  # so that mypy reads on only where there is a fork
 
 
 def arm() -> None:
-    """End this process at the deadline, whatever it does. An alarm is not inherited, so each process sets its own."""
+    """End this process at the deadline. An alarm is not inherited, so each process sets its own."""
     signal.alarm(max(1, math.ceil(float(os.environ["BENCH_DEADLINE"]) - time.monotonic())))
 
 
 def connect() -> socket.socket:
-    """A connection to the bench."""
+    """Connect to the bench."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect("\0" + os.environ["BENCH_SOCKET"])
     return connection
 
 
 def renewed(inherited: socket.socket) -> socket.socket:
-    """In a process just forked: its own connection in place of its parent's."""
+    """After a fork, replace the parent's connection by an own one."""
     arm()
     own = connect()
     inherited.close()
@@ -63,7 +63,7 @@ def plain(connection: socket.socket) -> None:
 
 
 def daemon(connection: socket.socket) -> None:
-    """The same, and a process that has left it: its parent is dead, and its session is its own."""
+    """The same, and a daemon: its parent is dead, and it has its own session."""
     if (between := os.fork()) == 0:
         os.setsid()
         if os.fork() != 0:
@@ -75,7 +75,7 @@ def daemon(connection: socket.socket) -> None:
 
 
 def wide(connection: socket.socket) -> None:
-    """Fifty children, or as many as are wanted."""
+    """Fifty children, or the given number."""
     for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else WIDE):
         if os.fork() == 0:
             connection = renewed(connection)
@@ -84,9 +84,9 @@ def wide(connection: socket.socket) -> None:
 
 
 def storm(connection: socket.socket) -> None:
-    """Forks without end: up to ``STORM`` processes at once, some of which end and are replaced all the time.
+    """Fork in a loop: up to ``STORM`` processes at once, some of which always exit and are replaced.
 
-    The places are tokens in a pipe. One who is killed does not put its token back, so a killed storm cannot regrow.
+    The places are tokens in a pipe. A killed process does not put its token back, so a killed storm cannot regrow.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     places, givers = os.pipe()
@@ -110,12 +110,12 @@ def storm(connection: socket.socket) -> None:
 def _take(places: int) -> bool:
     try:
         return bool(os.read(places, 1))
-    except BlockingIOError:  # all places are taken
+    except BlockingIOError:  # no free place
         return False
 
 
 def main() -> None:
-    """Connect, wait for the bench's word, grow."""
+    """Connect, wait for the bench's word, and make the tree."""
     arm()
     connection = connect()
     connection.recv(1)

@@ -1,4 +1,4 @@
-"""What a process uses, read from outside: CPU, wake-ups, memory."""
+"""A process's CPU time, wake-ups and memory, read from outside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.bench.processes import ONLY_LINUX, BenchError
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used since it started."""
+    """A process's usage since its start."""
 
     cpu_seconds: float
     switches: int
-    """Context switches, voluntary or not, of all threads that live; the kernel forgets those of ended ones."""
+    """Context switches, voluntary or not, of all living threads. The kernel forgets those of ended threads."""
 
     def __sub__(self, before: Usage) -> Usage:
         return Usage(self.cpu_seconds - before.cpu_seconds, self.switches - before.switches)
@@ -29,9 +29,9 @@ def _fields(path: str) -> dict[str, str]:
 
 
 def usage(pid: int) -> Usage:
-    """CPU seconds and context switches of ``pid`` so far.
+    """Return the CPU seconds and context switches of ``pid`` so far.
 
-    The CPU is read from the process's own clock, in nanoseconds, and counts the threads that have ended, too.
+    The CPU time comes from the process's own clock, in nanoseconds, and includes ended threads.
     """
     if sys.platform == "win32":
         raise BenchError(ONLY_LINUX)
@@ -46,10 +46,10 @@ def usage(pid: int) -> Usage:
 
 
 def _cpu_clock(pid: int) -> int:
-    """The CPU clock of a process: what clock_getcpuclockid(3) gives (CPUCLOCK_SCHED is 2)."""
+    """Return a process's CPU clock, as clock_getcpuclockid(3) does (CPUCLOCK_SCHED is 2)."""
     return (~pid << 3) | 2
 
 
 def pss_bytes(pid: int) -> int:
-    """The proportional set size of ``pid`` in bytes: its own pages whole, shared ones by their share."""
+    """Return the proportional set size of ``pid`` in bytes: own pages count fully, shared pages by their share."""
     return int(_fields(f"/proc/{pid}/smaps_rollup")["Pss"].removesuffix("kB")) * 1024

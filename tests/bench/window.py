@@ -1,12 +1,12 @@
-"""App launch → its page is painted, under an X server: the example, beside the same app without us.
+"""The time from launch until an app's page is painted, under an X server: the example, and the same app without us.
 
 Both are built beforehand, and started by the Tauri CLI as a developer does: ours by ``npm run tauri:dev``, the other by
-``npm run tauri dev`` with a ``devUrl`` and ``npm run dev`` as its ``beforeDevCommand``. So each has the same CLI, and
-the same look of cargo at what is built. Without the CLI there is only ours: nobody would start the other's Vite.
+``npm run tauri dev`` with a ``devUrl`` and ``npm run dev`` as its ``beforeDevCommand``. So both have the same work of
+the CLI and of cargo's up-to-date check. Without the CLI only ours is measured, as nothing would start the other's Vite.
 
-The steps between are known afterwards, so that to look at them costs nothing: the kernel remembers when a process was
-forked, and the page when it was asked for. The CLI forks cargo, and the same process then becomes the app.
-build/pictures.py draws the steps from the page of benchmarks.
+The steps are read afterwards, so reading them costs no time: the kernel knows when a process was forked, and the page
+when it was requested. The CLI forks cargo, and the same process then becomes the app. build/pictures.py draws the steps
+from the page of benchmarks.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ OURS, ALONE, PLAIN = "sidecar", "sidecar, no CLI", "beforeDevCommand"
 PLAIN_PORT = 28_173
 """The other's dev server has one port, which is written into its ``tauri.conf.json`` when it is built."""
 PAINT_SECONDS = 120.0
-"""A page that is not painted by then will not be measured."""
+"""Longest wait for a painted page, in seconds. After that the measurement fails."""
 BUILD_SECONDS = 1500.0
-"""The first time all of Tauri is built: 2.5 minutes on two cores that have nothing else to do."""
+"""Timeout of a build. The first one builds all of Tauri: 2.5 minutes on two idle cores."""
 
 TELL = """<script>
   new PerformanceObserver((list) => {
@@ -57,12 +57,12 @@ TELL = """<script>
   }).observe({ type: "paint", buffered: true });
 </script>
 """
-"""Put first into the page's head: it asks for a picture as soon as something of the page is painted.
+"""A script at the start of the page's head. It requests a picture as soon as a part of the page is painted.
 
-The picture's name is the time at which the page was asked for (milliseconds since 1970).
+The picture's name is the time at which the page was requested (milliseconds since 1970).
 """
 CARGO, VITE, ASKED, PAINTED = STEPS = ("cargo starts", "Vite starts", "the page is asked for", "page painted")
-"""Each counts from the launch."""
+"""The steps. Each time counts from the launch."""
 
 PLAIN_MAIN = """fn main() {
     tauri::Builder::default().run(tauri::generate_context!()).expect("the app could not be run");
@@ -71,12 +71,12 @@ PLAIN_MAIN = """fn main() {
 
 
 def missing() -> str | None:
-    """Why this cannot be measured here; ``None`` if it can."""
+    """Return why this cannot be measured here; ``None`` if it can."""
     return support.missing()
 
 
 class Paper:
-    """Where a page tells that it is painted."""
+    """Receives a page's report that it is painted."""
 
     def __init__(self) -> None:
         self._listener = socket.socket()
@@ -92,11 +92,11 @@ class Paper:
 
     @property
     def script(self) -> str:
-        """What a page needs for it."""
+        """The script that a page needs for it."""
         return TELL.replace("ADDRESS", f"http://{HOST}:{self._listener.getsockname()[1]}/")
 
     def await_painted(self) -> tuple[float, float]:
-        """When (``time.perf_counter``, seconds) the page was asked for, and when it told that it is painted."""
+        """Return when (``time.perf_counter``, seconds) the page was requested, and when it reported its first paint."""
         try:
             connection, _ = self._listener.accept()
             painted = time.perf_counter()
@@ -115,7 +115,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Contender:
-    """An app's binary and project, how it is started, and with which variables."""
+    """An app's binary, project, start command and variables."""
 
     binary: Path
     project: Path
@@ -124,7 +124,7 @@ class Contender:
 
 
 def copies(paper: Paper) -> tuple[Path, Path]:
-    """Two copies of the example, the second without us. They stay where they are, so that cargo builds them once."""
+    """Make two copies of the example, the second without us. They are kept, so that cargo builds them only once."""
     folder = platformdirs.user_cache_path("tauri-sidecar") / "bench-apps"
     ours, plain = folder / "ours", folder / "plain"
     for project in (ours, plain):
@@ -143,7 +143,7 @@ def copies(paper: Paper) -> tuple[Path, Path]:
 
 
 def without_us(tauri: Path) -> None:
-    """Make the Tauri part of a copy what it would be with a ``beforeDevCommand``."""
+    """Change the Tauri part of a copy to use a ``beforeDevCommand`` instead of the sidecar."""
     config = json.loads((tauri / "tauri.conf.json").read_text())
     config["identifier"] += ".plain"
     config["build"]["beforeDevCommand"] = f"npm run dev -- --host {HOST} --port {PLAIN_PORT} --strictPort"
@@ -176,7 +176,7 @@ def build(project: Path) -> None:
 
 @contextmanager
 def running(pen: Pen, screen: Screen, contender: Contender) -> Iterator[float]:
-    """An app that is started, and when (``time.perf_counter``, seconds); ended as its user would end it."""
+    """Start an app, and end it as its user would; yield its launch time (``time.perf_counter``, seconds)."""
     env = pen.env(CARGO_TARGET_DIR=str(support.target_folder()), **contender.env)
     try:
         with App(contender.binary, contender.project, screen, pen.folder, **env) as app:
@@ -190,7 +190,7 @@ def running(pen: Pen, screen: Screen, contender: Contender) -> Iterator[float]:
 
 
 def measure(pen: Pen, screen: Screen, paper: Paper, contender: Contender) -> dict[str, float]:
-    """Milliseconds from launch to each step."""
+    """Return the milliseconds from launch to each step."""
     with running(pen, screen, contender) as launched:
         asked, painted = paper.await_painted()
         began = started(pen, contender)
@@ -198,7 +198,7 @@ def measure(pen: Pen, screen: Screen, paper: Paper, contender: Contender) -> dic
 
 
 def started(pen: Pen, contender: Contender) -> dict[str, float]:
-    """When (``time.perf_counter``, seconds; to 10 ms) what is now the app was forked, and the first Vite."""
+    """Return when (``time.perf_counter``, seconds; to 10 ms) the app's process and the first Vite were forked."""
     found: dict[str, list[float]] = {CARGO: [], VITE: []}
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - time.perf_counter()
     for pid in marked(pen.mark):
@@ -217,7 +217,7 @@ def started(pen: Pen, contender: Contender) -> dict[str, float]:
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Take ``rounds`` rounds, each contender once a round, after one that only warms the caches."""
+    """Measure ``rounds`` rounds, each contender once a round, after one warm-up round."""
     with Paper() as paper, Screen() as screen:
         ours, plain = copies(paper)
         for project in (ours, plain):

@@ -1,4 +1,4 @@
-"""These tests are about packages that were built before them: `python3 build/dev.py package` does both."""
+"""These tests need packages that were built before. `python3 build/dev.py package` does both."""
 
 from __future__ import annotations
 

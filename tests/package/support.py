@@ -1,4 +1,4 @@
-"""A machine to install on that is this one and leaves no trace on it, a screen that nobody sees, and an app's life."""
+"""An overlay of this machine to install on, a virtual screen, and an installed app to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example as a Debian package: what is in it, and that an installed app runs its service and leaves nothing."""
+"""The example as a Debian package: its content; an installed app runs its service and leaves nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to install a package on 
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
-    """What the package would install, in a folder."""
+    """Unpack the package into a folder."""
     folder = tmp_path / "root"
     subprocess.run(["dpkg-deb", "--extract", str(DEB), str(folder)], check=True)
     return folder

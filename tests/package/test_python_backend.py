@@ -35,7 +35,7 @@ def shown() -> Iterator[Screen]:
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
-    """What the package would install, in a folder."""
+    """Unpack the package into a folder."""
     folder = tmp_path / "root"
     subprocess.run(["dpkg-deb", "--extract", str(DEB), str(folder)], check=True)
     return folder
@@ -44,7 +44,7 @@ def unpacked(tmp_path: Path) -> Path:
 def test_the_built_in_page_works_with_the_frozen_backend_and_SIGKILL_leaves_nothing(
     tmp_path: Path, unpacked: Path, shown: Screen
 ) -> None:
-    """The page is there before the backend is ready, and the app holds its requests back until then."""
+    """The page is shown before the backend is ready, and the app delays the page's requests until then."""
     (tmp_path / "project" / "src-tauri").mkdir(parents=True)
     with (
         Notes(unpacked / "usr/bin" / NAME, tmp_path / "project", shown, tmp_path) as app,

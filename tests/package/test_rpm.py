@@ -1,4 +1,4 @@
-"""The example as an RPM package, as Tauri makes it: what is in it, and that the app in it leaves nothing."""
+"""The example as Tauri's RPM package: its content; its app leaves nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BINARY = os.environ.get("SIDECAR_BINARY", "")
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
-    """What the package would install, in a folder."""
+    """Unpack the package into a folder."""
     package = Path(shutil.copy(RPM, tmp_path / "package.rpm"))
     subprocess.run(["rpm2archive", package], check=True)
     root = tmp_path / "root"

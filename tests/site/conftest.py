@@ -1,4 +1,4 @@
-"""These tests look at a site that was built before them: `python3 build/dev.py docs --look` does both."""
+"""These tests need a site that was built before. `python3 build/dev.py docs --look` does both."""
 
 from __future__ import annotations
 

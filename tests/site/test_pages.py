@@ -78,7 +78,7 @@ def browser() -> Iterator[Chrome]:
 
 
 def shown(browser: Chrome, url: str, size: str, scheme: str) -> None:
-    """Open a page as a screen of that size and scheme has it."""
+    """Open a page on a screen of this size and colour scheme."""
     width, height = SIZES[size]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -89,7 +89,7 @@ def shown(browser: Chrome, url: str, size: str, scheme: str) -> None:
 
 
 def complaints(browser: Chrome) -> list[str]:
-    """What the console has said since the last look, of errors."""
+    """Return the console's errors since the last call."""
     entries = browser.execute(Command.GET_LOG, {"type": "browser"})["value"]
     return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 

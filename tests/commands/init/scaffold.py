@@ -1,8 +1,8 @@
 """A workshop for apps that ``create-tauri-app`` makes: packages to install, a screen to show them on, their deaths.
 
 Each app gets the sidecar as a user's app does: from a registry on loopback, with the crates of the same build. Its page
-reports its URL and the answer of an app's command to the test. That proves that the page is shown, that its scripts come
-from the sidecar's Vite, and that it may call the app.
+reports its URL and the answer of an app's command to the test. That proves that the page is shown, that its scripts
+come from the sidecar's Vite, and that it may call the app.
 """
 
 from __future__ import annotations
@@ -250,9 +250,9 @@ class Workshop:
                 sock.listen()
 
     def _start(self, project: Path, tree: Tree, *words: str | Path) -> subprocess.Popen[bytes]:
-        """Start it on the screen, with a state folder of its own. It is to start no D-Bus, which would outlive it.
+        """Start it on the screen, with its own state folder. It must start no D-Bus daemon, which would outlive it.
 
-        The app's binary lies elsewhere: it knows its project by cargo's word, or by where it is started.
+        The app's binary is elsewhere. It finds its project by cargo's variable, or by its working folder.
         """
         env = {
             **os.environ,
