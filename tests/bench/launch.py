@@ -19,7 +19,7 @@ BENCH = "launch"
 READY_SECONDS = 60.0
 """Longest wait for Vite, in seconds. After that the measurement fails."""
 POLL_SECONDS = 0.001
-"""The poll interval, and so the error. A refused connection costs some 30 µs: polling takes a few per cent of a core."""
+"""The poll interval, and so the error. A refused connection costs some 30 µs, so polling takes little of a core."""
 PORTS = range(20_000, 32_000)
 """Ports outside the ephemeral range. In that range a connect of the poller could meet itself, and so take the port from
 the contender."""
