@@ -42,7 +42,7 @@ def test_a_skip_that_must_not_happen_fails_the_job(
     monkeypatch.setenv(steps.MUST_NOT_SKIP, forbidden)
     it = Steps({})
     it.done.steps.append(("pytest", "ok", 1.0))
-    it.done.skipped.append("3 tests: the kernel's process events are not for this user")
+    it.done.skipped.append("3 tests: this user may not receive the kernel's process events: Operation not permitted")
     assert it.summary() == code
     assert ("must not be" in capsys.readouterr().out) == bool(code)
 
