@@ -48,6 +48,7 @@ class Library:
     def __init__(self, processes: dict[int, tuple[Short, Unique]]) -> None:
         self.processes = processes
         self.arguments: dict[int, bytes] = {}
+        self.counted = 0
 
     def proc_pidinfo(self, pid: int, flavor: int, argument: ctypes.c_uint64, into: Any, size: int) -> int:
         if pid not in self.processes:
@@ -71,14 +72,18 @@ class Library:
         return 0
 
     def proc_listallpids(self, into: Any, size: int) -> int:
-        if into is not None:
-            into[: len(self.processes)] = list(self.processes)
-        return len(self.processes)
+        """With no array it estimates, and more processes may have come since: bsd/kern/proc_info.c, proc_listpids."""
+        return self.counted if into is None else fill(into, size, list(self.processes))
 
     def proc_listchildpids(self, pid: int, into: Any, size: int) -> int:
-        found = [it for it, (short, _) in self.processes.items() if short.ppid == pid]
-        into[: len(found)] = found
-        return len(found)
+        return fill(into, size, [it for it, (short, _) in self.processes.items() if short.ppid == pid])
+
+
+def fill(into: Any, size: int, pids: list[int]) -> int:
+    """As many as there is room for; the kernel does not say that it left any out."""
+    fitting = pids[: size // ctypes.sizeof(ctypes.c_int)]
+    into[: len(fitting)] = fitting
+    return len(fitting)
 
 
 def a_process(pid: int, ppid: int, birth: int, forker: int, status: int = 2) -> tuple[Short, Unique]:
@@ -127,6 +132,15 @@ def test_a_process_that_has_ended_is_neither_read_nor_listed() -> None:
     assert libproc.read(12) is None
     assert libproc.children(ME) == [1 << 30]
     assert libproc.children(12) == []
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 1000])
+def test_all_are_listed_however_many_there_are(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getsid", lambda _pid: 5)
+    children = {1_000_000 + it: a_process(1_000_000 + it, ME, 10 + it, 9) for it in range(count)}
+    libproc = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7), **children}))
+    assert libproc.children(ME) == list(children)
+    assert list(libproc.processes()) == [ME, *children]
 
 
 def laid_out(path: bytes, arguments: list[bytes], variables: list[bytes]) -> bytes:

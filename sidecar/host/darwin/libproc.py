@@ -14,6 +14,8 @@ import ctypes
 import os
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 assert sys.platform != "win32"  # for mypy: sessions
@@ -56,7 +58,7 @@ _TABLE_TRIES = 3
 one try is usually enough."""
 
 _ROOM = 64
-"""Room for pids beyond those counted: more may exist when they are listed. Also the room for a process's children."""
+"""Room for pids beyond those counted: more may exist when they are listed. Also the first room for children."""
 
 
 def variable_in(arguments: bytes, name: str) -> str | None:
@@ -79,6 +81,19 @@ def variable_in(arguments: bytes, name: str) -> str | None:
     return None
 
 
+def _all_pids(ask: Callable[[Any, int], int], room: int) -> list[int]:
+    """Return the pids that a function of libproc lists. What has no room in the array, the kernel leaves out silently.
+
+    So a full array is no answer, and the function is asked again with a larger one.
+    """
+    while True:
+        pids = (ctypes.c_int * room)()
+        count = ask(pids, ctypes.sizeof(pids))
+        if count < room:
+            return pids[: max(0, count)]
+        room *= 2
+
+
 class Libproc:
     """See ``sidecar.host.darwin.lineage.System``."""
 
@@ -93,10 +108,9 @@ class Libproc:
 
     def processes(self) -> dict[int, Process]:
         """See ``System``."""
-        room = self._library.proc_listallpids(None, 0) + _ROOM
-        pids = (ctypes.c_int * room)()
-        count = self._library.proc_listallpids(pids, ctypes.sizeof(pids))
-        return {pid: it for pid in pids[: max(0, count)] if pid > 0 and (it := self.read(pid))}
+        room = max(0, self._library.proc_listallpids(None, 0)) + _ROOM
+        pids = _all_pids(self._library.proc_listallpids, room)
+        return {pid: it for pid in pids if pid > 0 and (it := self.read(pid))}
 
     def read(self, pid: int) -> Process | None:
         """See ``System``. A zombie has no session, but still has its numbers. Its orphans are known by these."""
@@ -116,9 +130,7 @@ class Libproc:
 
     def children(self, pid: int) -> list[int]:
         """See ``System``."""
-        pids = (ctypes.c_int * _ROOM)()
-        count = self._library.proc_listchildpids(pid, pids, ctypes.sizeof(pids))
-        return pids[: max(0, count)]
+        return _all_pids(partial(self._library.proc_listchildpids, pid), _ROOM)
 
     def listeners(self) -> list[Listener] | None:
         """See ``System``."""
