@@ -136,6 +136,5 @@ class OneFilePrograms:
         self._stuck.add(folder)
         say(
             "warning",
-            f"the folder {folder.path}, which a service unpacked, could not be removed; "
-            "we try again at the end or at the next start",
+            f"the folder {folder.path}, which a service unpacked, could not be removed; we try again when we end",
         )

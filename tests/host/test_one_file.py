@@ -347,4 +347,4 @@ def test_one_that_cannot_be_removed_stays_in_the_record_and_is_told_once(
     monkeypatch.setattr(unpacked, "REMOVE_BOUND_S", 0)
     for _ in range(2):
         assert [it.path for it in programs.tend(STOPPED, looking=True)[0]] == [str(folder)]
-    assert capfd.readouterr().err.count("could not be removed; we try again at the end or at the next start") == 1
+    assert capfd.readouterr().err.count("could not be removed; we try again when we end") == 1
