@@ -116,6 +116,11 @@ class Sidecar:
         result: Message = message["result"]
         return result
 
+    def has_answered(self, call: int) -> bool:
+        """Tell whether the answer to a request has come."""
+        with self._changed:
+            return any(it.get("id") == call for it in self._seen)
+
     def call(self, method: str, **params: object) -> Message:
         """Send a request and await its answer. Raises ``Refused``."""
         return self.answer(self.send(method, **params))
