@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -116,10 +117,10 @@ class Sidecar:
         result: Message = message["result"]
         return result
 
-    def has_answered(self, call: int) -> bool:
-        """Tell whether the answer to a request has come."""
+    def answered(self) -> Counter[int]:
+        """Return the ids of the requests that have been answered so far, each with the number of its answers."""
         with self._changed:
-            return any(it.get("id") == call for it in self._seen)
+            return Counter(it["id"] for it in self._seen if "id" in it)
 
     def call(self, method: str, **params: object) -> Message:
         """Send a request and await its answer. Raises ``Refused``."""

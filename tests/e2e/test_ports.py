@@ -93,7 +93,7 @@ def test_a_port_stolen_between_choice_and_bind_is_chosen_again_and_costs_no_rest
     call = sidecar.send("start", service="web")
     lost = sidecar.chosen_port()["port"]
     await_gate(project)
-    with Thief(lost) as thief:
+    with Thief(lost):
         open_gate(project)
         status = sidecar.answer(call)["status"]
         assert status["state"] == "ready"
@@ -103,7 +103,6 @@ def test_a_port_stolen_between_choice_and_bind_is_chosen_again_and_costs_no_rest
         [change] = sidecar.notes("service/portChanged")
         assert (change["from"], change["to"]) == (lost, status["port"])
         assert change["holder"]["pid"] == psutil.Process().pid
-        assert thief.answered >= 0
         assert fetch(status["url"])[0] == 200
 
 
