@@ -188,6 +188,19 @@ def test_an_empty_listing_is_not_believed_while_children_live() -> None:
         child.wait()
 
 
+def test_the_kernels_list_of_our_children_has_those_that_are_dead_but_not_reaped() -> None:
+    child = subprocess.Popen(["sleep", "100"])
+    try:
+        assert child.pid in (tree.children_of_ours() or [])
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert child.pid in (tree.children_of_ours() or [])
+    finally:
+        child.kill()
+        child.wait()
+    assert child.pid not in (tree.children_of_ours() or [])
+
+
 def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: Path) -> None:
     """During an exec the kernel shows no variables. Some reads in a thousand would take it for a stranger."""
     script = tmp_path / "again"

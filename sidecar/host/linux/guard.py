@@ -53,10 +53,12 @@ from sidecar.host import frozen
 from sidecar.host.linux import cgroup
 from sidecar.host.linux.keeper import Charge, LinuxKeeping
 from sidecar.host.linux.processes import (
+    RESCAN_S,
     UNSEEN,
     Process,
     all_processes,
     below,
+    children_of_ours,
     has_children,
     is_gone,
     kill_until_empty,
@@ -84,6 +86,9 @@ if TYPE_CHECKING:
 
 GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, unless a process hangs in the kernel. After this bound we kill by pid."""
+
+ENDERS_BOUND_S = 0.05
+"""A killed supervisor or keeper is dead in a millisecond. After this bound we look at the tree."""
 
 BOOTLOADER_BOUND_MS = 250
 """A killed bootloader is dead in a millisecond, unless it hangs in the kernel."""
@@ -296,6 +301,25 @@ class Guard(Kept):
             processes = {it.pid: it for it in processes.values() if (it.pid, it.start) not in self._before_us}
         return below([os.getpid()], processes)
 
+    def _all_but_enders(self) -> list[Process]:
+        """Return everything below us but supervisor and keeper.
+
+        Where a control group was killed, hardly anything is left. If the kernel then lists the keeper as our only
+        child, nothing else is below us, and no process has to be read. The list may miss a child (proc(5)). Then the
+        last look at the tree finds it: that one relies on no list.
+        """
+        self._reap()
+        if self._group is not None and self._status is not None and self._enders() == children_of_ours():
+            return []
+        return [it for it in self._tree() if it.pid not in self._enders()]
+
+    def _await_enders(self) -> None:
+        """Wait until supervisor and keeper are dead, within a bound: a look at the tree takes longer than they do."""
+        deadline = time.monotonic() + ENDERS_BOUND_S
+        while self._enders() and time.monotonic() < deadline:
+            time.sleep(RESCAN_S)
+            self._reap()
+
     def _is_alone(self) -> bool:
         """Tell whether we have no child left.
 
@@ -313,9 +337,10 @@ class Guard(Kept):
         # Supervisor and keeper die last: if we are killed now, they finish this. The supervisor has seen the app's
         # death, too, and kills the same tree. A supervisor that hangs, or still starts programs, dies in the next step.
         # Where a control group was killed, the supervisor is dead by now.
-        left = kill_until_empty(lambda: [it for it in self._tree() if it.pid not in self._enders()])
+        left = kill_until_empty(self._all_but_enders)
         for pid in self._enders():
             os.kill(pid, signal.SIGKILL)  # only we reap it, so the pid is its own
+        self._await_enders()
         given_up = {(it.pid, it.start) for it in left}  # do not wait for these again
         left += kill_until_empty(
             lambda: [it for it in self._tree() if (it.pid, it.start) not in given_up],

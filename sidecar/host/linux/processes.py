@@ -1,7 +1,8 @@
 """Process trees on Linux: find all descendants of a process, and end them.
 
 We read ``/proc/<pid>/stat`` (proc(5)). ``/proc/<pid>/task/<tid>/children`` would be quicker, but it needs
-CONFIG_PROC_CHILDREN, is per thread, and may miss entries unless the tree is frozen.
+CONFIG_PROC_CHILDREN, is per thread, and may miss entries unless the tree is frozen. So it only saves a look at the tree
+where a later one finds what it misses.
 """
 
 from __future__ import annotations
@@ -326,6 +327,19 @@ def has_children() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def children_of_ours() -> list[int] | None:
+    """Return the pids of this thread's children; ``None`` if the kernel does not list them (CONFIG_PROC_CHILDREN).
+
+    The list may miss a child while another one dies, proc(5). So it never proves that there is none: ask
+    ``has_children``.
+    """
+    try:
+        with open("/proc/thread-self/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return None  # ENOENT: the kernel has no such list, or /proc is hidden; EMFILE: not now
 
 
 def kill_until_empty(
