@@ -23,8 +23,7 @@ ANSWERS = 2
 """Answers to wait for while listening. The second one's question was asked after the first answer."""
 
 FREE_S = 0.005
-HELD_TO_FREE = 4
-"""Time to leave the port free for the service, at least. After a long hold it is a share of the hold's time."""
+"""Time to leave the port free for the service, at least. After a longer hold it is free for as long as it was held."""
 
 
 def hear(seconds: float | None) -> int:
@@ -64,7 +63,7 @@ def listen(address: str, port: int, *, shared: bool) -> float:
 
 def let_go(held_s: float) -> None:
     """Leave the port free for a moment."""
-    again = time.monotonic() + max(FREE_S, held_s / HELD_TO_FREE)
+    again = time.monotonic() + max(FREE_S, held_s)
     while (left := again - time.monotonic()) > 0:
         hear(left)
 

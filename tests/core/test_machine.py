@@ -51,7 +51,7 @@ LINES = (
 CAPTURES = {"type": "log", "pattern": r"^listening(?: on (?<port>\d+))?$"}
 """A pattern with an optional port: the service may print where it listens, or not."""
 
-EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "800"))
+EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "400"))
 """Number of event orders to try. Raise it for a longer search."""
 
 STEPS_TO_THE_END = 500

@@ -66,7 +66,7 @@ def test_a_folder_of_somebody_else_is_left_alone(file: Path, tmp_path: Path) -> 
     (mine / "precious").touch()
     code, said = unpack(file, mine)
     assert code == 1
-    assert "was not made by sidecar unpack" in said
+    assert "sidecar unpack did not make it" in said
     assert len(list(mine.iterdir())) == 2
 
 
