@@ -48,7 +48,8 @@ class Library:
     def __init__(self, processes: dict[int, tuple[Short, Unique]]) -> None:
         self.processes = processes
         self.arguments: dict[int, bytes] = {}
-        self.counted = 0
+        self.come: list[dict[int, tuple[Short, Unique]]] = []
+        """These come during the next calls that list all processes."""
 
     def proc_pidinfo(self, pid: int, flavor: int, argument: ctypes.c_uint64, into: Any, size: int) -> int:
         if pid not in self.processes:
@@ -72,8 +73,12 @@ class Library:
         return 0
 
     def proc_listallpids(self, into: Any, size: int) -> int:
-        """With no array it estimates, and more processes may have come since: bsd/kern/proc_info.c, proc_listpids."""
-        return self.counted if into is None else fill(into, size, list(self.processes))
+        """The kernel decides how many to list before it lists them: bsd/kern/proc_info.c, proc_listpids."""
+        most = len(self.processes) + 20
+        if into is None:
+            return most
+        self.processes.update(self.come.pop(0) if self.come else {})
+        return fill(into, min(size, most * ctypes.sizeof(ctypes.c_int)), list(self.processes))
 
     def proc_listchildpids(self, pid: int, into: Any, size: int) -> int:
         return fill(into, size, [it for it, (short, _) in self.processes.items() if short.ppid == pid])
@@ -134,13 +139,23 @@ def test_a_process_that_has_ended_is_neither_read_nor_listed() -> None:
     assert libproc.children(12) == []
 
 
+def many(count: int) -> dict[int, tuple[Short, Unique]]:
+    return {1_000_000 + it: a_process(1_000_000 + it, ME, 10 + it, 9) for it in range(count)}
+
+
 @pytest.mark.parametrize("count", [63, 64, 65, 1000])
-def test_all_are_listed_however_many_there_are(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_children_are_listed_however_many_there_are(count: int) -> None:
+    libproc = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7), **many(count)}))
+    assert libproc.children(ME) == list(many(count))
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 21, 1000])
+def test_all_processes_are_listed_also_those_that_come_meanwhile(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getsid", lambda _pid: 5)
-    children = {1_000_000 + it: a_process(1_000_000 + it, ME, 10 + it, 9) for it in range(count)}
-    libproc = module.Libproc(Library({ME: a_process(ME, PARENT, 9, 7), **children}))
-    assert libproc.children(ME) == list(children)
-    assert list(libproc.processes()) == [ME, *children]
+    library = Library({ME: a_process(ME, PARENT, 9, 7)})
+    libproc = module.Libproc(library)
+    library.come = [many(count)]
+    assert list(libproc.processes()) == [ME, *many(count)]
 
 
 def laid_out(path: bytes, arguments: list[bytes], variables: list[bytes]) -> bytes:

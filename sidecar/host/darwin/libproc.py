@@ -14,8 +14,6 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 assert sys.platform != "win32"  # for mypy: sessions
@@ -57,8 +55,12 @@ _TABLE_TRIES = 3
 """How often to ask for the table of sockets. The kernel adds an eighth to its size (bsd/netinet/in_pcblist.c:320), so
 one try is usually enough."""
 
+_LIST_TRIES = 3
+"""How often to list all processes. The kernel lists at most 20 more than there were at the call's start, and leaves out
+the rest silently (bsd/kern/proc_info.c, proc_listpids). Whoever must see all of them looks again anyway."""
+
 _ROOM = 64
-"""Room for pids beyond those counted: more may exist when they are listed. Also the first room for children."""
+"""Room for pids beyond those expected. Also the first room for a process's children."""
 
 
 def variable_in(arguments: bytes, name: str) -> str | None:
@@ -81,19 +83,6 @@ def variable_in(arguments: bytes, name: str) -> str | None:
     return None
 
 
-def _all_pids(ask: Callable[[Any, int], int], room: int) -> list[int]:
-    """Return the pids that a function of libproc lists. What has no room in the array, the kernel leaves out silently.
-
-    So a full array is no answer, and the function is asked again with a larger one.
-    """
-    while True:
-        pids = (ctypes.c_int * room)()
-        count = ask(pids, ctypes.sizeof(pids))
-        if count < room:
-            return pids[: max(0, count)]
-        room *= 2
-
-
 class Libproc:
     """See ``sidecar.host.darwin.lineage.System``."""
 
@@ -108,8 +97,14 @@ class Libproc:
 
     def processes(self) -> dict[int, Process]:
         """See ``System``."""
-        room = max(0, self._library.proc_listallpids(None, 0)) + _ROOM
-        pids = _all_pids(self._library.proc_listallpids, room)
+        pids: list[int] = []
+        for _ in range(_LIST_TRIES):
+            expected = max(0, self._library.proc_listallpids(None, 0))  # 20 more than there are
+            into = (ctypes.c_int * (expected + _ROOM))()
+            count = self._library.proc_listallpids(into, ctypes.sizeof(into))
+            pids = into[: max(0, count)]
+            if count < expected:
+                break  # else more than 20 came during the call, and some may be left out
         return {pid: it for pid in pids if pid > 0 and (it := self.read(pid))}
 
     def read(self, pid: int) -> Process | None:
@@ -130,7 +125,13 @@ class Libproc:
 
     def children(self, pid: int) -> list[int]:
         """See ``System``."""
-        return _all_pids(partial(self._library.proc_listchildpids, pid), _ROOM)
+        room = _ROOM
+        while True:
+            into = (ctypes.c_int * room)()
+            count = self._library.proc_listchildpids(pid, into, ctypes.sizeof(into))
+            if count < room:
+                return into[: max(0, count)]
+            room *= 2  # a full array: what has no room in it is left out silently
 
     def listeners(self) -> list[Listener] | None:
         """See ``System``."""
