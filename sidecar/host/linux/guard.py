@@ -32,8 +32,8 @@ keeper last: if the guard is killed meanwhile, they finish its work. ``_tidy_up`
 and the run's record. ``_leave`` exits with the supervisor's code. What services have unpacked is removed after that, by
 another process (``sidecar.host.one_file``).
 
-**Bounds.** ``GROUP_BOUND_S`` for the group, ``KILL_BOUND_S`` for each of the two kill loops, ``BOOTLOADER_BOUND_MS``
-for the bootloader. The guard names each process that survives them.
+**Bounds.** ``GROUP_BOUND_S`` for the group, ``KILL_BOUND_S`` for each of the two kill loops, ``ENDERS_BOUND_S`` between
+them, ``BOOTLOADER_BOUND_MS`` for the bootloader. The guard names each process that survives them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ GROUP_BOUND_S = 0.25
 """A killed group is empty in milliseconds, unless a process hangs in the kernel. After this bound we kill by pid."""
 
 ENDERS_BOUND_S = 0.05
-"""A killed supervisor or keeper is dead in a millisecond. After this bound we look at the tree."""
+"""A killed supervisor or keeper is dead in a millisecond. After this bound we look at the tree all the same."""
 
 BOOTLOADER_BOUND_MS = 250
 """A killed bootloader is dead in a millisecond, unless it hangs in the kernel."""
@@ -304,9 +304,9 @@ class Guard(Kept):
     def _all_but_enders(self) -> list[Process]:
         """Return everything below us but supervisor and keeper.
 
-        Where a control group was killed, hardly anything is left. If the kernel then lists the keeper as our only
-        child, nothing else is below us, and no process has to be read. The list may miss a child (proc(5)). Then the
-        last look at the tree finds it: that one relies on no list.
+        Once the supervisor is dead and its control group was killed, hardly anything is left. If the kernel lists no
+        child of ours but the keeper, nothing else is below us, and no process has to be read. Only reaping removes an
+        entry of that list, and nobody but this thread reaps, so it misses none.
         """
         self._reap()
         if self._group is not None and self._status is not None and self._enders() == children_of_ours():
@@ -340,7 +340,8 @@ class Guard(Kept):
         left = kill_until_empty(self._all_but_enders)
         for pid in self._enders():
             os.kill(pid, signal.SIGKILL)  # only we reap it, so the pid is its own
-        self._await_enders()
+        if self._group is not None:
+            self._await_enders()  # without a group more may be left, so look at once
         given_up = {(it.pid, it.start) for it in left}  # do not wait for these again
         left += kill_until_empty(
             lambda: [it for it in self._tree() if (it.pid, it.start) not in given_up],

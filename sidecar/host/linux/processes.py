@@ -2,7 +2,7 @@
 
 We read ``/proc/<pid>/stat`` (proc(5)). ``/proc/<pid>/task/<tid>/children`` would be quicker, but it needs
 CONFIG_PROC_CHILDREN, is per thread, and may miss entries unless the tree is frozen. So it only saves a look at the tree
-where a later one finds what it misses.
+where no thread reaps meanwhile.
 """
 
 from __future__ import annotations
@@ -332,7 +332,7 @@ def has_children() -> bool:
 def children_of_ours() -> list[int] | None:
     """Return the pids of this thread's children; ``None`` if the kernel does not list them (CONFIG_PROC_CHILDREN).
 
-    The list may miss a child while another one dies, proc(5). So it never proves that there is none: ask
+    The list may miss a child while another one is reaped, proc(5). Other threads may reap, so it is no proof: ask
     ``has_children``.
     """
     try:
