@@ -139,7 +139,9 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            error.add_note(f"{self.state()}; the terminal has:\n{self.text()[-4000:]}")
         left = Watched(self.process.pid) if self.process.poll() is None else None
         self.process.kill()
         self.process.wait()
