@@ -42,7 +42,7 @@ def daemonise(kind: str) -> None:
         middle = os.getpid()
         if os.fork() == 0:
             os.setsid()
-            while os.getppid() == middle:
+            while os.getppid() == middle:  # it is exiting; no event tells that we have a new parent
                 time.sleep(TICK_S)
             if kind == "shell":
                 become_shell()

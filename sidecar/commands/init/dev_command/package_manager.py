@@ -100,7 +100,7 @@ def read_manager(words: Sequence[str], package: Package) -> ScriptCall | Program
 
 
 def as_script(meaning: Meaning, call: ScriptCall) -> Meaning:
-    """Tell what a script does whose line does ``meaning``.
+    """Tell what a script does if its line does ``meaning``.
 
     Its ``pre`` script is a step. Its ``post`` script would run only after the server's end, so a script with one is
     unclear.
