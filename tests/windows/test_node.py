@@ -12,6 +12,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
+from tests.support.ports import free_port
 from tests.windows.support import Direct, await_end, held, node
 
 SERVER = """
@@ -32,7 +33,7 @@ def test_a_vite_service_is_ready_answers_and_ends_with_the_app(tmp_path: Path) -
     (entry.parents[1] / "package.json").write_text(json.dumps({"bin": {"vite": "bin/vite.js"}}), encoding="utf-8")
     named = str(root)[0].lower() + str(root)[1:]  # a lower-case drive letter, as some shells write it
     with Direct(tmp_path) as it:
-        it.client.hello({"web": {"type": "vite", "root": named, "node": node()}})
+        it.client.hello({"web": {"type": "vite", "root": named, "node": node(), "port": {"preferred": free_port()}}})
         status = it.client.call("start", service="web")["status"]
         assert status["state"] == "ready"
         assert urllib.request.urlopen(status["url"]).read() == b"here"

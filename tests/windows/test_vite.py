@@ -14,6 +14,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows' own", allow_module_level=True)
 
+from tests.support.ports import free_port
 from tests.windows.support import ROOT, WAIT_S, Direct, await_end, held, node
 
 EXAMPLE = ROOT / "tauri-integration" / "examples" / "vite-app"
@@ -53,7 +54,8 @@ def fetch(url: str) -> str:
 @pytest.mark.parametrize("end", ["the app's pipe", "what was launched"])
 def test_vite_is_ready_serves_and_leaves_nothing(project: Path, tmp_path: Path, end: str) -> None:
     with Direct(tmp_path) as it:
-        it.client.hello({"web": {"type": "vite", "root": str(project), "node": node(), "readyTimeoutMs": 120_000}})
+        service = {"type": "vite", "root": str(project), "node": node(), "port": {"preferred": free_port()}}
+        it.client.hello({"web": {**service, "readyTimeoutMs": 120_000}})
         status = it.client.call("start", service="web")["status"]
         assert status["state"] == "ready"
         assert "<h1>here</h1>" in fetch(status["url"])
