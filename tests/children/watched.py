@@ -4,11 +4,12 @@
 
 CASES is a JSON list of objects: ``cwd``, ``words``, ``env``, and the files ``notes``, ``out``, ``err`` and ``code``.
 Each command runs in a fork. A line of ``notes`` is one access: its kind, the resolved path, and the source file of ours
-that made it.
+that made it. The same access is noted once.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -31,6 +32,19 @@ _STARTS = {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.syst
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+_real_folder = functools.cache(os.path.realpath)
+"""No command makes or replaces a folder that it has looked into before."""
+
+
+def _real(name: str, *, follow: bool) -> str:
+    """Return the real path of a file; of a link itself, unless it is to be followed."""
+    folder, last = os.path.split(name)
+    if last in {"", ".", ".."}:
+        return os.path.realpath(name)
+    real = os.path.join(_real_folder(folder), last)
+    return os.path.realpath(real) if follow and os.path.islink(real) else real
+
+
 class Notes:
     """Records this process's accesses."""
 
@@ -38,6 +52,7 @@ class Notes:
         self._out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._ours = os.path.join(source, "sidecar") + os.sep
         self._busy = False
+        self._noted: set[bytes] = set()
 
     def note(self, kind: str, path: Any, *, follow: bool = True, **more: object) -> None:
         if self._busy or not isinstance(path, (str, bytes, os.PathLike)):
@@ -47,10 +62,11 @@ class Notes:
         self._busy = True
         try:
             name = os.path.join(os.getcwd(), os.fsdecode(path))
-            folder, last = os.path.split(name)
-            real = os.path.realpath(name) if follow else os.path.join(os.path.realpath(folder), last)
-            line = {"kind": kind, "path": real, "caller": self._caller(), **more}
-            os.write(self._out, json.dumps(line).encode() + b"\n")
+            line = {"kind": kind, "path": _real(name, follow=follow), "caller": self._caller(), **more}
+            told = json.dumps(line).encode() + b"\n"
+            if told not in self._noted:
+                self._noted.add(told)
+                os.write(self._out, told)
         except ValueError:
             pass  # a name with a null byte reaches no file system
         finally:

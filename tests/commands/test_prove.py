@@ -111,6 +111,7 @@ def test_without_a_node_what_it_would_do_is_not_said_to_hold(tmp_path: Path, pro
     assert "stdinGuard" not in row["claims"]
 
 
+@from_source
 def test_the_exception_that_is_named_is_no_broken_claim(tmp_path: Path, project: str) -> None:
     """Without a control group, a scrubbed daemon outlives guard and supervisor. Then doctor itself kills it."""
     with watched(tmp_path, divisible=False) as (group, env):
@@ -127,12 +128,15 @@ def test_the_exception_that_is_named_is_no_broken_claim(tmp_path: Path, project:
     assert report["ok"] == bool(NODE)
 
 
+@from_source
 def test_a_person_sees_a_table(tmp_path: Path, project: str) -> None:
+    shown = ["the app", WITHOUT_GROUP]
     with watched(tmp_path) as (group, env):
+        env["PYTHONPATH"] = broken(tmp_path, "", *shown)
         done = run(tmp_path, "doctor", project, "--prove", group=group, **env)
     assert (done.returncode, done.stderr) == (CODE, "")
     rows = [line for line in done.stdout.splitlines() if line.endswith("  held")]
-    assert [row.split("  ")[0] for row in rows] == [*VICTIMS, WITHOUT_GROUP]
+    assert [row.split("  ")[0] for row in rows] == shown
     assert f"{OUTLIVE_BOTH} lived on until the next start" in done.stdout
 
 
