@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    future::{self, Future},
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -80,10 +82,14 @@ impl Backend for Gate {
         })
     }
 
-    fn wait(&self, bound: Duration) {
-        if let Some(core) = self.core.upgrade() {
-            core.news.wait(bound);
-        }
+    fn until_not<'a>(&'a self, seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let core = self.core.upgrade();
+        Box::pin(async move {
+            match core {
+                Some(core) => core.news.until(|| (self.target() != *seen).then_some(())).await,
+                None => future::pending().await, // nothing changes any more
+            }
+        })
     }
 
     /// For the page to tell.

@@ -1,19 +1,20 @@
 //! What is known of the services, and the callers that wait for it to change.
 
 use std::{
-    future,
     sync::{Condvar, Mutex},
-    task::{Poll, Waker},
     time::Duration,
 };
+
+use tokio::sync::watch;
 
 use crate::{client::lock, view::View};
 
 pub(crate) struct News {
     view: Mutex<View>,
+    /// For threads that wait.
     changed: Condvar,
-    /// Each is woken once.
-    wakers: Mutex<Vec<Waker>>,
+    /// For tasks that wait.
+    told: watch::Sender<()>,
 }
 
 impl News {
@@ -21,7 +22,7 @@ impl News {
         Self {
             view: Mutex::new(view),
             changed: Condvar::new(),
-            wakers: Mutex::default(),
+            told: watch::Sender::new(()),
         }
     }
 
@@ -37,7 +38,7 @@ impl News {
     /// Has all that wait look again.
     pub fn wake(&self) {
         self.changed.notify_all();
-        lock(&self.wakers).drain(..).for_each(Waker::wake);
+        self.told.send_replace(());
     }
 
     /// Waits until something happens, at most so long.
@@ -48,10 +49,12 @@ impl News {
 
     /// Waits until `done` has something to say. It may look at what is known.
     pub async fn until<T>(&self, mut done: impl FnMut() -> Option<T>) -> T {
-        future::poll_fn(|context| {
-            lock(&self.wakers).push(context.waker().clone()); // first, so that no change is missed
-            done().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        let mut changes = self.told.subscribe(); // first, so that no change is missed
+        loop {
+            if let Some(said) = done() {
+                return said;
+            }
+            let _ = changes.changed().await; // it fails only without a sender, and we have it
+        }
     }
 }

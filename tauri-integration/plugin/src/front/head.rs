@@ -1,10 +1,8 @@
 //! The first bytes that a client sends, as far as they decide what it gets while the service does not answer.
 
-use std::{
-    io::{self, ErrorKind, Read},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
+
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::HEAD_MAX;
 
@@ -32,26 +30,18 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads until a request head is whole, the client has said something else, or the time is over.
-    pub fn read(client: &mut TcpStream, bound: Duration) -> io::Result<Self> {
-        let until = Instant::now() + bound;
-        let mut bytes = Vec::new();
-        let mut chunk = [0; 4096];
-        let mut open = true;
-        while open && bytes.len() < HEAD_MAX && !is_whole(&bytes) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+    pub async fn read(client: &mut TcpStream, bound: Duration) -> io::Result<Self> {
+        let mut bytes = Vec::with_capacity(4096);
+        let reading = async {
+            while bytes.len() < HEAD_MAX && !is_whole(&bytes) {
+                if client.read_buf(&mut bytes).await? == 0 {
+                    break;
+                }
             }
-            client.set_read_timeout(Some(left))?;
-            match client.read(&mut chunk) {
-                Ok(0) => open = false,
-                Ok(length) => bytes.extend_from_slice(&chunk[..length]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        client.set_read_timeout(None)?;
+            Ok::<_, io::Error>(())
+        };
+        // where the time is over, what has come is enough
+        timeout(bound, reading).await.unwrap_or(Ok(()))?;
         Ok(Self::of(bytes))
     }
 
@@ -72,11 +62,12 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 fn end(bytes: &[u8]) -> Option<usize> {
-    const END: &[u8] = b"\r\n\r\n";
-    bytes
-        .windows(END.len())
-        .position(|it| it == END)
-        .map(|at| at + END.len())
+    let mut length = 0;
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines.find_map(|line| {
+        length += line.len();
+        (line == b"\r\n").then_some(length)
+    })
 }
 
 fn classify(bytes: &[u8]) -> (Kind, bool) {

@@ -7,7 +7,7 @@
 //! This is for listeners of our own user (or root) only. Where the sidecar cannot find out the owner of a listener,
 //! another user's could be taken for the service's once. It must not be taken for it ever after.
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{future::Future, net::SocketAddr, sync::Mutex};
 
 use crate::client::lock;
 
@@ -18,12 +18,12 @@ pub(super) struct Known(Mutex<Option<(SocketAddr, u64)>>);
 impl Known {
     /// Whether the program that listens at the address is the service. To be asked after the connection was made. Where
     /// it is not known, `confirm` finds it out.
-    pub fn or_confirm(&self, address: SocketAddr, confirm: impl FnOnce() -> bool) -> bool {
+    pub async fn or_confirm(&self, address: SocketAddr, confirm: impl Future<Output = bool>) -> bool {
         let listener = number(address).map(|number| (address, number));
         if listener.is_some() && *lock(&self.0) == listener {
             return true;
         }
-        let confirmed = confirm();
+        let confirmed = confirm.await;
         // it listened before and listens now, so it was the one that was looked at
         if confirmed && listener.is_some() && listener == number(address).map(|number| (address, number)) {
             *lock(&self.0) = listener;
@@ -152,18 +152,20 @@ mod linux {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use tauri::async_runtime::block_on;
 
     #[test]
     fn only_a_listener_that_was_confirmed_is_known_and_no_other_on_its_port() {
         let known = Known::default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert!(!known.or_confirm(address, || false));
-        assert!(known.or_confirm(address, || true));
-        assert_eq!(known.or_confirm(address, || false), cfg!(target_os = "linux"));
+        let ask = |confirmed| block_on(known.or_confirm(address, async move { confirmed }));
+        assert!(!ask(false));
+        assert!(ask(true));
+        assert_eq!(ask(false), cfg!(target_os = "linux"));
         drop(listener);
         let _other = TcpListener::bind(address).unwrap();
-        assert!(!known.or_confirm(address, || false));
+        assert!(!ask(false));
     }
 
     #[test]
@@ -171,12 +173,12 @@ mod tests {
         let known = Known::default();
         let mut listener = Some(TcpListener::bind("127.0.0.1:0").unwrap());
         let address = listener.as_ref().unwrap().local_addr().unwrap();
-        let replaced = known.or_confirm(address, || {
+        let replace = async {
             drop(listener.take());
             listener = Some(TcpListener::bind(address).unwrap());
             true
-        });
-        assert!(replaced);
-        assert!(!known.or_confirm(address, || false));
+        };
+        assert!(block_on(known.or_confirm(address, replace)));
+        assert!(!block_on(known.or_confirm(address, async { false })));
     }
 }

@@ -3,7 +3,8 @@
 //! The app's own process listens here; the service listens on an inner port, which may change with each of its starts.
 //! No other user can take the address, however often the service crashes, and its origin stays the same.
 //!
-//! One thread accepts. Each connection gets a thread of its own, and a second one once it is spliced to the service.
+//! A thread of its own runs all connections of an address as tasks, so that neither a busy app nor its async runtime can
+//! hold them up. Web views open a connection for each module that they look up again, so a connection must cost little.
 //! Bytes are passed on as they come: nothing is parsed or buffered but the first request head, and this only decides
 //! what to do while the service does not answer:
 //!
@@ -21,15 +22,25 @@ mod port;
 mod splice;
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    pin::Pin,
     sync::{
-        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver},
-        Arc, Condvar, Mutex,
+        Arc, Mutex,
     },
     thread,
     time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::{oneshot, Semaphore},
+    task,
+    time::{sleep, timeout},
 };
 
 use crate::client::lock;
@@ -41,7 +52,7 @@ use self::{
 pub(crate) use self::{listener::may_be_ours, port::candidates};
 
 /// A webview holds six connections to an origin, and one more for each WebSocket.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: u16 = 256;
 
 /// A client that sends no request head for so long is not waited for.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -70,11 +81,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// An app that has just been killed, or restarts itself, still has its addresses for a moment.
 pub(crate) const OLD_APP_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A thread that is woken for it closes its listener at once.
+/// A listener is closed at once.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The threads of a connection only copy; the buffer lies on the heap.
-const STACK: usize = 128 << 10;
 
 /// What is known of the service behind the address.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,13 +95,13 @@ pub(crate) enum Target {
     Down,
 }
 
-/// The service, as the front sees it. It is asked by many threads at once.
+/// The service, as the front sees it. Many ask it at once.
 pub(crate) trait Backend: Send + Sync + 'static {
     /// What is known now.
     fn target(&self) -> Target;
 
-    /// Waits until [`Backend::target`] may have changed, at most so long.
-    fn wait(&self, bound: Duration);
+    /// Waits until [`Backend::target`] is something else.
+    fn until_not<'a>(&'a self, seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// Whether the program that listens at the address now is the service; `None` if nothing listens, or it cannot be
     /// found out. It may take a moment.
@@ -107,7 +115,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
 /// An address that is held, and not served yet: connections wait.
 #[derive(Debug)]
 pub(crate) struct Front {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     port: u16,
 }
 
@@ -142,150 +150,127 @@ impl Front {
 
     /// Serves until it is closed. `page` is the whole response to a document while there is no service.
     pub fn serve(self, backend: Arc<dyn Backend>, page: &'static [u8]) -> io::Result<Open> {
-        let seats = Arc::new(Seats::default());
-        let known = Arc::new(Known::default());
-        let closing = Arc::new(AtomicBool::new(false));
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        self.listener.set_nonblocking(true)?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(self.listener)?
+        };
+        let (close, closing) = oneshot::channel();
         let (closed, wait) = mpsc::channel();
-        let open = Open {
-            port: self.port,
-            closing: closing.clone(),
+        let work = async move {
+            let seats = Arc::new(Semaphore::new(CONNECTIONS.into()));
+            let accepts = task::spawn(accept(listener, backend, page, seats.clone()));
+            let _ = closing.await; // an error is all that it says
+            accepts.abort();
+            let _ = accepts.await; // it was aborted
+            drop::<mpsc::Sender<()>>(closed);
+            let _ = seats.acquire_many(CONNECTIONS.into()).await; // what is connected stays so
+        };
+        thread::Builder::new()
+            .name("sidecar-front".into())
+            .spawn(move || runtime.block_on(work))?;
+        Ok(Open {
+            close: Mutex::new(Some(close)),
             closed: Mutex::new(wait),
-        };
-        let accept = move || {
-            let _closed: mpsc::Sender<()> = closed;
-            let listener = self.listener; // dropped first
-            loop {
-                let seat = Seats::take(&seats);
-                let accepted = listener.accept();
-                if closing.load(Ordering::SeqCst) {
-                    return;
-                }
-                match accepted {
-                    Ok((client, _)) => {
-                        let (backend, known) = (backend.clone(), known.clone());
-                        let work = move || {
-                            let _seat = seat;
-                            if let Err(error) = serve(client, &*backend, &known, page) {
-                                log::debug!("sidecar: a connection ended: {error}");
-                            }
-                        };
-                        if let Err(error) = spawn("connection", work) {
-                            log::warn!("sidecar: a connection was dropped: {error}");
-                        }
-                    }
-                    // the client gave up while it waited, or the system is short of something for a moment
-                    Err(error) => {
-                        log::debug!("sidecar: no connection: {error}");
-                        thread::sleep(TICK);
-                    }
-                }
-            }
-        };
-        spawn("front", accept)?;
-        Ok(open)
+        })
     }
 }
 
-/// A front that is served.
+/// A front that is served, until it is closed or dropped.
 #[derive(Debug)]
 pub(crate) struct Open {
-    port: u16,
-    closing: Arc<AtomicBool>,
+    close: Mutex<Option<oneshot::Sender<()>>>,
     closed: Mutex<Receiver<()>>,
 }
 
 impl Open {
     /// Gives the port back, for the app that comes next. What is connected stays so.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
-        // a connection wakes the thread; if none can be made, it is awake, or all seats are taken
-        drop(TcpStream::connect_timeout(
-            &SocketAddr::from(([127, 0, 0, 1], self.port)),
-            CLOSE_PATIENCE,
-        ));
+        drop(lock(&self.close).take());
         let _ = lock(&self.closed).recv_timeout(CLOSE_PATIENCE); // it says nothing: it ends
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let name = format!("sidecar-{name}");
-    thread::Builder::new()
-        .name(name)
-        .stack_size(STACK)
-        .spawn(work)
-        .map(drop)
-}
-
-/// Bounds how many connections are open at once; more wait in the listener's queue.
-#[derive(Default)]
-struct Seats {
-    taken: Mutex<usize>,
-    freed: Condvar,
-}
-
-struct Seat(Arc<Seats>);
-
-impl Seats {
-    fn take(seats: &Arc<Self>) -> Seat {
-        let taken = lock(&seats.taken);
-        let mut taken = seats
-            .freed
-            .wait_while(taken, |taken| *taken >= CONNECTIONS)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *taken += 1;
-        Seat(seats.clone())
+/// Gives each connection a task, and at most so many at once a seat; more wait in the listener's queue.
+async fn accept(listener: TcpListener, backend: Arc<dyn Backend>, page: &'static [u8], seats: Arc<Semaphore>) {
+    let known = Arc::new(Known::default());
+    loop {
+        let Ok(seat) = seats.clone().acquire_owned().await else {
+            return; // it is never closed
+        };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let service = Service {
+                    backend: backend.clone(),
+                    known: known.clone(),
+                };
+                task::spawn(async move {
+                    let _seat = seat;
+                    if let Err(error) = serve(client, &service, page).await {
+                        log::debug!("sidecar: a connection ended: {error}");
+                    }
+                });
+            }
+            // the client gave up while it waited, or the system is short of something for a moment
+            Err(error) => {
+                log::debug!("sidecar: no connection: {error}");
+                sleep(TICK).await;
+            }
+        }
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        *lock(&self.0.taken) -= 1;
-        self.0.freed.notify_one();
-    }
+/// The service, and what was found out of its listener.
+struct Service {
+    backend: Arc<dyn Backend>,
+    known: Arc<Known>,
 }
 
 /// Serves one connection to its end.
-fn serve(mut client: TcpStream, backend: &dyn Backend, known: &Known, page: &[u8]) -> io::Result<()> {
+async fn serve(mut client: TcpStream, service: &Service, page: &[u8]) -> io::Result<()> {
     client.set_nodelay(true)?;
     let began = Instant::now();
     let mut pause = TICK;
     let mut head = None;
     loop {
-        let target = backend.target();
+        let target = service.backend.target();
         if let Target::Up(addresses) = &target {
-            if let Some(server) = connect(addresses, backend, known) {
+            if let Some(mut server) = service.connect(addresses).await {
                 // most clients have sent their request by now; one that waits for the service to speak first has not
                 let read = match head.take() {
                     Some(head) => head,
-                    None => Head::read(&mut client, TICK)?,
+                    None => Head::read(&mut client, TICK).await?,
                 };
-                match splice::run(client, server, &read)? {
-                    // the service ended before it said anything: nothing is lost if it is asked once more
-                    splice::End::Unanswered(back) => client = back,
+                match splice::run(&mut client, &mut server, &read).await? {
                     splice::End::Done => return Ok(()),
+                    // the service ended before it said anything: nothing is lost if it is asked once more
+                    splice::End::Unanswered => head = Some(read),
                 }
-                head = Some(read);
             }
         }
         let request = match &head {
             Some(head) => head,
-            None => head.insert(Head::read(&mut client, HEAD_PATIENCE)?),
+            None => head.insert(Head::read(&mut client, HEAD_PATIENCE).await?),
         };
         match request.kind {
             Kind::Nothing => return Ok(()),
             Kind::Document if target == Target::Down || began.elapsed() >= FLASH => {
-                return answer(client, page);
+                return answer(client, page).await;
             }
-            Kind::Other if target == Target::Down => return answer(client, UNAVAILABLE),
+            Kind::Other if target == Target::Down => return answer(client, UNAVAILABLE).await,
             Kind::Other if matches!(target, Target::Up(_)) && began.elapsed() >= REACH_PATIENCE => {
-                return answer(client, UNAVAILABLE);
+                return answer(client, UNAVAILABLE).await;
             }
-            _ if is_gone(&client)? => return Ok(()),
+            _ if is_gone(&client).await? => return Ok(()),
             _ if matches!(target, Target::Up(_)) => {
-                thread::sleep(pause);
+                sleep(pause).await;
                 pause = TICK_MOST.min(2 * pause);
             }
-            _ => backend.wait(LOOK),
+            _ => drop(timeout(LOOK, service.backend.until_not(&target)).await),
         }
     }
 }
@@ -294,51 +279,54 @@ const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Sidecar: down
     Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: 29\r\nConnection: close\r\n\r\n\
     The service is not running.\r\n";
 
-/// A connection to the service at one of these addresses, if it is the service that has accepted it.
-fn connect(addresses: &[SocketAddr], backend: &dyn Backend, known: &Known) -> Option<TcpStream> {
-    let (mut strangers, mut unsure) = (false, false);
-    let found = addresses.iter().find_map(|&address| {
-        let server = TcpStream::connect_timeout(&address, CONNECT_PATIENCE).ok()?; // nothing listens yet, or any more
-        server.set_nodelay(true).ok()?;
-        // in this order: see `listener` and `peer`
-        let confirm = || {
-            let confirmed = backend.confirm(address);
-            let ours = confirmed == Some(true) && peer::may_be_ours(&server);
-            strangers |= confirmed.is_some() && !ours;
-            unsure |= confirmed.is_none();
-            ours
-        };
-        known.or_confirm(address, confirm).then_some(server)
-    });
-    match found {
-        Some(_) => backend.judge(false),
-        None if strangers => backend.judge(true),
-        None if unsure => (), // what was found out before still stands
-        None => backend.judge(false),
+impl Service {
+    /// A connection to the service at one of these addresses, if it is the service that has accepted it.
+    async fn connect(&self, addresses: &[SocketAddr]) -> Option<TcpStream> {
+        let (mut strangers, mut unsure) = (false, false);
+        for &address in addresses {
+            let Ok(Ok(server)) = timeout(CONNECT_PATIENCE, TcpStream::connect(address)).await else {
+                continue; // nothing listens yet, or any more
+            };
+            // in this order: see `listener` and `peer`
+            let confirm = async {
+                let backend = self.backend.clone();
+                let asked = task::spawn_blocking(move || backend.confirm(address)).await;
+                let confirmed = asked.unwrap_or(None); // it panicked
+                let ours = confirmed == Some(true) && peer::may_be_ours(&server);
+                strangers |= confirmed.is_some() && !ours;
+                unsure |= confirmed.is_none();
+                ours
+            };
+            if self.known.or_confirm(address, confirm).await && server.set_nodelay(true).is_ok() {
+                self.backend.judge(false);
+                return Some(server);
+            }
+        }
+        if strangers {
+            self.backend.judge(true);
+        } else if !unsure {
+            self.backend.judge(false); // else what was found out before still stands
+        }
+        None
     }
-    found
 }
 
 /// Sends a whole response and takes the connection down so that the client gets all of it.
-fn answer(mut client: TcpStream, response: &[u8]) -> io::Result<()> {
-    client.write_all(response)?;
-    client.shutdown(Shutdown::Write)?;
+async fn answer(mut client: TcpStream, response: &[u8]) -> io::Result<()> {
+    client.write_all(response).await?;
+    client.shutdown().await?;
     // what the client still sends would reset the connection, and lose the response, if it were not read
-    client.set_read_timeout(Some(CONNECT_PATIENCE))?;
     let mut rest = client.take(1 << 20);
-    let _ = io::copy(&mut rest, &mut io::sink()); // it has its response; how it leaves does not matter
+    // it has its response; how it leaves does not matter
+    drop(timeout(CONNECT_PATIENCE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await);
     Ok(())
 }
 
 /// Whether the client has closed its end. What it has sent stays to be read.
-fn is_gone(client: &TcpStream) -> io::Result<bool> {
-    client.set_nonblocking(true)?;
-    let seen = client.peek(&mut [0]);
-    client.set_nonblocking(false)?;
-    match seen {
-        Ok(length) => Ok(length == 0),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+async fn is_gone(client: &TcpStream) -> io::Result<bool> {
+    match timeout(Duration::ZERO, client.peek(&mut [0])).await {
+        Ok(length) => Ok(length? == 0),
+        Err(_) => Ok(false), // there is nothing to read
     }
 }
 

@@ -11,12 +11,15 @@
 //! cannot listen on that port, so `confirm` does not find it there. This leaves a gap: a stranger's listener may give
 //! others leave by the private option `SO_REUSESHAREUID`, which what it accepts inherits.
 
-use std::net::TcpStream;
+#[cfg(any(target_os = "linux", windows))]
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
 
 /// Whether the other end is not another user's. Where this cannot be found out, there is no objection.
 #[cfg(target_os = "linux")]
 pub(super) fn may_be_ours(server: &TcpStream) -> bool {
-    linux::owner(server).is_none_or(|uid| {
+    ends(server).and_then(linux::owner).is_none_or(|uid| {
         // SAFETY: it only answers.
         let ours = unsafe { libc::geteuid() };
         // root needs no port to do as it likes
@@ -27,7 +30,9 @@ pub(super) fn may_be_ours(server: &TcpStream) -> bool {
 /// As on Linux.
 #[cfg(windows)]
 pub(super) fn may_be_ours(server: &TcpStream) -> bool {
-    windows::owner(server).is_none_or(windows::is_of_our_user)
+    ends(server)
+        .and_then(windows::owner)
+        .is_none_or(windows::is_of_our_user)
 }
 
 /// As on Linux. Here [`Backend::confirm`](super::Backend::confirm) has to be enough.
@@ -36,16 +41,21 @@ pub(super) fn may_be_ours(_server: &TcpStream) -> bool {
     true
 }
 
+/// The addresses of a connection: its other end's, and its own.
+#[cfg(any(target_os = "linux", windows))]
+fn ends(server: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
+    Some((server.peer_addr().ok()?, server.local_addr().ok()?))
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
         fs,
-        net::{IpAddr, SocketAddr, TcpStream},
+        net::{IpAddr, SocketAddr},
     };
 
     /// The user of the process that has accepted the connection, if one has.
-    pub fn owner(server: &TcpStream) -> Option<u32> {
-        let (there, here) = (server.peer_addr().ok()?, server.local_addr().ok()?);
+    pub fn owner((there, here): (SocketAddr, SocketAddr)) -> Option<u32> {
         // a server that takes both families has its IPv4 connections in the table of IPv6
         [("/proc/net/tcp", false), ("/proc/net/tcp6", true)]
             .into_iter()
@@ -82,7 +92,11 @@ mod linux {
     #[cfg(test)]
     mod tests {
         use super::*;
-        use std::net::TcpListener;
+        use std::net::{TcpListener, TcpStream};
+
+        fn ends(client: &TcpStream) -> (SocketAddr, SocketAddr) {
+            (client.peer_addr().unwrap(), client.local_addr().unwrap())
+        }
 
         fn accepted(at: &str) -> (TcpStream, impl FnOnce() -> TcpStream) {
             let listener = TcpListener::bind(at).unwrap();
@@ -96,9 +110,9 @@ mod linux {
             let ours = unsafe { libc::geteuid() };
             for at in ["127.0.0.1:0", "[::]:0"] {
                 let (client, accept) = accepted(at);
-                assert_eq!(owner(&client), None, "{at}: it is not accepted yet");
+                assert_eq!(owner(ends(&client)), None, "{at}: it is not accepted yet");
                 let _server = accept();
-                assert_eq!(owner(&client), Some(ours), "{at}");
+                assert_eq!(owner(ends(&client)), Some(ours), "{at}");
             }
         }
 
@@ -119,7 +133,7 @@ mod windows {
     use std::{
         io,
         mem::{size_of, size_of_val},
-        net::{IpAddr, SocketAddr, TcpStream},
+        net::{IpAddr, SocketAddr},
         os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
         ptr,
     };
@@ -141,8 +155,7 @@ mod windows {
     type Row = (SocketAddr, SocketAddr, u32);
 
     /// The process that has the other end of the connection. Until it is accepted, that is the listener's.
-    pub fn owner(server: &TcpStream) -> Option<u32> {
-        let (there, here) = (server.peer_addr().ok()?, server.local_addr().ok()?);
+    pub fn owner((there, here): (SocketAddr, SocketAddr)) -> Option<u32> {
         let found = |rows: Vec<Row>| rows.into_iter().find(|(own, other, _)| (*own, *other) == (there, here));
         let (_, _, pid) = match there {
             SocketAddr::V4(_) => found(rows(AF_INET, |row: &MIB_TCPROW_OWNER_PID| {
@@ -245,7 +258,10 @@ mod windows {
     #[cfg(test)]
     mod tests {
         use super::*;
-        use std::{net::TcpListener, process};
+        use std::{
+            net::{TcpListener, TcpStream},
+            process,
+        };
 
         #[test]
         fn a_connection_belongs_to_the_process_that_has_accepted_it() {
@@ -253,7 +269,11 @@ mod windows {
                 let listener = TcpListener::bind(at).unwrap();
                 let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let _server = listener.accept().unwrap();
-                assert_eq!(owner(&client), Some(process::id()), "{at}");
+                assert_eq!(
+                    owner((client.peer_addr().unwrap(), client.local_addr().unwrap())),
+                    Some(process::id()),
+                    "{at}"
+                );
             }
         }
 

@@ -1,16 +1,23 @@
 //! Passes bytes on between a client and the service, both ways, until both have ended.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
-    sync::mpsc,
+    io::{self, ErrorKind},
     time::Duration,
 };
 
-use super::{head::Head, is_gone, spawn};
+use tokio::{
+    io::{copy_bidirectional_with_sizes, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-/// What is read at once: larger buffers do not make it faster.
-const BUFFER: usize = 64 << 10;
+use super::{head::Head, is_gone};
+
+/// What is read at once of a service: larger buffers do not make it faster.
+const ANSWER: usize = 64 << 10;
+
+/// What is read at once of a client: most send little, and a web view makes a connection for each of many requests.
+const REQUEST: usize = 8 << 10;
 
 /// Between two looks at whether a client that waits for the first byte is still there.
 const LOOK: Duration = Duration::from_millis(500);
@@ -18,83 +25,44 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How it ended.
 pub(super) enum End {
     /// The service closed before it said anything, and the request may be sent again.
-    Unanswered(TcpStream),
+    Unanswered,
     Done,
 }
 
 /// Sends what was read of the client already, then passes everything on.
-pub(super) fn run(mut client: TcpStream, mut server: TcpStream, head: &Head) -> io::Result<End> {
-    if let Err(error) = server.write_all(&head.bytes) {
+pub(super) async fn run(client: &mut TcpStream, server: &mut TcpStream, head: &Head) -> io::Result<End> {
+    if let Err(error) = server.write_all(&head.bytes).await {
         return if head.replayable {
-            Ok(End::Unanswered(client))
+            Ok(End::Unanswered)
         } else {
             Err(error)
         };
     }
     if head.replayable {
-        match first_bytes(&mut server, &client) {
-            Ok(Some(bytes)) => client.write_all(&bytes)?,
+        match first_bytes(server, client).await {
+            Ok(Some(bytes)) => client.write_all(&bytes).await?,
             Ok(None) => {} // the client closes: it is told as always
             // the service has gone, or goes
-            Err(_) => return Ok(End::Unanswered(client)),
+            Err(_) => return Ok(End::Unanswered),
         }
     }
-    let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
-    let (done, wait) = mpsc::channel();
-    spawn("splice", move || {
-        pump(&mut from_server, &mut to_client);
-        let _ = done.send(()); // the connection is served by a thread that waits for it
-    })?;
-    pump(&mut client, &mut server);
-    let _ = wait.recv(); // an error is the thread's end, too
+    // an end is passed on as an end of this way only; after an error both ways are of no use
+    copy_bidirectional_with_sizes(client, server, REQUEST, ANSWER).await?;
     Ok(End::Done)
 }
 
 /// The first bytes that the service says; an error if there are none and none will come, and nothing if the client
 /// has closed meanwhile.
-fn first_bytes(server: &mut TcpStream, client: &TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = vec![0; BUFFER];
-    server.set_read_timeout(Some(LOOK))?;
+async fn first_bytes(server: &mut TcpStream, client: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::with_capacity(ANSWER);
     loop {
-        match server.read(&mut buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(length) => {
-                server.set_read_timeout(None)?;
-                buffer.truncate(length);
-                return Ok(Some(buffer));
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                    if is_gone(client)? {
-                        server.set_read_timeout(None)?;
-                        return Ok(None);
-                    }
-                }
-                ErrorKind::Interrupted => {}
-                _ => return Err(error),
+        match timeout(LOOK, server.read_buf(&mut bytes)).await {
+            Ok(length) => match length? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                _ => return Ok(Some(bytes)),
             },
-        }
-    }
-}
-
-/// Passes on one way. An end is passed on as an end of this way only; after an error both ways are of no use.
-fn pump(from: &mut TcpStream, to: &mut TcpStream) {
-    let result = copy(from, to).and_then(|()| to.shutdown(Shutdown::Write));
-    if result.is_err() {
-        // each fails only if that socket is closed already
-        let _ = from.shutdown(Shutdown::Both);
-        let _ = to.shutdown(Shutdown::Both);
-    }
-}
-
-fn copy(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => to.write_all(&buffer[..length])?,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(_) if is_gone(client).await? => return Ok(None),
+            Err(_) => {}
         }
     }
 }

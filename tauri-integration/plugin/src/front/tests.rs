@@ -1,11 +1,14 @@
 //! The front before a service of the test's own: real sockets, and no process.
 
 use std::{
-    io::{BufRead, BufReader},
-    sync::atomic::AtomicUsize,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use super::*;
+use tokio::sync::watch;
+
+use super::{Duration, Instant, *};
 
 /// For what must happen: far more than it takes on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
@@ -14,8 +17,7 @@ const PAGE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 7\r\nC
 
 /// What the front is told of the service.
 struct Fake {
-    target: Mutex<Target>,
-    changed: Condvar,
+    target: watch::Sender<Target>,
     confirms: AtomicBool,
     /// Whether nothing can be found out.
     unsure: AtomicBool,
@@ -25,18 +27,17 @@ struct Fake {
 
 impl Fake {
     fn set(&self, target: Target) {
-        *lock(&self.target) = target;
-        self.changed.notify_all();
+        self.target.send_replace(target);
     }
 }
 
 impl Backend for Fake {
     fn target(&self) -> Target {
-        lock(&self.target).clone()
+        self.target.borrow().clone()
     }
 
-    fn wait(&self, bound: Duration) {
-        drop(self.changed.wait_timeout(lock(&self.target), bound));
+    fn until_not<'a>(&'a self, seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move { drop(self.target.subscribe().wait_for(|it| it != seen).await) })
     }
 
     fn confirm(&self, _address: SocketAddr) -> Option<bool> {
@@ -56,14 +57,14 @@ fn bind(ports: impl IntoIterator<Item = u16>) -> io::Result<Front> {
 }
 
 fn front(target: Target) -> (Arc<Fake>, SocketAddr) {
-    let (fake, address, _) = opened(target);
+    let (fake, address, open) = opened(target);
+    std::mem::forget(open); // it is served until the tests end
     (fake, address)
 }
 
 fn opened(target: Target) -> (Arc<Fake>, SocketAddr, Open) {
     let fake = Arc::new(Fake {
-        target: Mutex::new(target),
-        changed: Condvar::new(),
+        target: watch::Sender::new(target),
         confirms: AtomicBool::new(true),
         unsure: AtomicBool::new(false),
         asked: AtomicUsize::new(0),
@@ -467,7 +468,9 @@ impl Backend for Deceived {
         Target::Up(vec![self.at])
     }
 
-    fn wait(&self, _bound: Duration) {}
+    fn until_not<'a>(&'a self, _seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::pending())
+    }
 
     fn judge(&self, robbed: bool) {
         self.robbed.store(robbed, Ordering::SeqCst);
@@ -512,7 +515,7 @@ fn a_connection_that_another_user_has_accepted_gets_no_byte() {
     });
     let front = bind([0]).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], front.port()));
-    front.serve(backend.clone(), PAGE).unwrap();
+    let _open = front.serve(backend.clone(), PAGE).unwrap();
     assert!(rest(ask(address, DOCUMENT)).ends_with("loading"));
     assert!(backend.robbed.load(Ordering::SeqCst));
     stranger.kill().unwrap();
