@@ -104,6 +104,26 @@ def fetch_crates(env: dict[str, str]) -> None:
             subprocess.run(words, env=env, stdin=subprocess.DEVNULL, check=False)  # a build reports what is missing
 
 
+def build_tauri_first(steps: Steps) -> None:
+    """Build Tauri if this machine never has, before anything is tested.
+
+    It takes both processors for minutes. Beside the tests it would take longer than all of them, and tests that wait
+    only seconds would fail.
+    """
+    first = Steps(dict(steps.env))
+    try:
+        ensure_tauri(first.env)
+    except CannotError:
+        return  # tauri_steps names it
+    if any((Path(first.env["CARGO_TARGET_DIR"]) / "debug" / "deps").glob("libtauri-*.rlib")):
+        return
+    plugin, example = manifest_of(PLUGIN), manifest_of(EXAMPLE / "src-tauri")
+    first.run("Tauri's first build: checks", ["cargo", "clippy", "--locked", "--all-targets", *plugin])
+    first.run("Tauri's first build: tests", ["cargo", "test", "--locked", "--no-run", *plugin])
+    first.run("Tauri's first build: an app", ["cargo", "build", "--locked", *example])
+    steps.done.add(first.done)
+
+
 def plugin_steps(steps: Steps, *arguments: str) -> None:
     """Add the checks and tests of the plugin, and the checks of the examples. The arguments go to cargo test."""
     format_steps(steps)

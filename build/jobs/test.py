@@ -10,7 +10,7 @@ from build.jobs.lanes import Work, at_once
 from build.jobs.lint import lint_steps
 from build.jobs.needs import IP, install_all, ready
 from build.jobs.paths import BACKEND_EXAMPLE, EXAMPLE, PLUGIN, PROJECTS, PYTHON, WORKFLOW_LINT
-from build.jobs.rust import PLUGIN_CHECKS, WINDOW_TESTS, fetch_crates, tauri_steps
+from build.jobs.rust import PLUGIN_CHECKS, WINDOW_TESTS, build_tauri_first, fetch_crates, tauri_steps
 from build.jobs.steps import Steps
 from build.jobs.suites import (
     FROZEN_NAME,
@@ -49,6 +49,7 @@ def test(arguments: Sequence[str]) -> int:
         return steps.summary()
     install_all(env)
     fetch_crates(env)
+    build_tauri_first(steps)
     coverage(steps, "erase")
     at_once(
         steps,
