@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from build.jobs.needs import WINDRES, ensure_backend, ensure_screen, ensure_tauri, ready
@@ -127,15 +127,11 @@ def build_tauri_first(steps: Steps) -> None:
 def plugin_steps(steps: Steps, *arguments: str) -> None:
     """Add the checks and tests of the plugin, and the checks of the examples. The arguments go to cargo test."""
     format_steps(steps)
-    for folder in CRATES:
-        clippy = [*NICE, "cargo", "clippy", "--locked", "--all-targets", *manifest_of(folder), "--", "-Dwarnings"]
-        steps.run(f"clippy {_name(folder)}", clippy)
+    clippy_steps(steps)
     foreign_clippy_steps(steps)
     cargo_test = [*NICE, "cargo", "test", "--locked"]
     steps.run("cargo test of the build helper", [*cargo_test, *manifest_of(BUILD_HELPER)])
     steps.run("cargo test", [*cargo_test, *manifest_of(PLUGIN), *arguments])
-    doc = [*NICE, "cargo", "doc", "--locked", "--no-deps", *manifest_of(PLUGIN)]
-    steps.run("cargo doc", doc, variables={"RUSTDOCFLAGS": "-Dwarnings"})
     type_steps(steps)
     steps.run("guest-js", ["npm", "--prefix", PLUGIN, "test", "--silent"])
 
@@ -162,36 +158,59 @@ def manifest_of(crate: Path) -> tuple[str, str]:
     return ("--manifest-path", str(crate / "Cargo.toml"))
 
 
-def foreign_clippy_steps(steps: Steps) -> None:
-    """Add clippy for other systems, unless it has passed for exactly the same Rust.
+def clippy_steps(steps: Steps) -> None:
+    """Add clippy and cargo doc for this system, unless they have passed for exactly the same Rust."""
 
-    A file in cargo's folder for that system records that it has passed, with a digest of everything that it read.
-    """
+    def check() -> None:
+        for folder in CRATES:
+            clippy = [*NICE, "cargo", "clippy", "--locked", "--all-targets", *manifest_of(folder), "--", "-Dwarnings"]
+            steps.run(f"clippy {_name(folder)}", clippy)
+        doc = [*NICE, "cargo", "doc", "--locked", "--no-deps", *manifest_of(PLUGIN)]
+        steps.run("cargo doc", doc, variables={"RUSTDOCFLAGS": "-Dwarnings"})
+
+    unless_passed(steps, "clippy and cargo doc", "debug", check)
+
+
+def foreign_clippy_steps(steps: Steps) -> None:
+    """Add clippy for other systems, unless it has passed for exactly the same Rust."""
     if sys.platform != "linux":
         return  # the job of each system checks it there
     for target, variables in FOREIGN_TARGETS.items():
         name = f"clippy for {target}"
-        stamp = Path(steps.env["CARGO_TARGET_DIR"]) / target / "clippy-passed"
-        wanted = rust_digest(target, versions(steps.env))
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-            steps.unchanged(name)
-            continue
-        added = ["rustup", "target", "add", target]
-        if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
-            steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
-            continue
-        try:
-            if "windows" in target:
-                WINDRES.ensure(steps.env, "the example's icon")
-        except CannotError as problem:
-            steps.skip(name, str(problem))
-            continue
-        before = len(steps.failed())
-        for folder in CRATES:
-            command = [*NICE, "env", *variables, "cargo", "clippy", "--locked", "--all-targets", f"--target={target}"]
-            steps.run(f"{name}: {_name(folder)}", [*command, *manifest_of(folder), "--", "-Dwarnings"])
-        if len(steps.failed()) == before:
-            stamp.write_text(wanted, encoding="utf-8")
+
+        def check(name: str = name, target: str = target, variables: tuple[str, ...] = variables) -> None:
+            added = ["rustup", "target", "add", target]
+            if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
+                steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
+                return
+            try:
+                if "windows" in target:
+                    WINDRES.ensure(steps.env, "the example's icon")
+            except CannotError as problem:
+                steps.skip(name, str(problem))
+                return
+            for folder in CRATES:
+                command = [*NICE, "env", *variables, "cargo", "clippy", "--locked", "--all-targets"]
+                command += [f"--target={target}", *manifest_of(folder), "--", "-Dwarnings"]
+                steps.run(f"{name}: {_name(folder)}", command)
+
+        unless_passed(steps, name, target, check)
+
+
+def unless_passed(steps: Steps, name: str, target: str, check: Callable[[], None]) -> None:
+    """Check the crates for a target, unless that has passed for exactly the same Rust.
+
+    A file in cargo's folder for that target records that it has passed, with a digest of everything that it read.
+    """
+    stamp = Path(steps.env["CARGO_TARGET_DIR"]) / target / "clippy-passed"
+    wanted = rust_digest(target, versions(steps.env))
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        steps.unchanged(name)
+        return
+    before = len(steps.done.steps)
+    check()
+    if all(result == "ok" for _, result, _ in steps.done.steps[before:]):
+        stamp.write_text(wanted, encoding="utf-8")
 
 
 def versions(env: dict[str, str]) -> bytes:

@@ -52,9 +52,7 @@ run the same code in the same Python. On systems with few of these tests, CI als
 FROZEN_WINE_TESTS = tuple(f"tests/windows/test_{it}.py" for it in ("commands", "death", "frozen", "session", "vite"))
 """Tests of the frozen sidecar under Wine. From source, all of Windows' tests run there."""
 
-NEWER_WINE_TESTS = tuple(
-    f"tests/windows/test_{it}.py" for it in ("contract", "paths", "protocol", "session", "steps", "windows")
-)
+NEWER_WINE_TESTS = tuple(f"tests/windows/test_{it}.py" for it in ("contract", "paths", "session", "windows"))
 """The quick Windows tests, which also run on a newer Python."""
 
 FROZEN_NAME = "pytest of the frozen binary"

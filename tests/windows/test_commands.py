@@ -289,21 +289,26 @@ def watched(folder: Path) -> Iterator[dict[str, Any]]:
     assert list((folder / "unpacked").iterdir()) == []
 
 
-@pytest.mark.skipif(UNDER_WINE and BINARY is None, reason="takes a minute under Wine, where the frozen sidecar does it")
+@pytest.mark.skipif(UNDER_WINE, reason="takes minutes under Wine, where another test does it with smaller trees")
 def test_here_every_claim_holds_and_nobody_survives_what_can_be_killed(tmp_path: Path, project: str) -> None:
     with watched(tmp_path) as env:
         report = told(tmp_path, "doctor", project, "--prove", **env)
     assert {it["killed"]: it["claims"] for it in report["proof"]} == CLAIMS
     assert [it["name"] for it in report["untried"]] == ["stdinGuard"]
+    assert_held(report, sum(trees.SIZES.values()))
+
+
+def assert_held(report: dict[str, Any], processes: int) -> None:
+    """Assert that each kill has left none of so many processes."""
     for row in report["proof"]:
-        assert row["processes"] == sum(trees.SIZES.values())
+        assert row["processes"] == processes
         assert (row["survivors"], row["traces"], row["problem"]) == ([], [], None)
         assert (row["untilNextStart"], row["sweepMilliseconds"], row["excused"]) == (0, None, [])
         assert row["held"] is True
     assert report["ok"] is True
 
 
-BROKEN = """
+PATCHED = """
 import sys
 sys.path.insert(0, {root!r})
 from sidecar.host import frozen
@@ -313,18 +318,45 @@ from sidecar.host.windows import winapi
 if "--prove" in sys.argv:
     from sidecar.commands.doctor.prove import trials
     from sidecar.commands.doctor.prove.windows import platform
-    trials.DEATH_S = 2.0  # some processes survive by design: do not wait for them
-    platform.PLANS = {{{victim!r}: platform.PLANS[{victim!r}]}}
-    platform.SIZES = {{"plain": 3, "detached": 2, "breakaway": 2}}
+    if {code!r}:
+        trials.DEATH_S = 2.0  # some processes survive by design: do not wait for them
+    platform.PLANS = {{name: plan for name, plan in platform.PLANS.items() if name in {victims!r}}}
+    platform.SIZES = {trees!r}
 from sidecar.cli import main
 sys.exit(main())
 """
 """A script that patches the sidecar and runs it. The sidecars that doctor starts run the same script."""
 
+SMALL_TREES = {"plain": 3, "detached": 2, "breakaway": 2}
+
 APP_IS_NOT_SEEN = """
 from sidecar.host.windows.session import WindowsSession
 WindowsSession.watch = lambda *_: None
 """
+
+
+def proof(folder: Path, project: str, victims: tuple[str, ...], *, patch: str = "", code: int = 0) -> dict[str, Any]:
+    """Return the report of a patched sidecar about these kills of small trees."""
+    script = folder / "patched.py"
+    script.write_text(PATCHED.format(root=str(ROOT), code=patch, victims=victims, trees=SMALL_TREES))
+    with watched(folder) as env:
+        done = subprocess.run(
+            [sys.executable, str(script), "doctor", project, "--prove", "--json"],
+            env=environment(folder, **env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (code, b"")
+    return dict(json.loads(done.stdout))
+
+
+@from_source
+def test_every_claim_holds_for_small_trees(tmp_path: Path, project: str) -> None:
+    report = proof(tmp_path, project, tuple(CLAIMS))
+    assert {it["killed"]: it["claims"] for it in report["proof"]} == CLAIMS
+    assert_held(report, sum(SMALL_TREES.values()))
 
 
 @from_source
@@ -341,19 +373,7 @@ WindowsSession.watch = lambda *_: None
 def test_a_claim_that_does_not_hold_is_found_with_code_1(
     tmp_path: Path, project: str, claim: str, victim: str, code: str, survivors: int
 ) -> None:
-    script = tmp_path / "broken.py"
-    script.write_text(BROKEN.format(root=str(ROOT), code=code, victim=victim))
-    with watched(tmp_path) as env:
-        done = subprocess.run(
-            [sys.executable, str(script), "doctor", project, "--prove", "--json"],
-            env=environment(tmp_path, **env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=WAIT_S,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (1, b"")
-    report = json.loads(done.stdout)
+    report = proof(tmp_path, project, (victim,), patch=code, code=1)
     [row] = report["proof"]
     living = {it for it in row["survivors"] if "program" not in it and it != "the supervisor"}
     assert len(living) == survivors
