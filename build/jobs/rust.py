@@ -26,6 +26,9 @@ MADE = frozenset({"target", "node_modules", "dist", "gen", "binaries", "notes-ba
 NICE = () if WINDOWS else ("nice", "-n", "10")
 """Compilers run with low priority: some tests beside them wait only seconds."""
 
+BUILT_ONCE = {"CARGO_INCREMENTAL": "0"}
+"""For a run of all tests: it builds each crate once, so what incremental builds keep costs more than it gives."""
+
 APP_TESTS = ("tests/app", "tests/commands/init/test_scaffolds.py")
 """These drive real apps in real windows, with the frozen binary inside. Cargo has to build them first."""
 PLUGIN_CHECKS = "the Tauri plugin"
@@ -83,6 +86,7 @@ def tauri_steps(steps: Steps) -> None:
         for name in (PLUGIN_CHECKS, WINDOW_TESTS):
             steps.skip(name, str(problem))
         return
+    steps.env |= BUILT_ONCE
     plugin_steps(steps)
     try:
         ensure_screen(steps.env)
@@ -110,7 +114,7 @@ def build_tauri_first(steps: Steps) -> None:
     It takes both processors for minutes. Beside the tests it would take longer than all of them, and tests that wait
     only seconds would fail.
     """
-    first = Steps(dict(steps.env))
+    first = Steps(steps.env | BUILT_ONCE)
     try:
         ensure_tauri(first.env)
     except CannotError:
