@@ -146,10 +146,12 @@ def main() -> None:
     cases, source = sys.argv[1:]
     sys.path.insert(0, source)
     import sidecar.cli
+    import sidecar.commands.dev.serve
     import sidecar.commands.dispatch
+    import sidecar.commands.doctor.report
     import sidecar.commands.init.command
 
-    del sidecar
+    del sidecar  # loaded once for all cases
     for each in json.loads(Path(cases).read_text(encoding="utf-8")):
         case = SimpleNamespace(**each)
         child = os.fork()
