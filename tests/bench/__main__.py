@@ -19,7 +19,7 @@ import platformdirs
 from rich.console import Console
 
 from tests.bench import cuts, death, frozen, idle, launch, relay, several, start, supervisors
-from tests.bench.contenders import EXAMPLE, PEERS, PM2, Tools, find_tools, script
+from tests.bench.contenders import EXAMPLE, PEERS, PM2, Tools, find_tools, script, version_argv
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen, new_mark
 from tests.bench.report import Report, keep, load, machine, show
 
@@ -138,9 +138,7 @@ def main() -> int:
         terminal.print(str(error), style="red", highlight=False)
         return 2
     programs = {"node": tools.node, **tools.programs}
-    versions: dict[str, Sequence[str]] = {
-        name.split(" ")[0]: [program, "--version"] for name, program in programs.items()
-    }
+    versions = {name.split(" ")[0]: version_argv(name, program) for name, program in programs.items()}
     if PM2 in tools.programs:
         manifest = json.dumps(str(PEERS / "node_modules" / "pm2" / "package.json"))
         versions[PM2] = [tools.node, "-p", f"require({manifest}).version"]

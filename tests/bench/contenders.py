@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -28,8 +29,13 @@ SETPRIV = "setpriv --pdeathsig"
 UNSHARE = "unshare --kill-child"
 PM2 = "pm2"
 MPROCS = "mprocs"
+PITCHFORK = "pitchfork"
+PROCESS_COMPOSE = "process-compose"
 KILLPG = "killpg"
 """No supervisor: the bench itself sends SIGKILL to the tree's process group. No supervisor can be quicker."""
+
+OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9"}
+"""A proxy that does not exist. process-compose looks for updates at each start, and no option turns that off."""
 
 UTIL_LINUX = {SETPRIV: "setpriv", UNSHARE: "unshare", KILLPG: "setsid"}
 
@@ -64,13 +70,22 @@ def start(service: str) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": 2, "method": "start", "params": {"service": service}})
 
 
+def version_argv(name: str, program: Path | str) -> list[str]:
+    """Return the command that prints a program's version. pitchfork and process-compose must not write a log for it."""
+    quiet = {**OFFLINE, "PC_LOG_FILE": os.devnull, "PITCHFORK_LOGS_DIR": os.devnull}
+    ask = ["version", "--short"] if name == PROCESS_COMPOSE else ["--version"]
+    return ["env", *(f"{key}={value}" for key, value in quiet.items()), str(program), *ask]
+
+
 def _fault(name: str, program: Path) -> str | None:
-    """Return why ``program --version`` fails, or None if it works."""
+    """Return why the program does not work here, or None if it does."""
     if name == PM2:  # even --version starts its daemon, which stays
         return None if program.exists() else "it is missing"
-    ask = ["--user", "--map-root-user", "--pid", "--fork", "true"] if name == UNSHARE else ["--version"]  # if it may
+    argv: Sequence[Path | str] = version_argv(name, program)
+    if name == UNSHARE:  # if it may
+        argv = [program, "--user", "--map-root-user", "--pid", "--fork", "true"]
     try:
-        done = subprocess.run([program, *ask], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return None if done.returncode == 0 else f"exit {done.returncode}: {done.stderr.strip()[-200:]}"
@@ -96,6 +111,8 @@ def find_tools() -> Tools:
         PM2: [bins / "pm2"],
         # without the script for node in front of it
         MPROCS: sorted(PEERS.glob(f"node_modules/mprocs/mprocs-*-linux-{platform.machine()}-*/mprocs")),
+        PITCHFORK: _on_path("pitchfork"),
+        PROCESS_COMPOSE: _on_path("process-compose"),
     }
     programs: dict[str, str] = {}
     skipped: dict[str, str] = {}

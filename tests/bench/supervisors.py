@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -20,9 +21,9 @@ import psutil
 
 from tests.bench import contenders
 from tests.bench.client import tail
-from tests.bench.contenders import CONCURRENTLY, MPROCS, PM2, REPOSITORY, Tools
+from tests.bench.contenders import CONCURRENTLY, MPROCS, PITCHFORK, PM2, PROCESS_COMPOSE, REPOSITORY, Tools
 from tests.bench.death import LIFE_SECONDS, SURVIVE_SECONDS
-from tests.bench.processes import BenchError, Pen, kill_pidfd, marked, open_pidfd
+from tests.bench.processes import LOOK_SECONDS, BenchError, Pen, kill_pidfd, marked, open_pidfd
 from tests.bench.report import Goal, Report, Row
 from tests.bench.rollcall import RollCall, peer_pid
 from tests.bench.usage import pss_bytes
@@ -71,6 +72,29 @@ def _mprocs(folder: Path, program: Sequence[str], env: Mapping[str, str]) -> lis
     return ["--config", str(file)]
 
 
+def _pitchfork(folder: Path, program: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    shutil.rmtree(_pitchfork_state(folder), ignore_errors=True)  # else it looks for the last round's program
+    lines = ["[daemons.child]", *_toml({"run": shlex.join(program)}), "[daemons.child.env]", *_toml(env)]
+    (folder / "pitchfork.toml").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return ["start", "child"]
+
+
+def _pitchfork_state(folder: Path) -> Path:
+    return folder / "pitchfork"
+
+
+def _toml(table: Mapping[str, str]) -> list[str]:
+    """Return the lines of a TOML table. A JSON string is a TOML string too."""
+    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+
+
+def _process_compose(folder: Path, program: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    child = {"command": shlex.join(program), "environment": [f"{name}={value}" for name, value in env.items()]}
+    file = folder / "process-compose.yaml"
+    file.write_text(json.dumps({"processes": {"child": child}}), encoding="utf-8")
+    return ["up", "--config", str(file)]
+
+
 def _concurrently(folder: Path, program: Sequence[str], env: Mapping[str, str]) -> list[str]:
     del folder, env
     return [shlex.join(program)]
@@ -80,8 +104,12 @@ WRITE: Mapping[str, Write] = {
     DEV: _sidecar,
     PM2: _pm2,
     MPROCS: _mprocs,
+    PITCHFORK: _pitchfork,
+    PROCESS_COMPOSE: _process_compose,
     CONCURRENTLY: _concurrently,
 }
+DETACHED = {PM2, PITCHFORK}
+"""Supervisors that run in the background. The command in the terminal ends once they have started the program."""
 
 
 def run(report: Report, pen: Pen, tools: Tools, rounds: int) -> None:
@@ -130,6 +158,8 @@ def _once(pen: Pen, name: str, program: str, whom: str, seen: Seen) -> None:
             assert roll.first is not None
             roll.first.send(b"g")
             _await(roll, SIZE, errors)
+            if name in DETACHED:
+                _await_command(terminal.pid)
             tree_pids = roll.pids()
             stand_ins = {terminal.pid, *(it.pid for it in psutil.Process(terminal.pid).children())}
             own = [pid for pid in marked(pen.mark) if pid not in tree_pids | stand_ins]
@@ -156,6 +186,12 @@ def _own_folders(folder: Path) -> dict[str, str]:
         "XDG_RUNTIME_DIR": state,
         "PM2_HOME": str(folder / "pm2"),
         "PM2_DISABLE_VERSION_CHECK": "true",
+        "PITCHFORK_STATE_DIR": str(_pitchfork_state(folder)),
+        "PITCHFORK_CONFIG_DIR": str(folder / "config"),
+        "PROC_COMP_CONFIG": str(folder / "config"),
+        "PC_LOG_FILE": str(folder / "process-compose.log"),
+        "PC_SOCKET_PATH": str(folder / "process-compose.sock"),  # in place of the port 8080
+        **contenders.OFFLINE,
         "TERM": "xterm-256color",
     }
 
@@ -166,6 +202,15 @@ def _await(roll: RollCall, size: int, errors: Path) -> None:
         if time.perf_counter() > deadline:
             raise BenchError(f"only {roll.live} of {size} processes came within {GROW_SECONDS:g} s: {tail(errors)}")
         roll.turn(0.1)
+
+
+def _await_command(terminal: int) -> None:
+    """Wait until the command that the shell of ``terminal`` runs has ended."""
+    deadline = time.perf_counter() + GROW_SECONDS
+    while any(shell.children() for shell in psutil.Process(terminal).children()):
+        if time.perf_counter() > deadline:
+            raise BenchError(f"the command in the terminal did not end within {GROW_SECONDS:g} s")
+        time.sleep(LOOK_SECONDS)
 
 
 def _pss(pid: int) -> int:
