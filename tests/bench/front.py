@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 from tests.bench.processes import ONLY_LINUX, BenchError, Pen
@@ -34,29 +35,35 @@ const timed = async (name, work) => {
   await work();
   times[name] = performance.now() - began;
 };
-const all = (more) => Promise.all(Array.from({ length: COUNT }, (_, at) => import(`/bench/modules/m${at}.js${more}`)));
-await timed("again", () => all(""));
-await timed("first", () => all(`?${performance.timeOrigin}`));
-await timed("file", async () => {
+const file = async () => {
   const reader = (await fetch("/large.bin", { cache: "no-store" })).body.getReader();
   let left = BYTES;
   for (let part = await reader.read(); !part.done; part = await reader.read()) left -= part.value.length;
   if (left !== 0) throw new Error(`${left} bytes of the file are missing`);
-});
+};
 const ping = () => new Promise((done) => {
   import.meta.hot.on("bench:pong", function told() { import.meta.hot.off("bench:pong", told); done(); });
   import.meta.hot.send("bench:ping");
 });
-await ping();
-await timed("pings", async () => { for (let left = PINGS; left > 0; left -= 1) await ping(); });
+const all = (more) => Promise.all(Array.from({ length: COUNT }, (_, at) => import(`/bench/modules/m${at}.js${more}`)));
+if (location.search === "?new") {
+  await timed("first", () => all(`?${performance.timeOrigin}`));
+} else {
+  await timed("again", () => all(""));
+  await timed("file", file);
+  await ping();
+  await timed("pings", async () => { for (let left = PINGS; left > 0; left -= 1) await ping(); });
+}
 document.title = JSON.stringify(times);
 """
 """The page's script. ``import.meta.hot`` is Vite's hot update socket.
 
-The modules are loaded twice. ``again`` is a page that was there before: the web view asks whether each module has
-changed, and WebKit closes the connection after each answer that it has not, so that it opens a thousand. ``first`` is a
-page that was not: each module has a new URL, which Vite transforms, and six connections carry all of them.
+``again`` is a page that was there before: the web view asks whether each module has changed, and WebKit closes the
+connection after each answer that it has not, so that it opens a thousand. ``first`` is a page that was not: each module
+has a new URL, which Vite transforms, and six connections carry all of them.
 """
+AGAIN, NEW = VISITS = ("", "?new")
+"""The queries for the two."""
 
 ANSWER_PINGS = 'configureServer({ ws }) { ws.on("bench:ping", (_, client) => client.send("bench:pong")); }'
 
@@ -84,9 +91,9 @@ def prepare(project: Path) -> None:
         file.truncate(FILE_BYTES)
 
 
-def load(window: Window, origin: str) -> dict[str, float]:
-    """Load the page at an origin; return the milliseconds of each part."""
-    window.web.get(f"{origin}/bench.html")
+def load(window: Window, url: str) -> dict[str, float]:
+    """Load the page; return the milliseconds of each part."""
+    window.web.get(url)
     try:
         told = window.until(lambda: (title := window.web.title).startswith("{") and title, "the page's own times")
     except AssertionError as error:
@@ -96,30 +103,31 @@ def load(window: Window, origin: str) -> dict[str, float]:
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
     """Measure ``rounds`` rounds, each address once a round, after a round in which Vite transforms the modules."""
-    taken: dict[str, list[dict[str, float]]] = {OURS: [], DIRECT: []}
+    taken: dict[str, dict[str, list[float]]] = {OURS: {}, DIRECT: {}}
     project = pen.folder / "front"
     prepare(project)
     with ExitStack() as stack:
         screen = stack.enter_context(Screen())
         app = stack.enter_context(App(support.build(), project, screen, pen.folder))
         window = stack.enter_context(Window(app)).await_app()
-        for turn in range(rounds + 1):
-            places = [(OURS, app.port), (DIRECT, app.vite_port())]
+        places = [(OURS, app.port), (DIRECT, app.vite_port())]
+        # one visit after the other: new modules drive the old ones out of the web view's memory
+        for visit, turn in product(VISITS, range(rounds + 1)):
             for name, port in places if turn % 2 else reversed(places):
-                times = load(window, f"http://127.0.0.1:{port}")
-                if turn:
-                    taken[name].append(times)
+                times = load(window, f"http://127.0.0.1:{port}/bench.html{visit}")
+                for part, value in times.items() if turn else ():
+                    taken[name].setdefault(part, []).append(value)
     pen.empty()
-    parts = {
+    titles = {
         "first": f"{MODULES:,} modules for the first time",
         "again": f"{MODULES:,} modules again",
         "file": f"a file of {FILE_BYTES // 10**6} MB",
     }
-    for part, what in parts.items():
-        ours, direct = ([times[part] for times in taken[name]] for name in (OURS, DIRECT))
+    for part, what in titles.items():
+        ours, direct = (taken[name][part] for name in (OURS, DIRECT))
         report.rows += [Row(BENCH, what, name, "ms", tuple(it)) for name, it in ((OURS, ours), (DIRECT, direct))]
         report.rows.append(Row(BENCH, f"{what}, by comparison", OURS, "×", ratios(ours, direct), "", (Goal(1.05),)))
-    trips = {name: [times["pings"] / PINGS for times in taken[name]] for name in taken}
+    trips = {name: [value / PINGS for value in parts["pings"]] for name, parts in taken.items()}
     what = "there and back on the socket of hot updates"
     report.rows += [Row(BENCH, what, name, "ms", tuple(it)) for name, it in trips.items()]
     more = tuple(ours - direct for ours, direct in zip(trips[OURS], trips[DIRECT], strict=True))
