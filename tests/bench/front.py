@@ -102,7 +102,7 @@ def load(window: Window, url: str) -> dict[str, float]:
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
-    """Measure ``rounds`` rounds, each address once a round, after a round in which Vite transforms the modules."""
+    """Measure ``rounds`` rounds, each address twice a round, after a round in which Vite transforms the modules."""
     taken: dict[str, dict[str, list[float]]] = {OURS: {}, DIRECT: {}}
     project = pen.folder / "front"
     prepare(project)
@@ -113,10 +113,12 @@ def run(report: Report, pen: Pen, rounds: int) -> None:
         places = [(OURS, app.port), (DIRECT, app.vite_port())]
         # one visit after the other: new modules drive the old ones out of the web view's memory
         for visit, turn in product(VISITS, range(rounds + 1)):
-            for name, port in places if turn % 2 else reversed(places):
-                times = load(window, f"http://127.0.0.1:{port}/bench.html{visit}")
-                for part, value in times.items() if turn else ():
-                    taken[name].setdefault(part, []).append(value)
+            seen: dict[str, list[dict[str, float]]] = {name: [] for name in taken}
+            for name, port in (*places, *reversed(places)):  # the second of two visits takes longer
+                seen[name].append(load(window, f"http://127.0.0.1:{port}/bench.html{visit}"))
+            for name, (one, other) in seen.items() if turn else ():
+                for part in one:
+                    taken[name].setdefault(part, []).append((one[part] + other[part]) / 2)
     pen.empty()
     titles = {
         "first": f"{MODULES:,} modules for the first time",
