@@ -60,12 +60,11 @@ def test_a_summary_names_the_slow_tests_and_the_skipped_ones(
     assert [line for line in told if line.startswith("skipped:")] == ["skipped: 1 test: no fish here"]
 
 
-def test_every_test_file_belongs_to_one_piece() -> None:
+def test_every_test_file_belongs_to_one_group() -> None:
     """A new folder needs no entry."""
     files = {it.relative_to(ROOT).as_posix() for it in (ROOT / "tests").rglob("test_*.py")}
     files = {it for it in files if "node_modules" not in it}
     taken = {it for it in files if any(it == path or it.startswith(f"{path}/") for path in rust.APP_TESTS)}
-    taken |= set(suites.PACKAGE_TESTS) & set(suites.FROZEN_TESTS[sys.platform])
     for name in suites.GROUPS:
         words = suites.arguments_of(name)
         ignored = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]

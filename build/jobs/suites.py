@@ -30,13 +30,10 @@ GROUPS: dict[str, tuple[float, tuple[str, ...]]] = {
 }
 """The tests from source: usual seconds on two busy cores, and paths. A group leaves out the paths of other groups."""
 
-PACKAGE_TESTS = tuple(f"tests/dist/test_{it}.py" for it in ("npm", "pypi"))
-"""The packages contain the binary. Where the frozen tests have these, they run with that binary only."""
-
 FROZEN_TESTS: dict[str, tuple[str, ...]] = {
     "linux": (
         "tests/frozen",
-        *PACKAGE_TESTS,
+        *(f"tests/dist/test_{it}.py" for it in ("npm", "pypi")),
         "tests/test_cli.py",
         *(f"tests/commands/dev/test_{it}.py" for it in ("terminal", "piped", "opener", "vite")),
         *(f"tests/e2e/test_{it}.py" for it in ("life", "stdin_guard", "surroundings")),
@@ -77,11 +74,10 @@ def source_works(*, processes: bool = False) -> list[Work]:
 
 
 def arguments_of(name: str) -> list[str]:
-    """Return pytest's words for a group: its paths, without those of other groups and pieces."""
+    """Return pytest's words for a group: its paths, without those of other groups."""
     own = GROUPS[name][1]
     others = [path for other, (_, paths) in GROUPS.items() if other != name for path in paths]
-    elsewhere = (*APP_TESTS, *(it for it in PACKAGE_TESTS if it in FROZEN_TESTS[sys.platform]))
-    inside = [path for path in (*others, *elsewhere) if any(path.startswith(f"{it}/") for it in own)]
+    inside = [path for path in (*others, *APP_TESTS) if any(path.startswith(f"{it}/") for it in own)]
     return [*own, *(f"--ignore={path}" for path in inside)]
 
 
