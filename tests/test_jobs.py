@@ -220,6 +220,28 @@ def test_clippy_for_others_runs_again_where_the_rust_has_changed(
     assert (rust.rust_digest("target", b"1.90", [tmp_path]) == before) == same
 
 
+def test_a_check_that_passed_runs_again_only_for_other_rust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that failed or was skipped runs again, too."""
+    (tmp_path / "target").mkdir()
+    monkeypatch.setattr(rust, "versions", lambda _: b"")
+    it = Steps({**os.environ, "CARGO_TARGET_DIR": str(tmp_path)})
+
+    def offer(digest: str, check: Callable[[], None]) -> str:
+        """Return the result of the last step after this check was offered."""
+        monkeypatch.setattr(rust, "rust_digest", lambda *_: digest)
+        rust.unless_passed(it, "check", "target", check)
+        return it.done.steps[-1][1]
+
+    def run(code: str) -> None:
+        it.run("check", [sys.executable, "-c", code])
+
+    assert offer("one", lambda: run("raise SystemExit(1)")) == "FAILED (1)"
+    assert offer("one", lambda: it.skip("check", "no fish here")) == "skipped"
+    assert offer("one", lambda: run("")) == "ok"
+    assert offer("one", lambda: run("")) == "ok (unchanged since it passed)"
+    assert offer("other", lambda: run("")) == "ok"
+
+
 def test_the_jobs_are_found_beside_another_package_named_build(tmp_path: Path) -> None:
     """PyPI has a package of that name, which is often installed."""
     (tmp_path / "build").mkdir()

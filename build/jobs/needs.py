@@ -125,7 +125,7 @@ def ensure_tauri(env: dict[str, str]) -> None:
         WEBKIT.ensure(env, "Tauri")
     # 2.4 GB, and minutes of work, so it is kept outside of the checkout.
     env.setdefault("CARGO_TARGET_DIR", str(user_cache() / "tauri-sidecar" / "cargo-target"))
-    # nobody debugs these builds, and debug information makes compiling and linking slower
+    # these builds are not debugged, and debug information makes compiling and linking slower
     env.setdefault("CARGO_PROFILE_DEV_DEBUG", "none")
     env["SIDECAR_PYTHON"] = str(PYTHON)
 

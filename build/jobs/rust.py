@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from build.jobs.needs import WINDRES, ensure_backend, ensure_screen, ensure_tauri, ready
@@ -13,9 +14,9 @@ from build.jobs.paths import BACKEND_EXAMPLE, BUILD, BUILD_HELPER, CRATES, EXAMP
 from build.jobs.steps import Steps, pytest_step
 from build.jobs.tools import CannotError, become, digest, user_cache, which
 
-FOREIGN_TARGETS = {
-    "x86_64-pc-windows-gnu": (),
-    "aarch64-apple-darwin": ("CC_aarch64_apple_darwin=true", "AR_aarch64_apple_darwin=true"),
+FOREIGN_TARGETS: Mapping[str, Mapping[str, str]] = {
+    "x86_64-pc-windows-gnu": {},
+    "aarch64-apple-darwin": {"CC_aarch64_apple_darwin": "true", "AR_aarch64_apple_darwin": "true"},
 }
 """Other targets that Linux checks the Rust for → the variables for that. Checking links nothing. On macOS a dependency
 compiles ten lines of Objective-C, so a compiler that does nothing is enough."""
@@ -166,9 +167,7 @@ def clippy_steps(steps: Steps) -> None:
     """Add clippy and cargo doc for this system, unless they have passed for exactly the same Rust."""
 
     def check() -> None:
-        for folder in CRATES:
-            clippy = [*NICE, "cargo", "clippy", "--locked", "--all-targets", *manifest_of(folder), "--", "-Dwarnings"]
-            steps.run(f"clippy {_name(folder)}", clippy)
+        _clippy(steps, "clippy")
         doc = [*NICE, "cargo", "doc", "--locked", "--no-deps", *manifest_of(PLUGIN)]
         steps.run("cargo doc", doc, variables={"RUSTDOCFLAGS": "-Dwarnings"})
 
@@ -179,26 +178,29 @@ def foreign_clippy_steps(steps: Steps) -> None:
     """Add clippy for other systems, unless it has passed for exactly the same Rust."""
     if sys.platform != "linux":
         return  # the job of each system checks it there
-    for target, variables in FOREIGN_TARGETS.items():
+    for target in FOREIGN_TARGETS:
         name = f"clippy for {target}"
+        unless_passed(steps, name, target, partial(_foreign_clippy, steps, name, target))
 
-        def check(name: str = name, target: str = target, variables: tuple[str, ...] = variables) -> None:
-            added = ["rustup", "target", "add", target]
-            if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
-                steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
-                return
-            try:
-                if "windows" in target:
-                    WINDRES.ensure(steps.env, "the example's icon")
-            except CannotError as problem:
-                steps.skip(name, str(problem))
-                return
-            for folder in CRATES:
-                command = [*NICE, "env", *variables, "cargo", "clippy", "--locked", "--all-targets"]
-                command += [f"--target={target}", *manifest_of(folder), "--", "-Dwarnings"]
-                steps.run(f"{name}: {_name(folder)}", command)
 
-        unless_passed(steps, name, target, check)
+def _foreign_clippy(steps: Steps, name: str, target: str) -> None:
+    added = ["rustup", "target", "add", target]
+    if not which("rustup", steps.env) or subprocess.run(added, env=steps.env, check=False).returncode:
+        steps.skip(name, f"the target's standard library is missing; it comes with: {' '.join(added)}")
+        return
+    try:
+        if "windows" in target:
+            WINDRES.ensure(steps.env, "the example's icon")
+    except CannotError as problem:
+        steps.skip(name, str(problem))
+        return
+    _clippy(steps, f"{name}:", f"--target={target}", variables=FOREIGN_TARGETS[target])
+
+
+def _clippy(steps: Steps, name: str, *options: str, variables: Mapping[str, str] | None = None) -> None:
+    for folder in CRATES:
+        command = [*NICE, "cargo", "clippy", "--locked", "--all-targets", *options, *manifest_of(folder)]
+        steps.run(f"{name} {_name(folder)}", [*command, "--", "-Dwarnings"], variables=variables)
 
 
 def unless_passed(steps: Steps, name: str, target: str, check: Callable[[], None]) -> None:

@@ -62,7 +62,7 @@ document.title = JSON.stringify(times);
 connection after each answer that it has not, so that it opens a thousand. ``first`` is a page that was not: each module
 has a new URL, which Vite transforms, and six connections carry all of them.
 """
-AGAIN, NEW = VISITS = ("", "?new")
+VISITS = ("", "?new")
 """The queries for the two."""
 
 ANSWER_PINGS = 'configureServer({ ws }) { ws.on("bench:ping", (_, client) => client.send("bench:pong")); }'

@@ -31,8 +31,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 TEMPLATES: list[tuple[str, tuple[str, ...]]] = [("vanilla-ts", ("npm", "run", "tauri:dev")), ("svelte-ts", ())]
-"""The two that differ most: Vite alone, started by Tauri's CLI; and SvelteKit, whose page is elsewhere. Each takes half
-a minute. ``SIDECAR_ALL_TEMPLATES=1`` tries all, as the workflow does."""
+"""The two that differ most. One is plain Vite, and Tauri's CLI starts it. The other is SvelteKit, with its page in
+another file. Each takes half a minute. ``SIDECAR_ALL_TEMPLATES=1`` tries all, as the workflow does."""
 if "SIDECAR_ALL_TEMPLATES" in os.environ:
     TEMPLATES += [("react-ts", ()), ("vue-ts", ())]
 

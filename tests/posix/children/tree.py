@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from typing import NoReturn
 
 if sys.platform == "win32":
@@ -15,8 +14,6 @@ if sys.platform == "win32":
 AFTER_EXEC = "--after-exec"
 SHELL = "/bin/sh"
 """On macOS no process can read the environment of a system program such as this."""
-TICK_S = 0.001
-"""Pause between two polls of our parent's pid. No system that this runs on reports an adoption."""
 
 
 def hold(role: str) -> None:
@@ -37,20 +34,23 @@ def become_shell() -> NoReturn:
 
 def daemonise(kind: str) -> None:
     """Make a daemon: its parent is dead, and it has its own session. Two kinds then exec another program."""
+    reader, writer = os.pipe()
     if os.fork() == 0:
+        os.close(writer)
         os.setsid()
-        middle = os.getpid()
         if os.fork() == 0:
             os.setsid()
-            while os.getppid() == middle:  # it is exiting; no event tells that we have a new parent
-                time.sleep(TICK_S)
+            os.read(reader, 1)  # it ends when the parent is reaped; by then we have a new one
+            os.close(reader)
             if kind == "shell":
                 become_shell()
             if kind == "execs":
                 os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, AFTER_EXEC])  # noqa: S606  no shell needed
             hold("daemon")
         os._exit(0)
+    os.close(reader)
     os.wait()
+    os.close(writer)
 
 
 def main(kind: str) -> None:

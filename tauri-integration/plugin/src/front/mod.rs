@@ -28,7 +28,7 @@ use std::{
     pin::Pin,
     sync::{
         mpsc::{self, Receiver},
-        Arc, Mutex,
+        Arc,
     },
     thread,
     time::{Duration, Instant},
@@ -42,8 +42,6 @@ use tokio::{
     task,
     time::{sleep, timeout},
 };
-
-use crate::client::lock;
 
 use self::{
     head::{Head, Kind},
@@ -164,7 +162,7 @@ impl Front {
         let work = async move {
             let seats = Arc::new(Semaphore::new(CONNECTIONS.into()));
             let accepts = task::spawn(accept(listener, backend, page, seats.clone()));
-            let _ = closing.await; // an error is all that it says
+            let _ = closing.await; // nothing is ever sent: it ends when `Open` does
             accepts.abort();
             let _ = accepts.await; // it was aborted
             drop::<mpsc::Sender<()>>(closed);
@@ -173,41 +171,38 @@ impl Front {
         thread::Builder::new()
             .name("sidecar-front".into())
             .spawn(move || runtime.block_on(work))?;
-        Ok(Open {
-            close: Mutex::new(Some(close)),
-            closed: Mutex::new(wait),
-        })
+        Ok(Open { close, closed: wait })
     }
 }
 
 /// A front that is served, until it is closed or dropped.
 #[derive(Debug)]
 pub(crate) struct Open {
-    close: Mutex<Option<oneshot::Sender<()>>>,
-    closed: Mutex<Receiver<()>>,
+    close: oneshot::Sender<()>,
+    closed: Receiver<()>,
 }
 
 impl Open {
     /// Gives the port back, for the app that comes next. What is connected stays so.
-    pub fn close(&self) {
-        drop(lock(&self.close).take());
-        let _ = lock(&self.closed).recv_timeout(CLOSE_PATIENCE); // it says nothing: it ends
+    pub fn close(self) {
+        drop(self.close);
+        let _ = self.closed.recv_timeout(CLOSE_PATIENCE); // it says nothing: it ends
     }
 }
 
 /// Gives each connection a task, and at most so many at once a seat; more wait in the listener's queue.
 async fn accept(listener: TcpListener, backend: Arc<dyn Backend>, page: &'static [u8], seats: Arc<Semaphore>) {
-    let known = Arc::new(Known::default());
+    let service = Service {
+        backend,
+        known: Arc::default(),
+    };
     loop {
         let Ok(seat) = seats.clone().acquire_owned().await else {
             return; // it is never closed
         };
         match listener.accept().await {
             Ok((client, _)) => {
-                let service = Service {
-                    backend: backend.clone(),
-                    known: known.clone(),
-                };
+                let service = service.clone();
                 task::spawn(async move {
                     let _seat = seat;
                     if let Err(error) = serve(client, &service, page).await {
@@ -225,6 +220,7 @@ async fn accept(listener: TcpListener, backend: Arc<dyn Backend>, page: &'static
 }
 
 /// The service, and what was found out of its listener.
+#[derive(Clone)]
 struct Service {
     backend: Arc<dyn Backend>,
     known: Arc<Known>,

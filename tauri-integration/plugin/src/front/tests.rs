@@ -3,12 +3,16 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Mutex,
+    },
 };
 
 use tokio::sync::watch;
 
-use super::{Duration, Instant, *};
+use super::*;
+use crate::client::lock;
 
 /// For what must happen: far more than it takes on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
