@@ -60,7 +60,7 @@ document.title = JSON.stringify(times);
 
 ``again`` is a page that was there before: the web view asks whether each module has changed, and WebKit closes the
 connection after each answer that it has not, so that it opens a thousand. ``first`` is a page that was not: each module
-has a new URL, which Vite transforms, and six connections carry all of them.
+has a new URL, which Vite transforms, and a few connections carry all of them.
 """
 VISITS = ("", "?new")
 """The queries for the two."""
@@ -91,14 +91,22 @@ def prepare(project: Path) -> None:
         file.truncate(FILE_BYTES)
 
 
+def accepted() -> int:
+    """Return how many TCP connections this machine has accepted (``PassiveOpens`` of RFC 4022)."""
+    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
+    return int(values[names.index("PassiveOpens")])
+
+
 def load(window: Window, url: str) -> dict[str, float]:
-    """Load the page; return the milliseconds of each part."""
+    """Load the page; return the milliseconds of each part, and the connections that the machine has accepted."""
+    before = accepted()
     window.web.get(url)
     try:
         told = window.until(lambda: (title := window.web.title).startswith("{") and title, "the page's own times")
     except AssertionError as error:
         raise BenchError(str(error)) from error
-    return dict(json.loads(str(told)))
+    times = json.loads(str(told))
+    return {**times, f"connections {next(iter(times))}": accepted() - before}
 
 
 def run(report: Report, pen: Pen, rounds: int) -> None:
@@ -125,6 +133,9 @@ def run(report: Report, pen: Pen, rounds: int) -> None:
         "again": f"{MODULES:,} modules again",
         "file": f"a file of {FILE_BYTES // 10**6} MB",
     }
+    for part in ("first", "again"):
+        values = tuple(taken[DIRECT][f"connections {part}"])
+        report.rows.append(Row(BENCH, f"{titles[part]}: connections", DIRECT, "", values, "all of the visit"))
     for part, what in titles.items():
         ours, direct = (taken[name][part] for name in (OURS, DIRECT))
         report.rows += [Row(BENCH, what, name, "ms", tuple(it)) for name, it in ((OURS, ours), (DIRECT, direct))]
