@@ -3,16 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        Mutex,
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::watch;
 
 use super::*;
-use crate::client::lock;
 
 /// For what must happen: far more than it takes on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
@@ -442,9 +438,19 @@ fn a_front_that_is_closed_gives_its_port_back_at_once() {
     expect(&mut client, "here");
 }
 
-/// A program of another user that accepts connections, and tells what becomes of each.
+/// Needs another user's process, and a system that names the owner of a connection.
 #[cfg(target_os = "linux")]
-const STRANGER: &str = r#"
+mod stranger {
+    use std::{
+        process::{Command, Stdio},
+        sync::Mutex,
+    };
+
+    use super::*;
+    use crate::client::lock;
+
+    /// A program of another user that accepts connections, and tells what becomes of each.
+    const STRANGER: &str = r#"
 import os, socket
 os.setgid(65534)
 os.setuid(65534)
@@ -456,77 +462,73 @@ while True:
         print("got", len(client.recv(4096)), flush=True)
 "#;
 
-/// Finds the stranger's port to be the service's, but only once the stranger has accepted the connection: as if the
-/// service had taken the port right after.
-#[cfg(target_os = "linux")]
-struct Deceived {
-    at: SocketAddr,
-    said: Mutex<Receiver<String>>,
-    got: Mutex<Vec<String>>,
-    robbed: AtomicBool,
-}
-
-#[cfg(target_os = "linux")]
-impl Backend for Deceived {
-    fn target(&self) -> Target {
-        Target::Up(vec![self.at])
+    /// Finds the stranger's port to be the service's, but only once the stranger has accepted the connection: as if the
+    /// service had taken the port right after.
+    struct Deceived {
+        at: SocketAddr,
+        said: Mutex<Receiver<String>>,
+        got: Mutex<Vec<String>>,
+        robbed: AtomicBool,
     }
 
-    fn until_not<'a>(&'a self, _seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(std::future::pending())
-    }
+    impl Backend for Deceived {
+        fn target(&self) -> Target {
+            Target::Up(vec![self.at])
+        }
 
-    fn judge(&self, robbed: bool) {
-        self.robbed.store(robbed, Ordering::SeqCst);
-    }
+        fn until_not<'a>(&'a self, _seen: &'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+            Box::pin(std::future::pending())
+        }
 
-    fn confirm(&self, _address: SocketAddr) -> Option<bool> {
-        loop {
-            match lock(&self.said).recv_timeout(BOUND).unwrap().as_str() {
-                "accepted" => return Some(true),
-                got => lock(&self.got).push(got.into()),
+        fn judge(&self, robbed: bool) {
+            self.robbed.store(robbed, Ordering::SeqCst);
+        }
+
+        fn confirm(&self, _address: SocketAddr) -> Option<bool> {
+            loop {
+                match lock(&self.said).recv_timeout(BOUND).unwrap().as_str() {
+                    "accepted" => return Some(true),
+                    got => lock(&self.got).push(got.into()),
+                }
             }
         }
     }
-}
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_connection_that_another_user_has_accepted_gets_no_byte() {
-    use std::process::{Command, Stdio};
-
-    // SAFETY: it only answers.
-    if unsafe { libc::geteuid() } != 0 {
-        return eprintln!("only root may become another user");
+    #[test]
+    fn a_connection_that_another_user_has_accepted_gets_no_byte() {
+        // SAFETY: it only answers.
+        if unsafe { libc::geteuid() } != 0 {
+            return eprintln!("only root may become another user");
+        }
+        let python = std::env::var("SIDECAR_PYTHON").unwrap_or_else(|_| "python3".into());
+        let mut stranger = Command::new(python)
+            .args(["-I", "-S", "-c", STRANGER])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(stranger.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let port: u16 = lines.next().unwrap().parse().unwrap();
+        let (sender, said) = mpsc::channel();
+        let listen = thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
+        let backend = Arc::new(Deceived {
+            at: SocketAddr::from(([127, 0, 0, 1], port)),
+            said: Mutex::new(said),
+            got: Mutex::default(),
+            robbed: AtomicBool::new(false),
+        });
+        let front = bind([0]).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], front.port()));
+        let _open = front.serve(backend.clone(), PAGE).unwrap();
+        assert!(rest(ask(address, DOCUMENT)).ends_with("loading"));
+        assert!(backend.robbed.load(Ordering::SeqCst));
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert!(listen.join().unwrap().is_ok());
+        let said = lock(&backend.said);
+        let late = said.try_iter().filter(|line| line != "accepted");
+        let got: Vec<_> = lock(&backend.got).drain(..).chain(late).collect();
+        assert!(got.iter().all(|line| line == "got 0"), "{got:?}");
     }
-    let python = std::env::var("SIDECAR_PYTHON").unwrap_or_else(|_| "python3".into());
-    let mut stranger = Command::new(python)
-        .args(["-I", "-S", "-c", STRANGER])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(stranger.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
-    let port: u16 = lines.next().unwrap().parse().unwrap();
-    let (sender, said) = mpsc::channel();
-    let listen = thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
-    let backend = Arc::new(Deceived {
-        at: SocketAddr::from(([127, 0, 0, 1], port)),
-        said: Mutex::new(said),
-        got: Mutex::default(),
-        robbed: AtomicBool::new(false),
-    });
-    let front = bind([0]).unwrap();
-    let address = SocketAddr::from(([127, 0, 0, 1], front.port()));
-    let _open = front.serve(backend.clone(), PAGE).unwrap();
-    assert!(rest(ask(address, DOCUMENT)).ends_with("loading"));
-    assert!(backend.robbed.load(Ordering::SeqCst));
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
-    assert!(listen.join().unwrap().is_ok());
-    let said = lock(&backend.said);
-    let late = said.try_iter().filter(|line| line != "accepted");
-    let got: Vec<_> = lock(&backend.got).drain(..).chain(late).collect();
-    assert!(got.iter().all(|line| line == "got 0"), "{got:?}");
 }
