@@ -225,10 +225,15 @@ def read_keys(terminal: Terminal, pressed: Callable[[str], None], gone: Callable
         if not in_foreground(fd):
             time.sleep(BACKGROUND_S)
             continue
+        # The shell may have read the key since. Then we must not read: a read that finds nothing waits until the kernel
+        # has processed what is being typed. If that is Ctrl-Z and then a line for the shell, we would get the line:
+        # the kernel checks only before the wait that we are in the foreground (n_tty_read in drivers/tty/n_tty.c).
+        if not select.select([fd], [], [], 0)[0]:
+            continue
         try:
             data = os.read(fd, KEY_BYTES)
         except OSError:
-            # EAGAIN: the shell has read the key; EIO: the shell has just taken the terminal, or the terminal is gone
+            # EAGAIN: Ctrl-Z has discarded the key; EIO: the shell has just taken the terminal, or the terminal is gone
             if not terminal.is_gone():
                 continue
             data = b""

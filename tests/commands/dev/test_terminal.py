@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 assert sys.platform == "linux"  # for mypy
@@ -544,6 +545,7 @@ def test_fg_is_typed_at_once_after_each_of_many_ctrl_z(folder: Path, shell: str,
         ready(terminal)
         tree = terminal.watch()
         ours = terminal.foreground()
+        leader = psutil.Process(ours)
         for _ in range(10):
             until(lambda: not terminal.echoes(), "the modes being ours")
             mark = terminal.mark()
@@ -551,6 +553,8 @@ def test_fg_is_typed_at_once_after_each_of_many_ctrl_z(folder: Path, shell: str,
             terminal.wait("Stopped", mark)
             terminal.press("fg\r")
             until(lambda: terminal.foreground() == ours, "the terminal being ours again")
+            # fg's SIGCONT comes after that, and would discard a Ctrl-Z
+            until(lambda: leader.status() != psutil.STATUS_STOPPED, "the job's going on")
         until(lambda: not terminal.echoes(), "the modes being ours at last")
         mark = terminal.mark()
         terminal.press("q")
