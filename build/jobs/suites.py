@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from build.jobs import debian
 from build.jobs.lanes import Work
@@ -18,10 +19,14 @@ from build.jobs.steps import Steps, pytest_step
 from build.jobs.tools import CannotError
 from build.jobs.wine10 import wine_10_steps
 
+PURE = "core and protocol"
+"""The group that has to reach each branch of these two. They do not touch the system, so tests can."""
+
 GROUPS: dict[str, tuple[float, tuple[str, ...]]] = {
     "commands": (120, ("tests/commands",)),
     "dev": (60, ("tests/commands/dev", "tests/terminal")),
-    "core": (40, ("tests/core", "tests/host", "tests/services", "tests/state", "tests/runtime")),
+    PURE: (30, ("tests/core", "tests/protocol")),
+    "host": (60, ("tests/host", "tests/services", "tests/state", "tests/runtime")),
     "e2e": (90, ("tests/e2e",)),
     "projects": (100, ("tests/projects",)),
     "faults": (90, ("tests/faults",)),
@@ -61,12 +66,18 @@ FROZEN_WINE_NAME = f"{WINE_NAME}, frozen"
 SIGKILL_NAME = "SIGKILL of Windows programs"
 
 
-def source_works(*, processes: bool = False) -> list[Work]:
-    """Return all tests from source, in groups that may run at the same time."""
+Coverage: TypeAlias = Literal["pytest", "all"]
+"""The processes whose coverage is measured: pytest's own, or the sidecar's as well."""
+
+
+def source_works(*, measured: bool = False) -> list[Work]:
+    """Return all tests from source, in groups that may run at the same time, each ``measured`` or only the pure one."""
 
     def work(name: str) -> Work:
+        coverage: Coverage | None = "all" if measured else "pytest" if name == PURE else None
+
         def do(steps: Steps) -> None:
-            source_steps(steps, f"pytest of {name}", arguments_of(name), processes=processes)
+            source_steps(steps, f"pytest of {name}", arguments_of(name), coverage)
 
         return Work(f"source: {name}", do, GROUPS[name][0])
 
@@ -81,12 +92,13 @@ def arguments_of(name: str) -> list[str]:
     return [*own, *(f"--ignore={path}" for path in inside)]
 
 
-def source_steps(steps: Steps, name: str, arguments: Sequence[str], *, processes: bool = False) -> None:
-    """Run tests from source under coverage. It measures pytest's process; with ``processes`` also the sidecar's."""
-    program: list[str | Path] = [PYTHON, "-m", "coverage", "run", "-m", "pytest", "-ra", "--color=no"]
+def source_steps(steps: Steps, name: str, arguments: Sequence[str], coverage: Coverage | None) -> None:
+    """Run tests from source, under coverage if that is asked for."""
+    under: list[str | Path] = ["-m", "coverage", "run"] if coverage else []
+    program: list[str | Path] = [PYTHON, *under, "-m", "pytest", "-ra", "--color=no"]
     # each Python of .venv reads COVERAGE_PROCESS_START when it starts
     more = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(ROOT / ".coverage")}
-    pytest_step(steps, name, arguments, program=program, variables=more if processes else None)
+    pytest_step(steps, name, arguments, program=program, variables=more if coverage == "all" else None)
 
 
 def frozen_steps(steps: Steps) -> None:

@@ -17,7 +17,6 @@ from sidecar.protocol.messages import (
     SupervisorFault,
     SupervisorSwept,
     SweptProcess,
-    taken_by,
 )
 from sidecar.terminal.messages import (
     Line,
@@ -97,19 +96,6 @@ def test_a_failure_shows_the_last_lines_and_does_not_point_to_a_field() -> None:
         "    b",
     ]
     assert said(describe_failure(Failure(1, "no vite", {}))) == ["no vite"]
-
-
-@pytest.mark.parametrize(
-    ("holder", "words"),
-    [
-        (None, "not free"),
-        (Holder(), "taken by another program"),
-        (Holder(user="ada"), "taken by another program (user ada)"),
-        (Holder(1, "vite", ours=True), "taken by vite (pid 1, started by a sidecar)"),
-    ],
-)
-def test_of_a_port_s_holder_what_is_known_is_told(holder: Holder | None, words: str) -> None:
-    assert taken_by(holder) == words
 
 
 def test_all_keys_are_in_the_help() -> None:
