@@ -11,7 +11,7 @@ from pathlib import Path
 
 from build.jobs.needs import WINDRES, ensure_backend, ensure_screen, ensure_tauri, ready
 from build.jobs.paths import BACKEND_EXAMPLE, BUILD, BUILD_HELPER, CRATES, EXAMPLE, PLUGIN, PYTHON, WINDOWS
-from build.jobs.steps import Steps, pytest_step
+from build.jobs.steps import Steps, frozen, pytest_step
 from build.jobs.tools import CannotError, become, digest, user_cache, which
 
 FOREIGN_TARGETS: Mapping[str, Mapping[str, str]] = {
@@ -98,7 +98,8 @@ def tauri_steps(steps: Steps) -> None:
         ensure_backend(steps.env)
     except CannotError as problem:
         steps.skip(f"{WINDOW_TESTS}: the Python backend", str(problem))
-    pytest_step(steps, WINDOW_TESTS, APP_TESTS)
+    with frozen(steps) as binary:  # once for all: each app takes it, instead of freezing its own
+        pytest_step(steps, WINDOW_TESTS, APP_TESTS, variables=binary)
 
 
 def fetch_crates(env: dict[str, str]) -> None:

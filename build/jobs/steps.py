@@ -8,13 +8,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree as ET
 
-from build.jobs.paths import PYTHON, ROOT, VENV
+from build.jobs.paths import BUILD, PYTHON, ROOT, VENV, WINDOWS
 from build.jobs.tools import say, which
 
 Words = Sequence[str | Path]
@@ -152,6 +153,16 @@ def pytest_step(
         ]
         steps.run(name, command, variables=variables)
         steps.done.add(read_report(report, name))
+
+
+@contextmanager
+def frozen(steps: Steps) -> Iterator[dict[str, str]]:
+    """Freeze the sidecar for some tests; yield the variable that names it to them, or nothing if that failed."""
+    # On Windows a virus scanner may still read the binary at the end.
+    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-", ignore_cleanup_errors=WINDOWS) as folder:
+        steps.run("freeze", [PYTHON, BUILD / "freeze.py", "--out", folder])
+        made = list(Path(folder).iterdir())
+        yield {"SIDECAR_BINARY": str(made[0])} if made else {}
 
 
 def read_report(report: Path, name: str) -> Done:

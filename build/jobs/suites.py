@@ -13,9 +13,9 @@ from typing import Literal, TypeAlias
 from build.jobs import debian
 from build.jobs.lanes import Work
 from build.jobs.needs import MAKENSIS, MINGW, ensure_freezer, ensure_wine, wine_folder
-from build.jobs.paths import BUILD, PYTHON, ROOT, WINDOWS
+from build.jobs.paths import BUILD, PYTHON, ROOT
 from build.jobs.rust import APP_TESTS
-from build.jobs.steps import Steps, pytest_step
+from build.jobs.steps import Steps, frozen, pytest_step
 from build.jobs.tools import CannotError
 from build.jobs.wine10 import wine_10_steps
 
@@ -108,11 +108,9 @@ def frozen_steps(steps: Steps) -> None:
     except CannotError as problem:
         steps.skip(FROZEN_NAME, str(problem))
         return
-    # On Windows a virus scanner may still read the binary at the end.
-    with tempfile.TemporaryDirectory(prefix="sidecar-frozen-", ignore_cleanup_errors=WINDOWS) as folder:
-        steps.run("freeze", [PYTHON, BUILD / "freeze.py", "--out", folder])
-        for binary in Path(folder).iterdir():
-            pytest_step(steps, FROZEN_NAME, FROZEN_TESTS[sys.platform], variables={"SIDECAR_BINARY": str(binary)})
+    with frozen(steps) as binary:
+        if binary:
+            pytest_step(steps, FROZEN_NAME, FROZEN_TESTS[sys.platform], variables=binary)
 
 
 def wine_steps(steps: Steps) -> None:
@@ -139,12 +137,12 @@ def frozen_wine_steps(steps: Steps) -> None:
     with wine_session(steps, wine), tempfile.TemporaryDirectory(prefix="sidecar-wine-") as folder:
         steps.run("freeze under Wine", [*wine, "freeze", "--out", folder])
         for binary in Path(folder).glob("*.exe"):
-            frozen = in_wine() | {"SIDECAR_BINARY": str(binary)}
-            pytest_step(steps, FROZEN_WINE_NAME, FROZEN_WINE_TESTS, program=[*wine, "pytest"], variables=frozen)
-            pytest_step(steps, f"{SIGKILL_NAME}, frozen", ["tests/wine"], variables=frozen)
+            variables = in_wine() | {"SIDECAR_BINARY": str(binary)}
+            pytest_step(steps, FROZEN_WINE_NAME, FROZEN_WINE_TESTS, program=[*wine, "pytest"], variables=variables)
+            pytest_step(steps, f"{SIGKILL_NAME}, frozen", ["tests/wine"], variables=variables)
             demo = "demo under Wine, frozen"
             if vite:
-                steps.run(demo, [*wine, "demo"], variables=frozen)
+                steps.run(demo, [*wine, "demo"], variables=variables)
             else:
                 steps.skip(demo, f"{MINGW.name} is missing; it comes with: {debian.command(MINGW.packages)}")
 
