@@ -21,7 +21,7 @@ from tests.windows.children.tree import SIZES
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, Direct, RollCall, await_end, held, tree
 
 TRIES = 5
-"""Attempts to get whole trees. Under Wine, with seventy programs at once, about every tenth time a program hangs in
+"""Attempts to get whole trees. Under Wine, with forty programs at once, now and then a program hangs in
 CreateProcess for ever, so its tree never gets whole. That tree must die as well; then the test makes a new one."""
 
 GROW_S = 60.0

@@ -26,7 +26,7 @@ FOLDER = Path(os.environ["SIDECAR_WINE"])
 PYTHON = str(FOLDER / wine.PYTHON_FOLDER / "python.exe")
 MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sidecar.cli import main; sys.exit(main())"
 
-SIZES = {"plain": 3, "deaf": 2, "wide": 51, "deep": 9, "detached": 3}
+SIZES = {"plain": 3, "deaf": 2, "wide": 21, "deep": 9, "detached": 3}
 WAIT_S = 120.0
 LOOK_S = 0.05
 

@@ -16,7 +16,8 @@ import threading
 if sys.platform != "win32":
     raise ImportError("POSIX has tests/children/trees.py")
 
-WIDE = 50
+WIDE = 20
+"""Fewer than on POSIX: the job ends them in one call, however many they are, and each is a slow start of Python."""
 DEEP = 8
 LIFE_S = 300
 
