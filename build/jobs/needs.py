@@ -69,8 +69,6 @@ WEBDRIVER = program("WebKitWebDriver", "webkit2gtk-driver")
 WINE = program("wine", "wine wine64")
 MINGW = program("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32")
 """Compiles a library that Vite needs and Wine lacks."""
-WINDRES = program("x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64 gcc-mingw-w64-x86-64-win32")
-"""The example's build script compiles its resources (icon, manifest) for Windows with it."""
 MAKENSIS = program("makensis", "nsis")
 DEBOOTSTRAP = program("debootstrap", "debootstrap")
 RPM = program("rpm2archive", "rpm")
@@ -81,7 +79,7 @@ SHELLS = Part("zsh, fish and ksh", "zsh fish ksh", lambda env: all(which(it, env
 """Login shells that people use. They decide where node is found."""
 
 FREEZER = (OBJDUMP, LIBPYTHON) if debian.completes_python() else (OBJDUMP,)
-OF_TEST = (IP, *FREEZER, WEBKIT, XVFB, WEBDRIVER, WINE, MINGW, WINDRES, MAKENSIS, PATCHELF, SHELLS)
+OF_TEST = (IP, *FREEZER, WEBKIT, XVFB, WEBDRIVER, WINE, MINGW, MAKENSIS, PATCHELF, SHELLS)
 """The parts that ``test`` uses. Tests of a missing part are skipped, and the summary names it."""
 
 
