@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from build.jobs.needs import ensure_backend, ensure_screen, ensure_tauri, ready
+from build.jobs.needs import ensure_backend, ensure_freezer, ensure_screen, ensure_tauri, ready
 from build.jobs.paths import BACKEND_EXAMPLE, BUILD, BUILD_HELPER, CRATES, EXAMPLE, PLUGIN, PYTHON, WINDOWS
 from build.jobs.steps import Steps, frozen, pytest_step
 from build.jobs.tools import CannotError, become, digest, user_cache, which
@@ -91,6 +91,7 @@ def tauri_steps(steps: Steps) -> None:
     plugin_steps(steps)
     try:
         ensure_screen(steps.env)
+        ensure_freezer(steps.env)
     except CannotError as problem:
         steps.skip(WINDOW_TESTS, str(problem))
         return

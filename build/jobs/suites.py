@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from build.jobs import debian
 from build.jobs.lanes import Work
@@ -66,18 +65,12 @@ FROZEN_WINE_NAME = f"{WINE_NAME}, frozen"
 SIGKILL_NAME = "SIGKILL of Windows programs"
 
 
-Coverage: TypeAlias = Literal["pytest", "all"]
-"""The processes whose coverage is measured: pytest's own, or the sidecar's as well."""
-
-
 def source_works(*, measured: bool = False) -> list[Work]:
-    """Return all tests from source, in groups that may run at the same time, each ``measured`` or only the pure one."""
+    """Return all tests from source, in groups that may run at the same time. Unless ``measured``, only PURE is."""
 
     def work(name: str) -> Work:
-        coverage: Coverage | None = "all" if measured else "pytest" if name == PURE else None
-
         def do(steps: Steps) -> None:
-            source_steps(steps, f"pytest of {name}", arguments_of(name), coverage)
+            source_steps(steps, f"pytest of {name}", arguments_of(name), measured=measured or name == PURE)
 
         return Work(f"source: {name}", do, GROUPS[name][0])
 
@@ -92,13 +85,13 @@ def arguments_of(name: str) -> list[str]:
     return [*own, *(f"--ignore={path}" for path in inside)]
 
 
-def source_steps(steps: Steps, name: str, arguments: Sequence[str], coverage: Coverage | None) -> None:
-    """Run tests from source, under coverage if that is asked for."""
-    under: list[str | Path] = ["-m", "coverage", "run"] if coverage else []
+def source_steps(steps: Steps, name: str, arguments: Sequence[str], *, measured: bool) -> None:
+    """Run tests from source. If ``measured``, coverage records which lines pytest and the sidecar's processes run."""
+    under = ["-m", "coverage", "run"] if measured else []
     program: list[str | Path] = [PYTHON, *under, "-m", "pytest", "-ra", "--color=no"]
     # each Python of .venv reads COVERAGE_PROCESS_START when it starts
     more = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(ROOT / ".coverage")}
-    pytest_step(steps, name, arguments, program=program, variables=more if coverage == "all" else None)
+    pytest_step(steps, name, arguments, program=program, variables=more if measured else None)
 
 
 def frozen_steps(steps: Steps) -> None:

@@ -74,7 +74,7 @@ def a_part(steps: Steps, arguments: Sequence[str], *, measured: bool) -> None:
         say(f"The tests of lost networks need ip and will be skipped; it comes with: {command(IP.packages)}")
     if measured:
         coverage(steps, "erase")
-    source_steps(steps, "pytest", arguments, "all" if measured else None)
+    source_steps(steps, "pytest", arguments, measured=measured)
     if measured:
         coverage(steps, "combine", "--quiet")
         report(steps)

@@ -76,9 +76,8 @@ def test_a_read_that_is_refused_is_no_end_while_the_terminal_answers(
 
 def test_what_the_shell_has_taken_is_not_read(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
     """At "fg" the shell gives us the terminal. A read that waits could get input that is meant for the shell."""
-    found: list[bytes | int | None] = []
-    waiting: list[bool] = []
-    read, select_, taken, waits = os.read, select.select, iter([False]), count()
+    tried: list[tuple[bool, bytes | int | None]] = []  # whether the read would wait, and its data or error
+    read, select_, taken, turns = os.read, select.select, iter([False]), count()
 
     def given_by_shell(fd: int) -> bool:
         if not next(taken, True):
@@ -86,18 +85,18 @@ def test_what_the_shell_has_taken_is_not_read(monkeypatch: pytest.MonkeyPatch, r
         return True
 
     def watched(fd: int, size: int) -> bytes:
-        waiting.append(os.get_blocking(fd))
-        found.append(None)
+        waits = os.get_blocking(fd)
         try:
-            found[-1] = data = read(fd, size)
+            data = read(fd, size)
         except OSError as error:
-            found[-1] = error.errno
+            tried.append((waits, error.errno))
             raise
+        tried.append((waits, data))
         return data
 
     def select_and_type(*words: Any) -> Any:
         waits_for_ever = len(words) == 3
-        if waits_for_ever and next(waits) == 1:  # by then the first key has been dealt with
+        if waits_for_ever and next(turns) == 1:  # by then the first key has been dealt with
             os.write(reader.master, b"r\n")
         return select_(*words)
 
@@ -107,7 +106,7 @@ def test_what_the_shell_has_taken_is_not_read(monkeypatch: pytest.MonkeyPatch, r
     monkeypatch.setattr(select, "select", select_and_type)
     reader.start()
     assert reader.pressed.get(timeout=WAIT_S) == "r"
-    assert (found, waiting) == ([b"r\n"], [False])
+    assert tried == [(False, b"r\n")]
 
 
 def test_a_read_that_is_refused_for_the_terminal_is_gone_is_the_end(

@@ -21,11 +21,11 @@ from tests.windows.children.tree import SIZES
 from tests.windows.support import CHILDREN, PYTHON, UNDER_WINE, Direct, RollCall, await_end, held, tree
 
 TRIES = 5
-"""Attempts to get whole trees. Under Wine, with forty programs at once, now and then a program hangs in
-CreateProcess for ever, so its tree never gets whole. That tree must die as well; then the test makes a new one."""
+"""Attempts to get whole trees. Under Wine, with forty programs at once, now and then a program hangs in CreateProcess
+for ever, so its tree never gets whole. That tree must die as well; then the test makes a new one."""
 
 GROW_S = 60.0
-"""Longest wait for whole trees. Under Wine on two busy cores they need 8 s."""
+"""Longest wait for whole trees: far more than they need under Wine on two busy cores."""
 
 
 class Cell(Direct):
