@@ -1,6 +1,7 @@
 """The log files of services, in the state folder: the output of programs, with the time, without colours, rotated.
 
 A separate thread writes. The loop only queues, within a bound. So a disk that hangs loses log lines but delays no stop.
+The thread starts with the first line; if the system refuses it, each further line tries again.
 Tokens have been removed from the output before.
 """
 
@@ -19,6 +20,7 @@ from sidecar.config.services import LogFileConfig
 from sidecar.core.events import Output
 from sidecar.core.readiness import plain
 from sidecar.diagnostics import say
+from sidecar.errors import SystemFailureError
 from sidecar.state import run_record
 from sidecar.threads import start_thread
 
@@ -31,6 +33,10 @@ BYTES_WAITING = 4 << 20
 
 FLUSH_S = 1.0
 """How long we wait for the disk at the end. Everything is dead by then."""
+
+NO_THREAD = (
+    "the log files are not written until the system has a thread to spare (ulimit -u, pids.max). The services go on"
+)
 
 _SLUG_LENGTH = 80
 _MARKS = {"stdout": "out", "stderr": "err"}
@@ -88,6 +94,7 @@ class LogFiles:
         self._started = False
         self._closed = False
         self._failed = False
+        self._threadless = False
 
     def open(self, service: str, config: LogFileConfig) -> str | None:
         """Prepare the file of a service. Return its path; ``None`` if it cannot be made, after a warning."""
@@ -119,13 +126,13 @@ class LogFiles:
             self._queue.append(_Queued(path, config, data))
             self._size += len(data)
             self._changed.notify_all()
-            if not self._started:
-                self._started = True
-                start_thread("log files", self._run)
+            self._begin()
 
     def flush(self) -> bool:
         """Wait until all is written, within a bound. Return whether it is."""
         with self._changed:
+            if self._queue and not self._begin():
+                return False
             return self._changed.wait_for(lambda: not self._queue and not self._writing, FLUSH_S)
 
     def close(self) -> None:
@@ -134,6 +141,19 @@ class LogFiles:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _begin(self) -> bool:
+        """Start the thread that writes, unless it runs; return whether it does. Without it the lines wait."""
+        if not self._started:
+            try:
+                start_thread("log files", self._run)
+            except SystemFailureError:
+                if not self._threadless:
+                    self._threadless = True
+                    say("warning", NO_THREAD)
+                return False
+            self._started = True
+        return True
 
     def _run(self) -> None:
         while True:

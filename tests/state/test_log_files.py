@@ -142,6 +142,27 @@ def test_a_file_that_cannot_be_written_is_said_once(make: Make, capfd: pytest.Ca
     assert capfd.readouterr().err.count("the log files cannot be written") == 1
 
 
+def test_without_a_thread_lines_wait_and_are_written_once_there_is_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = make()
+    path = opened(files)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as no_threads:
+        no_threads.setattr(threading.Thread, "start", refuse)
+        files.put(output("first"))
+        files.put(output("second"))
+        assert not files.flush()
+    assert capfd.readouterr().err.count("until the system has a thread to spare") == 1
+    assert not Path(path).exists()
+    files.put(output("last"))
+    assert files.flush()
+    assert [line for _, line in read(path)] == ["first", "second", "last"]
+
+
 def test_a_state_folder_that_is_none_leaves_services_without_a_file(
     make: Make, state: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,8 @@ import msgspec
 from sidecar import __version__
 from sidecar.config.services import Service, TaskService, ready_probe
 from sidecar.core.events import Event, Output
-from sidecar.diagnostics import say_error
-from sidecar.errors import ERROR_CODES, ShuttingDownError, SupersededError
+from sidecar.diagnostics import say, say_error
+from sidecar.errors import ERROR_CODES, ShuttingDownError, SupersededError, SystemFailureError
 from sidecar.exit_codes import EXIT_CLEAN, EXIT_FAILED, EXIT_SIGNALLED
 from sidecar.protocol.messages import (
     PROTOCOL_VERSION,
@@ -234,7 +234,10 @@ class DevFront:
         def tell(address: str, port: int, url: str) -> None:
             self._inbox.put(Call(partial(found, address, port, url)))
 
-        start_thread(f"places of {run.service}", partial(self._find_places, run.service, lives, tell))
+        try:
+            start_thread(f"places of {run.service}", partial(self._find_places, run.service, lives, tell))
+        except SystemFailureError as error:
+            say("warning", f"the addresses of {run.service} are not looked for: {error.message}")
 
     def _is_early(self, name: str) -> bool:
         return name not in self._proven and self._clock() - self._began < EARLY_S

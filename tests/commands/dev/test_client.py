@@ -294,6 +294,20 @@ def test_the_page_is_opened_at_the_first_readiness_that_has_one(inbox: Inbox, ou
     assert opened == ["http://127.0.0.1:7/"]
 
 
+def test_a_service_whose_addresses_no_thread_can_look_for_goes_on(
+    front: DevFront, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    front.begin({"web": CommandService(command=["x"])}, lambda *_: None)
+    asked(inbox)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    front.notify(ready(None))
+    assert "the addresses of web are not looked for: The system has no thread to spare" in capfd.readouterr().err
+    assert asked(inbox) == []
+
+
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
