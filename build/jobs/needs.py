@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
 from build.jobs import debian
-from build.jobs.node import ensure_node, ensure_packages
+from build.jobs.node import ensure_node, ensure_packages, has_node_elsewhere
 from build.jobs.paths import BACKEND_EXAMPLE, PYTHON, ROOT, TWINE_LOCK
 from build.jobs.tools import CannotError, digest, environment, must, only_one_of_us, pip, say, user_cache, which
 from build.jobs.venv import ensure_venv
@@ -84,16 +85,22 @@ OF_TEST = (IP, *FREEZER, WEBKIT, XVFB, WEBDRIVER, WINE, MINGW, MAKENSIS, PATCHEL
 
 
 def ready(packages: Sequence[Path] = ()) -> dict[str, str]:
-    """Make what a job needs; return the environment to run it in. packages are folders with a package-lock.json."""
-    with only_one_of_us():
+    """Make what a job needs; return the environment to run it in. packages are folders with a package-lock.json.
+
+    npm and pip work at the same time, unless node itself is in .venv, or has yet to be put there.
+    """
+    env = environment()
+    with only_one_of_us(), ThreadPoolExecutor(max_workers=1) as npm:
+        beside = bool(packages) and has_node_elsewhere(env)
+        doing = [npm.submit(ensure_packages, folder, env) for folder in packages] if beside else []
         ensure_venv()
         # With PYTHONDONTWRITEBYTECODE every start would compile our modules again, and a test would measure that.
         must([PYTHON, "-m", "compileall", "-q", ROOT / "sidecar"], "our own modules do not compile; see above")
-        env = environment()
-        if packages:
+        if packages and not beside:
             ensure_node(env)
-        for folder in packages:
-            ensure_packages(folder, env)
+            doing = [npm.submit(ensure_packages, folder, env) for folder in packages]
+        for each in doing:
+            each.result()
     return env
 
 

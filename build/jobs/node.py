@@ -34,6 +34,12 @@ def ensure_node(env: dict[str, str]) -> None:
         raise CannotError(message)
 
 
+def has_node_elsewhere(env: dict[str, str]) -> bool:
+    """Tell whether a node that is new enough lies outside of .venv."""
+    node = which("node", env)
+    return node is not None and not Path(node).is_relative_to(VENV) and not node_problem(env)
+
+
 def node_problem(env: dict[str, str]) -> str:
     """Say what is wrong with the node and npm on the PATH; return "" if nothing is."""
     node, npm = which("node", env), which("npm", env)
