@@ -30,8 +30,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -63,7 +62,7 @@ class OneFilePrograms:
 
     def __init__(
         self,
-        below: Callable[[int], Iterable[int]],
+        below: Callable[[Sequence[int]], Mapping[int, Sequence[int]]],
         variable: Callable[[int, str], str | None],
         identify: Callable[[int], Identity | None],
         tell_found: Callable[[UnpackedFolder], None] = lambda _: None,
@@ -71,8 +70,8 @@ class OneFilePrograms:
     ) -> None:
         """The first three ask the system. The last two are called when a folder is found, and when it is removed.
 
-        ``below`` returns a process's descendants, ``variable`` one of the variables that a process was started with.
-        Both may raise ``OSError``.
+        ``below`` returns the descendants of each of some processes, ``variable`` one of the variables that a process
+        was started with. Both may raise ``OSError``.
         """
         self._below = below
         self._variable = variable
@@ -104,21 +103,23 @@ class OneFilePrograms:
     def _look_at_all(self, running: Mapping[Identity, ServiceRecord]) -> None:
         now = time.monotonic()
         self._looks = {program: self._looks.get(program) or _Looks(now) for program in running}
+        chosen: list[Identity] = []
         for program, looks in self._looks.items():
             due = sum(looks.since + seconds <= now for seconds in LOOK_AFTER_S)
-            is_ready = running[program].state == "ready"
-            if due <= looks.done and (looks.when_ready or not is_ready):
-                continue
-            looks.done = max(due, looks.done)
-            try:
-                self._look_at(program)
-            except OSError:
-                continue  # EMFILE, ENFILE, ENOMEM: the next look may succeed
-            looks.when_ready = is_ready
+            if due > looks.done or (running[program].state == "ready" and not looks.when_ready):
+                looks.done = max(due, looks.done)
+                chosen.append(program)
+        try:
+            # once for all, because it may read every process of the system
+            below = self._below([it.pid for it in chosen]) if chosen else {}
+            for program in chosen:
+                self._look_at(program, below[program.pid][:PROCESSES_MOST])
+                self._looks[program].when_ready = running[program].state == "ready"
+        except OSError:
+            pass  # EMFILE, ENFILE, ENOMEM: the next look may succeed
 
-    def _look_at(self, program: Identity) -> None:
-        pids = islice(self._below(program.pid), PROCESSES_MOST)
-        told = {self._variable(pid, name) for pid in pids for name in VARIABLES}
+    def _look_at(self, program: Identity, below: Iterable[int]) -> None:
+        told = {self._variable(pid, name) for pid in below for name in VARIABLES}
         for path in told - {os.environ.get(name) for name in VARIABLES}:
             identity = None if path is None else unpacked.identify(path)
             if path is None or identity is None or self._identify(program.pid) != program:

@@ -182,7 +182,7 @@ def sheltered(connection: socket.socket) -> None:
     if orphaned():
         child = os.fork()
         if child == 0:
-            connection.set_inheritable(True)
+            os.set_inheritable(connection.fileno(), True)
             keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
             rest = ["--rest", "sheltered", str(connection.fileno()), *keep]
             os.execve(sys.executable, [sys.executable, "-I", "-S", trees.__file__, *rest], {})  # noqa: S606  no shell needed

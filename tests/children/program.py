@@ -12,9 +12,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    import socket
+else:  # only the parts in C: see trees.py
+    import _signal as signal
+    import _socket as socket
 
 if sys.platform == "win32":
     raise ImportError("fork and process groups")
@@ -25,9 +31,14 @@ LIFE_S = 280
 servers: list[socket.socket] = []
 
 
-def report(number: int, _frame: object) -> None:
-    os.write(1, f"got {signal.Signals(number).name}\n".encode())
-    os._exit(0)
+def report(name: str) -> None:
+    """Report this signal when it comes, and exit."""
+
+    def told(*_: object) -> None:
+        os.write(1, f"got {name}\n".encode())
+        os._exit(0)
+
+    signal.signal(getattr(signal, name), told)
 
 
 def daemon() -> None:
@@ -97,12 +108,12 @@ def main() -> None:
             case "exit":
                 os._exit(int(value))
             case "die":
-                os.kill(os.getpid(), signal.Signals[value])
+                os.kill(os.getpid(), getattr(signal, value))
                 hold()
             case "ignore":
-                signal.signal(signal.Signals[value], signal.SIG_IGN)
+                signal.signal(getattr(signal, value), signal.SIG_IGN)
             case "report":
-                signal.signal(signal.Signals[value], report)
+                report(value)
             case "child":
                 if os.fork() == 0:
                     signal.alarm(LIFE_S)

@@ -10,14 +10,21 @@ With ``ROLL_DECOY`` set, the same command line makes no tree, but one decoy, whi
 from __future__ import annotations
 
 import _thread
-import ctypes
-import math
+import gc
 import os
 import select
-import signal
-import socket
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    import socket
+else:
+    # Only the parts in C. A run of all tests starts this program some thousand times, and each forks. The parts in
+    # Python load enum, selectors and more, so that a start takes twice as long, and each fork copies more.
+    import _signal as signal
+    import _socket as socket
 
 if sys.platform != "linux":
     raise ImportError("needs fork, and threads that outlive their leader")
@@ -52,7 +59,7 @@ SIZES = {
 
 def enroll(role: str, inherited: socket.socket | None = None, kind: str | None = None) -> socket.socket:
     """Open this process's own connection, and set its alarm, as neither is inherited."""
-    signal.alarm(max(1, math.ceil(float(os.environ["ROLL_DEADLINE"]) - time.monotonic())))
+    signal.alarm(max(1, int(float(os.environ["ROLL_DEADLINE"]) - time.monotonic())))
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.connect("\0" + os.environ["ROLL_CALL"])
     own.sendall(f"{kind or sys.argv[1]} {role}\n".encode())
@@ -112,7 +119,7 @@ def daemonised(connection: socket.socket, *, scrub: bool = False) -> socket.sock
             os._exit(0)
         if scrub:
             keep = [os.environ[name] for name in ("ROLL_CALL", "ROLL_DEADLINE")]
-            connection.set_inheritable(True)
+            os.set_inheritable(connection.fileno(), True)
             argv = [sys.executable, "-I", "-S", __file__, "--rest", sys.argv[1], str(connection.fileno()), *keep]
             os.execve(sys.executable, argv, {})  # noqa: S606  no shell needed
         hold(enroll("daemon", connection))
@@ -180,6 +187,8 @@ def zombies(connection: socket.socket) -> None:
 
 def leaderless(connection: socket.socket) -> None:
     """The thread leader has exited, but other threads run on: /proc shows a zombie, though the process lives."""
+    import ctypes
+
     if os.fork() == 0:
         connection = enroll("child", connection)
     _thread.start_new_thread(hold, (connection,))
@@ -209,13 +218,16 @@ def listener(connection: socket.socket) -> None:
 
 def decoy() -> None:
     """Live, and listen on a port in the range that services get."""
-    server = socket.create_server(("127.0.0.1", 0))
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen()
     hold(enroll("decoy", kind="decoy"))
     server.close()
 
 
 def main() -> None:
     """Connect to the roll call, and make the tree."""
+    gc.disable()  # a collection would write to each object, and so make each fork copy its page
     if DECOY in os.environ:
         decoy()
     if sys.argv[1] == "--rest":  # the scrubbed daemon, after its exec

@@ -342,8 +342,8 @@ class Kqueue:
             with self._lock:
                 self._kernel.hear(BATCH)  # bounded, so that a fork storm does not delay the exits
                 given = self._take(most)
-                withheld = {key for key in self._knotes if key[1] == kernel_events.EVFILT_PROC and _is_withheld(key[0])}
-                awaited = [it.fd for key, it in self._knotes.items() if key not in withheld]
+                withheld = self._withheld()
+                awaited = [it.fd for it in self._knotes.values() if it.fd not in withheld]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if given or left == 0:
                 return given
@@ -401,9 +401,25 @@ class Kqueue:
         if what == kernel_events.EVFILT_PROC:
             os.close(knote.fd)
 
+    def _ready(self) -> set[int]:
+        """Return the descriptors that can be read, a pidfd after its process's end."""
+        poll = select.poll()
+        for it in self._knotes.values():
+            poll.register(it.fd, select.POLLIN)
+        return {fd for fd, _ in poll.poll(0)}
+
+    def _withheld(self) -> set[int]:
+        """Return the pidfds of dead processes whose end is not told yet."""
+        ended = self._ready()
+        return {
+            it.fd
+            for (pid, what), it in self._knotes.items()
+            if what == kernel_events.EVFILT_PROC and it.fd in ended and _is_withheld(pid)
+        }
+
     def _take(self, most: int) -> list[Kevent]:
         given: list[Kevent] = []
-        ended = {fd for fd, _ in _ready(it.fd for it in self._knotes.values())}
+        ended = self._ready()
         for (ident, what), knote in list(self._knotes.items()):
             if len(given) == most:
                 break
@@ -433,10 +449,3 @@ def _is_withheld(pid: int) -> bool:
     except OSError:
         return False  # ENOENT, ESRCH: it was reaped
     return fields["State"].strip().startswith("Z") and int(fields["TracerPid"]) not in {0, os.getpid()}
-
-
-def _ready(fds: Iterable[int]) -> list[tuple[int, int]]:
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    return poll.poll(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -211,11 +211,11 @@ class Table:
         self.looks = 0
         self.blind = False
 
-    def below(self, pid: int) -> list[int]:
+    def below(self, pids: Sequence[int]) -> dict[int, list[int]]:
         self.looks += 1
         if self.blind:
             raise OSError(24, "Too many open files")
-        return below(pid, self.parents)
+        return {pid: below(pid, self.parents) for pid in pids}
 
     def variable(self, pid: int, name: str) -> str | None:
         return self.variables.get(pid, {}).get(name)
@@ -259,6 +259,15 @@ def test_there_is_an_end_to_the_looks(folder: Path, monkeypatch: pytest.MonkeyPa
     programs = table.programs()
     assert programs.tend(READY, looking=True)[1] is None
     programs.tend(READY, looking=True)
+    assert table.looks == 1
+
+
+def test_a_look_at_several_services_asks_the_system_once(folder: Path) -> None:
+    table = Table(folder)
+    other = Identity(20, 1)
+    table.identities[20] = other
+    ready = {**READY, "web": ServiceRecord(state="ready", process=other)}
+    assert len(table.programs().tend(ready, looking=True)[0]) == 1
     assert table.looks == 1
 
 

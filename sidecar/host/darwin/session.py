@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 assert sys.platform != "win32"  # for mypy: there is no guard on Windows
@@ -109,8 +109,9 @@ class DarwinSession(GuardedSession):
     def _identify_app(self) -> Identity | None:
         return _identity(self._watched.app)
 
-    def _below(self, pid: int) -> Iterable[int]:
-        return below(pid, self._system.processes())
+    def _below(self, pids: Sequence[int]) -> dict[int, list[int]]:
+        processes = self._system.processes()
+        return {pid: below(pid, processes) for pid in pids}
 
     def _variable(self, pid: int, name: str) -> str | None:
         return self._system.variable(pid, name)

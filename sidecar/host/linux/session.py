@@ -33,7 +33,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -107,8 +107,9 @@ class LinuxSession(GuardedSession):
     def _identify_app(self) -> Identity | None:
         return None if self._lifeline.app is None else _identity(behind(self._lifeline.app))
 
-    def _below(self, pid: int) -> Iterable[int]:
-        return [it.pid for it in below([pid], all_processes())]
+    def _below(self, pids: Sequence[int]) -> dict[int, list[int]]:
+        processes = all_processes()
+        return {pid: [it.pid for it in below([pid], processes)] for pid in pids}
 
     def _variable(self, pid: int, name: str) -> str | None:
         return variable(pid, name)

@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -147,8 +147,8 @@ class GuardedSession(ABC):
         """Return the app's identity; ``None`` if the app is not watched."""
 
     @abstractmethod
-    def _below(self, pid: int) -> Iterable[int]:
-        """Return the process's descendants. Raises ``OSError``."""
+    def _below(self, pids: Sequence[int]) -> Mapping[int, Sequence[int]]:
+        """Return the descendants of each of these processes. Raises ``OSError``."""
 
     @abstractmethod
     def _variable(self, pid: int, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 assert sys.platform == "win32"  # for mypy: what follows exists on Windows
 
@@ -56,8 +57,12 @@ def lives(identity: run_record.Identity) -> bool:
         _winapi.CloseHandle(handle)
 
 
-def below(pid: int) -> list[int]:
-    """Return the pids of its descendants; none if it is gone."""
+def below(pids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the pids of each process's descendants; none if it is gone."""
+    return {pid: _below(pid) for pid in pids}
+
+
+def _below(pid: int) -> list[int]:
     import psutil
 
     try:
