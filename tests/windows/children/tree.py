@@ -6,12 +6,16 @@ closes the connection, or after ``LIFE_S``. It watches neither its parent nor st
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
-import socket
-import subprocess
 import sys
-import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+else:
+    import _socket as socket  # only the part in C: under Wine the part in Python takes as long to load as all else
 
 if sys.platform != "win32":
     raise ImportError("POSIX has tests/children/trees.py")
@@ -29,20 +33,30 @@ CREATE_BREAKAWAY_FROM_JOB = 0x0100_0000
 
 def start(*words: str, flags: int = 0) -> None:
     """Start this script again without our streams."""
+    import subprocess  # slow to load, and most of these processes start no other
+
     null = subprocess.DEVNULL
     command = [sys.executable, "-I", "-S", __file__, *words]
     subprocess.Popen(command, stdin=null, stdout=null, stderr=null, creationflags=flags)
 
 
 def enroll(kind: str) -> socket.socket:
-    threading.Timer(LIFE_S, os._exit, (124,)).start()
-    connection = socket.create_connection(("127.0.0.1", int(os.environ["ROLL_CALL"])))
+    _thread.start_new_thread(end_in_time, ())
+    connection = socket.socket()
+    connection.connect(("127.0.0.1", int(os.environ["ROLL_CALL"])))
     connection.sendall(f"{kind} {os.getpid()}\n".encode())
     return connection
 
 
+def end_in_time() -> None:
+    time.sleep(LIFE_S)
+    os._exit(124)
+
+
 def break_away(kind: str) -> None:
     """Try every way out: of the console, of the group, of the job."""
+    import subprocess
+
     flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     start(kind, "0", flags=flags)
     try:
@@ -56,6 +70,8 @@ def main() -> None:
     left = int(sys.argv[2]) if len(sys.argv) > 2 else None  # number of processes still to start
     connection = enroll(kind)
     if kind == "deaf":
+        import signal
+
         for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     if left is None and kind == "wide":
@@ -64,8 +80,12 @@ def main() -> None:
     elif left is None and kind == "detached":
         break_away(kind)
     elif left is None and kind == "listener":
-        server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
-        server.set_inheritable(True)
+        import subprocess
+
+        server = socket.socket()
+        server.bind(("127.0.0.1", int(os.environ["PORT"])))
+        server.listen()
+        os.set_handle_inheritable(server.fileno(), True)
         command = [sys.executable, "-I", "-S", __file__, kind, "0"]
         subprocess.Popen(command, close_fds=False)  # it inherits the listening socket
     else:
