@@ -4,7 +4,7 @@
 next thread that is about to block then spins there for ever and keeps the GIL, so no other thread runs Python. The same
 happens when ``re`` backtracks for ever on a hostile line.
 
-``loop``: stop only the main thread, in the middle of its wait (ptrace(2)). The other threads run on.
+``loop``: stop only the main thread, in the middle of its wait for work (ptrace(2)). The other threads run on.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ SYMBOL = b"PyEval_SaveThread"
 """Its caller holds the GIL."""
 JUMP_TO_ITSELF = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
 
-PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
 WALL = 0x4000_0000
 """__WALL in waitpid(2): wait also for a tracee that is not our child."""
+
+FUTEX = {"x86_64": 202, "aarch64": 98}
+"""The system call in which a thread waits for a lock."""
 
 TICKS = 5
 """Processor time (in hundredths of a second) that proves a thread is spinning: a waiting thread uses less."""
@@ -63,12 +66,41 @@ def wedge_or_skip(pid: int, how: str) -> None:
 
 
 def _hold_first_thread(pid: int) -> None:
+    """Stop the main thread while it waits for work. Elsewhere it may have a lock, and would stop other threads, too."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+
+    def ask(request: int) -> None:
         if libc.ptrace(request, pid, None, None) == -1:
             raise NoWayError(f"ptrace: {os.strerror(ctypes.get_errno())}")
-    until(lambda: _stat(pid, pid)[0] == "t", "the main thread's stop")
+
+    def is_held() -> bool:
+        ask(PTRACE_INTERRUPT)
+        until(lambda: _stat(pid, pid)[0] == "t", "the main thread's stop")
+        if _waits_for_work(pid):
+            return True
+        ask(PTRACE_CONT)
+        return False
+
+    ask(PTRACE_SEIZE)
+    until(is_held, "the main thread's wait for work")
     threading.Thread(target=_bury, args=(pid,), daemon=True).start()
+
+
+def _waits_for_work(pid: int) -> bool:
+    """Return whether the main thread waits for a lock other than the interpreter's, as its queue does."""
+    call, *words = Path(f"/proc/{pid}/task/{pid}/syscall").read_text(encoding="ascii").split()
+    if call != str(FUTEX.get(platform.machine())):
+        return False
+    address, end = int(words[0], 16), 0
+    for line in _maps(pid):
+        fields = line.split(maxsplit=5)
+        begin, stop = (int(it, 16) for it in fields[0].split("-"))
+        # a mapping without a name follows directly: the variables that begin as zero
+        if "python" in fields[5] if len(fields) > 5 else begin == end:
+            end = stop
+            if begin <= address < stop:
+                return False
+    return True
 
 
 def _bury(pid: int) -> None:
@@ -96,6 +128,11 @@ def _keep_lock(pid: int) -> None:
     )
 
 
+def _maps(pid: int) -> list[str]:
+    """Return the lines of maps, proc(5)."""
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+
+
 def _threads(pid: int) -> list[int]:
     return [int(it) for it in os.listdir(f"/proc/{pid}/task")]
 
@@ -112,7 +149,7 @@ def _ticks(pid: int, tid: int) -> int:
 def _address(pid: int) -> int:
     """Return the function's address in the process, from the mapped file that exports it."""
     begins: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _maps(pid):
         fields = line.split(maxsplit=5)
         if len(fields) > 5 and "python" in fields[5] and int(fields[2], 16) == 0:
             begins.setdefault(fields[5], int(fields[0].partition("-")[0], 16))
