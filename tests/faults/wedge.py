@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,16 @@ SYMBOL = b"PyEval_SaveThread"
 JUMP_TO_ITSELF = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
 
 PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
+PTRACE_EVENT_STOP = 128
 WALL = 0x4000_0000
 """__WALL in waitpid(2): wait also for a tracee that is not our child."""
 
 FUTEX = {"x86_64": 202, "aarch64": 98}
-"""The system call in which a thread waits for a lock."""
+"""The system call by which a thread waits for a lock, and wakes others: futex(2)."""
+FUTEX_WAITS = {0, 9}
+"""FUTEX_WAIT and FUTEX_WAIT_BITSET"""
+FUTEX_COMMAND = 0x7F
+"""The other bits are flags."""
 
 TICKS = 5
 """Processor time (in hundredths of a second) that proves a thread is spinning: a waiting thread uses less."""
@@ -68,15 +74,24 @@ def wedge_or_skip(pid: int, how: str) -> None:
 def _hold_first_thread(pid: int) -> None:
     """Stop the main thread while it waits for work. Elsewhere it may have a lock, and would stop other threads, too."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if platform.machine() not in FUTEX or not Path(f"/proc/{pid}/syscall").exists():
+        raise NoWayError("the kernel does not tell which system call a thread is in, or its numbers are not known")
 
-    def ask(request: int) -> None:
-        if libc.ptrace(request, pid, None, None) == -1:
+    def ask(request: int, number: int = 0) -> None:
+        if libc.ptrace(request, pid, None, ctypes.c_void_p(number)) == -1:
             raise NoWayError(f"ptrace: {os.strerror(ctypes.get_errno())}")
 
     def is_held() -> bool:
+        before = _place(pid)
+        if not _is_wait_for_work(pid, before):
+            return False
         ask(PTRACE_INTERRUPT)
-        until(lambda: _stat(pid, pid)[0] == "t", "the main thread's stop")
-        if _waits_for_work(pid):
+        while (status := os.waitpid(pid, WALL)[1]) >> 16 != PTRACE_EVENT_STOP:
+            assert os.WIFSTOPPED(status), "the process has ended"
+            ask(PTRACE_CONT, os.WSTOPSIG(status))  # a signal came first
+        *_, stack, at = _place(pid)
+        # aarch64 has gone back to the call's instruction, which is four bytes long
+        if stack == before[-2] and int(before[-1], 16) - int(at, 16) in {0, 4}:
             return True
         ask(PTRACE_CONT)
         return False
@@ -86,17 +101,22 @@ def _hold_first_thread(pid: int) -> None:
     threading.Thread(target=_bury, args=(pid,), daemon=True).start()
 
 
-def _waits_for_work(pid: int) -> bool:
-    """Return whether the main thread waits for a lock other than the interpreter's, as its queue does."""
-    call, *words = Path(f"/proc/{pid}/task/{pid}/syscall").read_text(encoding="ascii").split()
-    if call != str(FUTEX.get(platform.machine())):
+def _place(pid: int) -> list[str]:
+    """Return the main thread's system call, its arguments, its stack and its place in the code, as far as known."""
+    return Path(f"/proc/{pid}/task/{pid}/syscall").read_text(encoding="ascii").split()
+
+
+def _is_wait_for_work(pid: int, place: Sequence[str]) -> bool:
+    """Return whether a thread at this place waits for a lock other than the interpreter's, as its queue does."""
+    if place[0] != str(FUTEX[platform.machine()]) or int(place[2], 16) & FUTEX_COMMAND not in FUTEX_WAITS:
         return False
-    address, end = int(words[0], 16), 0
+    address, end = int(place[1], 16), 0
     for line in _maps(pid):
         fields = line.split(maxsplit=5)
         begin, stop = (int(it, 16) for it in fields[0].split("-"))
-        # a mapping without a name follows directly: the variables that begin as zero
-        if "python" in fields[5] if len(fields) > 5 else begin == end:
+        name = fields[5] if len(fields) > 5 else ""
+        # a mapping without a name directly behind a file of Python has its variables that begin as zero (.bss)
+        if "python" in name or (not name and begin == end):
             end = stop
             if begin <= address < stop:
                 return False
