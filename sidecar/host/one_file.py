@@ -112,11 +112,14 @@ class OneFilePrograms:
         try:
             # once for all, because it may read every process of the system
             below = self._below([it.pid for it in chosen]) if chosen else {}
-            for program in chosen:
-                self._look_at(program, below[program.pid][:PROCESSES_MOST])
-                self._looks[program].when_ready = running[program].state == "ready"
         except OSError:
-            pass  # EMFILE, ENFILE, ENOMEM: the next look may succeed
+            return  # EMFILE, ENFILE, ENOMEM: the next look may succeed
+        for program in chosen:
+            try:
+                self._look_at(program, below[program.pid][:PROCESSES_MOST])
+            except OSError:
+                continue  # as above
+            self._looks[program].when_ready = running[program].state == "ready"
 
     def _look_at(self, program: Identity, below: Iterable[int]) -> None:
         told = {self._variable(pid, name) for pid in below for name in VARIABLES}

@@ -116,17 +116,17 @@ class LogFiles:
         stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
         head = f"{stamp} {_MARKS[output.stream]} "
         with self._changed:
+            self._begin()
             if self._size > BYTES_WAITING:
                 self._left_out[path] = self._left_out.get(path, 0) + len(output.lines)
                 return
             lines = [plain(line) for line in output.lines]
             if left_out := self._left_out.pop(path, 0):
-                lines.insert(0, f"[{left_out} lines were left out: the disk was too slow]")
+                lines.insert(0, f"[lines left out: {left_out}, because they could not be written in time]")
             data = "".join(f"{head}{line}\n" for line in lines).encode("utf-8", "replace")
             self._queue.append(_Queued(path, config, data))
             self._size += len(data)
             self._changed.notify_all()
-            self._begin()
 
     def flush(self) -> bool:
         """Wait until all is written, within a bound. Return whether it is."""

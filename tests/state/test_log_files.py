@@ -129,7 +129,7 @@ def test_a_disk_that_hangs_costs_lines_and_nothing_else(make: Make, monkeypatch:
     files.put(output("last"))
     assert files.flush()
     said = [line for _, line in read(path)]
-    assert said == ["first", "x" * 200, "[2 lines were left out: the disk was too slow]", "last"]
+    assert said == ["first", "x" * 200, "[lines left out: 2, because they could not be written in time]", "last"]
 
 
 def test_a_file_that_cannot_be_written_is_said_once(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
@@ -153,14 +153,17 @@ def test_without_a_thread_lines_wait_and_are_written_once_there_is_one(
 
     with monkeypatch.context() as no_threads:
         no_threads.setattr(threading.Thread, "start", refuse)
+        no_threads.setattr(log_files, "BYTES_WAITING", 40)
         files.put(output("first"))
         files.put(output("second"))
+        files.put(output("lost"))
         assert not files.flush()
     assert capfd.readouterr().err.count("until the system has a thread to spare") == 1
     assert not Path(path).exists()
     files.put(output("last"))
     assert files.flush()
-    assert [line for _, line in read(path)] == ["first", "second", "last"]
+    left_out = "[lines left out: 1, because they could not be written in time]"
+    assert [line for _, line in read(path)] == ["first", "second", left_out, "last"]
 
 
 def test_a_state_folder_that_is_none_leaves_services_without_a_file(
