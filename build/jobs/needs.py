@@ -93,14 +93,18 @@ def ready(packages: Sequence[Path] = ()) -> dict[str, str]:
     with only_one_of_us(), ThreadPoolExecutor(max_workers=1) as npm:
         beside = bool(packages) and has_node_elsewhere(env)
         doing = [npm.submit(ensure_packages, folder, env) for folder in packages] if beside else []
-        ensure_venv()
-        # With PYTHONDONTWRITEBYTECODE every start would compile our modules again, and a test would measure that.
-        must([PYTHON, "-m", "compileall", "-q", ROOT / "sidecar"], "our own modules do not compile; see above")
-        if packages and not beside:
-            ensure_node(env)
-            doing = [npm.submit(ensure_packages, folder, env) for folder in packages]
-        for each in doing:
-            each.result()
+        try:
+            ensure_venv()
+            # With PYTHONDONTWRITEBYTECODE every start would compile our modules again, and a test would measure that.
+            must([PYTHON, "-m", "compileall", "-q", ROOT / "sidecar"], "our own modules do not compile; see above")
+            if packages and not beside:
+                ensure_node(env)
+                doing = [npm.submit(ensure_packages, folder, env) for folder in packages]
+            for each in doing:
+                each.result()
+        except BaseException:  # also Ctrl-C: begin no other folder
+            npm.shutdown(wait=False, cancel_futures=True)
+            raise
     return env
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -84,15 +85,18 @@ def ensure_packages(folder: Path, env: dict[str, str]) -> None:
         return
     say(f"Installing the npm packages of {name} ...")
     command = [which("npm", env) or "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    code = 0
     for attempt in ("first", "last"):
         code = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, check=False).returncode
         if code == 0:
             stamp.parent.mkdir(exist_ok=True)  # A lock without packages makes no folder.
             stamp.write_text(wanted, encoding="utf-8")
             return
+        if code in {-signal.SIGINT, 128 + signal.SIGINT}:
+            break  # Ctrl-C
         if attempt == "first":
             say(f"npm ci ended with {code}; once more ...")
-    message = f"npm ci failed twice in {name}; its own words are above."
+    message = f"npm ci ended with {code} in {name}; its own words are above."
     raise CannotError(message)
 
 
