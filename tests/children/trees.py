@@ -1,7 +1,7 @@
 """A script that makes a hostile tree: ``trees.py KIND [PORT]``, to be run with ``python -I -S``.
 
 Each process connects to the roll call (see tests/support/liveness.py) before it closes the connection that it
-inherited. It ends when the roll call closes the connection, or at the deadline. Nothing else ends it: it watches
+inherited. It ends when the roll call closes the connection, or before the deadline. Nothing else ends it: it watches
 neither its parent, nor stdin, nor stdout.
 
 With ``ROLL_DECOY`` set, the same command line makes no tree, but one decoy, which the sidecar must leave alone.

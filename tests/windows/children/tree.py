@@ -13,9 +13,12 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     import socket
 else:
-    import _socket as socket  # only the part in C: under Wine the part in Python takes as long to load as all else
+    # Only the parts in C: under Wine the parts in Python take as long to load as all else.
+    import _signal as signal
+    import _socket as socket
 
 if sys.platform != "win32":
     raise ImportError("POSIX has tests/children/trees.py")
@@ -70,8 +73,6 @@ def main() -> None:
     left = int(sys.argv[2]) if len(sys.argv) > 2 else None  # number of processes still to start
     connection = enroll(kind)
     if kind == "deaf":
-        import signal
-
         for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     if left is None and kind == "wide":
