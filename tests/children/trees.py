@@ -1,8 +1,8 @@
 """A script that makes a hostile tree: ``trees.py KIND [PORT]``, to be run with ``python -I -S``.
 
 Each process connects to the roll call (see tests/support/liveness.py) before it closes the connection that it
-inherited. It ends when the roll call closes the connection, or before the deadline. Nothing else ends it: it watches
-neither its parent, nor stdin, nor stdout.
+inherited. It ends when the roll call closes the connection, or shortly before the deadline. Nothing else ends it: it
+watches neither its parent, nor stdin, nor stdout.
 
 With ``ROLL_DECOY`` set, the same command line makes no tree, but one decoy, which the sidecar must leave alone.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import signal
     import socket
 else:
-    # Only the parts in C. A run of all tests starts this program some thousand times, and each forks. The parts in
-    # Python load enum, selectors and more, so that a start takes twice as long, and each fork copies more.
+    # Only the parts in C. Each cell starts this program for each tree, and most fork. The parts in Python load enum,
+    # selectors and more: each start would take longer, and each fork would copy more.
     import _signal as signal
     import _socket as socket
 

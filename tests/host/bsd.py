@@ -409,7 +409,7 @@ class Kqueue:
         return {fd for fd, _ in poll.poll(0)}
 
     def _withheld(self) -> set[int]:
-        """Return the pidfds of dead processes whose end is not told yet."""
+        """Return the pidfds of those dead processes whose end the kernel does not report yet."""
         ended = self._ready()
         return {
             it.fd

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import signal
     import socket
 else:
-    # Only the parts in C: under Wine the parts in Python take as long to load as all else.
+    # Only the parts in C: each module in Python is slow to load under Wine.
     import _signal as signal
     import _socket as socket
 
