@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_an_unprivileged_user_has_it_too_and_stays_himself(tmp_path: Path) -> No
         it.client.printed("it", "pid 2 of user 54321:54321, ")
         until(lambda: "sleep 100" in commands_of(it.roll), "the program")
         waiter = os.pidfd_open(it.client.status("it")["pid"])
-        daemon = os.pidfd_open(next(pid for pid in below(it.client.status("it")["pid"]) if has_empty_environment(pid)))
+        daemon = os.pidfd_open(until(lambda: daemon_below(it.client.status("it")["pid"]), "the daemon"))
         ours = [os.pidfd_open(pid) for pid in (it.process.pid, hello["pid"])]
         for number in (STOP, KILL):
             for pidfd in ours:
@@ -171,13 +172,13 @@ def test_an_unprivileged_user_has_it_too_and_stays_himself(tmp_path: Path) -> No
         until(lambda: not marked(it.roll.name), "the end of all processes with the roll call in their environment")
 
 
-def below(pid: int) -> list[int]:
-    return [it.pid for it in processes.below([pid], processes.all_processes())]
-
-
-def has_empty_environment(pid: int) -> bool:
-    """Return whether the process is the daemon: a sleep with an empty environment."""
-    return not processes.environment(pid) and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
+def daemon_below(pid: int) -> int | None:
+    """Return the pid of the daemon, a sleep with an empty environment, once it is that."""
+    for it in processes.below([pid], processes.all_processes()):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since the listing
+            if not processes.environment(it.pid) and Path(f"/proc/{it.pid}/cmdline").read_bytes().startswith(b"sleep"):
+                return it.pid
+    return None
 
 
 @only_root

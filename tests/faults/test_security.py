@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -282,7 +283,7 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
         it.client.printed("loud", "err is done")
         it.client.call("status")
         supervisor = it.client.said[0]["result"]["pid"]
-        own = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in (supervisor, it.process.pid) for fd in fds_of(pid)}
+        own = open_files(supervisor) | open_files(it.process.pid)
         lines = [line for note in it.client.notes("service/log") for line in note["lines"]]
         assert lines.count(FORGED) == 2
         assert not any(message.get("result", {}).get("forged") for message in it.client.said)
@@ -301,8 +302,12 @@ def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descri
         assert protocol <= own
 
 
-def fds_of(pid: int) -> list[str]:
-    return os.listdir(f"/proc/{pid}/fd")
+def open_files(pid: int) -> set[str]:
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed since the listing
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
 
 
 def notes(it: Direct) -> list[Message]:

@@ -9,6 +9,7 @@ happens when ``re`` backtracks for ever on a hostile line.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -134,7 +135,7 @@ def _keep_lock(pid: int) -> None:
     if jump is None:
         raise NoWayError(f"no jump instruction is known for {platform.machine()}")
     address = _address(pid)
-    before = {tid: _ticks(pid, tid) for tid in _threads(pid)}
+    before = _ticks(pid)
     try:
         with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
             memory.seek(address)
@@ -143,7 +144,7 @@ def _keep_lock(pid: int) -> None:
         raise NoWayError(f"/proc/{pid}/mem: {error.strerror}") from None
     os.kill(pid, signal.SIGCHLD)  # wakes the thread that reaps children
     until(
-        lambda: any(_ticks(pid, tid) - before.get(tid, 0) >= TICKS for tid in _threads(pid)),
+        lambda: any(ticks - before.get(tid, 0) >= TICKS for tid, ticks in _ticks(pid).items()),
         "a spinning thread",
     )
 
@@ -153,17 +154,14 @@ def _maps(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _threads(pid: int) -> list[int]:
-    return [int(it) for it in os.listdir(f"/proc/{pid}/task")]
-
-
-def _stat(pid: int, tid: int) -> list[str]:
-    text = Path(f"/proc/{pid}/task/{tid}/stat").read_text(encoding="utf-8", errors="replace")
-    return text[text.rfind(")") + 2 :].split()
-
-
-def _ticks(pid: int, tid: int) -> int:
-    return int(_stat(pid, tid)[11])
+def _ticks(pid: int) -> dict[int, int]:
+    """Return the processor time of each thread, by its ID."""
+    ticks = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended since it was listed
+            text = Path(f"/proc/{pid}/task/{tid}/stat").read_text(encoding="utf-8", errors="replace")
+            ticks[int(tid)] = int(text[text.rfind(")") + 2 :].split()[11])
+    return ticks
 
 
 def _address(pid: int) -> int:
