@@ -196,7 +196,7 @@ def test_common_options_stand_before_or_behind_the_command(words: list[str]) -> 
 
 
 @pytest.mark.parametrize("words", [[], ["stdio"]])
-def test_without_a_terminal_it_speaks_the_protocol_and_leaves_with_its_client(words: list[str], run: Any) -> None:
+def test_without_a_terminal_it_speaks_the_protocol_and_ends_with_stdin(words: list[str], run: Any) -> None:
     line = '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}\n'
     done = run(*words, stdin=None, input=line)
     assert json.loads(done.stdout.splitlines()[0])["result"]["server"]["version"] == __version__
@@ -265,7 +265,7 @@ def test_the_light_commands_load_nothing_heavy(run: Any) -> None:
     assert not {"msgspec", "psutil", "rich", "shtab", "asyncio", "sidecar.runtime.loop"} & loaded
 
 
-def test_started_as_an_app_starts_it_nothing_is_loaded_that_only_other_commands_need(run: Any) -> None:
+def test_apps_start_loads_nothing_that_only_other_commands_need(run: Any) -> None:
     """The guard would keep it in memory as long as the app runs. msgspec by itself imports more than it needs."""
     done = run(python=("-X", "importtime"))
     loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))

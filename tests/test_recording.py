@@ -32,7 +32,7 @@ def test_a_style_lasts_until_it_is_taken_back() -> None:
     assert [style for _, style in screen.shown()[0]] == [{"bold", "red"}, {"bold", "blue"}, {"blue"}, set()]
 
 
-def test_frames_are_what_stood_for_a_while_and_a_sequence_in_two_pieces_is_one() -> None:
+def test_frames_are_what_stood_for_a_while_and_a_split_sequence_is_one() -> None:
     found = frames(PIECES)
     assert [(at, text(screen)) for at, screen in found] == [
         (0.5, ["starting app", "web starting"]),

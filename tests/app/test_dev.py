@@ -46,9 +46,7 @@ def test_a_signal_of_the_terminal_leaves_nothing(dev: App, number: signal.Signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
-def test_where_only_the_cli_is_killed_the_app_lives_on_and_nothing_outlives_it(
-    dev: App, number: signal.Signals
-) -> None:
+def test_app_outlives_its_killed_cli_and_nothing_outlives_the_app(dev: App, number: signal.Signals) -> None:
     tauri = cli(dev)
     dev.tree.hit(tauri, number)
     dev.await_end_of(tauri)

@@ -73,7 +73,7 @@ def window(built: Path, project: Path, screen: Screen, tmp_path: Path) -> Iterat
         yield start
 
 
-def test_the_page_meets_a_backend_that_is_ready_and_SIGKILL_leaves_a_whole_database(
+def test_page_finds_a_ready_backend_and_sigkill_leaves_a_whole_database(
     window: Callable[[], NotesWindow],
 ) -> None:
     """The page's service depends on the backend, and that on the migration. So the page never sees a failed request."""
@@ -122,7 +122,7 @@ def test_a_backend_that_is_killed_is_back_at_the_same_address(window: Callable[[
 
 
 @whole
-def test_a_backend_that_is_given_up_is_told_in_a_notice_that_can_be_dismissed(
+def test_notice_of_a_given_up_backend_can_be_dismissed(
     window: Callable[[], NotesWindow],
 ) -> None:
     seen = window().await_connected()

@@ -27,7 +27,7 @@ return invoke("plugin:event|listen", { event: "sidecar://gone", target: { kind: 
 """Has the page note that the sidecar failed again: what it shows does not tell the second failure from the first."""
 
 
-def test_it_unpacks_into_the_apps_cache_and_its_services_have_the_users_tmpdir(
+def test_it_unpacks_into_the_apps_cache_and_services_get_the_users_tmpdir(
     app: Callable[..., App], tmp_path: Path
 ) -> None:
     users = tmp_path / "temporary"

@@ -126,7 +126,7 @@ def test_shutdown_of_the_machine_leaves_nothing(app: Callable[[], VoiceText]) ->
     one.assert_nothing_left()
 
 
-def test_port_conflict_brings_the_page_on_another_port_and_leaves_the_holder_alone(
+def test_taken_port_moves_the_page_and_leaves_the_holder_alone(
     app: Callable[[], VoiceText],
 ) -> None:
     with ExitStack() as stack:

@@ -54,7 +54,7 @@ def test_an_edit_arrives_in_the_page_without_a_reload(window: Callable[..., Wind
     assert seen.script("return window.notReloaded") is True
 
 
-def test_where_the_port_is_taken_the_app_comes_up_on_another_and_the_holder_is_left_alone(
+def test_taken_port_moves_the_app_and_leaves_the_holder_alone(
     app: Callable[..., App], window: Callable[..., Window]
 ) -> None:
     wanted = app().port
@@ -72,7 +72,7 @@ def test_where_the_port_is_taken_the_app_comes_up_on_another_and_the_holder_is_l
         assert listens(wanted)
 
 
-def test_without_vite_the_window_says_so_and_once_it_is_there_retry_brings_the_app(
+def test_window_says_that_vite_is_missing_and_retry_works_once_it_is_there(
     window: Callable[..., Window], project: Path
 ) -> None:
     (project / "node_modules").unlink()
@@ -119,7 +119,7 @@ def test_a_dev_server_that_crashes_is_back_by_itself_in_the_same_place(window: C
     assert seen.url.endswith("/?tab=2#here")
 
 
-def test_a_page_below_a_base_has_the_apps_commands_and_comes_back_to_its_place(
+def test_page_below_a_base_has_commands_and_comes_back_to_its_place(
     window: Callable[..., Window], project: Path
 ) -> None:
     config = project / "vite.config.ts"
@@ -139,9 +139,7 @@ def test_a_page_below_a_base_has_the_apps_commands_and_comes_back_to_its_place(
     assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/list?tab=2#here"
 
 
-def test_a_later_failure_is_told_and_a_retry_brings_the_page_back_to_its_place(
-    window: Callable[..., Window], project: Path
-) -> None:
+def test_later_failure_is_told_and_retry_brings_back_the_page(window: Callable[..., Window], project: Path) -> None:
     seen = window().await_app()
     seen.script("history.replaceState(null, '', '/?tab=2#here')")
     inner = seen.app.vite_port()

@@ -148,7 +148,7 @@ def test_a_group_elsewhere_is_found_by_the_record(tmp_path: Path) -> None:
         assert own_groups(group) == []
 
 
-def test_a_group_that_a_record_names_is_left_alone_while_it_is_none_of_a_dead_guard(tmp_path: Path) -> None:
+def test_recorded_group_is_left_alone_unless_its_guard_is_dead(tmp_path: Path) -> None:
     with control_group(divisible=True) as group, Cell(tmp_path, ("plain",), group=group) as cell:
         cell.grow()
         (name,) = own_groups(group)
@@ -181,7 +181,7 @@ def test_an_unfinished_file_is_removed_once_its_writer_is_dead(tmp_path: Path) -
     assert [it for it in sorted(state.rglob("*")) if it.is_file()] == living
 
 
-def test_what_a_dead_runs_services_have_unpacked_is_shown_and_removed_and_nothing_else_is(tmp_path: Path) -> None:
+def test_only_folders_that_a_dead_runs_services_unpacked_are_removed(tmp_path: Path) -> None:
     """A record may be forged. Only a folder that a bootloader can have made is removed, and only that same folder."""
     runs = tmp_path / "state" / "runs"
     runs.mkdir(mode=0o700, parents=True)

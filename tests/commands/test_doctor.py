@@ -237,9 +237,7 @@ def test_a_port_that_a_sidecars_service_holds_is_told_as_such(tmp_path: Path, pr
         assert finding(report, "runs")["found"].startswith("1 sidecar running")
 
 
-def test_the_last_good_ports_of_the_projects_services_are_looked_at_too_whatever_their_names(
-    tmp_path: Path, project: Path, node: str
-) -> None:
+def test_last_good_ports_of_services_with_any_name_are_checked(tmp_path: Path, project: Path, node: str) -> None:
     """Two sidecars found their ports taken, and remembered others."""
     remembered = {}
     ports = tmp_path / "state" / "ports.json"
@@ -357,9 +355,7 @@ def test_what_is_absent_is_explained_at_length_in_the_table(tmp_path: Path, proj
     assert "\x1b" not in text
 
 
-def test_at_a_terminal_it_is_drawn_with_colours_and_what_others_print_cannot_draw(
-    tmp_path: Path, project: Path
-) -> None:
+def test_terminal_gets_our_colours_and_no_sequences_of_other_programs(tmp_path: Path, project: Path) -> None:
     script = r"printf 'no \033[2J version'"
     path = f"{fake_node(tmp_path, script)}:/usr/bin:/bin"
     master, slave = os.openpty()

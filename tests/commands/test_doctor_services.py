@@ -48,7 +48,7 @@ def backend(project: Path) -> dict[str, Any]:
     return {"web": {"type": "vite", "dependsOn": ["api"]}, "api": api, "migrate": task}
 
 
-def test_declared_services_are_told_with_their_order_and_references_and_none_is_started(
+def test_declared_services_are_told_in_order_and_none_is_started(
     tmp_path: Path, project: Path, node: str, backend: dict[str, Any]
 ) -> None:
     declare(project, backend)

@@ -106,7 +106,7 @@ def test_the_document_is_the_same_in_every_process() -> None:
     assert made == {protocol_schema()}
 
 
-def test_every_reference_leads_somewhere_and_every_type_is_reached_from_the_lines() -> None:
+def test_every_reference_resolves_and_every_type_is_reachable() -> None:
     def references(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
             for key, each in node.items():
@@ -149,7 +149,7 @@ def test_a_program_finds_every_method_notification_error_and_state() -> None:
     assert sorted(types["State"]["enum"]) == sorted(get_args(State))
 
 
-def test_services_are_the_union_of_their_types_though_the_code_parses_them_one_by_one() -> None:
+def test_services_are_the_union_of_the_types_that_the_code_parses() -> None:
     services = document()["$defs"]["Initialize"]["properties"]["services"]
     assert services["additionalProperties"] == {"$ref": "#/$defs/Service"}
     assert set(document()["$defs"]["Service"]["discriminator"]["mapping"]) == set(SERVICE_TYPES)

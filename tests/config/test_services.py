@@ -170,7 +170,7 @@ def test_a_vite_takes_any_argument_that_is_not_the_sidecar_s_own() -> None:
         ("--strict-port", "port.strict"),
     ],
 )
-def test_an_argument_that_is_the_sidecar_s_own_is_answered_with_the_field_to_use(word: str, field: str) -> None:
+def test_argument_that_is_the_sidecars_own_is_refused_with_its_field(word: str, field: str) -> None:
     with pytest.raises(InvalidParamsError, match=rf"use the field {re.escape(field)} instead at \$.*\.args\[0\]"):
         parse_service({"type": "vite", "args": [word]}, PLACE)
 
@@ -419,7 +419,7 @@ _fields = ("env", "port", "health", "restart", "stop", "ready", "command", "cwd"
 
 @settings(max_examples=300)
 @given(st.fixed_dictionaries({"type": st.sampled_from(["vite", "command"])}, optional=dict.fromkeys(_fields, _json)))
-def test_whatever_json_is_sent_as_a_service_it_is_one_or_its_fault_is_below_its_place(value: dict[str, Any]) -> None:
+def test_any_json_is_a_service_or_a_fault_at_or_below_its_place(value: dict[str, Any]) -> None:
     try:
         found: Service | str = parse_service(value, PLACE)
     except InvalidParamsError as fault:

@@ -38,7 +38,7 @@ def test_an_unknown_field_is_named_with_the_nearest(value: object, path: str, fi
     assert f"unknown field `{field}` (did you mean {meant}?) at {path}." in data["reason"]
 
 
-def test_an_unknown_field_that_is_like_no_other_is_answered_with_all_there_are() -> None:
+def test_unknown_field_unlike_any_other_is_refused_with_the_list_of_all() -> None:
     data = data_of({**COMMAND, "health": {"zzz": 1}})
     assert "nearest" not in data
     assert data["known"] == ("intervalMs", "timeoutMs", "restart", "failures")

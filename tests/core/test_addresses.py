@@ -41,7 +41,7 @@ def released(world: World) -> list[str]:
 # ── nothing waits ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_port_that_is_referred_to_is_chosen_and_nothing_of_its_service_started() -> None:
+def test_referenced_port_is_chosen_without_starting_its_service() -> None:
     world = web_and_api()
     assert world.state("web") == "ready"
     assert world.state("api") == "stopped"
@@ -81,7 +81,7 @@ def test_a_preparation_that_fails_leaves_the_choice_to_others() -> None:
     assert set(world.choosing) == {"api"}
 
 
-def test_a_service_whose_port_is_being_chosen_waits_for_that_before_it_is_prepared() -> None:
+def test_service_is_prepared_only_after_its_port_was_chosen() -> None:
     world = World({"web": WEB, "api": PLAIN_API})
     world.start("web")
     world.start("api")
@@ -101,7 +101,7 @@ def test_two_services_may_refer_to_each_other() -> None:
     assert world.preparing["api"].known == {"services.web.origin": "http://127.0.0.1:5173"}
 
 
-def test_without_a_port_to_refer_to_the_start_fails_and_the_next_one_tries_again() -> None:
+def test_start_fails_without_the_referenced_port_and_the_next_one_retries() -> None:
     world = World({"web": WEB, "api": PLAIN_API})
     call = world.start("web")
     world.not_chosen("api", PortUnavailableError("none is free"))
@@ -145,7 +145,7 @@ def test_a_port_that_is_chosen_too_late_is_given_back_at_once() -> None:
     assert released(world) == ["web", "api"]
 
 
-def test_the_port_of_a_service_that_runs_is_not_given_back_with_those_that_refer_to_it() -> None:
+def test_stopping_referrers_does_not_give_back_a_running_services_port() -> None:
     world = web_and_api()
     api_up(world)
     world.stop("web")
@@ -156,7 +156,7 @@ def test_the_port_of_a_service_that_runs_is_not_given_back_with_those_that_refer
 # ── an address that changes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_another_port_restarts_those_that_were_told_the_old_one_and_is_no_crash() -> None:
+def test_new_port_restarts_referrers_and_counts_as_no_crash() -> None:
     world = web_and_api()
     world.start("api")
     world.prepared("api", 8_001)
@@ -274,7 +274,7 @@ def test_a_kept_address_stays_whatever_port_its_service_takes() -> None:
 
 
 @pytest.mark.parametrize("field", ["port", "host"])
-def test_port_and_host_are_where_a_service_listens_also_behind_a_kept_address(field: str) -> None:
+def test_port_and_host_tell_where_it_listens_also_behind_a_kept_address(field: str) -> None:
     world = World({"web": {**VITE, "env": {"API": f"{{services.api.{field}}}"}}, "api": PLAIN_API}, origins=KEPT)
     world.start("web")
     assert set(world.choosing) == {"api"}

@@ -113,7 +113,7 @@ def test_a_service_is_ready_where_it_says_once_that_socket_is_its_own() -> None:
     assert not [effect for effect in world.effects if isinstance(effect, RememberPort)], "it was not our choice"
 
 
-def test_a_line_without_an_address_is_passed_over_and_only_the_first_one_counts() -> None:
+def test_lines_without_an_address_are_skipped_and_the_first_address_counts() -> None:
     world = World({"api": API})
     world.start("api")
     world.runs("api", None)

@@ -15,7 +15,7 @@ from tests.core.world import COMMAND, GUARANTEES, OUR_PID, VITE, World
 # ── initialize ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_initialize_says_who_we_are_what_is_guaranteed_and_which_services_there_are() -> None:
+def test_initialize_answers_with_version_guarantees_and_services() -> None:
     world = World({"web": VITE, "api": COMMAND})
     result = world.result("initialize")
     assert (result.protocol_version, result.pid, result.guarantees) == (1, OUR_PID, GUARANTEES)
@@ -25,7 +25,7 @@ def test_initialize_says_who_we_are_what_is_guaranteed_and_which_services_there_
     }
 
 
-def test_that_vite_ends_with_its_stdin_is_not_claimed_where_a_service_says_no() -> None:
+def test_end_with_stdin_is_not_claimed_where_a_service_turns_it_off() -> None:
     world = World({"web": VITE, "docs": {**VITE, "stdinGuard": False}, "api": COMMAND})
     assert not world.result("initialize").guarantees.stdin_guard
 

@@ -225,7 +225,7 @@ def test_who_waits_for_a_start_when_the_end_comes_is_refused() -> None:
     assert world.error(call).data["kind"] == "Superseded"
 
 
-def test_a_service_that_ends_by_itself_during_the_shutdown_is_not_started_again() -> None:
+def test_service_that_ends_during_the_shutdown_is_not_restarted() -> None:
     world = db_and_web()
     world.shutdown()
     world.dies("db", code=1)
@@ -271,7 +271,7 @@ def test_after_the_exit_nothing_happens_any_more() -> None:
 # ── signals ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_first_signal_asks_like_a_shutdown_and_names_itself_in_the_exit_code() -> None:
+def test_first_signal_asks_like_a_shutdown_and_sets_the_exit_code() -> None:
     world = db_and_web()
     world.interrupt(2)
     assert world.processes["web"].signals == ["SIGTERM"]
@@ -295,7 +295,7 @@ def test_a_signal_during_a_shutdown_insists_too() -> None:
     assert world.killed_all
 
 
-def test_a_shutdown_after_a_signal_is_answered_and_keeps_the_signals_exit_code() -> None:
+def test_shutdown_after_a_signal_is_answered_and_keeps_its_exit_code() -> None:
     world = World({"web": COMMAND})
     world.up(port=None)
     world.interrupt(15)
@@ -360,7 +360,7 @@ def test_the_apps_death_during_a_stop_can_only_hurry_it() -> None:
     assert world.core.next_deadline() == pytest.approx(world.now + 0.3), "told twice, it is dead no later"
 
 
-def test_a_service_without_a_grace_that_is_being_stopped_when_the_app_dies_is_killed_at_once() -> None:
+def test_app_death_kills_a_stopping_service_without_a_grace_at_once() -> None:
     world = World({"db": {**COMMAND, **graceful(9_000)}, "web": VITE})
     world.up("db", port=None)
     world.up("web")
@@ -378,7 +378,7 @@ def test_the_apps_death_during_a_shutdown_does_not_loosen_its_deadline() -> None
     assert world.core.next_deadline() == world.now + 0.2
 
 
-def test_a_service_that_waits_for_its_backoff_when_the_app_dies_is_not_started_again() -> None:
+def test_app_death_during_the_backoff_prevents_the_restart() -> None:
     world = World({"db": {**COMMAND, **graceful(5_000)}, "web": VITE})
     world.up("db", port=None)
     world.up("web")

@@ -120,7 +120,7 @@ def test_a_long_time_without_a_crash_starts_the_budget_afresh() -> None:
     assert world.state() == "failed"
 
 
-def test_an_exit_before_ready_that_is_not_hopeless_is_tried_again_but_not_for_vite() -> None:
+def test_exit_before_ready_is_retried_unless_hopeless_or_vites() -> None:
     command = {**TCP, "restart": {"limit": 3}}
     world = World({"web": command})
     world.start()
@@ -160,7 +160,7 @@ def test_a_hopeless_exit_fails_at_once_with_advice(policy: str) -> None:
     assert world.error(call).data["lines"] == ["Error: Cannot find module 'express'"]
 
 
-def test_a_command_that_was_ready_and_ends_hopelessly_fails_but_vite_may_recover() -> None:
+def test_hopeless_exit_after_ready_fails_a_command_but_not_vite() -> None:
     world = command_world()
     world.up(port=None)
     world.prints("SyntaxError: nope")
@@ -231,7 +231,7 @@ def test_a_port_that_is_always_taken_is_given_up_after_its_tries() -> None:
     assert world.state() == "failed", "and each start has all its tries"
 
 
-def test_a_program_that_is_ready_and_talks_of_a_port_in_use_has_not_lost_its_own() -> None:
+def test_port_in_use_printed_while_ready_does_not_mean_its_own_port() -> None:
     world = ready_world()
     world.prints(TAKEN)
     world.dies(code=1)

@@ -40,7 +40,7 @@ def test_no_more_than_the_kept_lines_are_given() -> None:
     assert _texts(buffer, 10_000) == [str(number) for number in range(7, LINES_KEPT + 7)]
 
 
-def test_of_very_many_lines_in_one_chunk_no_more_are_kept_than_can_be_asked_for() -> None:
+def test_one_huge_chunk_keeps_no_more_lines_than_can_be_asked_for() -> None:
     buffer = LogBuffer()
     write(buffer, "stdout", tuple(map(str, range(50 * LINES_KEPT))))
     [chunk] = buffer._chunks

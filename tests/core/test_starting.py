@@ -110,7 +110,7 @@ def test_starting_what_is_stopping_starts_it_again_when_it_is_gone() -> None:
     assert world.result(start).status.state == "ready"
 
 
-def test_a_start_during_the_end_of_a_run_that_was_too_slow_is_a_new_start_not_the_old_failure() -> None:
+def test_start_while_a_too_slow_run_ends_is_a_new_start() -> None:
     world = starting_world(restart={"policy": "never"})
     world.overdue()
     assert world.state() == "stopping"
@@ -122,7 +122,7 @@ def test_a_start_during_the_end_of_a_run_that_was_too_slow_is_a_new_start_not_th
     assert world.result(call).status.state == "ready"
 
 
-def test_a_restart_during_the_end_of_a_sick_run_is_a_new_start_without_a_backoff() -> None:
+def test_restart_while_a_sick_run_ends_is_a_new_start_without_backoff() -> None:
     world = ready_world(health={"failures": 1, "restart": True}, restart={"policy": "never"})
     world.tick()
     world.check("down")
@@ -191,7 +191,7 @@ def test_a_start_that_takes_too_long_ends_the_run_and_fails() -> None:
     assert world.state() == "failed"
 
 
-def test_a_start_that_becomes_ready_while_its_sockets_are_looked_for_is_ready() -> None:
+def test_start_that_becomes_ready_during_the_socket_check_is_ready() -> None:
     world = starting_world(readyTimeoutMs=1_000)
     world.tick()
     world.probe()
@@ -200,7 +200,7 @@ def test_a_start_that_becomes_ready_while_its_sockets_are_looked_for_is_ready() 
     assert world.state() == "ready"
 
 
-def test_a_service_without_a_port_that_is_too_slow_says_so_without_an_address() -> None:
+def test_too_slow_service_without_a_port_is_told_without_an_address() -> None:
     world = command_world(ready={"type": "log", "pattern": "listening"})
     call = world.start()
     world.runs(port=None)
@@ -313,7 +313,7 @@ def test_a_server_that_answers_and_has_printed_its_address_is_ready_at_once() ->
     assert world.last(ServiceReady).url == "http://127.0.0.1:5173/docs/"
 
 
-def test_a_server_that_answers_and_prints_nothing_is_ready_when_its_page_has_told_the_base() -> None:
+def test_silent_server_is_ready_once_its_page_has_told_the_base() -> None:
     world = starting_world()
     waiting = world.awaiting["web"]
     world.probe(address=Address(base=None))

@@ -89,7 +89,7 @@ def test_stopping_what_has_failed_makes_it_stopped() -> None:
     assert world.status().error is None
 
 
-def test_stopping_what_waits_for_its_backoff_releases_its_port_and_refuses_who_waits() -> None:
+def test_stop_during_the_backoff_releases_the_port_and_refuses_waiters() -> None:
     world = ready_world()
     world.dies()
     start = world.start()
@@ -130,7 +130,7 @@ def test_a_stop_that_meets_a_program_just_spawned_kills_it() -> None:
     assert world.result(stop).status.state == "stopped"
 
 
-def test_a_start_a_stop_and_a_start_while_the_program_is_being_found_end_in_one_run() -> None:
+def test_start_stop_start_during_the_preparation_end_in_one_run() -> None:
     world = vite_world()
     first, _, last = world.start(), world.stop(), world.start()
     world.prepared()
@@ -141,7 +141,7 @@ def test_a_start_a_stop_and_a_start_while_the_program_is_being_found_end_in_one_
     assert len([effect for effect in world.effects if isinstance(effect, Spawn)]) == 1
 
 
-def test_a_stop_during_the_end_of_a_sick_run_ends_in_stopped_not_in_a_restart() -> None:
+def test_stop_while_a_sick_run_ends_is_not_followed_by_a_restart() -> None:
     world = ready_world(health={"failures": 1})
     world.tick()
     world.check("down")

@@ -100,7 +100,7 @@ def test_a_task_is_stopped_in_the_middle_of_its_work() -> None:
     assert world.last(ServiceExited).cause == "requested"
 
 
-def test_a_task_that_is_done_is_stopped_at_once_and_its_next_start_runs_it_again() -> None:
+def test_done_task_stops_at_once_and_its_next_start_runs_it_again() -> None:
     world = done()
     assert world.result(world.stop("migrate")).status.state == "stopped"
     world.start("migrate")

@@ -43,7 +43,7 @@ def refusal(sidecar: Sidecar) -> Refused:
     return refused.value
 
 
-def test_a_syntax_error_in_the_config_is_one_clear_error_with_Vites_last_lines(launch: Launch, tmp_path: Path) -> None:
+def test_config_syntax_error_is_one_clear_error_with_vites_last_lines(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project")
     (project / "vite.config.ts").write_text("export default {\n  plugins: [[,\n")
     error = refusal(launch({"web": vite(project)}))
@@ -218,9 +218,7 @@ def test_a_Vite_that_hangs_is_told_of_and_left_alone(launch: Launch, project: Pa
     assert (sidecar.status()["state"], sidecar.status()["pid"]) == ("unhealthy", first["pid"])
 
 
-def test_a_Vite_that_hangs_is_restarted_on_the_same_port_where_health_restart_says_so(
-    launch: Launch, project: Path
-) -> None:
+def test_health_restart_restarts_a_hung_vite_on_the_same_port(launch: Launch, project: Path) -> None:
     # two seconds are enough for a healthy Vite, even on a busy machine
     health = {"intervalMs": 100, "timeoutMs": 2_000, "failures": 2, "restart": True}
     sidecar = launch({"web": vite(project, health=health, restart=QUICK_RESTART)})

@@ -113,7 +113,7 @@ def test_a_killed_guard_takes_Vite_with_it_and_frees_the_port(launch: Launch, pr
         assert taken == port
 
 
-def test_Vite_runs_in_a_pid_namespace_and_is_gone_when_guard_and_supervisor_are(launch: Launch, project: Path) -> None:
+def test_vite_in_a_pid_namespace_ends_with_guard_and_supervisor(launch: Launch, project: Path) -> None:
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root can always make a pid namespace")
     sidecar = launch({"web": vite(project, isolation="pidNamespace", stdinGuard=False)})

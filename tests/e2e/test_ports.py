@@ -70,7 +70,7 @@ def test_a_strict_port_is_not_left_for_the_last_good_one(launch: Launch, project
             strict.call("start", service="web")
 
 
-def test_a_strict_port_stolen_between_choice_and_bind_is_not_left_for_another(launch: Launch, tmp_path: Path) -> None:
+def test_strict_port_stolen_before_the_bind_is_not_replaced(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project", GATED)
     service = vite(project, restart={"limit": 0})
     service["port"]["strict"] = True
@@ -85,9 +85,7 @@ def test_a_strict_port_stolen_between_choice_and_bind_is_not_left_for_another(la
     assert (caught.value.kind, caught.value.data["holder"]["pid"]) == ("PortUnavailable", psutil.Process().pid)
 
 
-def test_a_port_stolen_between_choice_and_bind_is_chosen_again_and_costs_no_restart(
-    launch: Launch, tmp_path: Path
-) -> None:
+def test_port_stolen_before_the_bind_is_chosen_again_without_a_restart(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project", GATED)
     sidecar = launch({"web": vite(project, restart={"limit": 0})})
     call = sidecar.send("start", service="web")
@@ -118,7 +116,7 @@ def test_restart_keeps_the_port_also_when_it_is_not_the_preferred_one(launch: La
         assert not psutil.pid_exists(first["pid"])
 
 
-def test_a_port_that_was_not_the_preferred_one_sticks_to_the_project_over_runs(
+def test_port_other_than_the_preferred_one_stays_with_the_project(
     launch: Launch, project: Path, tmp_path: Path
 ) -> None:
     with foreign_server("127.0.0.1") as (_, port):
@@ -179,7 +177,7 @@ export default { clearScreen: false, server: { host: %s } };
 
 
 @pytest.mark.parametrize("host", ["true", "'0.0.0.0'"])
-def test_a_project_that_would_listen_everywhere_does_not_unless_the_service_asks_for_it(
+def test_project_listens_on_loopback_unless_the_service_asks_for_more(
     host: str, launch: Launch, tmp_path: Path
 ) -> None:
     project = copy_example(tmp_path / "project", HOST_IN_CONFIG % host)

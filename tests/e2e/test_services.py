@@ -66,7 +66,7 @@ def test_a_program_that_chooses_its_port_is_found_by_what_it_prints(launch: Laun
     sidecar.call("shutdown")
 
 
-def test_an_address_that_another_program_has_is_not_taken_for_the_service_s_own(launch: Launch) -> None:
+def test_another_programs_address_is_not_taken_for_the_services_own(launch: Launch) -> None:
     with foreign_server("127.0.0.1") as (_, port):
         lies = f"import threading; print('running on {port}', flush=True); threading.Event().wait()"
         ready = {"type": "log", "pattern": r"running on (?P<port>\d+)"}

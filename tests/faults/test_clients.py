@@ -132,7 +132,7 @@ def test_a_client_may_make_the_pipes_non_blocking(tmp_path: Path) -> None:
         assert it.exit_code() == 0
 
 
-def test_after_ten_megabytes_without_an_end_and_garbage_a_good_request_is_answered(tmp_path: Path) -> None:
+def test_good_request_is_answered_after_an_overlong_line_and_garbage(tmp_path: Path) -> None:
     with Direct(tmp_path) as it:
         it.client.raw(b'{"a":"' + b"x" * 10_000_000 + b'"}\n')
         it.client.raw(b"\x00\xff\xfe garbage \x80\n[]\n{\n" + b"[" * 5_000 + b"\n\r\n")
@@ -222,7 +222,7 @@ def parent_of(pid: int) -> int:
     return process.ppid
 
 
-def test_an_app_whose_stdin_pipe_somebody_else_has_too_is_missed_all_the_same(tmp_path: Path) -> None:
+def test_app_death_is_noticed_though_another_process_has_the_stdin_pipe(tmp_path: Path) -> None:
     with RollCall() as heirs, Cell(tmp_path, ("plain", "daemon"), decoys=heirs, heir=True) as cell:
         heirs.await_living("decoy", 3)
         cell.grow()

@@ -39,9 +39,7 @@ STRIKES = {
 
 
 @pytest.mark.parametrize("hits", STRIKES.values(), ids=STRIKES)
-def test_no_process_of_any_tree_survives_a_double_kill_and_no_next_start_is_needed(
-    tmp_path: Path, hits: list[tuple[str, int]]
-) -> None:
+def test_no_tree_survives_a_double_kill_even_without_a_next_start(tmp_path: Path, hits: list[tuple[str, int]]) -> None:
     """Without a control group, nothing but the namespace ends daemons with an empty environment."""
     services = {kind: {**service(kind), **ISOLATED} for kind in ALL_TREES}
     with Cell(tmp_path, ALL_TREES, services=services) as cell:
@@ -183,7 +181,8 @@ def daemon_below(pid: int) -> int | None:
 
 @only_root
 @pytest.mark.skipif(not can("--user", "--pid", "--fork"), reason="user namespaces are off here")
-def test_where_none_can_be_made_the_start_is_refused_with_what_to_do_and_the_next_one_works(tmp_path: Path) -> None:
+def test_start_without_namespaces_is_refused_with_advice(tmp_path: Path) -> None:
+    """A service without isolation starts afterwards."""
     with Direct(tmp_path, prefix=WITHOUT_NAMESPACES) as it:
         it.client.hello({"isolated": {**service("plain"), **ISOLATED}, "plain": service("plain")})
         with pytest.raises(Refused) as refused:

@@ -71,7 +71,7 @@ def held(pid: int) -> tuple[int, int]:
     return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
 
-def test_pipes_that_a_service_hands_out_of_its_tree_are_given_up_with_its_run(tmp_path: Path) -> None:
+def test_pipes_handed_out_of_the_tree_are_given_up_with_the_run(tmp_path: Path) -> None:
     """The test itself is outside the tree, and keeps stdout and stderr of each run open."""
     kept: list[int] = []
     place = str(tmp_path / "outside")

@@ -275,7 +275,7 @@ os.read(0, 1)
 """
 
 
-def test_what_a_child_prints_is_only_ever_a_line_of_its_log_and_it_has_no_descriptor_of_ours(tmp_path: Path) -> None:
+def test_child_can_write_only_to_its_log_and_has_no_descriptor_of_ours(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", "-c", LOUD]
     with Direct(tmp_path) as it:
         it.serve({"loud": {"type": "command", "command": command, "restart": {"policy": "never"}}})

@@ -64,7 +64,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, l
     return int(cycle.removeprefix("cycle ")), command.split()
 
 
-def test_a_descriptor_that_each_cycle_leaves_is_found_again_by_the_command_that_is_printed(
+def test_printed_command_finds_the_leaked_descriptor_again(
     instead: Callable[[Grow], None], leaked: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     instead(lambda _: leaked.append(os.open(os.devnull, os.O_RDONLY)))

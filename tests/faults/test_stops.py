@@ -152,7 +152,7 @@ def test_the_grace_of_a_shutdown_bounds_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_signal_to_the_launched_process_stops_gracefully_and_is_its_exit_code(tmp_path: Path, name: str) -> None:
+def test_signal_to_the_launched_process_stops_gracefully_and_sets_its_code(tmp_path: Path, name: str) -> None:
     with Direct(tmp_path) as it:
         it.serve({"web": program("report:SIGTERM", "print:up", "hold", stop={"timeoutMs": NEVER_MS})})
         it.client.printed("web", "up")

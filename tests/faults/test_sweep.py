@@ -141,7 +141,7 @@ def test_a_run_has_its_record_before_it_sweeps(tmp_path: Path) -> None:
         assert runs(tmp_path) == [own]
 
 
-def test_a_run_that_is_killed_whole_while_it_sweeps_is_known_to_the_next_start(tmp_path: Path) -> None:
+def test_next_start_knows_a_run_that_was_killed_while_it_swept(tmp_path: Path) -> None:
     left = record(tmp_path, "d" * 32)
     with control_group(divisible=False) as group:
         with Held(left) as held, Cell(tmp_path, (), group=group) as cell:

@@ -67,7 +67,7 @@ def ends_whole(it: Direct) -> None:
 
 @namespaces
 @pytest.mark.skipif(BINARY is not None, reason="the bootloader prints its own error")
-def test_a_sidecar_that_gets_no_memory_for_its_guard_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+def test_without_memory_for_the_guard_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     prefix = (sys.executable, "-I", "-S", str(NOFORK / "sitecustomize.py"))
     with Direct(tmp_path, prefix=prefix) as it:
         assert it.exit_code() == CANNOT_START
@@ -81,7 +81,7 @@ def test_a_sidecar_that_gets_no_memory_for_its_guard_says_so_and_leaves_nothing(
 @namespaces
 @from_source
 @pytest.mark.parametrize("isolation", ["none", "pidNamespace"])
-def test_a_service_that_gets_no_memory_for_its_fork_is_refused_and_the_others_live_on(
+def test_service_without_memory_to_fork_is_refused_and_others_live_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str
 ) -> None:
     switch = tmp_path / "no fork"
@@ -164,7 +164,7 @@ def _remove(folder: Path) -> bool:
 
 
 @pytest.mark.skipif(BINARY is not None, reason="the bootloader needs processes too, and prints its own errors")
-def test_with_little_room_in_its_group_it_refuses_or_runs_and_always_ends_all(tmp_path: Path) -> None:
+def test_in_a_nearly_full_group_it_refuses_or_runs_and_ends_all(tmp_path: Path) -> None:
     """Each number of free places makes another fork or thread fail."""
 
     @contextmanager
@@ -186,9 +186,8 @@ def _within(it_has: Room, most: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("isolation", ["none", "pidNamespace"])
-def test_a_service_that_finds_no_room_is_refused_the_others_live_on_and_later_it_starts(
-    tmp_path: Path, isolation: str
-) -> None:
+def test_service_refused_for_want_of_processes_starts_later(tmp_path: Path, isolation: str) -> None:
+    """The other service lives on."""
     if isolation != "none" and not can("--pid", "--fork"):
         pytest.skip("a pid namespace cannot be made here")
     services: Message = {"plain": service("plain"), "daemon": {**service("daemon"), "isolation": isolation}}

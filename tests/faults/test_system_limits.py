@@ -120,7 +120,7 @@ def test_with_few_descriptors_it_refuses_or_runs_and_always_ends_all(tmp_path: P
 
 
 @pytest.mark.skipif(BINARY is not None, reason="the bootloader needs descriptors too")
-def test_where_a_second_service_finds_no_descriptors_it_does_once_the_first_has_stopped(tmp_path: Path) -> None:
+def test_service_without_descriptors_starts_once_another_has_stopped(tmp_path: Path) -> None:
     services = {"plain": service("plain"), "daemon": service("daemon")}
     for most in range(FEWEST, ENOUGH):
         folder = tmp_path / str(most)

@@ -70,9 +70,7 @@ DISKS = {
 
 @namespaces
 @pytest.mark.parametrize(("options", "reason"), DISKS.values(), ids=DISKS)
-def test_a_state_folder_on_a_disk_that_takes_nothing_is_said_and_the_services_run(
-    tmp_path: Path, options: str, reason: str
-) -> None:
+def test_services_run_though_the_state_folder_takes_no_file(tmp_path: Path, options: str, reason: str) -> None:
     state = tmp_path / "state"
     state.mkdir()
     with Direct(tmp_path, prefix=within(f"mount -t tmpfs -o {options} none '{state}'")) as it:
@@ -94,7 +92,7 @@ def test_a_disk_that_fills_up_later_costs_only_what_ps_would_show(tmp_path: Path
 
 
 @namespaces
-def test_a_port_that_a_full_disk_keeps_from_being_remembered_leaves_no_part_of_it(tmp_path: Path) -> None:
+def test_full_disk_leaves_no_part_of_a_remembered_port(tmp_path: Path) -> None:
     """The file can be created, as there is an inode, but nothing can be written to it."""
     state = tmp_path / "state"
     state.mkdir()

@@ -75,7 +75,7 @@ def test_once_the_app_is_dead_no_bootloader_has_a_folder_to_remove(tmp_path: Pat
         cell.assert_nothing_left()
 
 
-def test_the_folder_of_a_sidecar_that_was_killed_whole_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_next_start_removes_the_folder_of_a_sidecar_that_was_killed_whole(tmp_path: Path) -> None:
     with control_group(divisible=True) as group, Cell(tmp_path, ("daemon",), group=group) as cell:
         cell.grow()
         # stop all first, or one that sees another die would begin to clean up
@@ -96,7 +96,7 @@ def nobody() -> str:
     return next(f"{pid:08x}" for pid in range(last, 2, -1) if pid not in taken)
 
 
-def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not(tmp_path: Path) -> None:
+def test_half_unpacked_folders_are_removed_and_those_of_others_are_not(tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
     dead = nobody()
@@ -130,7 +130,8 @@ def test_folders_that_are_not_ours_are_left_alone_and_half_unpacked_ones_are_not
 
 
 @pytest.mark.skipif(not can("--pid", "--fork", "--mount-proc"), reason="a pid namespace cannot be made here")
-def test_the_folder_of_one_that_runs_in_a_sandbox_is_left_alone_though_its_pid_is_nobodys_here(tmp_path: Path) -> None:
+def test_folder_of_a_sidecar_in_a_sandbox_is_left_alone(tmp_path: Path) -> None:
+    """Here, the pid in the folder's name is no process's."""
     folder = tmp_path / "unpacked"
     folder.mkdir()
     pid = int(nobody(), 16)

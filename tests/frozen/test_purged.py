@@ -170,7 +170,7 @@ VICTIMS = {
 
 @pytest.mark.parametrize("contained", [True, False], ids=["in a control group", "without"])
 @pytest.mark.parametrize("hits", VICTIMS.values(), ids=VICTIMS)
-def test_every_death_still_ends_the_tree_after_a_cleaner_has_removed_the_folder(
+def test_every_death_ends_the_tree_after_the_unpacked_folder_was_removed(
     tmp_path: Path, hits: list[tuple[str, int]], contained: bool
 ) -> None:
     with Cell(tmp_path, ALL_TREES, contained=contained) as cell:

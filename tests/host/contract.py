@@ -161,7 +161,7 @@ class Contract:
         assert subject.descriptors() == before
         assert subject.host.reap() == []
 
-    def test_a_pid_namespace_that_cannot_be_had_is_refused_and_not_left_out_in_silence(self, subject: Subject) -> None:
+    def test_unavailable_pid_namespace_is_refused_not_left_out_silently(self, subject: Subject) -> None:
         if subject.host.guarantees().platform in ("linux", "fake"):
             pytest.skip("supported here: see tests/faults/test_pidns.py")
         with pytest.raises(ProcessSpawnFailedError, match="Linux only"):

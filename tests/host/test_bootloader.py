@@ -75,7 +75,7 @@ def test_the_bootloader_of_a_dead_app_is_ended_and_known_to_be_gone() -> None:
     assert guarded(end_bootloader) == (signal.SIGKILL, "gone")
 
 
-def test_one_that_is_dead_already_is_known_to_be_gone_and_nobody_is_signalled() -> None:
+def test_dead_bootloader_is_known_to_be_gone_and_nothing_is_signalled() -> None:
     def end(guard: Any) -> str:
         vars(os)["kill"] = None  # a call now raises
         return end_bootloader(guard)

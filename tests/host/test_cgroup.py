@@ -88,7 +88,7 @@ def test_a_group_that_may_not_be_divided_is_left_alone(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("where", ["", "inside"])
-def test_orphaned_are_the_groups_whose_guard_is_dead_or_whose_pid_is_somebody_elses(
+def test_group_is_orphaned_if_its_guard_is_dead_or_the_pid_is_reused(
     home: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     with sleeper() as (dead, _):

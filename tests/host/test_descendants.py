@@ -99,7 +99,7 @@ def daemoniser() -> Iterator[Daemoniser]:
     it.close()
 
 
-def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
+def test_daemon_is_followed_through_a_short_lived_middle_process(
     kernel: Kernel, daemoniser: Daemoniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The full process list is not read in between: handling the fork event must be enough."""
@@ -128,7 +128,7 @@ def test_a_daemon_is_followed_through_a_middle_process_that_lives_for_a_moment(
 
 
 @pytest.mark.parametrize("keeps_versions", [True, False], ids=["macOS 15.4", "macOS 13"])
-def test_an_orphan_that_execs_before_it_is_seen_is_found_by_its_forkers_version(*, keeps_versions: bool) -> None:
+def test_orphan_that_execs_unseen_is_found_by_its_forkers_version(*, keeps_versions: bool) -> None:
     """Its forker's number is then launchd's. Before macOS 15.4 nothing identifies it, as the README says."""
     skip_without_forks()
     system = Kernel(keeps_versions=keeps_versions)

@@ -74,7 +74,7 @@ def test_a_terminal_that_takes_nothing_more_is_waited_for_until_it_does(terminal
     assert done.wait(WAIT_S)
 
 
-def test_a_pipe_has_hung_up_when_its_writer_is_gone_and_not_while_it_only_says_nothing() -> None:
+def test_pipe_has_hung_up_when_its_writer_is_gone_not_when_it_is_silent() -> None:
     reader, writer = os.pipe()
     assert not fds.hung_up(reader)
     os.write(writer, b"unread")

@@ -137,7 +137,7 @@ def test_an_order_that_comes_with_the_death_is_still_taken(tmp_path: Path) -> No
     assert not record.exists()
 
 
-def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before_it_was_on_watch(
+def test_app_death_wakes_a_guard_that_was_stopped_before_its_watch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     signals, theirs = os.pipe()
@@ -157,7 +157,7 @@ def test_a_supervisor_whose_app_dies_first_wakes_a_guard_that_was_stopped_before
         os.close(fd)
 
 
-def test_a_line_feed_in_the_state_folder_s_name_makes_no_second_order_of_its_rest(tmp_path: Path) -> None:
+def test_line_feed_in_the_state_folders_name_makes_no_second_order(tmp_path: Path) -> None:
     """Otherwise the guard would remove the file that the first half names."""
     stranger = tmp_path / "folder"
     stranger.touch()

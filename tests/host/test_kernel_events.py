@@ -213,7 +213,7 @@ def test_a_zombie_is_refused_or_told_at_once_but_never_silent(queue: Queue, pupp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS lets only some programs debug others")
-def test_the_end_of_a_traced_process_is_told_once_its_tracer_has_collected_it(queue: Queue, puppet: Puppet) -> None:
+def test_end_of_a_traced_process_is_told_once_its_tracer_has_reaped_it(queue: Queue, puppet: Puppet) -> None:
     watch(queue, puppet.pid, kernel_events.NOTE_EXIT)
     tracer = Tracer(puppet.pid)
     try:

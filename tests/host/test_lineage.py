@@ -87,7 +87,7 @@ def test_a_session_that_is_held_for_certain_is_believed() -> None:
     assert pids(lineage.look(table(ROOT, a_process(103, 102, sid=101)))) == [103]
 
 
-def test_the_cookie_is_asked_for_only_of_the_younger_ones_that_nothing_else_tells(lineage: Lineage) -> None:
+def test_cookie_is_read_only_of_younger_processes_not_known_otherwise(lineage: Lineage) -> None:
     asked: list[int] = []
 
     def marked(it: Process) -> bool:
@@ -100,14 +100,14 @@ def test_the_cookie_is_asked_for_only_of_the_younger_ones_that_nothing_else_tell
     assert pids(lineage.look(seen)) == [OURS, 101, 103, 104]
 
 
-def test_one_that_is_met_alone_is_known_from_then_on_and_takes_nobody_from_the_family(lineage: Lineage) -> None:
+def test_process_met_alone_is_known_from_then_on_and_adopts_no_other(lineage: Lineage) -> None:
     lineage.look(table(ROOT, a_process(101, OURS)))
     assert lineage.adopt(a_process(102, 101))
     assert not lineage.adopt(a_process(104, 1))
     assert pids(lineage.look(table(ROOT, a_process(103, 102)))) == [OURS, 103]
 
 
-def test_a_daemon_with_an_empty_environment_is_kin_if_its_middle_process_was_met(lineage: Lineage) -> None:
+def test_daemon_without_environment_is_a_descendant_by_its_middle_process(lineage: Lineage) -> None:
     middle, daemon = a_process(101, OURS, sid=101), a_process(102, 101, sid=101)
     assert pids(lineage.look(table(ROOT, daemon), lambda _: False)) == [OURS], "the middle process was not seen"
     assert lineage.adopt(middle)
@@ -162,7 +162,7 @@ def test_the_root_is_known_by_its_version_too() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans(), st.booleans()), max_size=30))
-def test_whatever_happens_only_descendants_are_kin_and_all_whose_line_was_seen(
+def test_exactly_the_descendants_whose_lineage_was_seen_are_found(
     steps: list[tuple[int, bool, bool, bool]],
 ) -> None:
     """In each step a process forks, maybe into a new session. Then the parent may die, and we may list."""

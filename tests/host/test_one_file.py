@@ -224,7 +224,7 @@ class Table:
         return OneFilePrograms(self.below, self.variable, self.identities.get, self.told.append, self.gone.append)
 
 
-def test_the_descendants_of_a_process_are_its_alone_and_the_nearest_come_first() -> None:
+def test_descendants_are_the_processs_own_and_the_nearest_come_first() -> None:
     assert below(10, {10: 1, 12: 11, 11: 10, 20: 1, 21: 20}) == [11, 12]
     assert below(10, {10: 12, 12: 11, 11: 10}) == [11, 12], "a cycle of parents must end"
 

@@ -75,7 +75,7 @@ def test_a_zombie_is_dead() -> None:
     child.wait()
 
 
-def test_one_whose_leader_called_pthread_exit_is_alive_and_has_an_environment() -> None:
+def test_process_whose_leader_thread_exited_is_alive_with_environment() -> None:
     with RollCall() as roll:
         command = [sys.executable, "-I", "-S", str(TREES), "leaderless"]
         with subprocess.Popen(command, env={**os.environ, **roll.env, "MARK": "here"}) as child:
@@ -95,7 +95,7 @@ def state(pid: int) -> str:
     return chr(stat[stat.rfind(b")") + 2])
 
 
-def test_the_children_of_an_orphan_that_has_died_since_the_listing_are_asked_in_its_place() -> None:
+def test_children_of_an_orphan_that_died_since_the_listing_are_asked() -> None:
     """Otherwise a service seems dead if its daemon dies after the listing and the daemon's child lives on."""
 
     def process(pid: int, ppid: int) -> Any:
@@ -188,7 +188,7 @@ def test_an_empty_listing_is_not_believed_while_children_live() -> None:
         child.wait()
 
 
-def test_the_kernels_list_of_our_children_has_those_that_are_dead_but_not_reaped() -> None:
+def test_kernels_list_of_our_children_includes_zombies() -> None:
     child = subprocess.Popen(["sleep", "100"])
     try:
         assert child.pid in (tree.children_of_ours() or [])

@@ -35,13 +35,11 @@ def field(name: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_sidecar_in_the_package_is_the_binary_that_was_frozen_byte_for_byte(unpacked: Path) -> None:
+def test_sidecar_in_the_package_is_the_frozen_binary_byte_for_byte(unpacked: Path) -> None:
     assert (unpacked / "usr/bin/sidecar").read_bytes() == Path(BINARY).read_bytes()
 
 
-def test_unpacked_the_app_runs_its_service_from_its_resources_and_nothing_outlives_it(
-    tmp_path: Path, unpacked: Path, display: str
-) -> None:
+def test_unpacked_app_runs_its_service_and_nothing_outlives_it(tmp_path: Path, unpacked: Path, display: str) -> None:
     live_and_die(tmp_path, display, [str(unpacked / "usr/bin" / APP)])
 
 

@@ -41,7 +41,7 @@ def unpacked(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_built_in_page_works_with_the_frozen_backend_and_SIGKILL_leaves_nothing(
+def test_built_in_page_has_the_frozen_backend_and_sigkill_leaves_nothing(
     tmp_path: Path, unpacked: Path, shown: Screen
 ) -> None:
     """The page is shown before the backend is ready, and the app delays the page's requests until then."""

@@ -82,7 +82,7 @@ _conversation = st.lists(
 
 @settings(max_examples=400)
 @given(_conversation)
-def test_no_bytes_at_all_make_a_session_raise_and_every_line_that_is_not_blank_gives_one_thing(data: bytes) -> None:
+def test_no_bytes_raise_and_every_line_that_is_not_blank_gives_one_thing(data: bytes) -> None:
     session = Connection()
     found = everything(session, data)
     assert len(found) == sum(1 for line in data.split(b"\n") if line.strip())

@@ -97,7 +97,7 @@ def test_an_id_that_is_in_flight_is_refused_until_it_is_answered(call: Any) -> N
     assert isinstance(third, Received), "it is free again"
 
 
-def test_whether_an_id_is_free_depends_on_the_answers_given_between_two_lines_of_one_read() -> None:
+def test_id_is_free_again_once_answered_between_two_lines_of_one_read() -> None:
     session = Connection()
     received = []
     for message in session.receive(line_of(id=1) * 2):
@@ -312,7 +312,7 @@ def test_a_fault_in_a_request_without_an_id_is_told_as_a_notification() -> None:
         assert "id" not in told
 
 
-def test_the_size_of_an_overlong_line_and_the_place_of_a_broken_byte_are_told() -> None:
+def test_size_of_an_overlong_line_and_place_of_a_broken_byte_are_told() -> None:
     assert only(b"x" * (MAX_LINE_BYTES + 5) + b"\n")["error"]["data"]["size"] == MAX_LINE_BYTES + 5
     error = only(b'{"\xff"}\n')["error"]
     assert error["data"]["offset"] == 2

@@ -191,7 +191,7 @@ def test_output_is_told_whole_before_the_exit_that_follows_it() -> None:
     assert loop.of(ServiceExited)[0].code == 3
 
 
-def test_the_effects_of_an_event_are_performed_in_order_before_the_next_event() -> None:
+def test_effects_are_performed_in_order_before_the_next_event() -> None:
     loop = Loop({"one": service("hold"), "two": service("hold")}, when(ServiceReady, shut_down, service="two"))
     loop.ask(Start("one"))
     loop.ask(Start("two"))
@@ -270,7 +270,7 @@ def test_a_fault_of_ours_in_a_health_check_is_said_and_the_checks_go_on(
 
 
 @pytest.mark.parametrize("printed", [True, False])
-def test_a_dev_server_is_asked_for_its_page_only_where_it_has_not_printed_its_address(
+def test_dev_server_is_asked_for_its_page_only_without_a_printed_address(
     monkeypatch: pytest.MonkeyPatch, *, printed: bool
 ) -> None:
     def await_ready(*args: Any) -> None:
@@ -313,7 +313,7 @@ def test_output_and_the_end_of_a_program_stir_what_waits_for_it(
     assert stirred == [True]
 
 
-def test_a_fault_of_ours_while_readiness_is_awaited_is_said_and_the_start_ends_by_its_time(
+def test_our_fault_in_a_readiness_probe_is_said_and_the_start_times_out(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def await_ready(*_: object) -> None:

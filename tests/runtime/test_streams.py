@@ -99,7 +99,7 @@ def test_what_was_written_to_either_pipe_in_turn_comes_in_turn() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="each pipe has a thread there")
-def test_of_two_pipes_with_something_the_one_that_was_read_longest_ago_comes_first() -> None:
+def test_of_two_full_pipes_the_one_read_longest_ago_comes_first() -> None:
     with program(begin=False) as it:
         os.write(it.out, b"1\n")
         assert it.pipes.read(WAIT_S) is not None

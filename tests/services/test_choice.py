@@ -301,7 +301,7 @@ def test_dev_says_what_to_use_for_a_script_that_it_does_not_understand(node: str
         ("cd web && npm run dev", "sidecar dev -- npm run dev, or what is in web: sidecar dev web"),
     ],
 )
-def test_the_command_for_a_script_that_is_not_understood_has_our_port_where_that_is_possible(
+def test_command_for_an_unknown_script_gets_our_port_where_possible(
     node: str, tmp_path: Path, line: str, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project(tmp_path / "app", line))

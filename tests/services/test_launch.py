@@ -398,9 +398,7 @@ def test_a_version_that_is_asked_for_in_vain_is_told(machine: Machine, tmp_path:
         assert told == [f"web: {problem}: {managed} is used (the newest of nvm, not on PATH)"]
 
 
-def test_a_node_that_is_named_is_not_looked_for_in_a_relative_entry_of_the_path(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_named_node_is_not_looked_for_in_relative_entries_of_the_path(machine: Machine, tmp_path: Path) -> None:
     root, _ = npm(tmp_path)
     program(root / "bin/node22")
     with pytest.raises(NodeNotFoundError, match="node22 is not there"):
@@ -570,9 +568,7 @@ def test_a_command_is_told_its_port_by_PORT_unless_it_says_otherwise() -> None:
     assert "PORT" not in with_endpoint(Launch(("node",), "/"), ViteService(), HERE).env
 
 
-def test_the_isolation_that_a_service_asks_for_is_in_its_launch_with_and_without_a_port(
-    path: Path, tmp_path: Path
-) -> None:
+def test_isolation_is_in_the_launch_with_and_without_a_port(path: Path, tmp_path: Path) -> None:
     program(path / "serve")
     for isolation, wanted in (("none", False), ("pidNamespace", True)):
         service = {"type": "command", "command": ["serve"], "cwd": str(tmp_path), "isolation": isolation}
@@ -653,9 +649,7 @@ def test_only_a_program_that_shares_its_address_has_its_port_held_for_it() -> No
     assert not keeps_port(CommandService(command=["serve"], port=PortConfig()))
 
 
-def test_a_remembered_port_belongs_to_a_service_of_a_folder_by_whatever_name_it_is_reached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remembered_port_belongs_to_a_folder_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "link").symlink_to("app")
     monkeypatch.chdir(tmp_path / "app")
@@ -670,7 +664,7 @@ def test_a_remembered_port_belongs_to_a_service_of_a_folder_by_whatever_name_it_
 # ── what the file system refuses ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_names_that_are_too_long_for_the_system_are_faults_of_the_configuration(path: Path, tmp_path: Path) -> None:
+def test_names_too_long_for_the_system_are_configuration_errors(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ProcessSpawnFailedError, match="no program"):
         plan("web", CommandService(command=["x" * 300], cwd=str(tmp_path)))
     with pytest.raises(ProjectNotFoundError, match="does not exist"):
@@ -693,7 +687,7 @@ def test_the_key_of_a_folder_that_is_not_text_can_be_written_down(tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot remove a process's working folder")
-def test_without_a_working_folder_what_is_relative_to_it_is_missing_and_all_else_is_found(
+def test_without_a_working_folder_only_relative_paths_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"

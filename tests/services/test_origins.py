@@ -153,7 +153,7 @@ def test_no_answer_is_from_a_look_that_began_before_its_question() -> None:
     desk.over()
 
 
-def test_a_thousand_questions_at_once_take_one_thread_and_a_look_for_each_origin() -> None:
+def test_a_thousand_questions_take_one_thread_and_one_look_per_origin() -> None:
     desk = Desk()
     desk.ask()
     desk.host.began.get(timeout=WAIT_S)  # the other questions come during this look-up

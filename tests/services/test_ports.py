@@ -63,9 +63,7 @@ def test_the_preferred_port_is_taken_if_it_is_free(book: PortAllocator) -> None:
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)
-def test_one_that_somebody_has_on_any_family_or_wildcard_is_not_and_he_is_named(
-    book: PortAllocator, address: str
-) -> None:
+def test_port_held_on_any_family_or_wildcard_is_not_free_and_names_holder(book: PortAllocator, address: str) -> None:
     with listening(address) as port:
         found = book.choose("web", a_wish(port))
         assert found.port != port
@@ -140,7 +138,7 @@ def test_two_services_never_get_the_same_though_neither_listens_yet(book: PortAl
     assert book.choose("docs", a_wish(port)).port == port
 
 
-def test_a_kept_port_is_given_to_nobody_who_does_not_insist_and_can_be_listened_on(book: PortAllocator) -> None:
+def test_kept_port_refuses_a_plain_bind_but_a_server_can_listen(book: PortAllocator) -> None:
     port = book.choose("web", a_wish(free_port(), keep=True)).port
     with socket.socket() as careless:
         with pytest.raises(OSError, match="in use") as caught:

@@ -264,7 +264,7 @@ def test_a_head_may_end_without_carriage_returns(monkeypatch: pytest.MonkeyPatch
     assert len(waits) == 2, "for the connection and for the answer, not for more of it"
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_is_down_when_the_time_is_over() -> None:
+def test_server_that_accepts_and_says_nothing_is_down_after_the_timeout() -> None:
     def answer(peer: socket.socket) -> None:
         done.wait(WAIT_S)
 
@@ -474,7 +474,7 @@ def test_a_wildcard_is_asked_at_its_loopback(host: str, literal: str) -> None:
     assert asked == [literal]
 
 
-def test_readiness_is_awaited_until_the_answer_is_ours_and_each_finding_is_told_once() -> None:
+def test_readiness_waits_for_our_own_answer_and_tells_each_finding_once() -> None:
     codes = iter([500, 500, 503, 204, 204, 204])
     foreign: list[Owner] = ["foreign"] * 5  # one for each answer except the last
     owners: Iterator[Owner] = iter([*foreign, "ours"])

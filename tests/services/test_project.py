@@ -269,7 +269,7 @@ def test_a_server_whose_words_are_known_is_told_its_port_behind_its_script(
 @pytest.mark.parametrize(
     "line", ["vitepress build", "vitepress & node x.js", "run-p vitepress", "vitepress | cat", "sh -c 'vitepress'"]
 )
-def test_words_behind_a_script_that_would_not_reach_its_server_are_not_put_there(tmp_path: Path, line: str) -> None:
+def test_arguments_that_would_not_reach_the_server_are_not_added(tmp_path: Path, line: str) -> None:
     assert look(project(tmp_path, scripts={"dev": line})).start is None
 
 

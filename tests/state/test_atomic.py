@@ -70,7 +70,7 @@ def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(path: Path) -> N
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_write_that_finds_room_for_a_part_only_fails_and_leaves_the_old_file_alone(path: Path) -> None:
+def test_partial_write_fails_and_leaves_the_old_file_alone(path: Path) -> None:
     import resource  # Windows has none
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -116,9 +116,7 @@ def test_a_file_whose_name_has_no_writer_is_no_draft(path: Path) -> None:
     assert atomic.left_in(str(path.parent), gone) == []
 
 
-def test_while_somebody_writes_nothing_is_taken_for_left_wherever_the_writer_s_pid_means_something(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_draft_of_a_living_writer_is_never_taken_for_left_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic, "BUSY_S", 0)
     with writing(path, monkeypatch) as draft:
         assert atomic.left_in(str(path.parent), gone) == []

@@ -78,9 +78,7 @@ class Kept:
         assert not self.thread.is_alive()
 
 
-def test_what_the_client_is_told_of_a_service_is_in_the_record_with_the_start_of_its_program(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_has_what_the_client_is_told_and_the_programs_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept(monkeypatch)
     kept.record_writer.begin(path, RECORD)
     kept.wait()

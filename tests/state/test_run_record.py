@@ -91,7 +91,7 @@ def test_the_first_time_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
-def test_ports_that_cannot_be_read_for_want_of_a_descriptor_are_not_written_anew(
+def test_ports_unreadable_for_want_of_descriptors_are_not_overwritten(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def lacks(path: str) -> bytes:

@@ -60,7 +60,7 @@ def test_lines_and_output_are_written_in_the_order_they_came() -> None:
         assert read_until(fd, "four\n") == "» one\nweb │ two\nweb │ three\nfour\n"
 
 
-def test_a_reader_that_is_slow_loses_the_oldest_output_counted_and_no_line_of_ours() -> None:
+def test_slow_reader_loses_counted_old_output_and_none_of_our_lines() -> None:
     with screen_on_a_pipe() as (screen, fd):
         screen.put((("begin", ""),))
         assert read_until(fd, "begin\n")

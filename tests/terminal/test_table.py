@@ -44,7 +44,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, **env: str) -> str:
         os.close(slave)
 
 
-def test_plain_columns_are_as_wide_as_they_have_to_be_and_cells_may_have_lines() -> None:
+def test_plain_columns_are_as_wide_as_needed_and_cells_may_have_lines() -> None:
     assert plain(rows=ROWS) == "A     B\none   two\n      three\nfour  5.5\n"
 
 

@@ -85,7 +85,7 @@ def shown(folder: Path, state: str) -> Any:
 # ── no command ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_words_and_with_the_empty_device_as_stdin_it_is_an_apps_sidecar_whose_app_is_gone(
+def test_without_arguments_and_stdin_it_is_a_sidecar_whose_app_is_gone(
     tmp_path: Path,
 ) -> None:
     """``isatty`` calls NUL a terminal. Printing the help there would be wrong: no user reads it."""
@@ -144,7 +144,7 @@ def test_all_of_a_tree_is_counted_also_who_left_it(tmp_path: Path) -> None:
         until(counts, "one more for the daemon")
 
 
-def test_a_service_that_was_stopped_has_no_program_and_a_run_that_is_over_is_not_shown(tmp_path: Path) -> None:
+def test_stopped_service_has_no_program_and_an_ended_run_is_not_shown(tmp_path: Path) -> None:
     with Direct(tmp_path) as it:
         it.client.hello({"web": LISTENER})
         it.client.call("start", service="web")
@@ -175,7 +175,7 @@ def killed(folder: Path) -> Path:
     return record
 
 
-def test_a_killed_supervisor_is_counted_by_ps_and_its_record_is_shown_and_removed_by_clean(tmp_path: Path) -> None:
+def test_ps_counts_a_killed_supervisor_and_clean_removes_its_record(tmp_path: Path) -> None:
     record = killed(tmp_path)
     found = told(tmp_path, "ps")
     assert (found["runs"], found["dead"]) == ([], 1)
@@ -197,7 +197,7 @@ def test_the_next_start_removes_a_killed_supervisors_record_and_says_so(tmp_path
         assert not record.exists()
 
 
-def test_the_record_of_a_run_that_lives_is_left_alone_and_so_is_one_whose_pid_is_another_process(
+def test_records_of_living_runs_and_of_reused_pids_are_left_alone(
     tmp_path: Path,
 ) -> None:
     with Direct(tmp_path) as it:

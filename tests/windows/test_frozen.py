@@ -17,7 +17,7 @@ if not BINARY:
 from tests.windows.support import Direct, await_end, held, program
 
 
-def test_a_folder_that_a_killed_bootloader_left_is_removed_by_the_next_start_and_no_other(tmp_path: Path) -> None:
+def test_next_start_removes_only_the_folder_of_a_killed_bootloader(tmp_path: Path) -> None:
     foreign = tmp_path / "unpacked" / "_MEI00000001x"
     foreign.mkdir(parents=True)
     (foreign / "precious").write_text("keep me")

@@ -44,7 +44,7 @@ def test_a_program_in_a_long_path_is_run_and_a_state_folder_there_is_used(deep: 
         assert len(list((deep / "state" / "runs").glob("*.json"))) == 1
 
 
-def test_no_program_is_run_in_a_folder_that_is_too_long_and_the_error_says_what_to_do(deep: Path) -> None:
+def test_too_long_working_folder_is_refused_with_advice(deep: Path) -> None:
     host = windows.WindowsHost("a" * 32, parent_watched=False, child_died=lambda: None)
     with pytest.raises(ProcessSpawnFailedError, match="Move the project nearer"):
         host.spawn("it", Launch((*PYTHON, "-c", ""), str(deep), {}))

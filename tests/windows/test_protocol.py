@@ -98,7 +98,7 @@ def test_what_a_program_prints_about_itself_and_its_words_comes_through(tmp_path
         it.client.printed("it", ascii([str(folder), *words]))
 
 
-def test_a_program_is_found_as_an_exe_and_a_batch_file_is_refused_with_advice(tmp_path: Path) -> None:
+def test_program_is_found_as_an_exe_and_batch_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tool.cmd").write_text("@echo off\n")
     env = {"PATH": os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent)])}
     with Direct(tmp_path) as it:
@@ -178,7 +178,7 @@ def test_a_watched_process_that_is_already_dead_is_reported(tmp_path: Path) -> N
     assert b"is dead already" in done.stderr
 
 
-def test_a_variable_replaces_the_inherited_one_in_whatever_case_it_is_written(tmp_path: Path) -> None:
+def test_variable_replaces_the_inherited_one_in_any_case(tmp_path: Path) -> None:
     say = "import os; print([it for it in os.environ if it == 'SIDECAR_CASE'], os.environ['sidecar_case'], flush=True)"
     command = [*PYTHON_THAT_HEEDS, "-c", f"{say}; input()"]
     with Direct(tmp_path, env={"SIDECAR_CASE": "inherited"}) as it:

@@ -133,7 +133,7 @@ PROBED = CommandService(command=["x"], port=PortConfig(), ready=TcpReady())
 
 
 @pytest.mark.parametrize("service", [PROBED, CommandService(command=["x"])], ids=["probed", "unprobed"])
-def test_a_program_that_ends_before_it_was_ready_is_not_restarted_and_hands_on_its_code(
+def test_program_that_ends_before_ready_is_not_restarted_and_sets_the_code(
     front: DevFront, inbox: Inbox, output: FakeDisplay, service: CommandService
 ) -> None:
     front.begin({"web": service})
@@ -168,7 +168,7 @@ def test_a_failure_without_a_code_of_its_own_is_never_0(front: DevFront, code: i
 
 
 @pytest.mark.parametrize(("code", "signal"), [(143, None), (None, "SIGTERM")])
-def test_a_start_that_took_too_long_is_1_whatever_our_signal_made_of_the_program(
+def test_too_slow_start_exits_with_1_however_the_program_ended(
     front: DevFront, code: int | None, signal: str | None
 ) -> None:
     front.begin({"web": PROBED})

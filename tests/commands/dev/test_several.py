@@ -189,7 +189,7 @@ def test_an_unfinished_line_is_shown_with_its_service_and_hidden_with_it() -> No
     assert desk.written() == ["web | Continue? yes", "> all services are shown again", "api | 50 %"]
 
 
-def test_another_pick_shows_that_one_and_an_answer_that_comes_late_is_passed_over() -> None:
+def test_another_pick_shows_that_one_and_ignores_a_late_answer() -> None:
     desk = Desk()
     assert desk.press("f2") == [Logs("web", REPLAYED), Logs("api", REPLAYED)]
     desk.front.reply(8, LogsResult("web", (LogLine("stdout", "late", 1),)))
@@ -202,7 +202,7 @@ def test_another_pick_shows_that_one_and_an_answer_that_comes_late_is_passed_ove
 # ── a failure ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_service_that_fails_leaves_the_others_alone_and_can_be_started_again() -> None:
+def test_failed_service_leaves_the_others_alone_and_can_start_again() -> None:
     desk = Desk()
     desk.state("web", "ready")
     assert desk.state("api", "failed", BROKEN) == []
@@ -224,7 +224,7 @@ def test_once_all_have_failed_it_ends_with_the_first_one_s_code() -> None:
     assert (desk.front.failed, desk.front.exit_code) == (True, 9)
 
 
-def test_a_service_that_ends_at_once_is_not_tried_again_and_stands_there_as_failed() -> None:
+def test_service_that_ends_at_once_is_shown_as_failed_and_not_retried() -> None:
     desk = Desk()
     desk.state("web", "ready")
     assert desk.state("api", "backingOff", BROKEN) == [Stop("api")]
@@ -258,7 +258,7 @@ def some_states() -> StatusLines:
     return status
 
 
-def test_each_service_has_a_line_with_its_number_and_the_picked_one_is_marked() -> None:
+def test_each_service_has_a_numbered_line_and_the_picked_one_is_marked() -> None:
     found = [re.sub(r"up \d+ s", "up 0 s", row) for row in rows(some_states())]
     assert found == [
         " 1 * db  done  restarts 0",

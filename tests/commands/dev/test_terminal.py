@@ -49,7 +49,7 @@ def customized(folder: Path, code: str) -> str:
 
 
 @with_rich
-def test_it_spins_until_it_is_ready_then_says_the_url_and_keeps_a_status_line(dev: Dev, folder: Path) -> None:
+def test_it_spins_until_ready_then_says_the_url_and_keeps_a_status_line(dev: Dev, folder: Path) -> None:
     gate = make_gate(folder)
     terminal = dev("--", *SERVICE, "gate")
     for frame in "⠙⠹⠸⠼":
@@ -152,7 +152,7 @@ def test_who_has_the_port_is_named_and_another_one_taken(dev: Dev) -> None:
 
 
 @with_rich
-def test_a_crash_is_told_with_its_reason_and_the_delay_and_it_is_started_again(dev: Dev) -> None:
+def test_crash_is_told_with_reason_and_delay_and_then_restarted(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     url = ready(terminal)
     mark = terminal.mark()
@@ -590,9 +590,10 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(folder: Path, sid
 
 
 @pytest.mark.parametrize("victim", range(SUPERVISOR), ids=["bootloader", "guard"][-SUPERVISOR:])
-def test_when_the_guard_is_killed_a_shell_that_looks_at_no_modes_has_its_own_back(
+def test_terminal_modes_are_restored_when_the_guard_is_killed(
     folder: Path, sidecar: Sequence[str], victim: int
 ) -> None:
+    """This shell does not set the modes itself."""
     with Terminal(["/bin/sh", "-i"], folder, shell_environment(folder)) as terminal:
         terminal.wait("ok> ")
         terminal.press(" ".join(command("--", *SERVICE, sidecar=sidecar)) + "\r")

@@ -41,7 +41,7 @@ def lines_added(before: str, after: str) -> list[str]:
     return [*new, *rest]
 
 
-def test_a_dependency_stands_below_the_last_one_and_above_what_belongs_to_the_next_table() -> None:
+def test_dependency_goes_below_the_last_one_and_above_the_next_table() -> None:
     after = set_member(CARGO, ("dependencies", "plug-in"), CRATE, inline=True)
     last = 'tauri = { version = "2", features = [] } # the framework\n'
     assert after == CARGO.replace(last, f'{last}plug-in = {{ path = "../plugin" }}\n')

@@ -208,7 +208,7 @@ label = "main"
         ('"watch": "tsc -w"', "npm run watch", {}, True),
     ],
 )
-def test_the_dev_command_becomes_the_service_or_stays_if_it_is_something_else(
+def test_dev_command_becomes_the_service_or_stays_if_it_is_something_else(
     tmp_path: Path, scripts: str, command: str, service: dict[str, Any], kept: bool
 ) -> None:
     texts = {
@@ -238,7 +238,7 @@ def web_of(folder: Path) -> dict[str, Any]:
         ({"script": "npx vite site", "cwd": "../web"}, "../web/site"),
     ],
 )
-def test_cwd_is_relative_to_the_folder_of_the_configuration_as_the_cli_takes_it(
+def test_cwd_is_relative_to_the_configurations_folder_as_for_the_cli(
     tmp_path: Path, given: dict[str, str], root: str
 ) -> None:
     config = CONFIG.replace('"npm run dev"', json.dumps(given))
@@ -362,7 +362,7 @@ def test_a_command_that_is_waited_for_is_no_server(tmp_path: Path) -> None:
     assert any("'make assets' has ended when the app starts" in note for note in plan.notes)
 
 
-def test_an_https_dev_url_is_no_hindrance_and_what_its_certificate_needs_is_said(tmp_path: Path) -> None:
+def test_https_dev_url_is_accepted_and_the_certificates_needs_are_said(tmp_path: Path) -> None:
     folder = make(tmp_path, **{"src-tauri/tauri.conf.json": CONFIG.replace("http://local", "https://local")})
     plan = apply(folder)
     assert web_of(folder)["port"] == {"preferred": 1420}
@@ -401,7 +401,7 @@ def test_a_script_that_is_there_stays_and_its_fault_is_told(tmp_path: Path) -> N
     assert any('script "tauri:dev" exists and stays' in note for note in plan.notes)
 
 
-def test_a_capability_that_may_control_is_enough_and_another_window_s_is_not_touched(tmp_path: Path) -> None:
+def test_one_capability_that_may_control_suffices_others_stay_untouched(tmp_path: Path) -> None:
     texts = {
         "src-tauri/capabilities/default.json": None,
         "src-tauri/capabilities/a.json": CAPABILITY.replace('"main"', '"other"').replace("default", "a", 1),
@@ -437,7 +437,7 @@ def test_a_section_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert "beforeDevCommand" not in config["build"]
 
 
-def test_a_project_that_was_set_up_by_hand_is_finished_whatever_its_dev_command_is(tmp_path: Path) -> None:
+def test_project_set_up_by_hand_is_finished_whatever_its_dev_command(tmp_path: Path) -> None:
     service = '{ "type": "command", "command": ["my-server", "{port}"], "port": {} }'
     section = f'"plugins": {{ "sidecar": {{ "page": "web", "services": {{ "web": {service} }} }} }},\n  "build": {{'
     config = CONFIG.replace('"build": {', section).replace("npm run dev", "make assets")
@@ -767,7 +767,7 @@ def external_bin(folder: Path) -> object:
     return read(folder / "src-tauri" / "tauri.conf.json")["bundle"].get("externalBin")
 
 
-def test_an_app_whose_release_starts_a_program_ships_the_sidecar_and_its_folder_on_macos(tmp_path: Path) -> None:
+def test_app_whose_release_starts_a_program_ships_the_sidecar_on_macos(tmp_path: Path) -> None:
     folder = make(tmp_path, **{"src-tauri/tauri.conf.json": WITH_BACKEND})
     plan = apply(folder, "0.1.0")
     assert mac_files(folder) == {"Resources/sidecar": "binaries/sidecar-folder"}
@@ -775,7 +775,7 @@ def test_an_app_whose_release_starts_a_program_ships_the_sidecar_and_its_folder_
     assert not any("ships no sidecar" in note for note in plan.notes)
 
 
-def test_an_app_of_dev_servers_ships_no_sidecar_until_its_release_starts_a_program(tmp_path: Path) -> None:
+def test_app_ships_no_sidecar_until_its_release_starts_a_program(tmp_path: Path) -> None:
     folder = make(tmp_path)
     plan = apply(folder, "0.1.0")
     assert external_bin(folder) is None
@@ -817,7 +817,7 @@ def test_an_entry_that_is_there_stays_though_a_release_starts_nothing(tmp_path: 
     assert external_bin(folder) == ["binaries/own-sidecar"]
 
 
-def test_without_the_build_helper_the_sidecar_is_named_for_builds_for_development(tmp_path: Path) -> None:
+def test_without_the_build_helper_the_configuration_names_the_sidecar(tmp_path: Path) -> None:
     folder = make(tmp_path)
     apply(folder, CRATE)
     assert external_bin(folder) == ["binaries/test-sidecar"]
@@ -873,7 +873,7 @@ def test_a_runtime_in_a_comment_makes_no_app_of_tauri_3(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_project_that_is_not_understood_is_left_untouched_with_reasons_and_steps(
+def test_unknown_project_stays_untouched_with_reasons_and_steps(
     tmp_path: Path, texts: dict[str, str | None], reason: str
 ) -> None:
     assert reason in reasons(make(tmp_path, **texts))
@@ -920,7 +920,7 @@ def test_the_steps_to_do_by_hand_fit_the_framework(tmp_path: Path, package: str,
     assert not any("no Vite project" in reason for reason in caught.value.reasons)
 
 
-def test_the_steps_for_a_server_that_is_not_known_name_the_place_of_its_program(tmp_path: Path) -> None:
+def test_steps_for_an_unknown_server_name_the_place_of_its_program(tmp_path: Path) -> None:
     with pytest.raises(NotUnderstoodError) as caught:
         plan_of(make(tmp_path, **{"package.json": '{"scripts": {"dev": "my-server"}}'}))
     steps = "\n".join(caught.value.steps)
@@ -1201,7 +1201,7 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_yes_changes_it_without_a_question_and_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_yes_changes_it_without_a_question_and_then_nothing_is_left_to_do(tmp_path: Path) -> None:
     """A checkout has no binary to copy, so both runs say that. With a binary they would not."""
     folder = make(tmp_path)
     done = init(folder, "--yes")

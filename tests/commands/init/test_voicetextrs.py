@@ -112,7 +112,7 @@ def test_a_script_that_does_more_leaves_it_untouched(project: Path) -> None:
     assert texts(project) == before
 
 
-def test_only_so_many_places_are_named_and_no_place_in_what_people_do_not_write(project: Path) -> None:
+def test_only_some_places_are_named_and_none_in_generated_files(project: Path) -> None:
     (project / "src" / "many.js").write_text('read(".vite-port");\n' * (obsolete.LINES_MOST + 5))
     (project / "src" / "long.js").write_text('read(".vite-port");\n' * 10_000)
     (project / "dist").mkdir()
@@ -165,7 +165,7 @@ def test_a_file_for_dotenv_with_more_in_it_leaves_it_untouched(project: Path) ->
         changed(project)
 
 
-def test_who_reads_the_port_s_file_outside_of_vite_is_told_where_the_address_is(project: Path) -> None:
+def test_readers_of_the_port_file_outside_vite_are_told_of_the_address(project: Path) -> None:
     (project / "open.sh").write_text("\nxdg-open http://localhost:$(cat .vite-port)\n")
     notes = changed(project).notes
     assert "open.sh:2: nothing writes .vite-port any more. 'sidecar ps' shows the page's address" in notes
