@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import sys
 from contextlib import suppress
+
+if sys.platform != "win32":
+    import fcntl
 
 BELOW_EPHEMERAL = range(15_000, 32_768)
 """No system uses this range for outgoing connections or for a bind to port 0."""
 
+_given: set[int] = set()
+
+if sys.platform != "win32":
+    _claims = os.open(__file__, os.O_RDWR)
+    """This file. A lock on the byte whose offset is the port claims it, and the kernel frees it with the process."""
+
 
 def free_port() -> int:
-    """Return a port outside the ephemeral range that is free on 127.0.0.1 and ::1."""
+    """Return a port outside the ephemeral range that is free on 127.0.0.1 and ::1.
+
+    No other call returns it as long as this process lives, also in another process of the same checkout.
+    """
     while True:
         port = secrets.choice(BELOW_EPHEMERAL)
+        # an OSError means that another program uses it, or that another process has claimed it: try another port
         with socket.socket() as sock, socket.socket(socket.AF_INET6) as other, suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            other.bind(("::1", port))
-            return port  # an OSError means that another program uses it: try another port
+            if port not in _given:
+                sock.bind(("127.0.0.1", port))
+                other.bind(("::1", port))
+                _claim(port)
+                return port
+
+
+def _claim(port: int) -> None:
+    if sys.platform != "win32":
+        fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    _given.add(port)
