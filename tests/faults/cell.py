@@ -39,6 +39,11 @@ def tree(kind: str, *words: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(CHILDREN / "trees.py"), kind, *words]
 
 
+def is_being_written(file: Path) -> bool:
+    """Return whether the file is a draft that a living process has yet to rename."""
+    return file.suffix == ".tmp" and Path("/proc", file.stem.rpartition(".")[2]).exists()
+
+
 def service(kind: str, **more: object) -> Message:
     """Return a tree as a service without restarts that is ready once it runs."""
     once = {"policy": "never"}
@@ -126,7 +131,8 @@ class Cell:
             self._stack.callback(self._end_ours)
             for name, pid in self.pids.items():
                 self.pidfds[name] = os.pidfd_open(pid)
-            self.ports: list[int] = []
+            self.sockets: set[str] = set()
+            """The inodes of the trees' listening sockets."""
             self.whole = False
             """Whether every tree has had all its processes."""
             if greet:
@@ -174,7 +180,7 @@ class Cell:
             if kind == "stopped":
                 until(lambda: all(state_of(it.pid) == "T" for it in members), "a stopped tree")  # noqa: B023  at once
             if kind in WITH_PORTS:
-                self.ports.append(self.client.status(kind)["port"])
+                self.sockets |= {inode for _, inode, _ in sockets.listeners(self.client.status(kind)["port"])}
         self.whole = True
 
     def strike(self, *hits: tuple[str, int]) -> None:
@@ -214,10 +220,11 @@ class Cell:
     def traces(self) -> frozenset[str]:
         """Return the existing files and control groups of runs."""
         records, unpacked = (list(it.iterdir()) if it.exists() else [] for it in (self.state / "runs", self.unpacked))
-        return frozenset(str(it) for it in (*records, *unpacked)) | frozenset(own_groups(self.group))
+        files = (str(it) for it in (*records, *unpacked) if not is_being_written(it))
+        return frozenset(files) | frozenset(own_groups(self.group))
 
     def assert_nothing_left_alive(self) -> None:
-        """Assert that the trees and all processes that carry the roll call's name are dead, and the ports free."""
+        """Assert that the trees and all processes with the roll call's name are dead, and their sockets closed."""
         self.roll.await_dead()
         self.await_ours_gone()
         assert not self.whole or self.roll.seen >= sum(SIZES.get(kind, 0) for kind in self.services)
@@ -225,9 +232,8 @@ class Cell:
             lambda: set(marked(self.roll.name)) <= {self.app.pid},
             "the end of all processes with the roll call in their environment",
         )
-        for port in self.ports:
-            # a bind would fail if an outgoing connection uses the number now, or the old one is in TIME_WAIT
-            assert sockets.listeners(port) == []
+        # the port itself may have been given to another program by now
+        assert not self.sockets & {inode for _, _, inode, _ in sockets.all_listeners() or ()}
 
     def app_lives(self) -> bool:
         """Return whether the app lives."""

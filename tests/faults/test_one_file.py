@@ -58,8 +58,8 @@ def bystander(cell: Cell) -> Path:
 
 def next_start(cell: Cell, sidecar: Sequence[str] = SIDECAR) -> None:
     """Start another sidecar, whose sweep removes what is left, and end it."""
-    with Cell(cell.state.parent, (), group=cell.group, sidecar=sidecar) as second:
-        second.order("exit")
+    with Cell(cell.state.parent, ("plain",), group=cell.group, sidecar=sidecar) as second:
+        second.grow().order("exit")  # a service starts only after the sweep
         second.await_ours_gone()
 
 

@@ -17,7 +17,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from sidecar.host.linux import orphans, processes
-from tests.faults.cell import ALL_TREES, Cell, own_groups, tree
+from tests.faults.cell import ALL_TREES, Cell, is_being_written, own_groups, tree
 from tests.faults.held import Held
 from tests.support.command import Message
 from tests.support.liveness import RollCall, control_group, send, state_of
@@ -34,10 +34,7 @@ strikes = pytest.mark.parametrize("hits", [BOTH, ALL], ids=["guard and superviso
 
 def runs(folder: Path) -> list[str]:
     """Return the names of the files in the records' folder, without drafts that a living run is writing."""
-    files = (folder / "state" / "runs").iterdir()
-    return sorted(
-        it.name for it in files if it.suffix != ".tmp" or not Path("/proc", it.stem.rpartition(".")[2]).exists()
-    )
+    return sorted(it.name for it in (folder / "state" / "runs").iterdir() if not is_being_written(it))
 
 
 def records(folder: Path) -> list[str]:
