@@ -31,13 +31,22 @@ from tests.support.waiting import until
 CANNOT_START = 71
 
 NOBODY = "54321"
-"""A user without processes outside the test: the kernel counts processes per user."""
+"""A user whose only processes are those of tests."""
 
-AS_NOBODY = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    # two capabilities of root, to read a checkout in root's home; they do not lift limits
-    *("--inh-caps=-all,+dac_override,+dac_read_search", "--ambient-caps=-all,+dac_override,+dac_read_search"),
-)
+COUNTED = "54322"
+"""A user whose only processes are those of the one test that limits them: the kernel counts them for each user."""
+
+
+def as_user(user: str) -> tuple[str, ...]:
+    """Return the words before a command that run it as this user, without root's rights."""
+    return (
+        *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"),
+        # two capabilities of root, to read a checkout in root's home; they do not lift limits
+        *("--inh-caps=-all,+dac_override,+dac_read_search", "--ambient-caps=-all,+dac_override,+dac_read_search"),
+    )
+
+
+AS_NOBODY = as_user(NOBODY)
 
 only_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv to become another user"
@@ -237,7 +246,7 @@ def test_with_few_processes_it_refuses_or_runs_and_always_ends_all(tmp_path: Pat
     def with_room_for(most: int) -> Iterator[Direct]:
         folder = tmp_path / str(most)
         folder.mkdir(mode=0o777)
-        with Direct(folder, before_exec=limit(resource.RLIMIT_NPROC, most), prefix=AS_NOBODY) as it:
+        with Direct(folder, before_exec=limit(resource.RLIMIT_NPROC, most), prefix=as_user(COUNTED)) as it:
             yield it
 
     refuses_or_runs(with_room_for)

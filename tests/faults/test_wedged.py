@@ -16,7 +16,7 @@ if sys.platform != "linux":
 from tests.faults.cell import ALL_TREES, Cell, keeper_of, service
 from tests.faults.wedge import NoWayError, wedge
 from tests.support.command import BINARY
-from tests.support.liveness import RollCall, await_end
+from tests.support.liveness import RollCall, await_end, state_of
 from tests.support.waiting import until
 
 GRACE_MS = 300
@@ -92,6 +92,7 @@ def test_a_second_keeper_ends_the_tree_after_the_guards_death(tmp_path: Path, ki
         await_end(cell.pidfds["keeper"], "the keeper")
         second = keeper_of(cell.pids["guard"])
         assert second != cell.pids["keeper"]
+        until(lambda: state_of(cell.pids["guard"]) == "S", "the guard's wait: it has sent the orders")
         cell.pidfds["second keeper"] = os.pidfd_open(second)  # it removes the record after the last death
         cell.roll.tell("fleeting", b"g", "root")
         began = time.monotonic()

@@ -201,6 +201,11 @@ class Kernel:
             if self._parents[child] == pid:
                 self._parents[child] = _LAUNCHD
 
+    def is_orphan(self, pid: int) -> bool:
+        """Return whether its parent's end has been told. That comes a moment after the process has another parent."""
+        self.hear()
+        return self._parents.get(pid) == _LAUNCHD
+
     def _version(self, birth: int) -> int:
         """Return its current version. Versions count up as the kernel's do, from a start that no pid reaches."""
         if birth not in self._versions:

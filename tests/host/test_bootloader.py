@@ -16,11 +16,13 @@ if sys.platform != "linux":
 from sidecar.host.darwin import guard as darwin_guard
 from sidecar.host.darwin.kernel_events import KernelEvents
 from tests.host.bsd import Kernel, Kevent, skip_without_forks
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture(autouse=True)
-def needs_forks() -> None:
+def kernel_tells_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     skip_without_forks()
+    monkeypatch.setattr(darwin_guard, "BOOTLOADER_BOUND_S", WAIT_S)
 
 
 def guarded(work: Callable[[Any], str], *, killed_before: bool = False) -> tuple[int, str]:

@@ -21,22 +21,22 @@ from sidecar.host.darwin.lineage import Listener, Process
 from sidecar.host.posix import guard as posix_guard
 from tests.host.bsd import Kernel, Kevent, skip_without_forks
 from tests.support.liveness import await_end
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import WAIT_S, until
 
 HELD = "import os, sys; os.write(int(sys.argv[1]), b'%d\\n' % os.getpid()); os.read(int(sys.argv[2]), 1)"
 """The program that a daemon execs: it reports its pid, and waits for EOF."""
 
 
 class Daemoniser:
-    """A program that makes a daemon in two steps on command: first a middle process, then the daemon.
+    """A program that makes a daemon in steps on command: first a middle process, then the daemon.
 
     The daemon has an empty environment, no parent of ours, and its own session.
     """
 
     def __init__(self, *, execs: bool = False) -> None:
-        """With ``execs``, the daemon execs another program once its parent is dead, and then reports its pid."""
+        """With ``execs``, the daemon execs another program in a third step, and then reports its pid again."""
         self._execs = execs
-        self._steps = [os.pipe(), os.pipe()]
+        self._steps = [os.pipe() for _ in range(2 + execs)]
         self._hold = os.pipe()
         self._told = os.pipe()
         self.program = os.fork()
@@ -57,11 +57,10 @@ class Daemoniser:
         if (middle := os.fork()) == 0:
             os.setsid()
             os.read(self._steps[1][0], 1)
-            ends, parent = os.pipe()
             if os.fork() == 0:
                 if self._execs:
-                    os.close(parent)
-                    os.read(ends, 1)
+                    os.write(self._told[1], b"%d\n" % os.getpid())
+                    os.read(self._steps[2][0], 1)
                     os.setsid()
                     for fd in (self._told[1], self._hold[0]):
                         os.set_inheritable(fd, True)
@@ -77,7 +76,7 @@ class Daemoniser:
         os.write(self._steps[number][1], b".")
 
     def daemon(self) -> int:
-        """Wait for the daemon; return its pid."""
+        """Wait until the daemon reports its pid; return it."""
         pid = int(os.read(self._told[0], 16))
         self.pidfds.append(os.pidfd_open(pid))
         return pid
@@ -118,6 +117,8 @@ def test_daemon_is_followed_through_a_short_lived_middle_process(
             told = kernel_events.wait(WAIT_S)
             assert told, "the middle process does not end"
         assert daemon in [it.pid for it in followed.everybody()]
+    [middle] = [it.ident for it in told if it.fflags & NOTE_EXIT]
+    until(lambda: kernel.read(middle) is None, "its reaping")
     with kernel.kqueue() as queue:
         late = descendants.Descendants(kernel, KernelEvents(queue, Kevent), "nobody")
         assert daemon not in [it.pid for it in late.everybody()], "only its descent identifies it"
@@ -142,6 +143,9 @@ def test_orphan_that_execs_unseen_is_found_by_its_forkers_version(*, keeps_versi
                 pass  # the middle process appears in a moment
             program.step(1)
             daemon = program.daemon()
+            until(lambda: system.is_orphan(daemon), "its parent's end")
+            program.step(2)
+            assert program.daemon() == daemon
             seen = system.read(daemon)
             assert seen is not None
             launchd = system.read(1)

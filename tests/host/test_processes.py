@@ -19,7 +19,7 @@ if sys.platform != "linux":
 from sidecar.host.linux import processes as tree
 from tests.children.trees import SIZES
 from tests.support.liveness import RollCall, await_end, lives
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_S, until
 
 LOOKS = 10_000
 """Number of reads. If ``variable`` read only once, between a few and some hundreds of these would find nothing."""
@@ -201,8 +201,11 @@ def test_kernels_list_of_our_children_includes_zombies() -> None:
     assert child.pid not in (tree.children_of_ours() or [])
 
 
-def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(tmp_path: Path) -> None:
+def test_one_that_execs_all_the_time_shows_its_variables_at_each_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """During an exec the kernel shows no variables. Some reads in a thousand would take it for a stranger."""
+    monkeypatch.setattr(tree, "EXEC_BOUND_S", WAIT_S)
     script = tmp_path / "again"
     script.write_text('#!/bin/sh\nexec "$0"\n')
     script.chmod(0o755)
@@ -223,8 +226,9 @@ def test_a_number_that_no_process_can_have_is_nobodys(pid: int) -> None:
     assert tree.is_gone(os.getpid(), read(os.getpid()).start + 1)
 
 
-def test_no_time_is_lost_on_one_that_has_no_variables() -> None:
+def test_no_time_is_lost_on_one_that_has_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty environment can be told from one that does not exist yet."""
+    monkeypatch.setattr(tree, "EXEC_BOUND_S", WAIT_S)
     child = subprocess.Popen(["sleep", "100"], env={})
     try:
         assert tree.environment(child.pid) == b""

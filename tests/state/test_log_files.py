@@ -18,6 +18,7 @@ from sidecar.core.events import Output
 from sidecar.protocol.messages import Stream
 from sidecar.state import log_files
 from sidecar.state.log_files import LogFiles, file_name, project_folder, slug
+from tests.support.waiting import WAIT_S
 
 Make = Callable[[], LogFiles]
 
@@ -27,6 +28,7 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (out|err) (.*)")
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(log_files, "FLUSH_S", WAIT_S)
     return tmp_path / "state"
 
 
@@ -154,6 +156,7 @@ def test_without_a_thread_lines_wait_and_are_written_once_there_is_one(
     with monkeypatch.context() as no_threads:
         no_threads.setattr(threading.Thread, "start", refuse)
         no_threads.setattr(log_files, "BYTES_WAITING", 40)
+        no_threads.setattr(log_files, "FLUSH_S", 0.01)
         files.put(output("first"))
         files.put(output("second"))
         files.put(output("lost"))

@@ -32,7 +32,11 @@ class Client(Conversation):
             assert time.monotonic() < deadline, "the sidecar takes no more bytes"
             readable, writable, _ = select.select([] if self.ended else [self._from], [self._to], [], WAIT_S)
             if writable:
-                view = view[os.write(self._to, view[: select.PIPE_BUF]) :]
+                try:
+                    view = view[os.write(self._to, view[: select.PIPE_BUF]) :]
+                except BrokenPipeError:
+                    self.read_to_end()
+                    raise AssertionError("the sidecar ended before it had read the request") from None
             if readable:
                 self._read()
 

@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -179,15 +179,26 @@ class RollCall:
             data = b""  # it died before it had read our last word
         member.hear(data)
         if member.role == "bare" and data:
-            member.pidfd = os.pidfd_open(member.pid)  # it waits for our word, so its pid has not been reused
-            member.connection.send(b".")
-            self._selector.unregister(member.connection)
-            self._selector.register(member.pidfd, selectors.EVENT_READ, member)
-            member.connection.close()
+            self._watch(member)
         elif not data:
             self._selector.unregister(member.connection)
             member.connection.close()
             self._members.discard(member)
+
+    def _watch(self, member: Member) -> None:
+        """Watch the process itself from now on, and tell it that it may close its connection."""
+        pidfd = open_pidfd(member.pid)
+        if pidfd is None:
+            return  # it has been killed; the end of the connection, which comes next, counts
+        if _ended(member.connection):
+            os.close(pidfd)  # the same, and the pid may be another process's
+            return
+        with suppress(BrokenPipeError):  # it has been killed since
+            member.connection.send(b".")
+        member.pidfd = pidfd
+        self._selector.unregister(member.connection)
+        self._selector.register(pidfd, selectors.EVENT_READ, member)
+        member.connection.close()
 
 
 def _ended(connection: socket.socket) -> bool:
