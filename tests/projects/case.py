@@ -454,6 +454,8 @@ class Steps:
                 lambda: next(iter(self._run.notes("service/ready", service)), None), "service/ready"
             )
             told = note["url"] or ""
+            if note["service"] in self._starts:
+                self._run.answer(self._starts[note["service"]])  # it comes right after, and must not count as news
         else:
             found = self._run.await_(
                 lambda: re.search(r"ready\b.*? on (https?://\S+)", self._run.told()), "a line that says ready"
