@@ -42,6 +42,18 @@ impl Folder {
         file
     }
 
+    /// A file that can be run at once. Another process writes it: a process that a test beside this one has just forked
+    /// has our open files for a moment, and a file that is open for writing cannot be run (ETXTBSY).
+    #[cfg(unix)]
+    fn put_program(&self, name: &str, text: &str) -> PathBuf {
+        let source = self.put(&format!("{name}.source"), text);
+        let file = self.0.join(name);
+        let copied = std::process::Command::new("cp").arg(source).arg(&file).status();
+        assert!(copied.unwrap().success());
+        super::make_executable(&file).unwrap();
+        file
+    }
+
     fn build(&self) -> Build {
         Build {
             folder: self.0.join("app/src-tauri"),
@@ -273,19 +285,16 @@ fn a_phone_gets_nothing() {
 #[test]
 fn of_path_only_the_binary_is_taken_and_never_pips_script() {
     let folder = Folder::new();
-    let script = folder.put("scripts/sidecar", "#!/bin/sh\necho sidecar 0.1.0\n");
+    folder.put_program("scripts/sidecar", "#!/bin/sh\necho sidecar 0.1.0\n");
     let padding = "#".repeat(1_000_000);
-    let binary = folder.put(
+    let binary = folder.put_program(
         "bin/sidecar",
         &format!("#!/bin/sh\necho sidecar 0.1.0; exit\n{padding}"),
     );
-    let other = folder.put(
+    folder.put_program(
         "other/sidecar",
         &format!("#!/bin/sh\necho something else; exit\n{padding}"),
     );
-    for file in [&script, &binary, &other] {
-        super::make_executable(file).unwrap();
-    }
     let path = |names: &[&str]| names.iter().map(|name| folder.0.join(name)).collect::<Vec<_>>();
     let found = Build {
         path: path(&["scripts", "other", "bin"]),

@@ -190,7 +190,10 @@ fn the_page_has_its_address_before_the_app_is_built() {
 
 #[test]
 fn building_the_plugin_starts_nothing() {
-    let mut context = context(web());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut service = web();
+    service["port"] = json!({"preferred": free}); // the tests beside this one try other ports
+    let mut context = context(service);
     let mut words = vec!["no-such-program"];
     words.push("at-all");
     drop(builder().program(words).build(&mut context));
