@@ -6,10 +6,17 @@ import os
 import signal
 import sys
 
+import pytest
 from hypothesis import settings
+
+if sys.platform == "linux":
+    from sidecar.host.linux import cgroup
 
 LONG = "SIDECAR_FUZZ_EXAMPLES"
 """A variable with the number of examples for each property. With it each run uses new ones: tests/fuzz/__main__.py."""
+
+END_S = 5.0
+"""At the end, the longest wait for processes of ours that are ending. A server of Wine's may go on for other tests."""
 
 settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
 settings.register_profile(
@@ -22,3 +29,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup does the same with SIGHUP
+
+
+if sys.platform == "linux":
+
+    def pytest_configure(config: pytest.Config) -> None:
+        """Move into a control group of our own.
+
+        A sidecar sweeps what dead ones have left beside its own group. Without ours, that would be what other
+        processes' tests have just killed and are about to look at.
+        """
+        home = cgroup.own_folder()
+        own = f"{home}/sidecar-tests-{os.urandom(6).hex()}"
+        try:
+            os.mkdir(own)
+            cgroup.enter(own)
+        except OSError:
+            return  # EACCES, EROFS, ENOENT: no cgroup v2, or our group is not delegated to us: nor is it to a sidecar
+
+        def leave() -> None:
+            cgroup.enter(str(home))
+            cgroup.wait_empty(own, END_S)
+            cgroup.remove(own)
+
+        config.add_cleanup(leave)
