@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ if sys.platform != "linux":
     pytest.skip("pidfds, control groups and /proc", allow_module_level=True)
 
 from tests.faults.cell import ALL_TREES, Cell, keeper_of, service
-from tests.faults.wedge import NoWayError, wedge
+from tests.faults.wedge import wedge_or_skip
 from tests.support.command import BINARY
 from tests.support.liveness import RollCall, await_end, state_of
 from tests.support.waiting import until
@@ -29,12 +30,11 @@ def wedged(
 ) -> Cell:
     """Return a cell whose supervisor hangs."""
     services = {tree: service(tree, stop={"appDeathGraceMs": grace_ms}) for tree in ALL_TREES}
-    cell = Cell(folder, (), contained=contained, services=services, decoys=decoys).grow()
-    try:
-        wedge(cell.pids["supervisor"], kind)
-    except NoWayError as error:
-        cell.__exit__(None)
-        pytest.skip(str(error))
+    with ExitStack() as stack:
+        cell = stack.enter_context(Cell(folder, (), contained=contained, services=services, decoys=decoys))
+        cell.grow()
+        wedge_or_skip(cell.pids["supervisor"], kind)
+        stack.pop_all()
     return cell
 
 

@@ -36,8 +36,9 @@ PTRACE_EVENT_STOP = 128
 WALL = 0x4000_0000
 """__WALL in waitpid(2): wait also for a tracee that is not our child."""
 
-FUTEX = {"x86_64": 202, "aarch64": 98}
-"""The system call by which a thread waits for a lock, and wakes others: futex(2)."""
+FUTEX = {"x86_64": (202, 219), "aarch64": (98, 128)}
+"""The system call by which a thread waits for a lock, and wakes others, futex(2). The second one is restart_syscall(2),
+which continues a wait that we have interrupted and that has a timeout. Its arguments are those of the first."""
 FUTEX_WAITS = {0, 9}
 """FUTEX_WAIT and FUTEX_WAIT_BITSET"""
 FUTEX_COMMAND = 0x7F
@@ -109,7 +110,8 @@ def _place(pid: int) -> list[str]:
 
 def _is_wait_for_work(pid: int, place: Sequence[str]) -> bool:
     """Return whether a thread at this place waits for a lock other than the interpreter's, as its queue does."""
-    if place[0] != str(FUTEX[platform.machine()]) or int(place[2], 16) & FUTEX_COMMAND not in FUTEX_WAITS:
+    numbers = map(str, FUTEX[platform.machine()])
+    if place[0] not in numbers or int(place[2], 16) & FUTEX_COMMAND not in FUTEX_WAITS:
         return False
     address, end = int(place[1], 16), 0
     for line in _maps(pid):
