@@ -116,7 +116,9 @@ def test_a_restart_and_an_end_are_seen(tmp_path: Path) -> None:
         sidecar.serve({"web": LISTENER})
         before = sidecar.client.status("web")["pid"]
         sidecar.client.call("restart", service="web")
-        assert shown(tmp_path, "web", state="ready")["program"]["pid"] not in {None, before}
+        # a thread writes the record: at first it may still have the old program, which is dead
+        until(lambda: shown(tmp_path, "web", state="ready")["program"] is not None, "the new program")
+        assert shown(tmp_path, "web", state="ready")["program"]["pid"] != before
         sidecar.client.call("stop", service="web")
         service = shown(tmp_path, "web", state="stopped")
         assert (service["program"], service["url"], service["processes"]) == (None, None, 0)

@@ -248,6 +248,11 @@ def test_last_good_ports_of_services_with_any_name_are_checked(tmp_path: Path, p
             remembered[name] = sidecar.serve({name: script}).client.status(name)["port"]
             # a thread writes it, and the sidecar's end does not wait for that
             until(lambda: ports.exists() and f'::{name}"' in ports.read_text(), "the port's file")  # noqa: B023  at once
+    # ports of the system's own choice may have been given to other programs meanwhile
+    fresh = {name: free_port() for name in remembered}
+    for name, port in remembered.items():
+        ports.write_text(re.sub(rf"\b{port}\b", str(fresh[name]), ports.read_text()))
+    remembered = fresh
     with socket.create_server(("127.0.0.1", remembered["web"])):
         report = told(tmp_path, "doctor", str(project), PATH=node)
     web, api = (finding(report, f"port {remembered[name]}") for name in ("web", "api"))

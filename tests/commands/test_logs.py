@@ -18,6 +18,7 @@ from sidecar.config.services import LogFileConfig
 from sidecar.core.events import Output
 from sidecar.state.log_files import LogFiles, project_folder
 from tests.support.command import SIDECAR
+from tests.support.waiting import until
 
 HERE = Path(__file__).parent.parent.parent
 
@@ -41,7 +42,7 @@ def write(folder: Path, service: str, *lines: str) -> None:
     files = LogFiles(str(folder))
     files.open(service, LogFileConfig())
     files.put(Output(service, 1, "stdout", lines, sum(map(len, lines))))
-    assert files.flush()
+    until(files.flush, "the lines on the disk")
     files.close()
 
 

@@ -132,7 +132,8 @@ def test_a_restart_is_seen_with_the_new_pid(tmp_path: Path) -> None:
         sidecar.client.call("restart", service="web")
         after = sidecar.client.status("web")["pid"]
         assert after != before
-        assert shown(tmp_path, "web", state="ready")["program"]["pid"] == after
+        # a thread writes the record: at first it may still have the old program, which is dead
+        until(lambda: (shown(tmp_path, "web", state="ready")["program"] or {}).get("pid") == after, "the new pid")
 
 
 def test_what_a_record_says_of_a_dead_program_is_not_shown_as_living(tmp_path: Path) -> None:

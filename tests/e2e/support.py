@@ -223,9 +223,9 @@ def hit(pid: int, number: int, of: Sidecar) -> None:
 
 
 @contextmanager
-def foreign_server(host: str, port: int = 0, status: int = 200) -> Iterator[tuple[psutil.Process, int]]:
-    """Run another program's HTTP server; yield its process and port."""
-    command = [sys.executable, str(SERVER), host, str(port), str(status)]
+def foreign_server(host: str, port: int | None = None, status: int = 200) -> Iterator[tuple[psutil.Process, int]]:
+    """Run another program's HTTP server on the port, or on a free one; yield its process and port."""
+    command = [sys.executable, str(SERVER), host, str(port or free_port()), str(status)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None

@@ -215,7 +215,9 @@ def test_a_Vite_that_hangs_is_told_of_and_left_alone(launch: Launch, project: Pa
     assert told["detail"] == "it takes connections, but has not answered for 0.1 s"
     before = connects(sidecar.pid)
     until(lambda: connects(sidecar.pid) >= before + 20, "ten more checks, each with two connections")
-    assert (sidecar.status()["state"], sidecar.status()["pid"]) == ("unhealthy", first["pid"])
+    # an answer that it gave before it was stopped may have healed it for a moment
+    until(lambda: sidecar.status()["state"] == "unhealthy", "the next missed check")
+    assert sidecar.status()["pid"] == first["pid"]
 
 
 def test_health_restart_restarts_a_hung_vite_on_the_same_port(launch: Launch, project: Path) -> None:
@@ -252,5 +254,6 @@ def test_health_checks_leave_no_descriptors_behind(launch: Launch, tmp_path: Pat
     sidecar.printed("ping 10")
     before = fd_count(sidecar.pid)
     sidecar.printed("ping 60")
-    assert fd_count(sidecar.pid) <= before + 2  # a running check has a connection
+    # a running check has a connection, and the log file is open at times
+    until(lambda: fd_count(sidecar.pid) <= before + 2, "no more descriptors than 50 checks before")
     assert set(sidecar.states()[-1:]) == {"ready"}

@@ -81,11 +81,11 @@ def test_ready_is_told_only_after_the_socket_is_Vites(launch: Launch, tmp_path: 
 
 def test_another_programs_204_on_the_port_is_never_ready(launch: Launch, tmp_path: Path) -> None:
     project = copy_example(tmp_path / "project", GATED)
-    sidecar = launch({"web": vite(project, readyTimeoutMs=3_000)})
+    sidecar = launch({"web": vite(project, readyTimeoutMs=6_000)})
     call = sidecar.send("start", service="web")
     port = sidecar.chosen_port()["port"]
     with Thief(port) as thief:
-        until(lambda: thief.answered >= 5, "five probes")
+        until(lambda: thief.answered >= 3, "three probes")
         assert sidecar.status()["state"] == "starting"
         with pytest.raises(Refused) as refused:
             sidecar.answer(call)

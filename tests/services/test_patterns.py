@@ -14,7 +14,9 @@ if sys.platform == "win32":
 from sidecar.core.events import Endpoint
 from sidecar.core.readiness import hopeless, out_of_watches, port_is_taken, told_address
 from sidecar.protocol.framing import MAX_OUTPUT_LINE_BYTES
+from sidecar.services import patterns
 from sidecar.services.patterns import matches_in_time
+from tests.support.waiting import WAIT_S
 
 CPU_S = 20.0
 
@@ -39,7 +41,8 @@ def test_one_that_takes_seconds_to_compile_does_so_too() -> None:
         matches_in_time("(?i)" + "[\x01-\U0010ffff]" * 190, ())
 
 
-def test_an_honest_pattern_is_matched_in_the_longest_piece_of_output() -> None:
+def test_an_honest_pattern_is_matched_in_the_longest_piece_of_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "LIMIT_S", WAIT_S)
     lines = ("x" * 200,) * 1_300
     assert matches_in_time(r"ready in \d+ ms", lines) is None
     assert matches_in_time(r"ready in \d+ ms", (*lines, "ready in 12 ms")) == {}

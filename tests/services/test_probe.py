@@ -17,6 +17,7 @@ from sidecar.config.services import HttpReady, Probe, ServerReady, TcpReady
 from sidecar.core.events import Address, Endpoint, Owner, Verdict
 from sidecar.errors import PortUnavailableError
 from sidecar.services import exchange, probe
+from tests.support.ports import free_port
 from tests.support.waiting import WAIT_S
 
 SHORT_S = 0.2
@@ -37,7 +38,7 @@ def somebody_elses(_address: str, _port: int) -> Owner:
 def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[Endpoint]:
     """Run a server that handles each connection with ``answer``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, 0), family=family)
+    listener = socket.create_server((host, free_port()), family=family)
     over = threading.Event()
 
     def serve() -> None:
@@ -181,7 +182,10 @@ def test_python_answers_our_hello() -> None:
         ("500 Internal Server Error", "204 No Content", "/"),
     ],
 )
-def test_the_base_is_where_the_root_redirects_to_and_Vite_answers_its_ping(root: str, base: str, found: str) -> None:
+def test_the_base_is_where_the_root_redirects_to_and_Vite_answers_its_ping(
+    root: str, base: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "BASE_S", WAIT_S)
     with server(pages(root=root, base=base)) as at:
         assert probe.find_base("127.0.0.1", at) == found
 
@@ -279,8 +283,9 @@ def test_server_that_accepts_and_says_nothing_is_down_after_the_timeout() -> Non
         done.set()
 
 
-def test_a_question_that_was_lost_is_asked_once_more() -> None:
+def test_a_question_that_was_lost_is_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """While an interface is down, packets are lost. It may be up again before we check whether it is down."""
+    monkeypatch.setattr(probe, "CONTROL_S", WAIT_S)
     lost = threading.Event()
 
     def answer(peer: socket.socket) -> None:

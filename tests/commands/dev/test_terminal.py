@@ -64,6 +64,7 @@ def test_output_is_prefixed_and_its_colours_stay_its_own(dev: Dev) -> None:
     terminal = dev("--", *SERVICE)
     url = ready(terminal)
     ask(url, "/say/%1b[35mlilac%1b[2J")
+    terminal.wait(r"│ lilac\r")
     ask(url, "/error/oops")
     terminal.wait(r"┊ oops\r")
     assert b"\x1b[35mlilac\x1b[0m\r\n" in terminal.raw()
