@@ -521,6 +521,24 @@ class Window:
         self.until(lambda: (self.text("app-told") or "").startswith("The sidecar says"), "the app's part of the page")
         return self
 
+    def retry(self) -> None:
+        """Press Retry on the failure page, until it shows something else.
+
+        A press is lost if the page is just being replaced. Vite's client reloads its page when it loses Vite, and the
+        plugin does so when the service has failed: the second page may come after the first has shown the failure.
+        """
+        before = self.text("message")
+
+        def pressed() -> bool:
+            if self.script("return document.documentElement.dataset.phase") != "failed":
+                return True
+            if self.text("message") != before:
+                return True
+            self.click("retry")
+            return False
+
+        self.until(pressed, "something else than the failure")
+
     def await_failure(self, words: str) -> str:
         """Wait until the plugin's failure page contains these words; return its text."""
         self.until(lambda: self.script("return document.documentElement.dataset.phase") == "failed", "the failure page")

@@ -87,11 +87,11 @@ def test_window_says_that_vite_is_missing_and_retry_works_once_it_is_there(
     good = config.read_text()
     config.write_text("nonsense(")
     (project / "node_modules").symlink_to(EXAMPLE / "node_modules")
-    seen.click("retry")
+    seen.retry()
     seen.await_failure("could not load its configuration")  # another failure is shown, and can be retried, too
 
     config.write_text(good)
-    seen.click("retry")
+    seen.retry()
     seen.await_app()
     seen.script("document.querySelector('#greet button').click()")
     seen.until(lambda: (seen.text("greeting") or "").startswith("Hello, Ada!"), "the greeting")
@@ -135,7 +135,7 @@ def test_page_below_a_base_has_commands_and_comes_back_to_its_place(
     seen.click("app-restart")
     seen.await_failure("could not load its configuration")
     config.write_text(good)
-    seen.click("retry")
+    seen.retry()
     seen.await_app()
     assert seen.url == f"http://127.0.0.1:{seen.app.port}/app/list?tab=2#here"
 
@@ -156,7 +156,7 @@ def test_later_failure_is_told_and_retry_brings_back_the_page(window: Callable[.
         if not listens(inner):  # else another program has it, with the same effect
             stack.enter_context(foreign_server("127.0.0.1", inner))
         config.write_text(good)
-        seen.click("retry")
+        seen.retry()
         seen.await_app()
         assert seen.app.vite_port() != inner
         assert seen.url == f"http://127.0.0.1:{seen.app.port}/?tab=2#here"
@@ -175,7 +175,7 @@ def test_a_page_that_comes_slowly_comes_back_to_its_place(window: Callable[..., 
     seen.await_failure("could not load its configuration")
     (project / "slow").touch()
     config.write_text(good)
-    seen.click("retry")
+    seen.retry()
     asked = project / "asked-for"
     until(asked.exists, "the page's request", WINDOW_WAIT_S)
     open_gate(project)
