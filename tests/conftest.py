@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import settings
 
 if sys.platform == "linux":
     from sidecar.host.linux import cgroup
+    from tests.support.liveness import control_group
 
 LONG = "SIDECAR_FUZZ_EXAMPLES"
 """A variable with the number of examples for each property. With it each run uses new ones: tests/fuzz/__main__.py."""
-
-END_S = 5.0
-"""At the end, the longest wait for processes of ours that are ending."""
 
 settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
 settings.register_profile(
@@ -39,19 +38,13 @@ if sys.platform == "linux":
         A sidecar sweeps what dead ones have left beside its own group. Without ours, that would be what other
         processes' tests have just killed and are about to look at.
         """
-        if "SIDECAR_WINE" in os.environ:
-            return  # Wine's server would stay in our group, for other tests; and Windows programs make none
         home = cgroup.own_folder()
-        own = f"{home}/sidecar-tests-{os.urandom(6).hex()}"
-        try:
-            os.mkdir(own)
-            cgroup.enter(own)
-        except OSError:
-            return  # EACCES, EROFS, ENOENT: no cgroup v2, or our group is not delegated to us: nor is it to a sidecar
-
-        def leave() -> None:
-            cgroup.enter(str(home))
-            cgroup.wait_empty(own, END_S)
-            cgroup.remove(own)
-
-        config.add_cleanup(leave)
+        if home is None or "SIDECAR_WINE" in os.environ:
+            return  # Wine's server would stay in our group, for other tests; and Windows programs make no groups
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        group = stack.enter_context(control_group(divisible=True))
+        if group is not None:
+            with suppress(OSError):  # EACCES: we may make a group, but not move into it
+                cgroup.enter(group)
+                stack.callback(cgroup.enter, home)

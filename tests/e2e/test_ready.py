@@ -85,7 +85,7 @@ def test_another_programs_204_on_the_port_is_never_ready(launch: Launch, tmp_pat
     call = sidecar.send("start", service="web")
     port = sidecar.chosen_port()["port"]
     with Thief(port) as thief:
-        until(lambda: thief.answered >= 3, "three probes")
+        until(lambda: thief.answered >= 5, "five probes")
         assert sidecar.status()["state"] == "starting"
         with pytest.raises(Refused) as refused:
             sidecar.answer(call)

@@ -180,7 +180,9 @@ class Cell:
             if kind == "stopped":
                 until(lambda: all(state_of(it.pid) == "T" for it in members), "a stopped tree")  # noqa: B023  at once
             if kind in WITH_PORTS:
-                self.sockets |= {inode for _, inode, _ in sockets.listeners(self.client.status(kind)["port"])}
+                found = {inode for _, inode, _ in sockets.listeners(self.client.status(kind)["port"])}
+                assert found or kind == VITE, "a listener listens before it is whole; Vite may still be starting"
+                self.sockets |= found
         self.whole = True
 
     def strike(self, *hits: tuple[str, int]) -> None:

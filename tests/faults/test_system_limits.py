@@ -31,10 +31,10 @@ from tests.support.waiting import until
 CANNOT_START = 71
 
 NOBODY = "54321"
-"""A user whose only processes are those of tests."""
+"""A user that only tests have."""
 
 COUNTED = "54322"
-"""A user whose only processes are those of the one test that limits them: the kernel counts them for each user."""
+"""A user that only one test has. It limits the number of processes, and the kernel counts all of a user's."""
 
 
 def as_user(user: str) -> tuple[str, ...]:

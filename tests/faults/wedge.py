@@ -36,9 +36,9 @@ PTRACE_EVENT_STOP = 128
 WALL = 0x4000_0000
 """__WALL in waitpid(2): wait also for a tracee that is not our child."""
 
-FUTEX = {"x86_64": (202, 219), "aarch64": (98, 128)}
-"""The system call by which a thread waits for a lock, and wakes others, futex(2). The second one is restart_syscall(2),
-which continues a wait that we have interrupted and that has a timeout. Its arguments are those of the first."""
+WAITS = {"x86_64": {"202", "219"}, "aarch64": {"98", "128"}}
+"""The numbers of futex(2), by which a thread waits for a lock or wakes others, and of restart_syscall(2). A wait with a
+timeout that is interrupted goes on as the second, with the same arguments."""
 FUTEX_WAITS = {0, 9}
 """FUTEX_WAIT and FUTEX_WAIT_BITSET"""
 FUTEX_COMMAND = 0x7F
@@ -76,7 +76,7 @@ def wedge_or_skip(pid: int, how: str) -> None:
 def _hold_first_thread(pid: int) -> None:
     """Stop the main thread while it waits for work. Elsewhere it may have a lock, and would stop other threads, too."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if platform.machine() not in FUTEX or not Path(f"/proc/{pid}/syscall").exists():
+    if platform.machine() not in WAITS or not Path(f"/proc/{pid}/syscall").exists():
         raise NoWayError("the kernel does not tell which system call a thread is in, or its numbers are not known")
 
     def ask(request: int, number: int = 0) -> None:
@@ -110,8 +110,7 @@ def _place(pid: int) -> list[str]:
 
 def _is_wait_for_work(pid: int, place: Sequence[str]) -> bool:
     """Return whether a thread at this place waits for a lock other than the interpreter's, as its queue does."""
-    numbers = map(str, FUTEX[platform.machine()])
-    if place[0] not in numbers or int(place[2], 16) & FUTEX_COMMAND not in FUTEX_WAITS:
+    if place[0] not in WAITS[platform.machine()] or int(place[2], 16) & FUTEX_COMMAND not in FUTEX_WAITS:
         return False
     address, end = int(place[1], 16), 0
     for line in _maps(pid):

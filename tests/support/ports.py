@@ -18,13 +18,13 @@ _given: set[int] = set()
 
 if sys.platform != "win32":
     _claims = os.open(__file__, os.O_RDWR)
-    """This file. A lock on the byte whose offset is the port claims it, and the kernel frees it with the process."""
+    """This file, open. To claim a port, lock the byte at that offset. The kernel unlocks it when the process ends."""
 
 
 def free_port() -> int:
     """Return a port outside the ephemeral range that is free on 127.0.0.1 and ::1.
 
-    No other call returns it as long as this process lives, also in another process of the same checkout.
+    While this process lives, no other call returns that port, in this process or another one of this checkout.
     """
     while True:
         port = secrets.choice(BELOW_EPHEMERAL)

@@ -42,8 +42,8 @@ impl Folder {
         file
     }
 
-    /// A file that can be run at once. Another process writes it: a process that a test beside this one has just forked
-    /// has our open files for a moment, and a file that is open for writing cannot be run (ETXTBSY).
+    /// A program. `cp` writes it, because a file that is open for writing cannot be run (ETXTBSY). If we wrote it, a
+    /// process that another test has just forked would keep it open for a moment.
     #[cfg(unix)]
     fn put_program(&self, name: &str, text: &str) -> PathBuf {
         let source = self.put(&format!("{name}.source"), text);
